@@ -1,0 +1,206 @@
+"""Settings: one file, from the environment, that refuses nonsense at start. The README has the table of all names."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+
+from prj_tds_new import env
+from tds_new.embedded import state as embedded_state
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.load_dotenv(BASE_DIR / "environments" / ".env")
+
+# --- the embedded default: where DATABASE_URL is absent ---------------------------------------------------------------------
+TDS_DATA_DIR = Path(env.text("TDS_DATA_DIR", str(BASE_DIR / "var")))
+EMBEDDED = not env.secret("DATABASE_URL", "")
+_embedded = embedded_state.read(TDS_DATA_DIR) if EMBEDDED else None
+# Port 9 (discard) refuses at once: without `make run` a command then says what is missing, and commands that need no database work.
+DATABASE_URL = env.secret("DATABASE_URL", _embedded.database_url if _embedded else "postgres://tds_new@127.0.0.1:9/tds_new")
+
+
+def _embedded_secret_key() -> str:
+    """A key of this installation's own, made on first use."""
+    path = TDS_DATA_DIR / "secret_key"
+    try:
+        TDS_DATA_DIR.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        env.refuse(f"TDS_DATA_DIR={TDS_DATA_DIR} cannot be written ({error})")
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key := secrets.token_urlsafe(50))
+    return key
+
+
+# --- core -------------------------------------------------------------------------------------------------------------------
+DEBUG = env.boolean("DEBUG", False)
+SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
+if len(SECRET_KEY) < 32:
+    env.refuse("SECRET_KEY is shorter than 32 characters; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+if "*" in ALLOWED_HOSTS and not DEBUG:
+    env.refuse("ALLOWED_HOSTS=* accepts forged hosts; name the hosts of this installation")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
+# Off only where the browser speaks plain HTTP to this host itself, as with the embedded default.
+TDS_HTTPS = env.boolean("TDS_HTTPS", not (DEBUG or EMBEDDED))
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "tds_new",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "prj_tds_new.urls"
+WSGI_APPLICATION = "prj_tds_new.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- database ---------------------------------------------------------------------------------------------------------------
+DATABASES = {"default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# auto: TimescaleDB where the server has it loaded; on: refuse to install without it; off: plain PostgreSQL.
+TDS_TIMESCALEDB = env.choice("TDS_TIMESCALEDB", "auto", ("auto", "on", "off"))
+
+# --- people -----------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "tds_new.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "entrar"
+LOGIN_REDIRECT_URL = "inicio"
+LOGOUT_REDIRECT_URL = "entrar"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"
+
+# --- browser ----------------------------------------------------------------------------------------------------------------
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TDS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "__Host-sessao" if TDS_HTTPS else "sessao"
+CSRF_COOKIE_NAME = "__Host-csrf" if TDS_HTTPS else "csrf"
+SECURE_SSL_REDIRECT = TDS_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if TDS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TDS_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.boolean("TDS_BEHIND_PROXY", False) else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- language and time ------------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "pt-br"
+LANGUAGES = [("pt-br", "Português"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "tds_new" / "locale"]
+USE_I18N = USE_TZ = True
+TIME_ZONE = TDS_TIME_ZONE = env.time_zone("TDS_TIME_ZONE", "America/Sao_Paulo")
+
+# --- MQTT -------------------------------------------------------------------------------------------------------------------
+MQTT_BROKER_HOST = env.text("MQTT_BROKER_HOST", _embedded.mqtt_host if _embedded and _embedded.mqtt_host else "localhost")
+_own_broker = bool(_embedded and _embedded.mqtt_host and "MQTT_BROKER_HOST" not in os.environ)
+MQTT_BROKER_PORT = env.integer("MQTT_BROKER_PORT", _embedded.mqtt_port if _embedded and _own_broker else 1883, 1, 65535)
+MQTT_BROKER_PORT_TLS = env.integer("MQTT_BROKER_PORT_TLS", 8883, 1, 65535)
+MQTT_BROKER_USER = env.secret("MQTT_BROKER_USER", _embedded.mqtt_user if _embedded and _own_broker else "")
+MQTT_BROKER_PASSWORD = env.secret("MQTT_BROKER_PASSWORD", _embedded.mqtt_password if _embedded and _own_broker else "")
+MQTT_CLIENT_ID = env.text("MQTT_CLIENT_ID", "django_tds_new_consumer")
+MQTT_TOPIC_PREFIX = env.topic_prefix("MQTT_TOPIC_PREFIX", "tds_new/devices")
+MQTT_KEEPALIVE = env.integer("MQTT_KEEPALIVE", 60, 5, 3600)
+MQTT_PROTOCOL = env.choice("MQTT_PROTOCOL", "3.1.1", ("3.1.1", "5"))
+MQTT_USE_TLS = env.boolean("MQTT_USE_TLS", False)
+MQTT_CA_CERTS = env.existing_file("MQTT_CA_CERTS")
+MQTT_CERTFILE = env.existing_file("MQTT_CERTFILE")
+MQTT_KEYFILE = env.existing_file("MQTT_KEYFILE")
+MQTT_SHARE_GROUP = env.text("MQTT_SHARE_GROUP", "")
+if any(c in MQTT_SHARE_GROUP for c in "/+#"):
+    env.refuse(f"MQTT_SHARE_GROUP={MQTT_SHARE_GROUP} must not hold / + or #")
+
+# --- ingestion --------------------------------------------------------------------------------------------------------------
+TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 1000, 1, 20_000)
+TDS_BATCH_MAX_AGE_MS = env.integer("TDS_BATCH_MAX_AGE_MS", 10, 0, 5_000)
+TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)
+TDS_HISTORY_DAYS = env.integer("TDS_HISTORY_DAYS", 730, 1, 36_500)
+TDS_FUTURE_TOLERANCE_S = env.integer("TDS_FUTURE_TOLERANCE_S", 300, 0, 86_400)
+TDS_REJECTED_KEEP = env.integer("TDS_REJECTED_KEEP", 1_000, 10, 1_000_000)
+TDS_STORE_PAYLOAD_RAW = env.boolean("TDS_STORE_PAYLOAD_RAW", True)
+
+# --- logs: ASCII lines on standard error, one every 10 seconds from the consumer ----------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "tds_new.logs.LineFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"axes": {"level": "WARNING"}, "django.db.backends": {"level": "INFO"}},
+}
+
+TESTING = "pytest" in sys.modules

@@ -1,0 +1,10 @@
+"""The one Django application."""
+
+from django.apps import AppConfig
+
+
+class TdsNewConfig(AppConfig):
+    """Telemetry of meters behind gateways, per Conta."""
+
+    name = "tds_new"
+    verbose_name = "TDS New"

@@ -1,0 +1,54 @@
+"""What the running embedded default says of itself: addresses and demo-only passwords, in ``var/embedded.json`` (mode 0600).
+
+``make run`` writes the file; the settings read it, so that every command in another terminal reaches the same services.
+No Django here: the settings import this module.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE_NAME = "embedded.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedState:
+    """Addresses of the embedded services.
+
+    ``pid`` is the process that runs them; ``mqtt_*`` are empty until the broker has started.
+    """
+
+    pid: int
+    database_url: str
+    mqtt_host: str = ""
+    mqtt_port: int = 0
+    mqtt_user: str = ""
+    mqtt_password: str = ""
+
+
+def read(data_dir: Path) -> EmbeddedState | None:
+    """The state of the embedded services, or None where they do not run or the file makes no sense."""
+    try:
+        state = EmbeddedState(**json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8")))
+        os.kill(state.pid, 0)
+    except PermissionError:
+        return state
+    except (OSError, ValueError, TypeError):
+        return None
+    return state
+
+
+def write(data_dir: Path, state: EmbeddedState) -> None:
+    """Replace the file in one step, readable by its owner only."""
+    target = data_dir / FILE_NAME
+    draft = target.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(state), file)
+    draft.replace(target)
+
+
+def clear(data_dir: Path) -> None:
+    """Remove the file: the embedded services have stopped."""
+    (data_dir / FILE_NAME).unlink(missing_ok=True)

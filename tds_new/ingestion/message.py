@@ -1,0 +1,21 @@
+"""A message as the platform sees it: nothing past the transport knows which client library it came through."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message from the broker.
+
+    ``received_at`` is the server's clock (aware, UTC). ``connection`` and ``packet_id`` identify the delivery that an
+    acknowledgement belongs to; both are 0 for a message that did not come from a broker.
+    """
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    qos: int = 1
+    retain: bool = False
+    packet_id: int = 0
+    connection: int = 0

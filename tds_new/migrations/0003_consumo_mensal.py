@@ -1,0 +1,78 @@
+"""Monthly consumption by the platform's calendar: a continuous aggregate on TimescaleDB, a view on plain PostgreSQL."""
+
+from django.conf import settings
+from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
+
+from tds_new.schema import has_timescale
+
+# INCREMENTAL: the sum. ACUMULADA: last register less first. Gauges have no consumption. NULL where nothing applies.
+TOTAL = """
+    CASE WHEN count(*) FILTER (WHERE tipo_leitura <> 'INSTANTANEA') > 0 THEN
+        coalesce(sum(valor) FILTER (WHERE tipo_leitura = 'INCREMENTAL'), 0)
+        + coalesce({last} - {first}, 0)
+    END"""
+
+SELECT = """
+SELECT {month} AS mes_referencia, conta_id, gateway_id, dispositivo_id,
+    {total} AS total_consumo,
+    round(({total}) / nullif(count(DISTINCT date_trunc('day', time, '{zone}')) FILTER (WHERE tipo_leitura <> 'INSTANTANEA'), 0), 4)
+        AS media_diaria,
+    count(*) AS leituras_count
+FROM tds_new_leitura_dispositivo
+GROUP BY 1, 2, 3, 4"""
+
+ACUMULADA = "FILTER (WHERE tipo_leitura = 'ACUMULADA')"
+
+TIMESCALE = {
+    "month": "time_bucket('1 month', time, '{zone}')",
+    "last": f"last(valor, time) {ACUMULADA}",
+    "first": f"first(valor, time) {ACUMULADA}",
+}
+PLAIN = {
+    "month": "date_trunc('month', time, '{zone}')",
+    "last": f"(array_agg(valor ORDER BY time DESC) {ACUMULADA})[1]",
+    "first": f"(array_agg(valor ORDER BY time) {ACUMULADA})[1]",
+}
+
+
+def _select(parts: dict[str, str]) -> str:
+    zone = settings.TDS_TIME_ZONE.replace("'", "''")
+    total = TOTAL.format(last=parts["last"], first=parts["first"])
+    return SELECT.format(month=parts["month"].format(zone=zone), total=total, zone=zone)
+
+
+def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+    """Create ``tds_new_consumo_mensal`` in the months of ``TDS_TIME_ZONE``."""
+    if not has_timescale(editor.connection) or settings.TDS_TIMESCALEDB == "off":
+        editor.execute(f"CREATE VIEW tds_new_consumo_mensal AS {_select(PLAIN)}", params=None)
+        return
+    editor.execute(
+        "CREATE MATERIALIZED VIEW tds_new_consumo_mensal WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS "
+        f"{_select(TIMESCALE)} WITH NO DATA",
+        params=None,
+    )
+    # No start: late readings of any age are followed up; only ranges that changed are computed again. The current month is
+    # answered from the readings themselves.
+    editor.execute(
+        "SELECT add_continuous_aggregate_policy('tds_new_consumo_mensal', start_offset => NULL, end_offset => INTERVAL '1 day', "
+        "schedule_interval => INTERVAL '15 minutes')",
+        params=None,
+    )
+
+
+def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+    """Drop it, whichever of the two it is."""
+    with editor.connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_views WHERE viewname = 'tds_new_consumo_mensal'")
+        exists = cursor.fetchone()
+    continuous = has_timescale(editor.connection) and settings.TDS_TIMESCALEDB != "off"
+    if exists:
+        editor.execute(f"DROP {'MATERIALIZED VIEW' if continuous else 'VIEW'} tds_new_consumo_mensal")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("tds_new", "0002_leituras")]
+
+    operations = [migrations.RunPython(create, drop)]

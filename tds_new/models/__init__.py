@@ -1,0 +1,23 @@
+"""The models: one ownership chain, Conta > Gateway > Dispositivo > LeituraDispositivo, and what surrounds it."""
+
+from tds_new.models.consumo import ConsumoMensal
+from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
+from tds_new.models.dispositivo import Dispositivo
+from tds_new.models.gateway import Gateway
+from tds_new.models.leitura import LeituraDispositivo
+from tds_new.models.operacao import ConsumerStatus, MensagemRejeitada, RejeicaoContador
+from tds_new.models.user import User
+
+__all__ = [
+    "ConsumerStatus",
+    "ConsumoMensal",
+    "Conta",
+    "ContaAtividade",
+    "ContaMembership",
+    "Dispositivo",
+    "Gateway",
+    "LeituraDispositivo",
+    "MensagemRejeitada",
+    "RejeicaoContador",
+    "User",
+]

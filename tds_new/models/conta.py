@@ -1,0 +1,127 @@
+"""The tenant, its people, and how far its data has come."""
+
+import re
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
+
+_CNPJ = re.compile(r"[0-9A-Z]{12}[0-9]{2}")
+
+
+def validate_cnpj(value: str) -> None:
+    """Refuse a CNPJ whose check digits are wrong.
+
+    Digits or, since July 2026, letters in the first twelve places; each counts as its ASCII code less 48, modulo 11
+    (Instrução Normativa RFB 2.229/2024).
+    """
+    plain = re.sub(r"[./-]", "", value).upper()
+    if not _CNPJ.fullmatch(plain):
+        raise ValidationError(_("Informe os 14 caracteres do CNPJ."))
+    numbers = [ord(c) - 48 for c in plain]
+    for length in (12, 13):
+        weights = [(length - 1 - i) % 8 + 2 for i in range(length)]
+        rest = sum(n * w for n, w in zip(numbers, weights, strict=False)) % 11
+        if numbers[length] != (0 if rest < 2 else 11 - rest):
+            raise ValidationError(_("Os dígitos verificadores do CNPJ não conferem."))
+
+
+def validate_time_zone(value: str) -> None:
+    """Refuse what is not an IANA time zone."""
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError):
+        raise ValidationError(_("Informe um fuso horário IANA, por exemplo America/Sao_Paulo.")) from None
+
+
+class ContaQuerySet(ProtectedQuerySet):
+    """Contas, starting from what somebody may see."""
+
+    def visible_to(self, user: Any) -> "ContaQuerySet":
+        """The active Contas of which ``user`` is an active member; none for anybody else."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(is_active=True, memberships__user=user, memberships__is_active=True)
+
+
+class Conta(ProtectedByReadings):
+    """A tenant. Everything that is measured belongs to exactly one."""
+
+    reading_column = "conta_id"
+
+    name = models.CharField(_("nome"), max_length=150)
+    cnpj = models.CharField(_("CNPJ"), max_length=18, blank=True, default="", db_default="", validators=[validate_cnpj])
+    timezone = models.CharField(
+        _("fuso horário"), max_length=64, default="America/Sao_Paulo", db_default="America/Sao_Paulo", validators=[validate_time_zone]
+    )
+    is_active = models.BooleanField(_("ativa"), default=True, db_default=True)
+    created_at = models.DateTimeField(_("criada em"), default=now, db_default=Now(), editable=False)
+    users = models.ManyToManyField(settings.AUTH_USER_MODEL, through="tds_new.ContaMembership", related_name="contas")
+
+    objects = ContaQuerySet.as_manager()
+
+    class Meta:
+        db_table = "tds_new_conta"
+        verbose_name = _("conta")
+        verbose_name_plural = _("contas")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of this Conta's calendar."""
+        return ZoneInfo(self.timezone)
+
+
+class ContaMembership(models.Model):
+    """A person's role in a Conta."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin", _("Administrador")
+        EDITOR = "editor", _("Editor")
+        VIEWER = "viewer", _("Leitor")
+
+    conta = models.ForeignKey(Conta, models.CASCADE, related_name="memberships", verbose_name=_("conta"))
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships", verbose_name=_("usuário"))
+    role = models.CharField(_("papel"), max_length=10, choices=Role.choices, default=Role.VIEWER, db_default="viewer")
+    is_active = models.BooleanField(_("ativo"), default=True, db_default=True)
+    created_at = models.DateTimeField(_("criado em"), default=now, db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "tds_new_conta_membership"
+        verbose_name = _("participação")
+        verbose_name_plural = _("participações")
+        constraints = [
+            models.UniqueConstraint(fields=["conta", "user"], name="tds_new_membership_unique"),
+            models.CheckConstraint(condition=models.Q(role__in=["admin", "editor", "viewer"]), name="tds_new_membership_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} / {self.conta} ({self.role})"
+
+
+class ContaAtividade(models.Model):
+    """How far a Conta's data has come: two counters that change with every stored batch and every change of state.
+
+    Apart from ``Conta`` because it is written with every batch. Web pages compare the counters to know whether anything changed.
+    """
+
+    conta = models.OneToOneField(Conta, models.CASCADE, primary_key=True, related_name="atividade")
+    ingestao_seq = models.BigIntegerField(default=0, db_default=0)
+    status_seq = models.BigIntegerField(default=0, db_default=0)
+    ultima_leitura = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "tds_new_conta_atividade"
+
+    def __str__(self) -> str:
+        return f"{self.conta_id}: {self.ingestao_seq}/{self.status_seq}"

@@ -1,0 +1,128 @@
+"""The device behind a gateway: a meter, a sensor or an actuator."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+from tds_new.models.conta import Conta
+from tds_new.models.gateway import Gateway
+from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
+
+
+class Dispositivo(ProtectedByReadings):
+    """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are."""
+
+    reading_column = "dispositivo_id"
+
+    class Tipo(models.TextChoices):
+        MEDIDOR = "MEDIDOR", _("Medidor")
+        SENSOR = "SENSOR", _("Sensor")
+        ATUADOR = "ATUADOR", _("Atuador")
+
+    class Grandeza(models.TextChoices):
+        ENERGIA = "ENERGIA", _("Energia")
+        AGUA = "AGUA", _("Água")
+        GAS = "GAS", _("Gás")
+        TEMPERATURA = "TEMPERATURA", _("Temperatura")
+        DEMANDA = "DEMANDA", _("Demanda")
+        POTENCIA = "POTENCIA", _("Potência")
+        VAZAO = "VAZAO", _("Vazão")
+        TENSAO = "TENSAO", _("Tensão")
+        CORRENTE = "CORRENTE", _("Corrente")
+        FATOR_POTENCIA = "FATOR_POTENCIA", _("Fator de potência")
+        PRESSAO = "PRESSAO", _("Pressão")
+        UMIDADE = "UMIDADE", _("Umidade")
+        NIVEL = "NIVEL", _("Nível")
+        OUTRA = "OUTRA", _("Outra")
+
+    class TipoLeitura(models.TextChoices):
+        ACUMULADA = "ACUMULADA", _("Acumulada (registrador)")
+        INCREMENTAL = "INCREMENTAL", _("Incremental (desde a leitura anterior)")
+        INSTANTANEA = "INSTANTANEA", _("Instantânea")
+
+    class Status(models.TextChoices):
+        ATIVO = "ATIVO", _("Ativo")
+        INATIVO = "INATIVO", _("Inativo")
+        MANUTENCAO = "MANUTENCAO", _("Em manutenção")
+
+    conta = models.ForeignKey(Conta, models.CASCADE, related_name="dispositivos", verbose_name=_("conta"), editable=False)
+    gateway = models.ForeignKey(Gateway, models.CASCADE, related_name="dispositivos", verbose_name=_("gateway"))
+    codigo = models.CharField(
+        _("código"), max_length=20, validators=[RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", _("Sem caracteres de controle."))]
+    )
+    nome = models.CharField(_("nome"), max_length=100, blank=True, default="", db_default="")
+    tipo = models.CharField(_("tipo"), max_length=10, choices=Tipo.choices, default=Tipo.MEDIDOR, db_default="MEDIDOR")
+    grandeza = models.CharField(_("grandeza"), max_length=20, choices=Grandeza.choices, default=Grandeza.ENERGIA, db_default="ENERGIA")
+    unidade = models.CharField(_("unidade"), max_length=10, default="kWh", db_default="kWh")
+    tipo_leitura = models.CharField(
+        _("tipo de leitura"), max_length=12, choices=TipoLeitura.choices, default=TipoLeitura.ACUMULADA, db_default="ACUMULADA"
+    )
+    slave_id = models.PositiveSmallIntegerField(_("endereço Modbus"), null=True, blank=True)
+    register_modbus = models.PositiveIntegerField(_("registrador Modbus"), null=True, blank=True)
+    fator_conversao = models.DecimalField(
+        _("fator de conversão"),
+        max_digits=12,
+        decimal_places=6,
+        default=Decimal(1),
+        db_default=Decimal(1),
+        validators=[MinValueValidator(Decimal("0.000001"))],
+    )
+    status = models.CharField(_("situação"), max_length=10, choices=Status.choices, default=Status.ATIVO, db_default="ATIVO")
+    last_seen = models.DateTimeField(
+        _("última leitura"), null=True, blank=True, editable=False, help_text=_("Hora do medidor na leitura mais recente.")
+    )
+    created_at = models.DateTimeField(_("criado em"), default=now, db_default=Now(), editable=False)
+
+    objects = ProtectedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "tds_new_dispositivo"
+        verbose_name = _("dispositivo")
+        verbose_name_plural = _("dispositivos")
+        ordering = ["codigo"]
+        constraints = [
+            models.UniqueConstraint(fields=["gateway", "codigo"], name="tds_new_dispositivo_codigo"),
+            models.CheckConstraint(condition=models.Q(status__in=["ATIVO", "INATIVO", "MANUTENCAO"]), name="tds_new_dispositivo_status"),
+            models.CheckConstraint(
+                condition=models.Q(tipo_leitura__in=["ACUMULADA", "INCREMENTAL", "INSTANTANEA"]), name="tds_new_dispositivo_tipo_leitura"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.codigo} {self.nome}".strip()
+
+    def clean(self) -> None:
+        """Refuse a device too many for its gateway, and changes that would re-interpret readings already stored."""
+        super().clean()
+        if self.gateway_id is None:
+            return
+        self._refuse_over_capacity(self.gateway)
+        before = Dispositivo.objects.filter(pk=self.pk).first()
+        if before is None or (before.unidade == self.unidade and before.gateway_id == self.gateway_id) or not before.has_readings():
+            return
+        raise ValidationError(_("Este dispositivo já tem leituras: cadastre outro para mudar a unidade ou o gateway."))
+
+    def _refuse_over_capacity(self, gateway: Gateway) -> None:
+        if gateway.dispositivos.exclude(pk=self.pk).count() >= gateway.qte_max_dispositivos:
+            raise ValidationError(
+                {
+                    "gateway": _("O gateway %(codigo)s já tem %(n)d dispositivos, a sua capacidade.")
+                    % {"codigo": gateway.codigo, "n": gateway.qte_max_dispositivos}
+                }
+            )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store under the gateway's Conta. Raises ValidationError where the gateway is full."""
+        with transaction.atomic():
+            # The lock makes two people who fill the last place wait for each other.
+            gateway = Gateway.objects.select_for_update(no_key=True).get(pk=self.gateway_id)
+            if self._state.adding:
+                self._refuse_over_capacity(gateway)
+            self.conta_id = gateway.conta_id
+            super().save(*args, **kwargs)
