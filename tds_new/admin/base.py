@@ -1,0 +1,85 @@
+"""What the admin's pages share: deletion that is refused in words, and pages that only show."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected as delete_selected_action
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from tds_new.models.protecao import ProtectedByReadings
+
+if TYPE_CHECKING:
+    BaseAdmin = admin.ModelAdmin[Any]
+    BaseInline = admin.TabularInline[Any, Any]
+else:
+    BaseAdmin = admin.ModelAdmin
+    BaseInline = admin.TabularInline
+
+NAMED_AT_MOST = 5
+
+
+class ProtectedDeletionAdmin(BaseAdmin):
+    """An admin of objects that may have readings: these are never deleted, and the page says what to do instead."""
+
+    actions = ["delete_selected"]
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with ``objs``. Below an object with readings nothing is looked up: it stays."""
+        kept = [str(obj) for obj in objs if obj.has_readings()]
+        if kept:
+            return [], {}, set(), kept
+        return super().get_deleted_objects(objs, request)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Delete one object, or go back to it with a message that says why it stays."""
+        obj = self.get_object(request, object_id)
+        if obj is not None and self.has_delete_permission(request, obj) and obj.has_readings():
+            return self._refuse(request, [obj], self._change_url(object_id))
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except (ProtectedError, IntegrityError):  # the first reading came meanwhile, or belongs to something below
+            return self._refuse(request, [obj], self._change_url(object_id))
+
+    @admin.action(permissions=["delete"], description=gettext_lazy("Excluir %(verbose_name_plural)s selecionados"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Delete the chosen objects, all or none."""
+        kept = [obj for obj in queryset if obj.has_readings()]
+        if kept:
+            return self._refuse(request, kept)
+        try:
+            with transaction.atomic():
+                return delete_selected_action(self, request, queryset)
+        except (ProtectedError, IntegrityError):
+            return self._refuse(request, list(queryset))
+
+    def _change_url(self, object_id: str) -> str:
+        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
+
+    def _refuse(self, request: HttpRequest, kept: list[ProtectedByReadings | None], url: str | None = None) -> HttpResponseRedirect:
+        names = ", ".join(str(obj) for obj in kept[:NAMED_AT_MOST]) + (", ..." if len(kept) > NAMED_AT_MOST else "")
+        text = _("Não excluído, porque tem leituras: %(names)s. Desative em vez de excluir; o histórico continua guardado.")
+        self.message_user(request, text % {"names": names}, messages.ERROR)
+        return HttpResponseRedirect(url or request.get_full_path())
+
+
+class ReadOnlyAdmin(BaseAdmin):
+    """An admin of rows that only the platform writes."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds rows by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes rows by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes rows by hand."""
+        return False

@@ -1,0 +1,72 @@
+"""Filters of the list of set-aside messages that stay short whatever the number of gateways."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet, Sum
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from tds_new.models import Conta, Gateway, RejeicaoContador
+
+LISTED_AT_MOST = 30
+
+
+class ReprocessedFilter(admin.SimpleListFilter):
+    """What still waits, or what was accepted later."""
+
+    title = _("situação")
+    parameter_name = "situacao"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The two states."""
+        return [("pendente", _("À espera")), ("reprocessada", _("Aceita depois"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows in the chosen state."""
+        if self.value() in ("pendente", "reprocessada"):
+            return queryset.filter(reprocessada_em__isnull=self.value() == "pendente")
+        return queryset
+
+
+class _MostRefusedFilter(admin.SimpleListFilter):
+    """The objects with the most refusals, and always the one that was chosen."""
+
+    model: type[Gateway] | type[Conta]
+    counter_path: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Ids and names, the worst first."""
+        path = self.counter_path
+        counted = RejeicaoContador.objects.filter(gateway__isnull=False).values_list(path).annotate(n=Sum("total")).order_by("-n", path)
+        ids = [row[0] for row in counted[:LISTED_AT_MOST]]
+        chosen = request.GET.get(self.parameter_name or "", "")
+        if chosen.isdecimal() and int(chosen) not in ids:
+            ids.append(int(chosen))
+        names = {row.pk: str(row) for row in self.model._default_manager.filter(pk__in=ids)}
+        return [(str(pk), names.get(pk, str(pk))) for pk in ids]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows of the chosen object; none where the address was tampered with."""
+        value = self.value()
+        if value is None:
+            return queryset
+        return queryset.filter(**{f"{self.parameter_name}_id": int(value)}) if value.isdecimal() and len(value) < 19 else queryset.none()
+
+
+class GatewayFilter(_MostRefusedFilter):
+    """By gateway."""
+
+    title = _("gateway (com mais rejeições)")
+    parameter_name = "gateway"
+    model = Gateway
+    counter_path = "gateway"
+
+
+class ContaFilter(_MostRefusedFilter):
+    """By Conta."""
+
+    title = _("conta (com mais rejeições)")
+    parameter_name = "conta"
+    model = Conta
+    counter_path = "gateway__conta"

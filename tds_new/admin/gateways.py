@@ -1,0 +1,115 @@
+"""Gateways with their devices, and how often each was refused."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin
+from tds_new.models import Dispositivo, Gateway, RejeicaoContador
+
+if TYPE_CHECKING:
+    GatewayModelForm = forms.ModelForm[Gateway]
+    DispositivoFormSet = forms.BaseInlineFormSet[Dispositivo, Gateway, forms.ModelForm[Dispositivo]]
+else:
+    GatewayModelForm = forms.ModelForm
+    DispositivoFormSet = forms.BaseInlineFormSet
+
+
+class GatewayForm(GatewayModelForm):
+    """A gateway whose capacity holds the devices that it has."""
+
+    def clean_qte_max_dispositivos(self) -> int:
+        """The capacity. Refused below the number of devices already registered."""
+        capacity = int(self.cleaned_data["qte_max_dispositivos"])
+        registered = self.instance.dispositivos.count() if self.instance.pk else 0
+        if capacity < registered:
+            raise ValidationError(_("O gateway já tem %(n)d dispositivos."), params={"n": registered})
+        return capacity
+
+
+class DevicesWithinCapacity(DispositivoFormSet):
+    """The devices of one gateway, counted together: each alone may fit where all of them do not."""
+
+    def clean(self) -> None:
+        """Refuse more devices than the gateway holds."""
+        super().clean()
+        new = sum(1 for form in self.extra_forms if form.has_changed() and form.is_valid())
+        # The lock makes another person who adds devices to this gateway wait until these are stored.
+        registered = 0
+        if self.instance.pk:
+            Gateway.objects.select_for_update(no_key=True).filter(pk=self.instance.pk).first()
+            registered = self.instance.dispositivos.count()
+        if new and registered + new > self.instance.qte_max_dispositivos:
+            raise ValidationError(
+                _("O gateway comporta %(capacity)d dispositivos; com estes seriam %(n)d."),
+                params={"capacity": self.instance.qte_max_dispositivos, "n": registered + new},
+            )
+
+
+class DispositivoInline(BaseInline):
+    """The devices of a gateway; everything else of a device is on its own page."""
+
+    model = Dispositivo
+    formset = DevicesWithinCapacity
+    fields = ("codigo", "nome", "grandeza", "unidade", "tipo_leitura", "status", "last_seen")
+    readonly_fields = ("last_seen",)
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+
+@admin.register(Gateway)
+class GatewayAdmin(ProtectedDeletionAdmin):
+    """Gateways of all Contas."""
+
+    form = GatewayForm
+    list_display = ("codigo", "mac", "conta", "is_active", "is_online", "last_seen", "devices", "refused")
+    list_filter = ("is_active", "is_online")
+    list_select_related = ("conta",)
+    search_fields = ("codigo", "mac", "device_id", "nome", "conta__name")
+    autocomplete_fields = ("conta",)
+    readonly_fields = ("is_online", "last_seen", "created_at", "refused_by_motivo")
+    inlines = (DispositivoInline,)
+    fieldsets = (
+        (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
+        (_("Capacidade e tempos"), {"fields": ("qte_max_dispositivos", "intervalo_esperado_s", "aceita_leituras_desde")}),
+        (_("Local"), {"fields": ("latitude", "longitude")}),
+        (_("Estado"), {"fields": ("is_online", "last_seen", "firmware_version", "refused_by_motivo", "created_at")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
+        """The gateways with their number of devices and of refused messages, in one statement."""
+        devices = Dispositivo.objects.filter(gateway=OuterRef("pk")).order_by().values("gateway").annotate(n=Count("pk")).values("n")
+        refused = RejeicaoContador.objects.filter(gateway=OuterRef("pk")).values("gateway").annotate(n=Sum("total")).values("n")
+        gateways: QuerySet[Gateway] = super().get_queryset(request)
+        return gateways.annotate(
+            device_count=Coalesce(Subquery(devices, output_field=IntegerField()), 0),
+            refused_count=Coalesce(Subquery(refused, output_field=IntegerField()), 0),
+        )
+
+    @admin.display(description=_("dispositivos"), ordering="device_count")
+    def devices(self, gateway: Any) -> str:
+        """Devices registered of devices possible."""
+        return f"{gateway.device_count} / {gateway.qte_max_dispositivos}"
+
+    @admin.display(description=_("rejeitadas"), ordering="refused_count")
+    def refused(self, gateway: Any) -> int:
+        """Messages and readings refused so far."""
+        return int(gateway.refused_count)
+
+    @admin.display(description=_("rejeitadas por motivo"))
+    def refused_by_motivo(self, gateway: Gateway) -> str:
+        """The counters of this gateway, each with a link to what is kept."""
+        url = reverse("admin:tds_new_mensagemrejeitada_changelist")
+        counters = RejeicaoContador.objects.filter(gateway=gateway.pk).order_by("-total") if gateway.pk else []
+        rows = [(url, counter.motivo, gateway.pk, counter.get_motivo_display(), counter.total) for counter in counters]
+        return format_html_join("", '<div><a href="{}?motivo__exact={}&amp;gateway={}">{}</a>: {}</div>', rows) or gettext("nenhuma")

@@ -1,0 +1,122 @@
+"""What the operator watches: set-aside messages, which can be processed again, their counters, and the consumers."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.timesince import timesince
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from tds_new.admin.base import ReadOnlyAdmin
+from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
+from tds_new.admin.payload import readable
+from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
+
+# Six reports missed: a consumer writes its status every 10 seconds.
+STALE_AFTER = timedelta(seconds=60)
+
+
+@admin.register(MensagemRejeitada)
+class MensagemRejeitadaAdmin(ReadOnlyAdmin):
+    """Messages that were set aside. They can be looked at and, once their cause is mended, processed again."""
+
+    list_display = ("recebida_em", "motivo", "topico", "gateway", "conta", "detalhe", "reprocessada_em")
+    list_filter = ("motivo", ReprocessedFilter, "recebida_em", GatewayFilter, ContaFilter)
+    list_select_related = ("gateway", "conta")
+    list_per_page = 50
+    search_fields = ("topico", "gateway__codigo", "gateway__mac")
+    ordering = ("-id",)
+    actions = ("reprocess_chosen", "reprocess_alike")
+    fields = ("recebida_em", "motivo", "detalhe", "topico", "gateway", "conta", "leitura_indice", "reprocessada_em", "size", "content")
+    readonly_fields = ("size", "content")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MensagemRejeitada]:
+        """The rows without their payloads, which only the page of one message shows."""
+        return super().get_queryset(request).defer("payload")
+
+    def has_reprocess_permission(self, request: HttpRequest) -> bool:
+        """Who may change set-aside messages may process them again."""
+        return request.user.has_perm("tds_new.change_mensagemrejeitada")
+
+    @admin.action(permissions=["reprocess"], description=gettext_lazy("Reprocessar as selecionadas"))
+    def reprocess_chosen(self, request: HttpRequest, queryset: QuerySet[MensagemRejeitada]) -> None:
+        """Process the chosen messages again."""
+        self._reprocess(request, MensagemRejeitada.objects.filter(pk__in=queryset.order_by().values("pk")))
+
+    @admin.action(permissions=["reprocess"], description=gettext_lazy("Reprocessar todas do mesmo motivo e gateway"))
+    def reprocess_alike(self, request: HttpRequest, queryset: QuerySet[MensagemRejeitada]) -> None:
+        """Process again everything with the motivo and gateway of a chosen message (its topic, where the gateway is unknown)."""
+        alike = Q(pk__in=[])
+        for motivo, gateway in queryset.filter(gateway__isnull=False).order_by().values_list("motivo", "gateway").distinct():
+            alike |= Q(motivo=motivo, gateway=gateway)
+        for motivo, topico in queryset.filter(gateway__isnull=True).order_by().values_list("motivo", "topico").distinct():
+            alike |= Q(motivo=motivo, gateway__isnull=True, topico=topico)
+        self._reprocess(request, MensagemRejeitada.objects.filter(alike))
+
+    def _reprocess(self, request: HttpRequest, waiting: QuerySet[MensagemRejeitada]) -> None:
+        from tds_new.ingestion.reprocess import reprocess
+
+        result = reprocess(waiting.filter(reprocessada_em__isnull=True))
+        accepted = ngettext("%(n)d aceita", "%(n)d aceitas", result.accepted) % {"n": result.accepted}
+        refused = ngettext("%(n)d recusada de novo", "%(n)d recusadas de novo", result.refused) % {"n": result.refused}
+        self.message_user(request, f"{accepted}, {refused}.", messages.WARNING if result.refused else messages.SUCCESS)
+
+    @admin.display(description=gettext_lazy("tamanho"))
+    def size(self, mensagem: MensagemRejeitada) -> str:
+        """Bytes kept."""
+        return ngettext("%(n)d byte", "%(n)d bytes", len(mensagem.payload)) % {"n": len(mensagem.payload)}
+
+    @admin.display(description=gettext_lazy("conteúdo"))
+    def content(self, mensagem: MensagemRejeitada) -> str:
+        """The payload as text, or as hexadecimal where it is none."""
+        return format_html("<pre>{}</pre>", readable(bytes(mensagem.payload)))
+
+
+@admin.register(RejeicaoContador)
+class RejeicaoContadorAdmin(ReadOnlyAdmin):
+    """How often each gateway was refused, and why. Counts all, also what is no longer kept."""
+
+    list_display = ("motivo", "gateway", "total", "primeira_em", "ultima_em")
+    list_filter = ("motivo", "ultima_em")
+    list_select_related = ("gateway",)
+    search_fields = ("gateway__codigo", "gateway__mac")
+    ordering = ("-total", "pk")
+
+
+@admin.register(ConsumerStatus)
+class ConsumerStatusAdmin(ReadOnlyAdmin):
+    """The consumers as they last reported, with a warning about those that fell silent."""
+
+    list_display = ("client_id", "host", "pid", "state", "since", "last_batch_at", "updated_at")
+    ordering = ("client_id",)
+    fields = ("client_id", "host", "pid", "state", "since", "updated_at", "last_batch_at", "counted")
+    readonly_fields = ("state", "counted")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list; a consumer that says it works, but has not said so lately, is warned about on top."""
+        silent = ConsumerStatus.objects.exclude(estado=ConsumerStatus.Estado.STOPPED).exclude(updated_at__gt=now() - STALE_AFTER)
+        for consumer in silent:
+            text = _("O consumidor %(client)s não dá notícia: pode ter caído. As mensagens esperam no broker.")
+            self.message_user(request, text % {"client": consumer.client_id}, messages.WARNING)
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description=gettext_lazy("estado"), ordering="estado")
+    def state(self, consumer: ConsumerStatus) -> str:
+        """The state, with the age of the report where it is too old to be believed."""
+        if consumer.estado == ConsumerStatus.Estado.STOPPED:
+            return consumer.get_estado_display()
+        if consumer.updated_at is None:
+            return _("%(state)s (nunca atualizado)") % {"state": consumer.get_estado_display()}
+        if now() - consumer.updated_at <= STALE_AFTER:
+            return consumer.get_estado_display()
+        return _("%(state)s (sem notícia há %(age)s)") % {"state": consumer.get_estado_display(), "age": timesince(consumer.updated_at)}
+
+    @admin.display(description=gettext_lazy("contadores"))
+    def counted(self, consumer: ConsumerStatus) -> str:
+        """The counters, a line each."""
+        return format_html_join("", "<div>{}: {}</div>", sorted(consumer.counters.items()))
