@@ -1,0 +1,16 @@
+"""What every test of the suite has."""
+
+import pytest
+from django.conf import settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fast hashes, and static files straight from their sources: no test needs `collectstatic` first."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+@pytest.fixture(scope="session")
+def on_timescale(request: pytest.FixtureRequest) -> bool:
+    """Whether the suite runs on TimescaleDB."""
+    return bool(request.config.option.database == "timescale")
