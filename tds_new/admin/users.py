@@ -31,6 +31,10 @@ class UserCreationByEmailForm(CreationForm):
         model = User
         fields = ("email", "name")
 
+    def clean_email(self) -> str:
+        """The address as it is kept, so that one taken in another spelling is this field's error."""
+        return _kept_email(self.cleaned_data)
+
 
 class UserChangeByEmailForm(ChangeForm):
     """An existing person; the password has a page of its own."""
@@ -38,6 +42,14 @@ class UserChangeByEmailForm(ChangeForm):
     class Meta:
         model = User
         fields = "__all__"
+
+    def clean_email(self) -> str:
+        """The address as it is kept, so that one taken in another spelling is this field's error."""
+        return _kept_email(self.cleaned_data)
+
+
+def _kept_email(cleaned_data: dict[str, Any]) -> str:
+    return str(cleaned_data["email"]).strip().lower()
 
 
 class MembershipInline(BaseInline):
