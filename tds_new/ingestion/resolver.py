@@ -1,0 +1,104 @@
+"""Topic identifiers to gateways, tenants and devices: a small cache with a bounded age, misses included."""
+
+import time
+import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+from psycopg import Connection
+
+from tds_new.mac import normalise_mac
+
+MAX_ENTRIES = 50_000
+
+LOOK_UP = """
+SELECT g.id, g.conta_id, g.mac, g.device_id, g.is_active AND c.is_active, g.aceita_leituras_desde,
+       d.id, d.codigo, d.unidade, d.status
+FROM tds_new_gateway g
+JOIN tds_new_conta c ON c.id = g.conta_id
+LEFT JOIN tds_new_dispositivo d ON d.gateway_id = g.id
+WHERE g.mac = ANY(%(macs)s) OR g.device_id = ANY(%(names)s)
+"""
+
+
+class Device(msgspec.Struct, frozen=True, gc=False):
+    """What ingestion needs to know of a Dispositivo. Devices in maintenance still count: their register goes on."""
+
+    id: int
+    codigo: str
+    unidade: str
+    is_active: bool
+
+    def accepts_unit(self, unidade: str | None) -> bool:
+        """Whether a reading's unit is this device's: absent, the same, or the same sign typed in another way (m3, º)."""
+        return unidade is None or unidade == self.unidade or comparable_unit(unidade) == comparable_unit(self.unidade)
+
+
+class KnownGateway(msgspec.Struct, frozen=True, gc=False):
+    """What ingestion needs to know of a Gateway."""
+
+    id: int
+    conta_id: int
+    mac: str
+    is_active: bool
+    accepts_since: datetime
+    devices: dict[str, Device]
+
+
+def comparable_unit(unidade: str) -> str:
+    """One spelling for signs that look alike: superscripts, the degree sign and the ordinal of Brazilian keyboards. Case counts: mW is
+    not MW."""
+    return unicodedata.normalize("NFKC", unidade.strip().replace("\u00ba", "\u00b0"))
+
+
+class Resolver:
+    """Finds gateways by what they call themselves in a topic. One query for all identifiers of a batch that are not known yet."""
+
+    def __init__(self, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``max_age`` in seconds: after it, an entry is read again, so that a changed registration takes effect."""
+        self._max_age = max_age
+        self._clock = clock
+        self._entries: dict[str, tuple[float, KnownGateway | None]] = {}
+
+    def forget(self) -> None:
+        """Read everything again on the next look-up."""
+        self._entries.clear()
+
+    def resolve(self, connection: Connection, identifiers: Iterable[str]) -> dict[str, KnownGateway | None]:
+        """The gateway of each identifier; None where none is registered."""
+        now = self._clock()
+        found: dict[str, KnownGateway | None] = {}
+        wanted: list[str] = []
+        for identifier in identifiers:
+            entry = self._entries.get(identifier)
+            if entry is not None and now - entry[0] < self._max_age:
+                found[identifier] = entry[1]
+            else:
+                wanted.append(identifier)
+        if wanted:
+            fresh = _look_up(connection, wanted)
+            if len(self._entries) + len(fresh) > MAX_ENTRIES:
+                self.forget()
+            self._entries.update((identifier, (now, gateway)) for identifier, gateway in fresh.items())
+            found.update(fresh)
+        return found
+
+
+def _look_up(connection: Connection, identifiers: list[str]) -> dict[str, KnownGateway | None]:
+    macs = {identifier: normalise_mac(identifier) for identifier in identifiers}
+    parameters = {
+        "macs": sorted({mac for mac in macs.values() if mac}),
+        "names": [identifier for identifier, mac in macs.items() if mac is None],
+    }
+    by_name: dict[str, KnownGateway] = {}
+    for gateway_id, conta_id, mac, name, is_active, since, *device in connection.execute(LOOK_UP, parameters):
+        gateway = by_name.get(mac)
+        if gateway is None:
+            gateway = by_name[mac] = KnownGateway(gateway_id, conta_id, mac, is_active, since, {})
+            if name:
+                by_name[name] = gateway
+        if device[0] is not None:
+            device_id, codigo, unidade, status = device
+            gateway.devices[codigo] = Device(device_id, codigo, unidade, status != "INATIVO")
+    return {identifier: by_name.get(mac or identifier) for identifier, mac in macs.items()}

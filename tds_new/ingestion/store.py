@@ -1,0 +1,316 @@
+"""The only writer of readings: one transaction a batch. All SQL of the write path is here."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from psycopg import Connection, Cursor
+
+from tds_new.ingestion.payload import clean_text
+from tds_new.ingestion.rejection import Refusal
+
+# Temporary tables of the session, emptied at each commit.
+STAGING = """
+CREATE TEMPORARY TABLE IF NOT EXISTS etapa_mensagem (mensagem integer NOT NULL, payload jsonb NOT NULL) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS etapa_leitura (
+    ordem integer NOT NULL, mensagem integer NOT NULL, indice integer NOT NULL, "time" timestamptz NOT NULL,
+    gateway_id bigint NOT NULL, dispositivo_id bigint NOT NULL, valor numeric(15, 4) NOT NULL
+) ON COMMIT DELETE ROWS;
+"""
+COPY_MESSAGES = "COPY etapa_mensagem (mensagem, payload) FROM STDIN"
+COPY_READINGS = 'COPY etapa_leitura (ordem, mensagem, indice, "time", gateway_id, dispositivo_id, valor) FROM STDIN'
+
+# Tenant, unit and kind are the device's at this moment, not the cache's. payload_raw is the message with this reading alone.
+INSERT_READINGS = """
+INSERT INTO tds_new_leitura_dispositivo
+    ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
+SELECT e."time", d.conta_id, d.gateway_id, d.id, e.valor, d.unidade, d.tipo_leitura,
+       jsonb_set(m.payload, '{leituras}', jsonb_build_array(m.payload -> 'leituras' -> e.indice))
+FROM etapa_leitura e
+JOIN tds_new_dispositivo d ON d.id = e.dispositivo_id AND d.gateway_id = e.gateway_id
+LEFT JOIN etapa_mensagem m ON m.mensagem = e.mensagem
+ORDER BY e.ordem
+ON CONFLICT (dispositivo_id, "time") DO NOTHING
+"""
+
+# Only after an insert that stored fewer rows than were staged: which of them are another value, and which have no device any more.
+# The bounds keep the look-up to the chunks concerned.
+COMPARE_STORED = """
+SELECT e.ordem, d.id IS NULL, l.valor
+FROM etapa_leitura e
+LEFT JOIN tds_new_dispositivo d ON d.id = e.dispositivo_id AND d.gateway_id = e.gateway_id
+LEFT JOIN LATERAL (
+    SELECT valor FROM tds_new_leitura_dispositivo
+    WHERE dispositivo_id = e.dispositivo_id AND "time" = e."time" AND "time" BETWEEN %(first)s AND %(last)s
+) l ON true
+WHERE d.id IS NULL OR l.valor <> e.valor
+ORDER BY e.ordem
+"""
+
+COPY_REJECTED = """
+COPY tds_new_mensagem_rejeitada (recebida_em, topico, payload, motivo, detalhe, leitura_indice, gateway_id, conta_id)
+FROM STDIN WITH (FORMAT binary)
+"""
+COUNT_REJECTED = """
+INSERT INTO tds_new_rejeicao_contador (gateway_id, motivo, total, primeira_em, ultima_em)
+SELECT gateway_id, motivo, total, primeira_em, ultima_em
+FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[], %(totals)s::bigint[], %(first)s::timestamptz[], %(last)s::timestamptz[])
+    AS nova (gateway_id, motivo, total, primeira_em, ultima_em)
+ORDER BY gateway_id, motivo
+ON CONFLICT (gateway_id, motivo) DO UPDATE SET
+    total = tds_new_rejeicao_contador.total + excluded.total,
+    ultima_em = greatest(tds_new_rejeicao_contador.ultima_em, excluded.ultima_em)
+"""
+PRUNE_REJECTED = """
+DELETE FROM tds_new_mensagem_rejeitada r USING (
+    SELECT velha.id
+    FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[]) AS chave (gateway_id, motivo)
+    CROSS JOIN LATERAL (
+        SELECT id FROM tds_new_mensagem_rejeitada m
+        WHERE m.motivo = chave.motivo AND m.gateway_id IS NOT DISTINCT FROM chave.gateway_id
+        ORDER BY id DESC OFFSET %(keep)s
+    ) velha
+) velhas
+WHERE r.id = velhas.id
+"""
+
+# Rows are locked in the order of their ids, so that several writers never wait for each other in a circle.
+SEE_GATEWAYS = """
+WITH vista AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[], %(online)s::boolean[], %(firmware)s::text[])
+        AS v (id, seen, online, firmware)
+), antes AS (
+    SELECT g.id, g.conta_id, g.is_online FROM tds_new_gateway g JOIN vista USING (id) ORDER BY g.id FOR NO KEY UPDATE OF g
+), depois AS (
+    UPDATE tds_new_gateway g SET
+        last_seen = greatest(g.last_seen, v.seen),
+        is_online = v.online,
+        firmware_version = coalesce(v.firmware, g.firmware_version)
+    FROM vista v JOIN antes USING (id) WHERE g.id = v.id
+)
+SELECT DISTINCT antes.conta_id FROM antes JOIN vista v USING (id) WHERE antes.is_online <> v.online
+"""
+SEE_DEVICES = """
+WITH vista AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[]) AS v (id, seen)
+), presa AS (
+    SELECT d.id FROM tds_new_dispositivo d JOIN vista v USING (id)
+    WHERE d.last_seen IS NULL OR d.last_seen < v.seen ORDER BY d.id FOR NO KEY UPDATE OF d
+)
+UPDATE tds_new_dispositivo d SET last_seen = v.seen FROM vista v JOIN presa USING (id) WHERE d.id = v.id
+"""
+COUNT_ACTIVITY = """
+INSERT INTO tds_new_conta_atividade AS a (conta_id, ingestao_seq, status_seq, ultima_leitura)
+SELECT v.* FROM unnest(%(contas)s::bigint[], %(ingested)s::bigint[], %(status)s::bigint[], %(last)s::timestamptz[])
+    AS v (conta_id, ingestao_seq, status_seq, ultima_leitura)
+JOIN tds_new_conta c ON c.id = v.conta_id
+ORDER BY v.conta_id
+ON CONFLICT (conta_id) DO UPDATE SET
+    ingestao_seq = a.ingestao_seq + excluded.ingestao_seq,
+    status_seq = a.status_seq + excluded.status_seq,
+    ultima_leitura = greatest(a.ultima_leitura, excluded.ultima_leitura)
+"""
+MARK_SILENT = """
+WITH muda AS (
+    UPDATE tds_new_gateway SET is_online = false
+    WHERE is_online AND (last_seen IS NULL OR last_seen < now() - greatest(3 * intervalo_esperado_s, 300) * INTERVAL '1 second')
+    RETURNING id, conta_id
+)
+SELECT array_agg(id), conta_id FROM muda GROUP BY conta_id
+"""
+
+
+MAX_ROWS_PER_MESSAGE = 50  # rows that one message's bad readings may take for one reason; all of them are counted
+
+
+class StagedReading(msgspec.Struct, frozen=True, gc=False):
+    """A reading ready to be stored. ``message`` is its message's number in the batch, ``index`` its place in ``leituras``."""
+
+    message: int
+    index: int
+    time: datetime
+    gateway_id: int
+    conta_id: int
+    device_id: int
+    valor: Decimal
+
+
+class RejectedRow(msgspec.Struct, frozen=True, gc=False):
+    """A row for ``tds_new_mensagem_rejeitada``."""
+
+    message: int
+    received_at: datetime
+    topic: str
+    payload: bytes
+    refusal: Refusal
+    gateway_id: int | None
+    conta_id: int | None
+
+
+class Sighting(msgspec.Struct, gc=False):
+    """A gateway's latest sign of life, or its last will."""
+
+    conta_id: int
+    seen_at: datetime | None
+    online: bool
+    firmware: str | None = None
+
+
+class Activity(msgspec.Struct, gc=False):
+    """What a batch changes besides readings: gateways seen, devices' latest reading times, tenants with new data."""
+
+    gateways: dict[int, Sighting] = {}
+    devices: dict[int, datetime] = {}
+    contas: dict[int, datetime] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.gateways or self.devices or self.contas)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What came of the staged readings: how many were new, how many known already, and those that contradict a stored one."""
+
+    inserted: int
+    duplicates: int
+    conflicts: list[tuple[StagedReading, Decimal]]
+
+
+class StaleRegistryError(Exception):
+    """A device has gone, or moved to another gateway, since it was looked up: resolve again."""
+
+
+def prepare_session(connection: Connection) -> None:
+    """Create this session's staging tables."""
+    connection.execute(STAGING)
+
+
+def insert_readings(cursor: Cursor, readings: list[StagedReading], payloads: dict[int, str]) -> Stored:
+    """Store readings; ``payloads`` has the JSON text of each message number (absent: ``payload_raw`` stays NULL).
+
+    Raises StaleRegistryError where a reading's device is no longer there.
+    """
+    if not readings:
+        return Stored(0, 0, [])
+    if payloads:
+        with cursor.copy(COPY_MESSAGES) as copy:
+            copy.write("".join([f"{number}\t{_escaped(text)}\n" for number, text in payloads.items()]))
+    with cursor.copy(COPY_READINGS) as copy:
+        copy.write(
+            "".join(
+                [
+                    f"{order}\t{r.message}\t{r.index}\t{r.time.isoformat()}\t{r.gateway_id}\t{r.device_id}\t{r.valor:f}\n"
+                    for order, r in enumerate(readings)
+                ]
+            )
+        )
+    inserted = cursor.execute(INSERT_READINGS).rowcount
+    if inserted == len(readings):
+        return Stored(inserted, 0, [])
+    times = [r.time for r in readings]
+    conflicts = []
+    for order, has_no_device, valor in cursor.execute(COMPARE_STORED, {"first": min(times), "last": max(times)}):
+        if has_no_device:
+            raise StaleRegistryError
+        conflicts.append((readings[order], valor))
+    return Stored(inserted, len(readings) - inserted - len(conflicts), conflicts)
+
+
+def _escaped(text: str) -> str:
+    """Text for COPY's text format."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if "\n" in text or "\r" in text or "\t" in text:
+        text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return text
+
+
+def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int) -> None:
+    """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept."""
+    if not rows:
+        return
+    groups: dict[tuple[int | None, str], list[RejectedRow]] = {}
+    for row in rows:
+        groups.setdefault((row.gateway_id, row.refusal.reason.value), []).append(row)
+    with cursor.copy(COPY_REJECTED) as copy:
+        copy.set_types(["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8"])
+        for group in groups.values():
+            for row in _kept(group, keep):
+                copy.write_row(_rejected_values(row))
+    keys = list(groups)
+    parameters: dict[str, Any] = {
+        "gateways": [gateway for gateway, _ in keys],
+        "reasons": [reason for _, reason in keys],
+        "totals": [len(group) for group in groups.values()],
+        "first": [min(row.received_at for row in group) for group in groups.values()],
+        "last": [max(row.received_at for row in group) for group in groups.values()],
+        "keep": keep,
+    }
+    cursor.execute(COUNT_REJECTED, parameters)
+    cursor.execute(PRUNE_REJECTED, parameters)
+
+
+def _kept(group: list[RejectedRow], keep: int) -> list[RejectedRow]:
+    """The newest rows, of one message only so many that its payload is not copied without end."""
+    copies: Counter[int] = Counter()
+    kept = []
+    for row in group[-keep:]:
+        copies[row.message] += 1
+        if copies[row.message] <= MAX_ROWS_PER_MESSAGE:
+            kept.append(row)
+    return kept
+
+
+def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
+    return (
+        row.received_at,
+        clean_text(row.topic),
+        row.payload[:65_536],
+        row.refusal.reason.value,
+        clean_text(row.refusal.detail),
+        row.refusal.index,
+        row.gateway_id,
+        row.conta_id,
+    )
+
+
+def record_activity(cursor: Cursor, activity: Activity) -> None:
+    """Write gateways' signs of life, devices' latest times and tenants' counters."""
+    changed: Iterable[int] = ()
+    if activity.gateways:
+        gateways = activity.gateways
+        cursor.execute(
+            SEE_GATEWAYS,
+            {
+                "ids": list(gateways),
+                "seen": [s.seen_at for s in gateways.values()],
+                "online": [s.online for s in gateways.values()],
+                "firmware": [s.firmware for s in gateways.values()],
+            },
+        )
+        changed = [conta_id for (conta_id,) in cursor.fetchall()]
+    if activity.devices:
+        cursor.execute(SEE_DEVICES, {"ids": list(activity.devices), "seen": list(activity.devices.values())})
+    _count_activity(cursor, activity.contas, changed)
+
+
+def mark_silent(cursor: Cursor) -> list[int]:
+    """Set gateways offline that gave no sign of life for three of their intervals, at least 5 minutes; return their ids."""
+    rows = cursor.execute(MARK_SILENT).fetchall()
+    _count_activity(cursor, {}, [conta_id for _, conta_id in rows])
+    return [gateway_id for ids, _ in rows for gateway_id in ids]
+
+
+def _count_activity(cursor: Cursor, ingested: dict[int, datetime], changed: Iterable[int]) -> None:
+    status = Counter(changed)
+    contas = sorted(ingested.keys() | status.keys())
+    if contas:
+        parameters = {
+            "contas": contas,
+            "ingested": [int(conta in ingested) for conta in contas],
+            "status": [int(conta in status) for conta in contas],
+            "last": [ingested.get(conta) for conta in contas],
+        }
+        cursor.execute(COUNT_ACTIVITY, parameters)

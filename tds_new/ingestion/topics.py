@@ -1,0 +1,63 @@
+"""MQTT topics: the contract's addresses, and matching by pattern."""
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+# Whatever a gateway calls itself: its MAC in any spelling, or its device_id.
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
+
+
+class Kind(StrEnum):
+    """What gateways publish."""
+
+    TELEMETRY = "telemetry"
+    HEARTBEAT = "heartbeat"
+    STATUS = "status"
+
+
+KINDS = frozenset(kind.value for kind in Kind)
+
+
+class Address(NamedTuple):
+    """A gateway's identifier, as written in the topic, and what the message is."""
+
+    identifier: str
+    kind: Kind
+
+
+def parse_topic(topic: str, prefix: str) -> Address | None:
+    """The address of ``{prefix}/{id}/{kind}``; None for any other topic."""
+    if not topic.startswith(f"{prefix}/"):
+        return None
+    identifier, _, kind = topic[len(prefix) + 1 :].partition("/")
+    if not _IDENTIFIER.fullmatch(identifier) or kind not in KINDS:
+        return None
+    return Address(identifier, Kind(kind))
+
+
+def acknowledgement_topic(topic: str) -> str:
+    """Where the platform answers a message that came on ``topic``."""
+    return f"{topic.rpartition('/')[0]}/ack"
+
+
+def subscription(prefix: str, kind: Kind, share_group: str = "") -> str:
+    """The filter for one kind of message of all gateways, shared among a group of consumers where one is named."""
+    pattern = f"{prefix}/+/{kind}"
+    return f"$share/{share_group}/{pattern}" if share_group else pattern
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether ``topic`` matches an MQTT filter: ``+`` one level, ``#`` the rest (MQTT 3.1.1, section 4.7).
+
+    A filter that starts with a wildcard does not match topics that start with ``$``.
+    """
+    if topic.startswith("$") and pattern[:1] in ("+", "#"):
+        return False
+    wanted, levels = pattern.split("/"), topic.split("/")
+    for position, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if position >= len(levels) or (level != "+" and level != levels[position]):
+            return False
+    return len(wanted) == len(levels)

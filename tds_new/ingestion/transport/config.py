@@ -1,0 +1,67 @@
+"""Where the broker is, and who we are there."""
+
+import ssl
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Paths of PEM files; without ``ca_certs`` the system's authorities are used."""
+
+    ca_certs: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """Where the broker is, and who we are there.
+
+    ``receive_maximum`` bounds the messages under way on MQTT 5; on 3.1.1 the broker's ``max_inflight_messages`` does.
+    """
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+    keepalive: int = 60
+    protocol: str = "3.1.1"
+    tls: TlsConfig | None = None
+    persistent: bool = True
+    receive_maximum: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes for us when we are gone without a word."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = True
+
+
+def broker_config(**changes: object) -> BrokerConfig:
+    """The broker of the settings; ``changes`` replace single values."""
+    tls = TlsConfig(settings.MQTT_CA_CERTS, settings.MQTT_CERTFILE, settings.MQTT_KEYFILE) if settings.MQTT_USE_TLS else None
+    values: dict[str, object] = {
+        "host": settings.MQTT_BROKER_HOST,
+        "port": settings.MQTT_BROKER_PORT_TLS if tls else settings.MQTT_BROKER_PORT,
+        "username": settings.MQTT_BROKER_USER,
+        "password": settings.MQTT_BROKER_PASSWORD,
+        "keepalive": settings.MQTT_KEEPALIVE,
+        "protocol": settings.MQTT_PROTOCOL,
+        "tls": tls,
+    }
+    return BrokerConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    """A client's context that checks the broker's name and certificate, TLS 1.2 or newer. Raises OSError for unreadable files."""
+    context = ssl.create_default_context(cafile=tls.ca_certs or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.certfile:
+        context.load_cert_chain(tls.certfile, tls.keyfile or None)
+    return context
