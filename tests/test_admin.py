@@ -10,7 +10,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from tds_new.admin import operacao
 from tds_new.admin.payload import readable
 from tds_new.models import (
     ConsumerStatus,
@@ -29,12 +28,6 @@ pytestmark = pytest.mark.django_db
 PASSWORD = "uma senha bem comprida 42"
 MODELS = ("conta", "user", "gateway", "dispositivo", "mensagemrejeitada", "rejeicaocontador", "consumerstatus")
 WRITABLE = ("conta", "user", "gateway", "dispositivo")
-
-
-@pytest.fixture(autouse=True)
-def _plain_http_and_plain_names(settings: Any) -> None:
-    settings.SECURE_SSL_REDIRECT = False
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 
 
 @pytest.fixture
@@ -180,7 +173,7 @@ def test_a_first_reading_that_comes_during_the_deletion_is_refused_in_words_too(
     dispositivo = device(gateway)
     reading(dispositivo)
     for cls in (Conta, Gateway, Dispositivo):
-        monkeypatch.setattr(cls, "has_readings", lambda self: False)
+        monkeypatch.setattr(cls, "has_readings", lambda _: False)
     pk = {"conta": gateway.conta_id, "gateway": gateway.pk, "dispositivo": dispositivo.pk}[model]
     one = root.post(url(model, "delete", pk), {"post": "yes"}, follow=True)
     many = root.post(url(model, "changelist"), {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}, follow=True)
@@ -238,4 +231,3 @@ def test_a_consumer_that_fell_silent_is_warned_about_and_a_stopped_one_is_not(ro
     assert "silent" in messages_of(answer)
     assert "alive" not in messages_of(answer)
     assert "stopped" not in messages_of(answer)
-    assert operacao.STALE_AFTER < timedelta(minutes=10)

@@ -5,21 +5,33 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tds_new.models import Conta, Dispositivo, Gateway
-from tests.test_admin import _plain_http_and_plain_names, device, gateway, root, url  # noqa: F401  (fixtures)
+from tds_new.models import Conta, Dispositivo, Gateway, User
+from tests.test_admin import device, url
 
 pytestmark = pytest.mark.django_db
 
 
-def device_form(gateway: Gateway, codigo: str = "D09", **fields: Any) -> dict[str, Any]:
-    form = {"gateway": gateway.pk, "codigo": codigo, "nome": "", "status": "ATIVO", "tipo": "MEDIDOR", "grandeza": "ENERGIA"}
+@pytest.fixture
+def gateway() -> Gateway:
+    conta = Conta.objects.create(name="Condomínio Aurora")
+    return Gateway.objects.create(conta=conta, codigo="GW-1", mac="AA-BB-CC-00-00-01")
+
+
+@pytest.fixture
+def root(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("root@example.com"))
+    return client
+
+
+def device_form(of: Gateway, codigo: str = "D09", **fields: Any) -> dict[str, Any]:
+    form = {"gateway": of.pk, "codigo": codigo, "nome": "", "status": "ATIVO", "tipo": "MEDIDOR", "grandeza": "ENERGIA"}
     return {**form, "unidade": "kWh", "tipo_leitura": "ACUMULADA", "fator_conversao": "1", "slave_id": "", "register_modbus": "", **fields}
 
 
-def gateway_form(gateway: Gateway, new_devices: int = 0, **fields: Any) -> dict[str, Any]:
+def gateway_form(like: Gateway, new_devices: int = 0, **fields: Any) -> dict[str, Any]:
     form: dict[str, Any] = {
-        "conta": gateway.conta_id, "codigo": gateway.codigo, "mac": gateway.mac, "device_id": "", "nome": "", "descricao": "",
-        "is_active": "on", "qte_max_dispositivos": gateway.qte_max_dispositivos, "intervalo_esperado_s": 300,
+        "conta": like.conta_id, "codigo": like.codigo, "mac": like.mac, "device_id": "", "nome": "", "descricao": "",
+        "is_active": "on", "qte_max_dispositivos": like.qte_max_dispositivos, "intervalo_esperado_s": 300,
         "aceita_leituras_desde_0": "2024-01-01", "aceita_leituras_desde_1": "00:00:00", "latitude": "", "longitude": "",
         "firmware_version": "", "dispositivos-INITIAL_FORMS": 0, "dispositivos-TOTAL_FORMS": new_devices, **fields,
     }  # fmt: skip
@@ -30,14 +42,14 @@ def gateway_form(gateway: Gateway, new_devices: int = 0, **fields: Any) -> dict[
     return form
 
 
-def test_a_device_takes_the_conta_of_its_gateway_whatever_is_posted(root: Client, gateway: Gateway) -> None:  # noqa: F811
+def test_a_device_takes_the_conta_of_its_gateway_whatever_is_posted(root: Client, gateway: Gateway) -> None:
     other = Conta.objects.create(name="Outra")
     answer = root.post(url("dispositivo", "add"), device_form(gateway, conta=other.pk))
     assert answer.status_code == 302
     assert Dispositivo.objects.get().conta == gateway.conta
 
 
-def test_a_device_too_many_is_a_form_error(root: Client, gateway: Gateway) -> None:  # noqa: F811
+def test_a_device_too_many_is_a_form_error(root: Client, gateway: Gateway) -> None:
     for n in range(8):
         device(gateway, f"D{n:02}")
     answer = root.post(url("dispositivo", "add"), device_form(gateway))
@@ -46,7 +58,7 @@ def test_a_device_too_many_is_a_form_error(root: Client, gateway: Gateway) -> No
     assert Dispositivo.objects.count() == 8
 
 
-def test_a_gateway_is_registered_with_its_devices_on_one_page(root: Client, gateway: Gateway) -> None:  # noqa: F811
+def test_a_gateway_is_registered_with_its_devices_on_one_page(root: Client, gateway: Gateway) -> None:
     form = gateway_form(gateway, new_devices=8, mac="AABBCC0000FF", codigo="GW-2")
     answer = root.post(url("gateway", "add"), form)
     assert answer.status_code == 302
@@ -55,7 +67,7 @@ def test_a_gateway_is_registered_with_its_devices_on_one_page(root: Client, gate
 
 
 @pytest.mark.parametrize("page", ["add", "change"])
-def test_more_devices_on_a_gateways_page_than_it_holds_are_a_form_error(root: Client, gateway: Gateway, page: str) -> None:  # noqa: F811
+def test_more_devices_on_a_gateways_page_than_it_holds_are_a_form_error(root: Client, gateway: Gateway, page: str) -> None:
     form = gateway_form(gateway, new_devices=9, **({"mac": "aa:bb:cc:00:00:ff", "codigo": "GW-2"} if page == "add" else {}))
     answer = root.post(url("gateway", page, *([gateway.pk] if page == "change" else [])), form)
     assert answer.status_code == 200
@@ -63,7 +75,7 @@ def test_more_devices_on_a_gateways_page_than_it_holds_are_a_form_error(root: Cl
     assert not Dispositivo.objects.exists()
 
 
-def test_a_capacity_below_the_devices_registered_is_a_form_error(root: Client, gateway: Gateway) -> None:  # noqa: F811
+def test_a_capacity_below_the_devices_registered_is_a_form_error(root: Client, gateway: Gateway) -> None:
     device(gateway, "D01")
     device(gateway, "D02")
     devices = {"dispositivos-TOTAL_FORMS": 0}
@@ -72,7 +84,7 @@ def test_a_capacity_below_the_devices_registered_is_a_form_error(root: Client, g
 
 
 @pytest.mark.parametrize("mac", ["", "xx:bb:cc:00:00:01", "aa:bb:cc:00:00", "AABBCC000001"])
-def test_a_bad_or_taken_mac_is_a_form_error(root: Client, gateway: Gateway, mac: str) -> None:  # noqa: F811
+def test_a_bad_or_taken_mac_is_a_form_error(root: Client, gateway: Gateway, mac: str) -> None:
     answer = root.post(url("gateway", "add"), gateway_form(gateway, mac=mac, codigo="GW-2"))
     assert answer.status_code == 200
     assert "mac" in answer.context["adminform"].errors

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from tds_new.admin.base import ReadOnlyAdmin
 from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
 from tds_new.admin.payload import readable
+from tds_new.ingestion.reprocess import reprocess
 from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
 
 # Six reports missed: a consumer writes its status every 10 seconds.
@@ -59,9 +61,11 @@ class MensagemRejeitadaAdmin(ReadOnlyAdmin):
         self._reprocess(request, MensagemRejeitada.objects.filter(alike))
 
     def _reprocess(self, request: HttpRequest, waiting: QuerySet[MensagemRejeitada]) -> None:
-        from tds_new.ingestion.reprocess import reprocess
-
-        result = reprocess(waiting.filter(reprocessada_em__isnull=True))
+        try:
+            result = reprocess(waiting)
+        except psycopg.Error as error:
+            self.message_user(request, _("O banco de dados falhou; o que já foi aceito fica. Tente de novo. (%s)") % error, messages.ERROR)
+            return
         accepted = ngettext("%(n)d aceita", "%(n)d aceitas", result.accepted) % {"n": result.accepted}
         refused = ngettext("%(n)d recusada de novo", "%(n)d recusadas de novo", result.refused) % {"n": result.refused}
         self.message_user(request, f"{accepted}, {refused}.", messages.WARNING if result.refused else messages.SUCCESS)
