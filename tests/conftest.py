@@ -3,6 +3,10 @@
 import pytest
 from django.conf import settings
 
+from tests.brokers import make_broker, mosquitto
+
+__all__ = ["make_broker", "mosquitto"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Fast hashes, and static files straight from their sources: no test needs `collectstatic` first."""

@@ -1,0 +1,91 @@
+"""The broker's files on disk: ``passwords``, ``acl`` and ``secrets/<user>``; written whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tds_new.broker.accounts import PLATFORM_USERS, GatewayAccount, acl_text, opens, password_line
+
+SECRET_BYTES = 24  # 192 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What a run did: users with a new secret, users that are gone, and whether the broker has something new to read."""
+
+    created: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: bool
+
+
+class BrokerFiles:
+    """The files in one directory; ``owner`` (user id) is who the broker runs as, where that is not us."""
+
+    def __init__(self, directory: Path, owner: int | None = None) -> None:
+        self.directory = directory
+        self.passwords = directory / "passwords"
+        self.acl = directory / "acl"
+        self.secrets = directory / "secrets"
+        self._owner = owner
+
+    def secret(self, user: str) -> str:
+        """The password of ``user``. Raises FileNotFoundError where none was made."""
+        return (self.secrets / user).read_text(encoding="ascii").strip()
+
+    def provision(self, prefix: str, gateways: Sequence[GatewayAccount], rotate: Collection[str] = ()) -> Provisioned:
+        """Bring the files in line with ``gateways``: existing secrets stay, missing ones and those to ``rotate`` are made.
+
+        Raises ValueError where ``rotate`` names nobody, or a gateway cannot be expressed.
+        """
+        users = [*PLATFORM_USERS, *(gateway.user for gateway in gateways)]
+        if unknown := sorted(set(rotate) - set(users)):
+            raise ValueError(f"no such user: {', '.join(unknown)}")
+        rules = acl_text(prefix, gateways)
+        self.directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self.secrets.mkdir(mode=0o700, exist_ok=True)
+        created = [user for user in users if user in rotate or not (self.secrets / user).exists()]
+        for user in created:
+            write_whole(self.secrets / user, secrets.token_urlsafe(SECRET_BYTES) + "\n")
+        lines = self._password_lines(users)
+        changed = [self._replace(self.passwords, lines), self._replace(self.acl, rules)]
+        removed = sorted({path.name for path in self.secrets.iterdir()} - set(users))
+        for user in removed:  # last: until here an interrupted run changed nothing for them
+            (self.secrets / user).unlink()
+        return Provisioned(tuple(created), tuple(removed), any(changed))
+
+    def _password_lines(self, users: Sequence[str]) -> str:
+        """A line per user; one that still fits its secret is kept as it is, so that an unchanged file stays unchanged."""
+        present = {}
+        if self.passwords.exists():
+            present = {line.split(":", 1)[0]: line for line in self.passwords.read_text(encoding="ascii").splitlines()}
+        lines = []
+        for user in users:
+            line, secret = present.get(user, ""), self.secret(user)
+            lines.append(line if opens(line, secret) else password_line(user, secret))
+        return "".join(f"{line}\n" for line in lines)
+
+    def _replace(self, path: Path, text: str) -> bool:
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed:
+            write_whole(path, text, self._owner)
+        return changed
+
+
+def write_whole(path: Path, text: str, owner: int | None = None) -> None:
+    """Replace ``path`` in one step, readable by its owner only: a reader or a crash sees the old text or the new."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        if owner is not None:
+            os.fchown(file.fileno(), owner, -1)
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
