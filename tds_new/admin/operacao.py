@@ -1,6 +1,5 @@
 """What the operator watches: set-aside messages, which can be processed again, their counters, and the consumers."""
 
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,18 +8,15 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin
 from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
 from tds_new.admin.payload import readable
+from tds_new.consumers import is_silent, silent_consumers
 from tds_new.ingestion.reprocess import reprocess
 from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
-
-# Six reports missed: a consumer writes its status every 10 seconds.
-STALE_AFTER = timedelta(seconds=60)
 
 
 @admin.register(MensagemRejeitada)
@@ -103,8 +99,7 @@ class ConsumerStatusAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list; a consumer that says it works, but has not said so lately, is warned about on top."""
-        silent = ConsumerStatus.objects.exclude(estado=ConsumerStatus.Estado.STOPPED).exclude(updated_at__gt=now() - STALE_AFTER)
-        for consumer in silent:
+        for consumer in silent_consumers():
             text = _("O consumidor %(client)s não dá notícia: pode ter caído. As mensagens esperam no broker.")
             self.message_user(request, text % {"client": consumer.client_id}, messages.WARNING)
         return super().changelist_view(request, extra_context)
@@ -112,13 +107,12 @@ class ConsumerStatusAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("estado"), ordering="estado")
     def state(self, consumer: ConsumerStatus) -> str:
         """The state, with the age of the report where it is too old to be believed."""
-        if consumer.estado == ConsumerStatus.Estado.STOPPED:
-            return consumer.get_estado_display()
+        state = consumer.get_estado_display()
+        if not is_silent(consumer):
+            return state
         if consumer.updated_at is None:
-            return _("%(state)s (nunca atualizado)") % {"state": consumer.get_estado_display()}
-        if now() - consumer.updated_at <= STALE_AFTER:
-            return consumer.get_estado_display()
-        return _("%(state)s (sem notícia há %(age)s)") % {"state": consumer.get_estado_display(), "age": timesince(consumer.updated_at)}
+            return _("%(state)s (nunca atualizado)") % {"state": state}
+        return _("%(state)s (sem notícia há %(age)s)") % {"state": state, "age": timesince(consumer.updated_at)}
 
     @admin.display(description=gettext_lazy("contadores"))
     def counted(self, consumer: ConsumerStatus) -> str:

@@ -1,0 +1,38 @@
+"""``check_consumer``: whether somebody receives telemetry, for health checks and monitoring."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from tds_new.consumers import is_silent
+from tds_new.models import ConsumerStatus
+
+
+class Command(BaseCommand):
+    """Exit status 0 where the consumer of this client id reported itself connected within the last minute, 1 where it did not."""
+
+    help = "Say whether the consumer is connected to the broker and alive; exit status 1 where it is not."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The client id has its default in the settings."""
+        parser.add_argument("--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """One line. Raises CommandError where no consumer of the client id is at work."""
+        client_id = options["client_id"]
+        try:
+            consumer = ConsumerStatus.objects.filter(client_id=client_id).first()
+        except DatabaseError as error:
+            raise CommandError(f"the database does not answer: {error}") from error
+        if consumer is None:
+            raise CommandError(f"no consumer {client_id} has ever reported")
+        seen = f"{consumer.updated_at:%Y-%m-%d %H:%M:%SZ}" if consumer.updated_at else "never"
+        if is_silent(consumer):
+            raise CommandError(f"consumer {client_id} on {consumer.host} has been silent since {seen}")
+        if consumer.estado != ConsumerStatus.Estado.CONNECTED:
+            raise CommandError(f"consumer {client_id} on {consumer.host} is {consumer.estado} (seen {seen})")
+        self.stdout.write(f"[OK] consumer {client_id} on {consumer.host} is connected (seen {seen})")
