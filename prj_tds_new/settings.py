@@ -38,6 +38,7 @@ def _embedded_secret_key() -> str:
 
 # --- core -------------------------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
+TESTING = "pytest" in sys.modules
 SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
 if len(SECRET_KEY) < 32:
     env.refuse("SECRET_KEY is shorter than 32 characters; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
@@ -61,6 +62,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "tds_new.web.saude.SaudeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -87,6 +89,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "tds_new.web.contexto.moldura",
             ],
         },
     },
@@ -118,8 +121,11 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "username"
+AXES_LOCKOUT_CALLABLE = "tds_new.web.views.pessoas.bloqueado"
 
 # --- browser ----------------------------------------------------------------------------------------------------------------
+# How often an open dashboard asks for news, and how long a session lasts: no request extends it.
+TDS_POLL_SECONDS = env.integer("TDS_POLL_SECONDS", 30, 1, 3600)
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TDS_HTTPS
 SESSION_COOKIE_HTTPONLY = True
@@ -153,7 +159,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if DEBUG or TESTING
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
@@ -202,5 +208,3 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"axes": {"level": "WARNING"}, "django.db.backends": {"level": "INFO"}},
 }
-
-TESTING = "pytest" in sys.modules

@@ -1,0 +1,14 @@
+"""Icons of the sprite."""
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.simple_tag
+def icone(nome: str, classe: str = "") -> SafeString:
+    """An icon beside its word: hidden from screen readers, coloured by the text."""
+    return format_html('<svg class="ic {}" aria-hidden="true"><use href="{}#{}"></use></svg>', classe, static("tds_new/icones.svg"), nome)

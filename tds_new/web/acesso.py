@@ -1,0 +1,53 @@
+"""Who gets at a Conta's pages: its active members, nobody else. Whatever somebody may not see does not exist: 404."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.translation import gettext as _
+
+from tds_new.models import Conta
+
+View = Callable[..., HttpResponseBase]
+
+
+def da_conta(view: View) -> View:
+    """For pages under ``/c/<conta>/``: the view gets the Conta as an object. Anonymous people are sent to log in."""
+
+    @wraps(view)
+    def com_conta(request: HttpRequest, conta: int, **resto: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        return _privado(view(request, encontrar(request, conta), **resto))
+
+    return com_conta
+
+
+def da_conta_json(view: View) -> View:
+    """The same for data: anonymous requests get a worded 401 instead of a login page."""
+
+    @wraps(view)
+    def com_conta(request: HttpRequest, conta: int, **resto: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return _privado(JsonResponse({"erro": _("Sua sessão terminou. Entre de novo.")}, status=401))
+        return _privado(view(request, encontrar(request, conta), **resto))
+
+    return com_conta
+
+
+def encontrar(request: HttpRequest, conta: int) -> Conta:
+    """The Conta, if this person is an active member of it. Raises Http404."""
+    encontrada: Conta = get_object_or_404(Conta.objects.visible_to(request.user), pk=conta)
+    request.conta = encontrada  # type: ignore[attr-defined]  # for the page's frame, see web.contexto
+    return encontrada
+
+
+def _privado(response: HttpResponseBase) -> HttpResponseBase:
+    if isinstance(response, HttpResponse):
+        patch_cache_control(response, private=True, no_cache=True)
+        patch_vary_headers(response, ["Cookie", "Accept-Language"])
+    return response

@@ -1,0 +1,176 @@
+"""Line charts, one per unit, and bars of monthly consumption, one chart per quantity and unit."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from tds_new.models import Dispositivo
+from tds_new.queries.consumo import ConsumoPorMes
+from tds_new.queries.janela import Janela
+from tds_new.queries.series import Ponto, Serie, series
+from tds_new.web import formatos
+from tds_new.web.filtros import MAX_SERIES
+from tds_new.web.painel.contexto import Contexto, cor, grandeza
+
+Grafico = dict[str, Any]
+MAX_GRAFICOS = 6
+SERIES_SEM_FILTRO = 4
+# Axes that do not start at zero: a temperature has no natural zero.
+SEM_ZERO = {"°C", "°F"}
+
+
+def unidade_do_grafico(dispositivo: Dispositivo) -> str:
+    """The unit in which a device is drawn: its own for gauges, the rate per hour for consumption."""
+    instantanea = dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
+    return dispositivo.unidade if instantanea else formatos.taxa(dispositivo.unidade)
+
+
+def escolhidos(contexto: Contexto) -> dict[str, list[Dispositivo]]:
+    """The devices to draw, by unit: those selected, or the first four of each unit that have readings in the window."""
+    ordem = list(Dispositivo.Grandeza.values)
+    recentes = sorted(
+        contexto.dispositivos,
+        key=lambda d: (ordem.index(d.grandeza), d.last_seen is None or d.last_seen < contexto.filtro.janela.inicio),
+    )
+    por_unidade: dict[str, list[Dispositivo]] = {}
+    for dispositivo in recentes:
+        por_unidade.setdefault(unidade_do_grafico(dispositivo), []).append(dispositivo)
+    limite = MAX_SERIES if contexto.filtro.selecionados else SERIES_SEM_FILTRO
+    return {unidade: grupo[:limite] for unidade, grupo in list(por_unidade.items())[:MAX_GRAFICOS]}
+
+
+def linhas(contexto: Contexto) -> list[Grafico]:
+    """The line charts. All their points come from one query."""
+    grupos = escolhidos(contexto)
+    lidas = {s.dispositivo.pk: s for s in series(contexto.conta, [d for g in grupos.values() for d in g], contexto.filtro.janela)}
+    return [_grafico(contexto, unidade, [lidas[d.pk] for d in grupo if d.pk in lidas]) for unidade, grupo in grupos.items()]
+
+
+def _grafico(contexto: Contexto, unidade: str, grupo: list[Serie]) -> Grafico:
+    total = sum(unidade_do_grafico(d) == unidade for d in contexto.dispositivos)
+    return {
+        "id": unidade,
+        "un": unidade,
+        "titulo": _titulo(unidade, grupo),
+        "zero": unidade not in SEM_ZERO,
+        "resumo": _resumo(contexto, unidade, grupo),
+        "vazio": "" if any(s.pontos for s in grupo) else _vazio(contexto, grupo),
+        "mostrados": _("Mostrando %(n)d de %(total)d dispositivos; escolha outros em Filtros.") % {"n": len(grupo), "total": total}
+        if total > len(grupo)
+        else "",
+        "series": [_serie(contexto, unidade, s, posicao if len(grupo) > 1 else None) for posicao, s in enumerate(grupo, 1)],
+    }
+
+
+def _titulo(unidade: str, grupo: list[Serie]) -> str:
+    grandezas = {s.dispositivo.grandeza for s in grupo}
+    instantanea = all(s.dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA for s in grupo)
+    nomes = {"ENERGIA": _("Potência média"), "AGUA": _("Vazão média de água"), "GAS": _("Vazão média de gás")}
+    if len(grandezas) > 1:
+        nome = _("Leituras") if instantanea else _("Potência") if grandezas <= {"ENERGIA", "POTENCIA", "DEMANDA"} else _("Taxa média")
+    else:
+        unica = grandezas.pop()
+        nome = grandeza(unica) if instantanea else nomes.get(unica, _("Taxa média"))
+    return f"{nome} ({unidade})"
+
+
+def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None) -> dict[str, Any]:
+    valores = [p.media for p in serie.pontos if p.media is not None]
+    minimos = [p.minimo if p.minimo is not None else p.media for p in serie.pontos if p.media is not None]
+    maximos = [p.maximo if p.maximo is not None else p.media for p in serie.pontos if p.media is not None]
+    return {
+        "id": serie.dispositivo.pk,
+        "nome": contexto.nomes[serie.dispositivo.pk],
+        "gateway": serie.dispositivo.gateway.codigo,
+        "un": unidade,
+        "cor": f"s{posicao}" if posicao else f"q-{cor(serie.dispositivo.grandeza)}",
+        "passo": int(contexto.filtro.janela.passo.total_seconds() * 1000),
+        "lacuna": int(serie.lacuna * 1000),
+        "ultimo": formatos.valor(valores[-1] if valores else None, unidade),
+        "media": formatos.valor(sum(valores) / len(valores) if valores else None, unidade),
+        "minimo": formatos.valor(min((v for v in minimos if v is not None), default=None), unidade),
+        "maximo": formatos.valor(max((v for v in maximos if v is not None), default=None), unidade),
+        "pontos": [_ponto(p) for p in serie.pontos],
+    }
+
+
+def _ponto(ponto: Ponto) -> list[float | int | None]:
+    """``[t, mean, least, greatest, readings]``; t in milliseconds since 1970, the bucket's start."""
+    return [int(ponto.inicio.timestamp() * 1000), _curto(ponto.media), _curto(ponto.minimo), _curto(ponto.maximo), ponto.leituras]
+
+
+def _curto(valor: float | None) -> float | None:
+    """Five significant digits: more than a screen shows, less to send."""
+    return None if valor is None else float(f"{valor:.5g}")
+
+
+def _resumo(contexto: Contexto, unidade: str, grupo: list[Serie]) -> str:
+    pontos = [(p.maximo if p.maximo is not None else p.media, p, s) for s in grupo for p in s.pontos if p.media is not None]
+    if not pontos:
+        return ""
+    maximo, ponto, serie = max(pontos, key=lambda item: item[0] or 0.0)
+    return _("Maior valor: %(maximo)s em %(quando)s, %(dispositivo)s.") % {
+        "maximo": formatos.com_unidade(maximo, unidade),
+        "quando": formatos.data_hora(ponto.inicio, contexto.conta.zone),
+        "dispositivo": contexto.nomes[serie.dispositivo.pk],
+    }
+
+
+def _vazio(contexto: Contexto, grupo: list[Serie]) -> str:
+    texto = _("Nenhuma leitura de %(periodo)s.") % {"periodo": contexto.filtro.titulo}
+    vistos = [s.dispositivo.last_seen for s in grupo if s.dispositivo.last_seen]
+    if not vistos:
+        return _("Estes dispositivos ainda não enviaram nenhuma leitura.")
+    if max(vistos) >= contexto.filtro.janela.inicio and max(vistos) < contexto.filtro.janela.fim:
+        return _("Ainda falta uma segunda leitura para calcular a média do intervalo.")
+    return f"{texto} " + _("A última foi em %(quando)s.") % {"quando": formatos.data_hora(max(vistos), contexto.conta.zone)}
+
+
+def janela(atual: Janela) -> dict[str, Any]:
+    """The window for the browser's axis, in milliseconds since 1970."""
+    return {
+        "de": _ms(atual.inicio),
+        "ate": _ms(atual.fim),
+        "passo": int(atual.passo.total_seconds() * 1000),
+        "fuso": atual.zone.key,
+        "marcas": [_ms(m) for m in atual.marcas()],
+    }
+
+
+def _ms(instante: Any) -> int:
+    return int(instante.timestamp() * 1000)
+
+
+def barras(contexto: Contexto, consumos: list[ConsumoPorMes]) -> list[Grafico]:
+    """The bar charts of monthly consumption; the last month is still filling."""
+    return [_barras(contexto, consumo) for consumo in consumos]
+
+
+def _barras(contexto: Contexto, consumo: ConsumoPorMes) -> Grafico:
+    totais = [m.total for m in consumo.meses if m.total is not None]
+    unidade, divisor = formatos.escala(consumo.unidade, max((abs(t) for t in totais), default=Decimal(0)))
+    hoje = contexto.agora.astimezone(formatos.ZoneInfo(settings.TDS_TIME_ZONE)).date()
+    return {
+        "id": f"{consumo.grandeza}-{consumo.unidade}",
+        "un": unidade,
+        "cor": f"q-{cor(consumo.grandeza)}",
+        "titulo": _("%(grandeza)s por mês (%(unidade)s)") % {"grandeza": grandeza(consumo.grandeza), "unidade": unidade},
+        "resumo": _("%(total)s em 13 meses. * %(mes)s vai até %(dia)s.")
+        % {
+            "total": formatos.com_unidade(sum(totais, Decimal(0)) / divisor, unidade),
+            "mes": formatos.mes_ano(consumo.meses[-1].mes),
+            "dia": formatos.dia_mes(hoje),
+        },
+        "fuso": settings.TDS_TIME_ZONE if contexto.conta.timezone != settings.TDS_TIME_ZONE else "",
+        "meses": [
+            {
+                "mes": formatos.mes_ano(m.mes),
+                "valor": None if m.total is None else float(m.total / divisor),
+                "exibe": formatos.valor(None if m.total is None else m.total / divisor, unidade),
+                "parcial": m is consumo.meses[-1],
+            }
+            for m in consumo.meses
+        ],
+    }

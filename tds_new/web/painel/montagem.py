@@ -1,0 +1,63 @@
+"""The whole dashboard as one dictionary: what the page is rendered from, and what its polls fetch."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.db import DatabaseError
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from tds_new.models import Conta
+from tds_new.queries import frota
+from tds_new.queries.consumo import ConsumoPorMes, consumo_por_mes
+from tds_new.web import filtros
+from tds_new.web.etag import VERSAO
+from tds_new.web.painel.cartoes import cartoes
+from tds_new.web.painel.contexto import Contexto
+from tds_new.web.painel.graficos import barras, janela, linhas
+from tds_new.web.painel.tabelas import leituras, offline
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def preparar(conta: Conta, parametros: QueryDict, sequencias: frota.Sequencias, agora: datetime) -> Contexto:
+    """Look up the Conta's fleet and read the filter against it."""
+    todos = frota.dispositivos_ativos(conta)
+    filtro = filtros.ler(parametros, conta, todos, agora)
+    return Contexto(conta, filtro, agora, sequencias, todos, frota.gateways_ativos(conta))
+
+
+def montar(contexto: Contexto) -> dict[str, Any]:
+    """Every block. One that fails says so in ``falhas`` and leaves the others whole."""
+    falhas: dict[str, str] = {}
+    consumos = _bloco(falhas, "barras", lambda: _consumos(contexto), [])
+    graficos = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto), [])
+    vazio: dict[str, Any] = {"vazio": "", "linhas": []}
+    return {
+        "v": VERSAO,
+        "seq": contexto.sequencias.ingestao,
+        "titulo": contexto.filtro.titulo,
+        "janela": janela(contexto.filtro.janela),
+        "cartoes": cartoes(contexto, consumos),
+        "graficos": graficos,
+        "barras": barras(contexto, consumos),
+        "leituras": _bloco(falhas, "leituras", lambda: leituras(contexto), vazio),
+        "offline": offline(contexto),
+        "falhas": falhas,
+    }
+
+
+def _consumos(contexto: Contexto) -> list[ConsumoPorMes]:
+    return consumo_por_mes(contexto.conta, contexto.filtro.selecionados or None, contexto.agora)
+
+
+def _bloco(falhas: dict[str, str], nome: str, calcular: Callable[[], T], sem_dados: T) -> T:
+    try:
+        return calcular()
+    except DatabaseError:
+        logger.exception("dashboard block %s failed", nome)
+        falhas[nome] = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")
+        return sem_dados

@@ -1,0 +1,57 @@
+"""The dashboard and its data."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
+from django.utils.cache import get_conditional_response
+from django.utils.timezone import now
+from django.views.decorators.http import require_safe
+
+from tds_new.models import Conta
+from tds_new.queries import frota
+from tds_new.web import etag, filtros, formatos
+from tds_new.web.acesso import da_conta, da_conta_json
+from tds_new.web.painel.contexto import Contexto
+from tds_new.web.painel.montagem import montar, preparar
+from tds_new.web.painel.textos import textos
+
+
+@require_safe
+@da_conta
+def painel(request: HttpRequest, conta: Conta) -> HttpResponse:
+    """The page, complete: readable without scripts."""
+    agora = now()
+    contexto = preparar(conta, request.GET, frota.sequencias(conta), agora)
+    return render(request, "tds_new/painel.html", {"dados": montar(contexto), "contexto": contexto, **_moldura(request, contexto)})
+
+
+def _moldura(request: HttpRequest, contexto: Contexto) -> dict[str, object]:
+    agora, zone = contexto.agora, contexto.conta.zone
+    selecionados = {d.pk for d in contexto.filtro.selecionados}
+    return {
+        "filtro": contexto.filtro,
+        "periodos": filtros.ROTULOS,
+        "opcoes": [(d.pk, contexto.nomes[d.pk], d.gateway.codigo, d.pk in selecionados) for d in contexto.todos],
+        "hoje": agora.astimezone(zone).date().isoformat(),
+        "fuso": formatos.fuso(agora, zone),
+        "agora_ms": int(agora.timestamp() * 1000),
+        "agora_texto": formatos.data_hora(agora, zone),
+        "intervalo_s": settings.TDS_POLL_SECONDS,
+        "consulta": request.GET.urlencode(),
+        "etag": etag.do_painel(request, contexto.conta, contexto.sequencias, agora),
+        "textos": textos(),
+    }
+
+
+@require_safe
+@da_conta_json
+def dados(request: HttpRequest, conta: Conta) -> HttpResponseBase:
+    """The same as JSON, or 304 where nothing changed. Does not touch the session, so it does not keep it alive."""
+    agora = now()
+    sequencias = frota.sequencias(conta)
+    marca = etag.do_painel(request, conta, sequencias, agora)
+    response = get_conditional_response(request, etag=marca)
+    if response is None:
+        response = JsonResponse(montar(preparar(conta, request.GET, sequencias, agora)), json_dumps_params={"separators": (",", ":")})
+    response["ETag"] = marca
+    return response
