@@ -9,7 +9,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """One message from the broker.
 
     ``received_at`` is the server's clock (aware, UTC). ``connection`` and ``packet_id`` identify the delivery that an
-    acknowledgement belongs to; both are 0 for a message that did not come from a broker.
+    acknowledgement belongs to; both are 0 for a message that did not come from a broker. ``redelivered`` is MQTT's DUP: it may have been
+    stored, or set aside, before.
     """
 
     topic: str
@@ -17,5 +18,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     received_at: datetime
     qos: int = 1
     retain: bool = False
+    redelivered: bool = False
     packet_id: int = 0
     connection: int = 0

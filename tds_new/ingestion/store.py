@@ -1,5 +1,6 @@
 """The only writer of readings: one transaction a batch. All SQL of the write path is here."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
@@ -51,9 +52,11 @@ ORDER BY e.ordem
 """
 
 COPY_REJECTED = """
-COPY tds_new_mensagem_rejeitada (recebida_em, topico, payload, motivo, detalhe, leitura_indice, gateway_id, conta_id)
+COPY tds_new_mensagem_rejeitada
+    (recebida_em, topico, payload, motivo, detalhe, leitura_indice, gateway_id, conta_id, impressao)
 FROM STDIN WITH (FORMAT binary)
 """
+FIND_REJECTED = "SELECT impressao FROM tds_new_mensagem_rejeitada WHERE impressao = ANY(%s)"
 COUNT_REJECTED = """
 INSERT INTO tds_new_rejeicao_contador (gateway_id, motivo, total, primeira_em, ultima_em)
 SELECT gateway_id, motivo, total, primeira_em, ultima_em
@@ -149,6 +152,12 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
     gateway_id: int | None
     conta_id: int | None
 
+    @property
+    def fingerprint(self) -> int:
+        """The same for the same refusal of the same message."""
+        identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(identity + self.payload, digest_size=8).digest(), "big", signed=True)
+
 
 class Sighting(msgspec.Struct, gc=False):
     """A gateway's latest sign of life, or its last will."""
@@ -227,15 +236,22 @@ def _escaped(text: str) -> str:
     return text
 
 
-def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int) -> None:
-    """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept."""
+def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
+    """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept.
+
+    Of messages that the broker delivers again (``redelivered``, message numbers), what is set aside already is passed over.
+    """
+    again = [row.fingerprint for row in rows if row.message in redelivered]
+    if again:
+        known = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
+        rows = [row for row in rows if row.message not in redelivered or row.fingerprint not in known]
     if not rows:
         return
     groups: dict[tuple[int | None, str], list[RejectedRow]] = {}
     for row in rows:
         groups.setdefault((row.gateway_id, row.refusal.reason.value), []).append(row)
     with cursor.copy(COPY_REJECTED) as copy:
-        copy.set_types(["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8"])
+        copy.set_types(["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8", "int8"])
         for group in groups.values():
             for row in _kept(group, keep):
                 copy.write_row(_rejected_values(row))
@@ -273,6 +289,7 @@ def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
         row.refusal.index,
         row.gateway_id,
         row.conta_id,
+        row.fingerprint,
     )
 
 

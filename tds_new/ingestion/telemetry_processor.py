@@ -117,6 +117,11 @@ class TelemetryProcessor:
                 store.record_activity(cursor, self._pending)
             self._written()
 
+    def flush_if_due(self) -> None:
+        """:meth:`flush`, at most once a second."""
+        if self._clock() - self._written_at >= ACTIVITY_INTERVAL:
+            self.flush()
+
     def mark_silent(self) -> int:
         """Set silent gateways offline; return how many."""
         self.flush()
@@ -175,7 +180,8 @@ class TelemetryProcessor:
                 detail = f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
                 self._reject_reading(prepared, reading, messages[reading.message], detail)
             if self._record_rejected:
-                store.insert_rejected(cursor, prepared.rejected, self._keep)
+                redelivered = {number for number, message in batch if message.redelivered}
+                store.insert_rejected(cursor, prepared.rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
         if due:

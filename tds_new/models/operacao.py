@@ -40,6 +40,7 @@ class MensagemRejeitada(models.Model):
     leitura_indice = models.IntegerField(_("leitura"), null=True, help_text=_("Posição em “leituras”; vazio quando é a mensagem inteira."))
     gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+", verbose_name=_("gateway"), db_index=False)
     conta = models.ForeignKey(Conta, models.SET_NULL, null=True, related_name="+", verbose_name=_("conta"))
+    impressao = models.BigIntegerField(null=True, db_index=True, editable=False)  # finds a message that is delivered again
     reprocessada_em = models.DateTimeField(_("reprocessada em"), null=True, help_text=_("Quando foi aceita numa nova tentativa."))
 
     class Meta:

@@ -74,6 +74,7 @@ class MQTTSubscriber:
         self._attempt = 0
         self._resubscribe_at = 0.0
         self._connected_at: float | None = None
+        self._subscribed_at = 0.0
         self.connection = 0
         self.reconnects = 0
         self.session_present = False
@@ -91,6 +92,11 @@ class MQTTSubscriber:
     def subscribed(self) -> bool:
         """Whether the broker has granted every subscription on this connection."""
         return self.connected and self._granted >= self._subscriptions.keys()
+
+    @property
+    def subscribed_for(self) -> float:
+        """Seconds for which every subscription has been granted on this connection; 0 where one is not."""
+        return time.monotonic() - self._subscribed_at if self.subscribed else 0.0
 
     @property
     def unsent(self) -> int:
@@ -255,7 +261,8 @@ class MQTTSubscriber:
         self._client.publish(topic, payload, qos, retain)
 
     def _subscribe_all(self) -> None:
-        wanted = [(pattern, qos) for pattern, qos in self._subscriptions.items() if pattern not in self._granted]
+        settled = self._granted.union(*self._waiting_subacks.values())
+        wanted = [(pattern, qos) for pattern, qos in self._subscriptions.items() if pattern not in settled]
         self._refused_subscriptions.clear()
         if not wanted or not self.connected:
             return
@@ -329,6 +336,7 @@ class MQTTSubscriber:
             else:
                 self._granted.add(pattern)
         if self.subscribed:
+            self._subscribed_at = time.monotonic()
             logger.info("subscribed: %s", ", ".join(self._subscriptions))
 
     def _on_message(self, _client: paho.Client, _userdata: Any, raw: paho.MQTTMessage) -> None:
@@ -336,7 +344,7 @@ class MQTTSubscriber:
             topic = raw.topic
         except UnicodeDecodeError:
             topic = raw._topic.decode("utf-8", "replace")
-        message = Message(topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.mid, self.connection)
+        message = Message(topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.dup, raw.mid, self.connection)
         handlers = self._routes.get(topic)
         if handlers is None:
             handlers = self._route(topic)

@@ -1,0 +1,283 @@
+"""The consumer: receive, process, acknowledge."""
+
+import json
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import psycopg
+from django.conf import settings
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from tds_new.ingestion.inbox import Inbox
+from tds_new.ingestion.leadership import LeaderSession, LockHeldError
+from tds_new.ingestion.message import Message
+from tds_new.ingestion.statistics import Statistics
+from tds_new.ingestion.telemetry_processor import TelemetryProcessor
+from tds_new.ingestion.topics import Kind, subscription
+from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
+from tds_new.logs import printable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STATUS_INTERVAL = 5.0
+SWEEP_INTERVAL = 10.0
+SWEEP_GRACE = 15.0  # after a start or a reconnect, time for gateways to be heard before silence counts
+STANDBY_INTERVAL = 1.0
+FIRST_RETRY, LONGEST_RETRY = 0.2, 15.0
+# These pass by themselves and leave the session sound: serialization, deadlock, lock not available, statement cancelled.
+KEEPS_SESSION = {"40001", "40P01", "55P03", "57014"}
+
+WRITE_STATUS = """
+INSERT INTO tds_new_consumer_status (client_id, host, pid, estado, since, updated_at, last_batch_at, counters)
+VALUES (%(client_id)s, %(host)s, %(pid)s, %(estado)s, %(since)s, now(), %(last_batch_at)s, %(counters)s)
+ON CONFLICT (client_id) DO UPDATE SET
+    host = excluded.host, pid = excluded.pid, estado = excluded.estado, since = excluded.since, updated_at = excluded.updated_at,
+    last_batch_at = coalesce(excluded.last_batch_at, tds_new_consumer_status.last_batch_at), counters = excluded.counters
+"""
+# Pages that were served before this start ask again.
+TOUCH_CONTAS = "UPDATE tds_new_conta_atividade SET ingestao_seq = ingestao_seq + 1"
+
+
+class StoppedError(Exception):
+    """The consumer was told to stop while it waited for the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """What the command line says."""
+
+    broker: BrokerConfig
+    client_id: str
+    share_group: str = ""
+    standby: bool = False
+
+
+def retry_delay(attempt: int, chance: Callable[[], float] = random.random) -> float:
+    """Seconds before the ``attempt``-th try (from 1) on the database: 0.2 s doubling to 15 s, full jitter."""
+    return min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempt - 1, 10)) * chance()
+
+
+class Consumer:
+    """Takes messages from the broker in batches, stores them, and acknowledges what is committed."""
+
+    def __init__(self, options: ConsumerOptions) -> None:
+        self._options = options
+        self._stop = threading.Event()
+        self._inbox = Inbox()
+        self._statistics = Statistics()
+        self._session = LeaderSession(options.client_id)
+        self._subscriber = self._make_subscriber()
+        self._processor: TelemetryProcessor | None = None
+        self._connection: Connection[Any] | None = None
+        self._since = datetime.now(UTC)
+        self._status_at = self._sweep_at = 0.0
+        self._dropped_reported = 0
+
+    def stop(self) -> None:
+        """Finish the batch in hand, acknowledge it and end :meth:`run`; safe to call from a signal handler."""
+        self._stop.set()
+        self._inbox.wake()
+
+    def run(self) -> int:
+        """Consume until :meth:`stop`. Return the exit status: 0, or 1 where another consumer of the same client id is active."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._lead()
+                    self._consume()
+                except LockHeldError as error:
+                    self._step_down()
+                    if not self._options.standby:
+                        logger.error(
+                            "another consumer with client id %s is active (%s); stop it, use --client-id, or wait with --standby",
+                            self._options.client_id,
+                            error,
+                        )
+                        return 1
+        except StoppedError:
+            logger.info("stopped while waiting; what is not stored is not acknowledged and will be delivered again")
+        finally:
+            self._finish()
+        return 0
+
+    # --- leading --------------------------------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        """Wait for the database, and as a standby for the lock; raises LockHeldError where there is nothing to wait for."""
+        announced = False
+        while True:
+            try:
+                self._with_database(self._take_over)
+                break
+            except LockHeldError as error:
+                if not self._options.standby:
+                    raise
+                if not announced:
+                    logger.info("standing by: client id %s is active elsewhere (%s)", self._options.client_id, error)
+                    announced = True
+                self._wait(STANDBY_INTERVAL)
+        logger.info("active consumer for client id %s", self._options.client_id)
+        self._since = datetime.now(UTC)
+
+    def _take_over(self) -> None:
+        self._adopt(self._session.acquire())
+        assert self._connection is not None
+        self._connection.execute(TOUCH_CONTAS)
+
+    def _adopt(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+        if self._processor is None:
+            self._processor = TelemetryProcessor(connection)
+        else:
+            self._processor.use(connection)
+
+    def _step_down(self) -> None:
+        """Leave the broker to the consumer that holds the lock; what is not acknowledged goes to it."""
+        self._subscriber.disconnect()
+        self._session.close()
+        self._inbox = Inbox()
+        self._subscriber = self._make_subscriber()
+
+    def _make_subscriber(self) -> MQTTSubscriber:
+        options, inbox = self._options, self._inbox
+        subscriber = MQTTSubscriber(options.broker, options.client_id, on_unhandled=inbox.put)
+        prefix = settings.MQTT_TOPIC_PREFIX
+        for kind in Kind:
+            subscriber.register_handler(subscription(prefix, kind), inbox.put)
+            subscriber.subscribe(subscription(prefix, kind, options.share_group))
+        return subscriber
+
+    # --- the loop -------------------------------------------------------------------------------------------------------------
+
+    def _consume(self) -> None:
+        max_age = settings.TDS_BATCH_MAX_AGE_MS / 1000
+        self._subscriber.start()
+        while not self._stop.is_set():
+            batch = self._inbox.take(settings.TDS_BATCH_MESSAGES, max_age, timeout=0.5)
+            if batch:
+                self._store(batch)
+            self._with_database(self._keep_house)
+
+    def _store(self, batch: list[Message]) -> None:
+        assert self._processor is not None
+        process = self._processor.process
+        result = self._with_database(lambda: process(batch))
+        committed = time.time()
+        self._subscriber.ack(batch)
+        for answer in result.answers:
+            self._subscriber.publish(answer.topic, json.dumps({"seq": answer.seq}).encode())
+        self._statistics.record(result, batch[0].received_at.timestamp(), committed)
+        if logger.isEnabledFor(logging.DEBUG):
+            refused = dict(result.refusals)
+            for number, message in enumerate(batch):
+                outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
+                logger.debug("%s %d bytes qos %d: %s", printable(message.topic), len(message.payload), message.qos, outcome)
+
+    def _keep_house(self) -> None:
+        """Between batches: the line in the log, silent gateways, the status row, signs of life held back."""
+        assert self._processor is not None
+        self._report()
+        now = time.monotonic()
+        if not self._inbox:
+            self._processor.flush_if_due()
+        if now - self._sweep_at >= SWEEP_INTERVAL and self._has_listened():
+            self._sweep_at = now
+            silent = self._processor.mark_silent()
+            if silent:
+                logger.warning("%d gateways gave no sign of life and are offline now", silent)
+        if now - self._status_at >= STATUS_INTERVAL:
+            self._status_at = now
+            self._write_status("connected" if self._subscriber.connected else "disconnected")
+
+    def _has_listened(self) -> bool:
+        """Whether silence means the gateways': subscribed for a while, and nothing waiting."""
+        return self._subscriber.subscribed_for > SWEEP_GRACE and not self._inbox
+
+    def _report(self) -> None:
+        if self._statistics.due():
+            broker = "connected" if self._subscriber.subscribed else "NOT SUBSCRIBED" if self._subscriber.connected else "NOT CONNECTED"
+            logger.info("%s", self._statistics.line(len(self._inbox), self._inbox.oldest_age(time.time()), broker))
+            dropped = self._inbox.dropped - self._dropped_reported
+            if dropped > 0:
+                logger.warning("%d messages with QoS 0 dropped: too many waited; publish telemetry with QoS 1", dropped)
+            self._dropped_reported = self._inbox.dropped
+
+    def _write_status(self, estado: str) -> None:
+        assert self._connection is not None
+        last = self._statistics.last_batch_at
+        counters = {**self._statistics.counters(), "reconnects": self._subscriber.reconnects, "queue": len(self._inbox)}
+        self._connection.execute(
+            WRITE_STATUS,
+            {
+                "client_id": self._options.client_id,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "estado": estado,
+                "since": self._since,
+                "last_batch_at": datetime.fromtimestamp(last, UTC) if last else None,
+                "counters": Jsonb(counters),
+            },
+        )
+
+    # --- the database may be away ---------------------------------------------------------------------------------------------
+
+    def _with_database(self, operation: Callable[[], T]) -> T:
+        """Do ``operation``, again and again until the database takes it; nothing is acknowledged meanwhile.
+
+        Raises StoppedError where the consumer is told to stop first, LockHeldError where another one has become active.
+        """
+        attempt = 0
+        while True:
+            try:
+                if attempt:
+                    self._recover()
+                return operation()
+            except (psycopg.Error, OSError, MemoryError) as error:
+                attempt += 1
+                self._after_failure(error, attempt)
+
+    def _after_failure(self, error: BaseException, attempt: int) -> None:
+        state = getattr(error, "sqlstate", None)
+        delay = retry_delay(attempt)
+        logger.warning("the database failed (%s): %s; try %d in %.1f s", state or "no answer", printable(str(error)), attempt + 1, delay)
+        if self._connection is not None and state not in KEEPS_SESSION:
+            self._session.close()
+        self._report()
+        self._wait(delay)
+
+    def _recover(self) -> None:
+        if self._connection is not None and self._connection.closed:
+            self._adopt(self._session.acquire())
+            logger.info("the database is back")
+
+    def _wait(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise StoppedError
+
+    # --- the end --------------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self._subscriber.pause()
+        self._subscriber.disconnect()
+        try:
+            if self._connection is not None and not self._connection.closed:
+                if self._processor is not None:
+                    self._processor.flush()
+                self._write_status("stopped")
+        except psycopg.Error as error:
+            logger.warning("the last status could not be written: %s", printable(str(error)))
+        finally:
+            self._session.close()
+        if self._processor is not None:
+            logger.info("stopped: %s", self._statistics.line(len(self._inbox), 0.0, "disconnected"))

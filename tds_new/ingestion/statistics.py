@@ -1,0 +1,59 @@
+"""What the consumer counts, and how it says so."""
+
+import time
+from collections import Counter
+from typing import Any
+
+from tds_new.ingestion.telemetry_processor import BatchResult
+
+REPORT_INTERVAL = 10.0
+
+
+class Statistics:
+    """Totals since the start, and the rates of the last interval."""
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.last_batch_at: float | None = None
+        self._lag = 0.0
+        self._reported_at = time.monotonic()
+        self._reported: Counter[str] = Counter()
+
+    def record(self, result: BatchResult, oldest: float, committed: float) -> None:
+        """Count a committed batch; ``oldest`` is when its first message arrived (POSIX times)."""
+        self.totals.update(
+            batches=1,
+            messages=result.messages,
+            readings=result.stored,
+            duplicates=result.duplicates,
+            conflicts=result.conflicts,
+            rejected=sum(result.rejected.values()),
+            **{f"{kind}_messages": count for kind, count in result.kinds.items()},
+        )
+        self.rejected.update(result.rejected)
+        self.last_batch_at = committed
+        self._lag = max(self._lag, committed - oldest)
+
+    def due(self) -> bool:
+        """Whether the next line is due."""
+        return time.monotonic() - self._reported_at >= REPORT_INTERVAL
+
+    def line(self, queue: int, waiting: float, broker: str) -> str:
+        """The line for the log; starts the next interval. ``waiting`` is the age of the oldest waiting message in seconds."""
+        now = time.monotonic()
+        seconds = max(now - self._reported_at, 0.001)
+        delta = self.totals - self._reported
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.rejected.most_common())
+        text = (
+            f"{delta['messages'] / seconds:.1f} messages/s, {delta['readings'] / seconds:.1f} readings/s; "
+            f"stored {delta['readings']}, duplicates {delta['duplicates']}, conflicts {delta['conflicts']}, "
+            f"rejected {delta['rejected']}, batches {delta['batches']}; "
+            f"lag {max(self._lag, waiting):.3f} s, queue {queue}, broker {broker}" + (f"; rejected so far: {reasons}" if reasons else "")
+        )
+        self._reported_at, self._reported, self._lag = now, self.totals.copy(), 0.0
+        return text
+
+    def counters(self) -> dict[str, Any]:
+        """The totals for ``tds_new_consumer_status.counters``."""
+        return {**self.totals, "rejected_by_reason": dict(self.rejected)}

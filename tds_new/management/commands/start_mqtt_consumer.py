@@ -1,0 +1,46 @@
+"""``start_mqtt_consumer``: the consumer, in the foreground."""
+
+import logging
+import signal
+import sys
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from tds_new.ingestion.consumer import Consumer, ConsumerOptions
+from tds_new.ingestion.transport import broker_config
+
+
+class Command(BaseCommand):
+    """Arguments, signals and the loop."""
+
+    help = "Receive telemetry from the broker and store it, acknowledged after the commit. SIGTERM or Ctrl-C stops it cleanly."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Everything has a default in the settings."""
+        parser.add_argument("--debug", action="store_true", help="one log line for every message")
+        parser.add_argument("--broker", metavar="H", help="host of the broker (MQTT_BROKER_HOST)")
+        parser.add_argument("--port", type=int, metavar="P", help="port of the broker (MQTT_BROKER_PORT)")
+        parser.add_argument("--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id: names the session at the broker")
+        parser.add_argument("--share-group", default=settings.MQTT_SHARE_GROUP, metavar="G", help="share the messages in group G")
+        parser.add_argument("--standby", action="store_true", help="wait while another consumer of this client id is active")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until a signal; exit with the consumer's status."""
+        if options["debug"]:
+            logging.getLogger("tds_new").setLevel(logging.DEBUG)
+        changes = {"host": options["broker"], "port": options["port"]}
+        broker = broker_config(**{name: value for name, value in changes.items() if value})
+        consumer = Consumer(ConsumerOptions(broker, options["client_id"], options["share_group"], options["standby"]))
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            consumer.stop()
+            signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        sys.exit(consumer.run())
