@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from csp.constants import NONE, SELF
@@ -38,7 +37,6 @@ def _embedded_secret_key() -> str:
 
 # --- core -------------------------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
-TESTING = "pytest" in sys.modules
 SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
 if len(SECRET_KEY) < 32:
     env.refuse("SECRET_KEY is shorter than 32 characters; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
@@ -159,7 +157,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG or TESTING
+        if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }

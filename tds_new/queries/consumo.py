@@ -55,9 +55,10 @@ def consumo_por_mes(conta: Conta, dispositivos: Sequence[Dispositivo] | None, ag
     if dispositivos is not None:
         linhas = linhas.filter(dispositivo__in=[d.pk for d in dispositivos])
     totais: dict[tuple[str, str], dict[date, Decimal]] = {}
-    for grandeza, unidade, mes, total in linhas.values_list(
-        "dispositivo__grandeza", "dispositivo__unidade", "mes_referencia", Sum("total_consumo")
-    ).order_by():
+    agrupadas = linhas.order_by().values("dispositivo__grandeza", "dispositivo__unidade", "mes_referencia").annotate(Sum("total_consumo"))
+    for grandeza, unidade, mes, total in agrupadas.values_list(
+        "dispositivo__grandeza", "dispositivo__unidade", "mes_referencia", "total_consumo__sum"
+    ):
         totais.setdefault((grandeza, unidade), {})[mes.astimezone(zone).date()] = total
     ordem = list(Dispositivo.Grandeza.values)
     return [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -50,7 +51,7 @@ def ultimas_leituras(
     if not candidatos:
         return []
     por_id = {d.pk: d for d in candidatos}
-    parametros = {"conta": conta.pk, "dispositivos": list(por_id), "inicio": janela.inicio, "fim": fim, "quantas": quantas}
+    parametros: dict[str, Any] = {"conta": conta.pk, "dispositivos": list(por_id), "inicio": janela.inicio, "fim": fim, "quantas": quantas}
     with connection.cursor() as cursor:
         cursor.execute(ULTIMAS, parametros)
         return [Leitura(por_id[pk], *resto) for pk, *resto in cursor.fetchall()]

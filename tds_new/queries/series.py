@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -96,7 +97,7 @@ def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela) ->
     por_id = {d.pk: Serie(d) for d in dispositivos if d.conta_id == conta.pk}
     if not por_id:
         return []
-    parametros = {
+    parametros: dict[str, Any] = {
         "conta": conta.pk,
         "dispositivos": list(por_id),
         "inicio": janela.inicio,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.utils.translation import gettext as _
@@ -13,12 +15,7 @@ from tds_new.queries.janela import MAIOR_PERIODO, Janela
 from tds_new.web import formatos
 
 PERIODOS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-ROTULOS = {
-    "24h": gettext_lazy("24 horas"),
-    "7d": gettext_lazy("7 dias"),
-    "30d": gettext_lazy("30 dias"),
-    "datas": gettext_lazy("Datas"),
-}
+ROTULOS = {"24h": gettext_lazy("24 horas"), "7d": gettext_lazy("7 dias"), "30d": gettext_lazy("30 dias")}
 PADRAO = "24h"
 MAX_SERIES = 8
 
@@ -46,6 +43,15 @@ class Filtro:
     def ativos(self) -> int:
         """How many filters differ from the default."""
         return (self.periodo != PADRAO) + bool(self.selecionados)
+
+
+def periodos(filtro: Filtro) -> list[dict[str, Any]]:
+    """The links to the usual periods; the devices selected stay."""
+    disp = {"disp": ",".join(str(d.pk) for d in filtro.selecionados)} if filtro.selecionados else {}
+    return [
+        {"consulta": urlencode({"periodo": chave, **disp}, safe=","), "rotulo": rotulo, "atual": chave == filtro.periodo}
+        for chave, rotulo in ROTULOS.items()
+    ]
 
 
 def ler(parametros: QueryDict, conta: Conta, dispositivos: Sequence[Dispositivo], agora: datetime) -> Filtro:

@@ -17,6 +17,7 @@ MESES = {
     "pt": ("jan", "fev", "mar", "abr", "mai", "jun", "jul", "ago", "set", "out", "nov", "dez"),
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 }
+FUSOS = {"America/Sao_Paulo": "Brasília", "America/Noronha": "Fernando de Noronha", "America/Cuiaba": "Cuiabá", "America/Belem": "Belém"}
 # Decimals by size: ((from this absolute value on, decimals), ...).
 CONSUMO = ((1000, 0), (100, 1), (0, 2))
 CASAS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -46,15 +47,18 @@ def taxa(unidade: str) -> str:
 
 def escala(unidade: str, maximo: Numero) -> tuple[str, Decimal]:
     """The unit in which a block of consumption is shown, and the divisor, from the block's greatest value."""
-    limite, maior, divisor = MAIORES.get(unidade, (None, unidade, Decimal(1)))
-    return (maior, divisor) if limite is not None and abs(Decimal(maximo)) >= limite else (unidade, Decimal(1))
+    if unidade in MAIORES:
+        limite, maior, divisor = MAIORES[unidade]
+        if abs(Decimal(maximo)) >= limite:
+            return maior, divisor
+    return unidade, Decimal(1)
 
 
 def casas(valor: Numero, unidade: str) -> int:
     """Decimals for ``valor`` in ``unidade``; none for a true zero."""
     if valor == 0:
         return 0
-    return next(n for limite, n in CASAS.get(unidade, CONSUMO) if abs(valor) >= limite)
+    return next(n for limite, n in CASAS.get(unidade, CONSUMO) if abs(Decimal(valor)) >= limite)
 
 
 def _separado(texto: str) -> str:
@@ -103,10 +107,10 @@ def data_hora(instante: datetime, zone: ZoneInfo) -> str:
 
 
 def fuso(instante: datetime, zone: ZoneInfo) -> str:
-    """``Sao Paulo (GMT-3)``: the zone's city and its offset at ``instante``."""
+    """``Brasília (GMT-3)``: what people call the zone, and its offset at ``instante``."""
     minutos = int((instante.astimezone(zone).utcoffset() or timedelta()).total_seconds() // 60)
     horas = f"{abs(minutos) // 60}" + (f":{abs(minutos) % 60:02d}" if minutos % 60 else "")
-    return f"{zone.key.rsplit('/', 1)[-1].replace('_', ' ')} (GMT{'-' if minutos < 0 else '+'}{horas})"
+    return f"{FUSOS.get(zone.key) or zone.key.rsplit('/', 1)[-1].replace('_', ' ')} (GMT{'-' if minutos < 0 else '+'}{horas})"
 
 
 def mes_ano(mes: date) -> str:

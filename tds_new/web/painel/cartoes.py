@@ -1,6 +1,6 @@
 """The cards: consumption of the month, gateways, devices, last reading."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -125,4 +125,4 @@ def _ultima(contexto: Contexto) -> Cartao:
 
 def iso(instante: datetime) -> str:
     """UTC, whole seconds: an instant for the browser to count from."""
-    return instante.astimezone(formatos.ZoneInfo("UTC")).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instante.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

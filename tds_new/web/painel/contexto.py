@@ -50,6 +50,10 @@ class Contexto:
         ids = {d.gateway_id for d in self.filtro.selecionados}
         return [g for g in self.gateways if g.pk in ids]
 
+    def gateway_a_parte(self, dispositivo: Dispositivo) -> str:
+        """The gateway's code, where the device's name does not hold it already."""
+        return "" if self.nomes[dispositivo.pk] != str(dispositivo) else dispositivo.gateway.codigo
+
     @property
     def nunca_mediu(self) -> bool:
         """Whether no reading ever came for this Conta."""

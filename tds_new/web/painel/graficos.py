@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -151,7 +152,7 @@ def barras(contexto: Contexto, consumos: list[ConsumoPorMes]) -> list[Grafico]:
 def _barras(contexto: Contexto, consumo: ConsumoPorMes) -> Grafico:
     totais = [m.total for m in consumo.meses if m.total is not None]
     unidade, divisor = formatos.escala(consumo.unidade, max((abs(t) for t in totais), default=Decimal(0)))
-    hoje = contexto.agora.astimezone(formatos.ZoneInfo(settings.TDS_TIME_ZONE)).date()
+    hoje = contexto.agora.astimezone(ZoneInfo(settings.TDS_TIME_ZONE)).date()
     return {
         "id": f"{consumo.grandeza}-{consumo.unidade}",
         "un": unidade,

@@ -16,7 +16,7 @@ from tds_new.web import filtros
 from tds_new.web.etag import VERSAO
 from tds_new.web.painel.cartoes import cartoes
 from tds_new.web.painel.contexto import Contexto
-from tds_new.web.painel.graficos import barras, janela, linhas
+from tds_new.web.painel.graficos import Grafico, barras, janela, linhas
 from tds_new.web.painel.tabelas import leituras, offline
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ def preparar(conta: Conta, parametros: QueryDict, sequencias: frota.Sequencias, 
 def montar(contexto: Contexto) -> dict[str, Any]:
     """Every block. One that fails says so in ``falhas`` and leaves the others whole."""
     falhas: dict[str, str] = {}
-    consumos = _bloco(falhas, "barras", lambda: _consumos(contexto), [])
-    graficos = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto), [])
+    consumos: list[ConsumoPorMes] = _bloco(falhas, "barras", lambda: _consumos(contexto), [])
+    graficos: list[Grafico] = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto), [])
     vazio: dict[str, Any] = {"vazio": "", "linhas": []}
     return {
         "v": VERSAO,

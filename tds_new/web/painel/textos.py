@@ -25,5 +25,5 @@ def textos() -> dict[str, str]:
         "versao_nova": _("Há uma versão nova desta página."),
         "novidades": _("Há dispositivos ou gráficos novos."),
         "recarregar": _("Recarregar"),
-        "cursor_parado": _("Use as setas para percorrer as leituras"),
+        "cursor_parado": _("Arraste, ou use as setas, para ver os valores de cada momento."),
     }

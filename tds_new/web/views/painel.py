@@ -30,8 +30,8 @@ def _moldura(request: HttpRequest, contexto: Contexto) -> dict[str, object]:
     selecionados = {d.pk for d in contexto.filtro.selecionados}
     return {
         "filtro": contexto.filtro,
-        "periodos": filtros.ROTULOS,
-        "opcoes": [(d.pk, contexto.nomes[d.pk], d.gateway.codigo, d.pk in selecionados) for d in contexto.todos],
+        "periodos": filtros.periodos(contexto.filtro),
+        "opcoes": [(d.pk, contexto.nomes[d.pk], contexto.gateway_a_parte(d), d.pk in selecionados) for d in contexto.todos],
         "hoje": agora.astimezone(zone).date().isoformat(),
         "fuso": formatos.fuso(agora, zone),
         "agora_ms": int(agora.timestamp() * 1000),

@@ -44,11 +44,11 @@
 
   function conjuntos(serie, janela) {
     const cor = css('--' + serie.cor);
-    const dados = (i) => serie.pontos.map((p) => ({ x: meio(serie, p), y: p[i], n: p[4] }));
-    const comum = { parsing: false, spanGaps: serie.lacuna, tension: 0, pointHitRadius: 0, pointHoverRadius: 0, serie };
+    const dados = (i) => comLacunas(serie, serie.pontos.map((p) => ({ x: meio(serie, p), y: p[1] === null ? null : p[i] })));
+    const comum = { parsing: false, spanGaps: false, tension: 0, pointHitRadius: 0, pointHoverRadius: 0, serie };
     const linha = {
       ...comum, data: dados(1), papel: 'linha', borderColor: cor, backgroundColor: cor, borderWidth: 2, borderDash: tracejada(serie.cor),
-      pointRadius: (c) => sozinho(c.dataset, c.dataIndex) ? 2.5 : 0, pointHoverRadius: 4,
+      pointRadius: (c) => sozinho(c.dataset.data, c.dataIndex) ? 2.5 : 0, pointHoverRadius: 4,
       segment: { borderDash: (c) => c.p1.parsed.x + serie.passo / 2 > TDS.agora() ? [2, 3] : undefined }
     };
     if (!medidora(serie)) return [linha];
@@ -60,11 +60,14 @@
     ];
   }
 
-  function sozinho(conjunto, i) {
-    const d = conjunto.data, lacuna = conjunto.spanGaps;
-    if (!d[i] || d[i].y === null) return false;
-    const longe = (outro) => !outro || outro.y === null || Math.abs(outro.x - d[i].x) > lacuna;
-    return longe(d[i - 1]) && longe(d[i + 1]);
+  /* A null between neighbours that are too far apart breaks the line there (a numeric spanGaps does not work with segment styles). */
+  function comLacunas(serie, pontos) {
+    return pontos.flatMap((p, i) => i && p.x - pontos[i - 1].x > serie.lacuna ? [{ x: p.x - serie.passo, y: null }, p] : [p]);
+  }
+
+  function sozinho(dados, i) {
+    const falta = (outro) => !outro || outro.y === null;
+    return !falta(dados[i]) && falta(dados[i - 1]) && falta(dados[i + 1]);
   }
 
   /* Where no series of the chart has a value, from the window's start to now. */

@@ -221,17 +221,11 @@
     faixa.max = passos();
     faixa.value = faixa.max;
     faixa.setAttribute('aria-valuetext', textos.cursor_parado);
+    TDS.escrever(saida, textos.cursor_parado);
     faixa.addEventListener('input', apontar);
     faixa.addEventListener('blur', () => TDS.apontar(null));
     cursor.hidden = false;
   }
-
-  /* --- dates chosen mean the period "dates" --- */
-
-  const filtro = document.getElementById('filtro');
-  filtro.addEventListener('input', (e) => {
-    if (e.target.type === 'date') filtro.querySelector('input[value="datas"]').checked = true;
-  });
 
   /* --- following the server --- */
 
