@@ -6,8 +6,8 @@ set -a
 . "${TDS_ETC:=/etc/tds-new}/env"
 set +a
 export SECRET_KEY_FILE="$TDS_ETC/secrets/secret_key" DATABASE_URL_FILE="$TDS_ETC/secrets/database_url" PYTHONDONTWRITEBYTECODE=1
-if [ -r "$TDS_ETC/broker/secrets/django_backend" ]; then
-    export MQTT_BROKER_PASSWORD_FILE="$TDS_ETC/broker/secrets/django_backend"
+if [ -r "$TDS_ETC/secrets/mqtt_password" ]; then
+    export MQTT_BROKER_PASSWORD_FILE="$TDS_ETC/secrets/mqtt_password"
 fi
 cd "$(dirname "$0")/.."
 exec .venv/bin/python manage.py "$@"
