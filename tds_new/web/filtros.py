@@ -59,7 +59,7 @@ def ler(parametros: QueryDict, conta: Conta, dispositivos: Sequence[Dispositivo]
     avisos: list[str] = []
     selecionados = _dispositivos(parametros, dispositivos, avisos)
     de, ate = _data(parametros.get("de", "")), _data(parametros.get("ate", ""))
-    periodo = parametros.get("periodo") or ("datas" if "de" in parametros or "ate" in parametros else PADRAO)
+    periodo = parametros.get("periodo") or ("datas" if parametros.get("de") or parametros.get("ate") else PADRAO)
     if periodo == "datas":
         problema = _problema_das_datas(de, ate, agora.astimezone(conta.zone).date())
         if problema is None and de and ate:

@@ -1,0 +1,74 @@
+"""Numbers, dates and ages on the server; the browser answers the same vectors in tests/browser."""
+
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import translation
+
+from tds_new.web import formatos
+
+VETORES = json.loads(Path(__file__).with_name("vetores_formato.json").read_text(encoding="utf-8"))
+FUSO = ZoneInfo(VETORES["fuso"])
+AGORA = datetime.fromisoformat(VETORES["agora"])
+
+
+def casos(nome: str) -> list[tuple[Any, ...]]:
+    return [(idioma, *vetor[:-2], vetor[-2 + i]) for vetor in VETORES[nome] for i, idioma in enumerate(("pt-br", "en"))]
+
+
+@pytest.mark.parametrize(("idioma", "quantia", "unidade", "texto"), casos("valor"))
+def test_values(idioma: str, quantia: str | None, unidade: str, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.valor(None if quantia is None else Decimal(quantia), unidade) == texto
+
+
+@pytest.mark.parametrize(("idioma", "quantia", "unidade", "texto"), casos("com_unidade"))
+def test_values_with_their_unit(idioma: str, quantia: str | None, unidade: str, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.com_unidade(None if quantia is None else Decimal(quantia), unidade) == texto
+
+
+@pytest.mark.parametrize(("idioma", "segundos", "texto"), casos("duracao"))
+def test_durations(idioma: str, segundos: int, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.duracao(timedelta(seconds=segundos)) == texto
+
+
+@pytest.mark.parametrize(("idioma", "segundos", "texto"), casos("idade"))
+def test_ages(idioma: str, segundos: int, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.idade(AGORA - timedelta(seconds=segundos), AGORA, FUSO) == texto
+
+
+@pytest.mark.parametrize(("idioma", "instante", "texto"), casos("data_hora"))
+def test_dates_with_time(idioma: str, instante: str, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.data_hora(datetime.fromisoformat(instante), FUSO) == texto
+
+
+@pytest.mark.parametrize(("idioma", "instante", "texto"), casos("dia_mes"))
+def test_days(idioma: str, instante: str, texto: str) -> None:
+    with translation.override(idioma):
+        assert formatos.dia_mes(datetime.fromisoformat(instante).astimezone(FUSO).date()) == texto
+
+
+@pytest.mark.parametrize(("valor", "texto"), [("12345.6700", "12.345,67"), ("100", "100"), ("0.0000", "0"), ("-3.5", "−3,5")])
+def test_a_register_shows_every_digit_that_the_meter_sent(valor: str, texto: str) -> None:
+    with translation.override("pt-br"):
+        assert formatos.registrador(Decimal(valor)) == texto
+
+
+def test_a_block_has_one_unit_chosen_by_its_greatest_value() -> None:
+    assert formatos.escala("kWh", Decimal("99999.9")) == ("kWh", 1)
+    assert formatos.escala("kWh", Decimal(100_000)) == ("MWh", 1000)
+    assert formatos.escala("m³", Decimal(10_000_000)) == ("m³", 1)
+
+
+@pytest.mark.parametrize(("unidade", "taxa"), [("kWh", "kW"), ("m³", "m³/h"), ("L", "L/h"), ("MWh", "MW")])
+def test_the_unit_of_a_rate(unidade: str, taxa: str) -> None:
+    assert formatos.taxa(unidade) == taxa
