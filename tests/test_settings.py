@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-KEY = "b7f7Zq2xT0mKc4Vw9yRj1sHd6LgNe3PuA8iXoC5tBzQvMnWk"
+KEY = "b7f7Zq2xT0mKc4Vw9yRj1sHd6LgNe3PuA8iXoC5tBzQvMnWkUf4Rp2Ty"
 PRODUCTION = {
     "SECRET_KEY": KEY,
     "DATABASE_URL": "postgres://tds_new:secret@db.example.com:5432/tds_new",
