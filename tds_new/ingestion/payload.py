@@ -4,7 +4,6 @@ Two ways through. The fast one is a typed decoder; whatever it cannot take as it
 escaped NUL) goes through the tolerant one, which looks at each reading alone, so that a bad one costs only itself.
 """
 
-import json
 import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -12,6 +11,8 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 
+from tds_new.ingestion.lossless import Constant, Number, Object, load_json, storable
+from tds_new.ingestion.lossless import clean_text as clean_text
 from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
 from tds_new.mac import normalise_mac
 
@@ -25,6 +26,10 @@ _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 # take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no value.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
+# An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
+_ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
+_KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
+_READING_KEYS = frozenset({"dispositivo_codigo", "valor", "unidade", "timestamp"})
 
 AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -50,7 +55,7 @@ class Telemetry(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Leitura(msgspec.Struct, gc=False):
-    dispositivo_codigo: str
+    dispositivo_codigo: Annotated[str, msgspec.Meta(min_length=1)]
     valor: msgspec.Raw
     unidade: str | None = None
     timestamp: AwareDatetime | None = None
@@ -60,7 +65,7 @@ class _Envelope(msgspec.Struct, gc=False):
     leituras: list[_Leitura]
     gateway_mac: str | None = None
     timestamp: AwareDatetime | None = None
-    seq: int | None = None
+    seq: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
@@ -80,7 +85,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     Raises MessageRefusedError where nothing in it can be used: too large, not UTF-8, not JSON, not an object with ``leituras``.
     """
     text = decode_text(payload)
-    if "\\u0000" in text:
+    if "\\u00" in text and _ESCAPED_ASCII.search(text):
         return _parse_tolerant(text)
     try:
         envelope = _decoder.decode(text)
@@ -88,10 +93,14 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         return _parse_tolerant(text)
     leituras = envelope.leituras
     own_times = sum(1 for leitura in leituras if leitura.timestamp is not None)
+    units = sum(1 for leitura in leituras if leitura.unidade is not None)
     if (
         text.count('"valor"') != len(leituras)
         or text.count('"dispositivo_codigo"') != len(leituras)
         or text.count('"timestamp"') != own_times + (envelope.timestamp is not None)
+        or text.count('"unidade"') != units
+        or text.count('"gateway_mac"') != (envelope.gateway_mac is not None)
+        or text.count('"seq"') != (envelope.seq is not None)
         or text.count('"leituras"') != 1
     ):
         return _parse_tolerant(text)  # a key may be there twice
@@ -160,50 +169,20 @@ def _in_utc(time: datetime | None) -> datetime:
 # --- the tolerant way ---------------------------------------------------------------------------------------------------------
 
 
-class _Number(str):
-    """A JSON number as it was written."""
-
-    __slots__ = ()
-
-
-class _Constant(str):
-    """NaN, Infinity or -Infinity: not JSON, but many encoders write them."""
-
-    __slots__ = ()
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which keys were there more than once."""
-
-    repeated: frozenset[str] = frozenset()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
-    result = _Object(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        result.repeated = frozenset(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-    return result
-
-
-def load_json(text: str) -> Any:
-    """Any JSON value; numbers stay text. Raises MessageRefusedError where it is not JSON or nested too deeply."""
-    try:
-        return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Constant, object_pairs_hook=_object)
-    except RecursionError:
-        raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
-    except ValueError as error:
-        raise MessageRefusedError(Reason.JSON_INVALIDO, str(error)[:200]) from error
-
-
 def _parse_tolerant(text: str) -> Telemetry:
-    document = load_json(text)
-    if not isinstance(document, _Object):
+    try:
+        return _telemetry(load_json(text))
+    except RecursionError:  # the parser's stack is deeper than the one left for the walk over its result
+        raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
+
+
+def _telemetry(document: Any) -> Telemetry:
+    if not isinstance(document, Object):
         _refuse_schema("the payload is not an object")
     leituras = document.get("leituras")
     if not isinstance(leituras, list):
         _refuse_schema("leituras is missing or not a list")
-    if repeated := document.repeated & {"leituras", "timestamp", "gateway_mac", "seq"}:
+    if repeated := document.repeated & _KEYS:
         _refuse_schema(f"keys are there twice: {', '.join(sorted(repeated))}")
     mac = document.get("gateway_mac")
     if mac is not None and type(mac) is not str:
@@ -216,8 +195,10 @@ def _parse_tolerant(text: str) -> Telemetry:
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
     seq = document.get("seq")
-    number = int(seq) if isinstance(seq, _Number) and seq.lstrip("-").isdigit() and len(seq) <= 20 else None
-    return Telemetry(readings, refusals, mac, number, _storable(document))
+    number = int(seq) if isinstance(seq, Number) and seq.lstrip("-").isdigit() and len(seq) <= 20 else None
+    if number is not None and not -(2**63) <= number < 2**63:
+        number = None
+    return Telemetry(readings, refusals, mac, number, storable(document))
 
 
 def _refuse_schema(detail: str) -> NoReturn:
@@ -225,20 +206,20 @@ def _refuse_schema(detail: str) -> NoReturn:
 
 
 def _reading(index: int, leitura: Any, message_time: Any) -> Reading:
-    if not isinstance(leitura, _Object):
+    if not isinstance(leitura, Object):
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "the reading is not an object")
-    if leitura.repeated:
-        raise _RefusedError(Reason.ESQUEMA_INVALIDO, f"keys are there twice: {', '.join(sorted(leitura.repeated))}"[:200])
+    if repeated := leitura.repeated & _READING_KEYS:
+        raise _RefusedError(Reason.ESQUEMA_INVALIDO, f"keys are there twice: {', '.join(sorted(repeated))}")
     codigo, valor, unidade = leitura.get("dispositivo_codigo"), leitura.get("valor"), leitura.get("unidade")
     if type(codigo) is not str or not codigo:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "dispositivo_codigo is missing or not a string")
     if "valor" not in leitura:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "valor is missing")
-    if not isinstance(valor, str) or isinstance(valor, _Constant):
+    if not isinstance(valor, str) or isinstance(valor, Constant):
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {str(valor)[:60]!r} is not a number")
     if unidade is not None and type(unidade) is not str:
         raise _RefusedError(Reason.UNIDADE_INVALIDA, "unidade is not a string")
-    exact = _valor(valor, _NUMBER if isinstance(valor, _Number) else _NUMERIC_STRING)
+    exact = _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING)
     own_time = leitura.get("timestamp")
     return Reading(index, codigo, exact, unidade, _in_utc(_time(message_time if own_time is None else own_time)))
 
@@ -249,39 +230,16 @@ def _time(value: Any) -> datetime | None:
     if type(value) is not str:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {str(value)[:60]!r} is not ISO 8601 text")
     try:
-        time = datetime.fromisoformat(value)
+        return msgspec.convert(value, AwareDatetime)  # as the fast way reads it: a ninth decimal is rounded the same
+    except ValueError:
+        pass
+    try:
+        time = datetime.fromisoformat(value.replace("\0", "x"))  # it would stop reading at a NUL
     except ValueError:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} is not ISO 8601") from None
     if time.utcoffset() is None:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} has no offset; add Z or -03:00")
     return time
-
-
-def _storable(document: Any) -> str:
-    """The document as JSON that jsonb takes: no NUL, no lone surrogate, no NaN, no number past numeric's range."""
-    return msgspec.json.encode(_plain(document)).decode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Number):
-        return msgspec.Raw(value.encode()) if _fits_numeric(value) else str(value)
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, dict):
-        return {clean_text(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _fits_numeric(literal: str) -> bool:
-    _, _, exponent = literal.lower().partition("e")
-    return len(literal) < 1000 and (not exponent or abs(int(exponent[:20])) < 1000)
-
-
-def clean_text(value: str) -> str:
-    """``value`` as PostgreSQL's text can hold it: NUL and lone surrogates become U+FFFD."""
-    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def parse_object(payload: bytes) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""JSON read without loss, for what the typed decoder cannot take: numbers stay as they were written, repeated keys are remembered.
+
+Pure: no Django, no MQTT client, no database.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+from tds_new.ingestion.rejection import MessageRefusedError, Reason
+
+
+class Number(str):
+    """A JSON number as it was written."""
+
+    __slots__ = ()
+
+
+class Constant(str):
+    """NaN, Infinity or -Infinity: not JSON, but many encoders write them."""
+
+    __slots__ = ()
+
+
+class Object(dict[str, Any]):
+    """A JSON object that remembers which keys were there more than once."""
+
+    repeated: frozenset[str] = frozenset()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Object:
+    result = Object(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        result.repeated = frozenset(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    return result
+
+
+def load_json(text: str) -> Any:
+    """Any JSON value; numbers stay text. Raises MessageRefusedError where it is not JSON or nested too deeply."""
+    try:
+        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object)
+    except RecursionError:
+        raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
+    except ValueError as error:
+        raise MessageRefusedError(Reason.JSON_INVALIDO, str(error)[:200]) from error
+
+
+def storable(document: Any) -> str:
+    """The document as JSON that jsonb takes: no NUL, no lone surrogate, no NaN, no number past numeric's range."""
+    return msgspec.json.encode(_plain(document)).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Number):
+        return msgspec.Raw(value.encode()) if _fits_numeric(value) else str(value)
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _fits_numeric(literal: str) -> bool:
+    _, _, exponent = literal.lower().partition("e")
+    return len(literal) < 1000 and (not exponent or abs(int(exponent[:20])) < 1000)
+
+
+def clean_text(value: str) -> str:
+    """``value`` as PostgreSQL's text can hold it: NUL and lone surrogates become U+FFFD."""
+    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
