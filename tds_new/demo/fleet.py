@@ -1,0 +1,182 @@
+"""The registrations of the demonstration: one Conta, its gateways and devices, and the logins. Safe to run again."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from tds_new.models import Conta, ContaMembership, Dispositivo, Gateway, User
+
+CONTA = "Conta Teste Telemetria"
+LOGIN, STAFF_LOGIN = "demo@tds-new.local", "operador@tds-new.local"
+# Known to everybody, so only where the embedded default listens on the loopback address alone.
+EMBEDDED_PASSWORD = "demonstracao-tds"  # noqa: S105
+
+_T, _G, _L = Dispositivo.Tipo, Dispositivo.Grandeza, Dispositivo.TipoLeitura
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device to register."""
+
+    codigo: str
+    nome: str
+    grandeza: str
+    unidade: str
+    tipo_leitura: str = _L.ACUMULADA
+    tipo: str = _T.MEDIDOR
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway to register, with its devices."""
+
+    codigo: str
+    mac: str
+    nome: str
+    devices: tuple[Device, ...]
+
+
+def _temperature(codigo: str, nome: str) -> Device:
+    return Device(codigo, nome, _G.TEMPERATURA, "°C", _L.INSTANTANEA, _T.SENSOR)
+
+
+# Published values count by themselves, as the contract's examples do.
+TEST_SITE = Site(
+    "GW-TEST-001",
+    "aa:bb:cc:dd:ee:ff",
+    "Gateway de teste",
+    (
+        Device("D01", "Energia", _G.ENERGIA, "kWh", _L.INCREMENTAL),
+        Device("D02", "Água", _G.AGUA, "m³", _L.INCREMENTAL),
+        _temperature("D03", "Temperatura"),
+    ),
+)
+
+# 02 in the first byte: locally administered, so nobody's real gateway.
+FLEET = (
+    Site(
+        "LJ-CENTRO",
+        "02:7d:5e:00:00:01",
+        "Loja Centro",
+        (
+            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            Device("E02", "Ar-condicionado", _G.ENERGIA, "kWh"),
+            Device("A01", "Água", _G.AGUA, "m³"),
+            _temperature("T01", "Salão"),
+        ),
+    ),
+    Site(
+        "LJ-ZONASUL",
+        "02:7d:5e:00:00:02",
+        "Loja Zona Sul",
+        (
+            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            Device("A01", "Água", _G.AGUA, "m³"),
+            Device("G01", "Gás da padaria", _G.GAS, "m³"),
+            _temperature("T01", "Câmara fria"),
+        ),
+    ),
+    Site(
+        "GALPAO-1",
+        "02:7d:5e:00:00:03",
+        "Galpão logístico 1",
+        (
+            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            Device("E02", "Câmaras frias", _G.ENERGIA, "kWh"),
+            _temperature("T01", "Câmara de congelados"),
+            _temperature("T02", "Doca"),
+        ),
+    ),
+    Site(
+        "GALPAO-2",
+        "02:7d:5e:00:00:04",
+        "Galpão logístico 2",
+        (Device("E01", "Energia geral", _G.ENERGIA, "kWh"), Device("A01", "Água", _G.AGUA, "m³"), _temperature("T01", "Doca")),
+    ),
+    Site(
+        "ESCRITORIO",
+        "02:7d:5e:00:00:05",
+        "Escritório",
+        (
+            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            Device("A01", "Água", _G.AGUA, "m³"),
+            Device("G01", "Gás do refeitório", _G.GAS, "m³"),
+            _temperature("T01", "Sala de servidores"),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login of the demonstration; ``password`` is empty where an earlier one was kept."""
+
+    email: str
+    password: str
+
+
+class DemoRefusedError(Exception):
+    """The demonstration cannot be registered; the text says why."""
+
+
+@transaction.atomic
+def register_demo(*, fleet: bool = False, email: str = LOGIN, password: str = "") -> tuple[Conta, Login]:
+    """Register the Conta, its test gateway, the ``fleet`` if asked, and the login; what exists stays as it is.
+
+    Raises DemoRefusedError where a MAC or a code is already somebody else's.
+    """
+    conta = Conta.objects.filter(name=CONTA).order_by("pk").first() or Conta.objects.create(name=CONTA)
+    for site in (TEST_SITE, *(FLEET if fleet else ())):
+        _register_site(conta, site)
+    login = register_login(email, password, name="Demonstração")
+    ContaMembership.objects.get_or_create(
+        conta=conta, user=User.objects.get(email=login.email), defaults={"role": ContaMembership.Role.ADMIN}
+    )
+    return conta, login
+
+
+def _register_site(conta: Conta, site: Site) -> None:
+    gateway = Gateway.objects.filter(mac=site.mac).first()
+    if gateway is None:
+        if Gateway.objects.filter(conta=conta, codigo=site.codigo).exists():
+            raise DemoRefusedError(f"the gateway {site.codigo} is registered with another MAC than {site.mac}")
+        gateway = Gateway.objects.create(conta=conta, codigo=site.codigo, mac=site.mac, nome=site.nome)
+    elif gateway.conta_id != conta.pk:
+        raise DemoRefusedError(f"the gateway {site.mac} is registered under another Conta ({gateway.conta})")
+    for device in site.devices:
+        if not Dispositivo.objects.filter(gateway=gateway, codigo=device.codigo).exists():
+            Dispositivo.objects.create(
+                gateway=gateway,
+                codigo=device.codigo,
+                nome=device.nome,
+                tipo=device.tipo,
+                grandeza=device.grandeza,
+                unidade=device.unidade,
+                tipo_leitura=device.tipo_leitura,
+            )
+
+
+def register_login(email: str, password: str = "", *, name: str = "", staff: bool = False) -> Login:
+    """A login with ``password``; without one an existing login keeps its own.
+
+    A new one gets the password that everybody knows on the embedded default, and a random one everywhere else.
+    """
+    email = email.strip().lower()
+    user = User.objects.filter(email=email).first()
+    if user is not None and not password:
+        return Login(email, EMBEDDED_PASSWORD if settings.EMBEDDED and user.check_password(EMBEDDED_PASSWORD) else "")
+    password = password or (EMBEDDED_PASSWORD if settings.EMBEDDED else secrets.token_urlsafe(12))
+    if user is None:
+        try:
+            User._meta.get_field("email").run_validators(email)
+        except ValidationError as error:
+            raise DemoRefusedError(f"{email} is not an e-mail address") from error
+        create = User.objects.create_superuser if staff else User.objects.create_user
+        create(email, password, name=name)
+    else:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    return Login(email, password)

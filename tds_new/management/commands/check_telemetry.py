@@ -1,0 +1,55 @@
+"""What arrived, per gateway, and whether it is consistent."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from tds_new.logs import printable
+from tds_new.queries.conferencia import GatewayCheck, check_gateways
+
+COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "rejected", "orphans", "tenants", "")
+
+
+class Command(BaseCommand):
+    """``check_telemetry``: a table; exit status 1 where something is inconsistent."""
+
+    help = "Show per gateway the last message, readings, rejected, orphans and tenants; exit 1 if something is inconsistent."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        checks = check_gateways()
+        for line in table([COLUMNS, *(_row(check) for check in checks)]):
+            self.stdout.write(line)
+        wrong = [check for check in checks if not check.consistent]
+        self.stdout.write(
+            f"[{'ERROR' if wrong else 'OK'}] {sum(check.mac is not None for check in checks)} gateways, "
+            f"{sum(check.readings for check in checks)} readings, {sum(check.rejected for check in checks)} rejected, "
+            f"{sum(check.orphans for check in checks)} orphans, {sum(check.misplaced for check in checks)} devices under another tenant"
+        )
+        if wrong:
+            raise SystemExit(1)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """``rows`` as lines of equal columns, ASCII only."""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(check: GatewayCheck) -> tuple[str, ...]:
+    return (
+        printable(check.codigo or "(not registered)"),
+        check.mac or "-",
+        _moment(check.last_seen),
+        _moment(check.last_reading),
+        str(check.readings),
+        str(check.rejected),
+        str(check.orphans),
+        str(check.contas),
+        "" if check.consistent else "[ERROR]",
+    )
+
+
+def _moment(value: datetime | None) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if value else "-"

@@ -1,0 +1,41 @@
+"""Register the demonstration: a Conta, a test gateway with three devices, and a login."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from tds_new.demo.fleet import LOGIN, STAFF_LOGIN, TEST_SITE, DemoRefusedError, Login, register_demo, register_login
+
+
+class Command(BaseCommand):
+    """``create_demo_data``: safe to run twice; what exists stays as it is."""
+
+    help = "Register the Conta 'Conta Teste Telemetria' with gateway GW-TEST-001, devices D01, D02 and D03, and a login."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--email", default=LOGIN, help=f"the login ({LOGIN})")
+        parser.add_argument("--password", default="", help="its password; without it a random one is made and printed once")
+        parser.add_argument("--fleet", action="store_true", help="also register five gateways of a company for the simulation")
+        parser.add_argument("--staff", action="store_true", help=f"also a login for the admin, {STAFF_LOGIN} (embedded default only)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["staff"] and not settings.EMBEDDED:
+            raise CommandError("--staff is for the embedded default; use `manage.py createsuperuser` here")
+        try:
+            if options["password"]:
+                validate_password(options["password"])
+            conta, login = register_demo(fleet=options["fleet"], email=options["email"], password=options["password"])
+        except (DemoRefusedError, ValidationError) as error:
+            raise CommandError("; ".join(error.messages) if isinstance(error, ValidationError) else str(error)) from error
+        devices = ", ".join(device.codigo for device in TEST_SITE.devices)
+        self.stdout.write(f"[OK] Conta '{conta.name}': gateway {TEST_SITE.codigo}, MAC {TEST_SITE.mac}, devices {devices}")
+        self._tell(login)
+        if options["staff"]:
+            self._tell(register_login(STAFF_LOGIN, name="Operador", staff=True))
+
+    def _tell(self, login: Login) -> None:
+        self.stdout.write(f"[OK] login {login.email} {('password ' + login.password) if login.password else '(password unchanged)'}")

@@ -1,0 +1,65 @@
+"""Publish plausible telemetry of registered gateways over MQTT."""
+
+import signal
+from argparse import ArgumentParser
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from tds_new.demo.publisher import Publisher, stations
+from tds_new.demo.simulation import registered, simulated
+
+
+class Command(BaseCommand):
+    """``simulate_gateways --gateways N --interval S [--count M]``: until Ctrl-C, or M messages of each gateway."""
+
+    help = "Publish plausible telemetry of N registered gateways over MQTT, as the gateways themselves would."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)")
+        parser.add_argument("--interval", type=float, default=10.0, metavar="S", help="seconds between two messages of a gateway (10)")
+        parser.add_argument("--count", type=int, metavar="M", help="messages of each gateway, then end")
+        parser.add_argument("--seq", action="store_true", help='number the messages ("seq"), so that the platform answers each')
+        parser.add_argument(
+            "--credentials",
+            type=Path,
+            metavar="DIR",
+            help="secrets/ of provision_broker: each gateway connects as itself; else all as MQTT_BROKER_USER",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["gateways"] < 1 or options["interval"] <= 0 or (options["count"] is not None and options["count"] < 1):
+            raise CommandError("--gateways and --count are at least 1, --interval is more than 0")
+        gateways = simulated(registered(options["gateways"]))
+        if not gateways:
+            raise CommandError("no active gateway with an active device is registered; `manage.py create_demo_data` makes one")
+        if len(gateways) < options["gateways"]:
+            self.stderr.write(f"[WARN] only {len(gateways)} active gateways with devices are registered")
+        try:
+            fleet = stations(gateways, options["credentials"] or _embedded_secrets(), timedelta(seconds=options["interval"]))
+        except OSError as error:
+            raise CommandError(f"a gateway's secret cannot be read: {error}; run `manage.py provision_broker`") from error
+        publisher = Publisher(fleet, options["interval"], count=options["count"], seq=options["seq"])
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            publisher.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        self.stdout.write(f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s to {settings.MQTT_BROKER_HOST}")
+        self.stdout.flush()
+        done = publisher.run()
+        state = f"{done.messages} messages published, {done.missed} not measured, {done.unacknowledged} not acknowledged"
+        if done.unacknowledged and options["count"] is not None:
+            raise CommandError(state)
+        self.stdout.write(f"[OK] {state}")
+
+
+def _embedded_secrets() -> Path | None:
+    """Where the embedded default keeps the gateways' passwords."""
+    path = Path(settings.TDS_DATA_DIR) / "broker" / "secrets"
+    return path if settings.EMBEDDED and path.is_dir() else None
