@@ -11,9 +11,6 @@ RUN npm ci --ignore-scripts --no-audit --no-fund && sed -i '/^\/\/# sourceMappin
 # --- Python packages and compiled translations -------------------------------------------------------------------------------
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gettext \
-    && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /venv
 COPY requirements.txt /tmp/requirements.txt
 RUN /venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
@@ -24,7 +21,7 @@ COPY tds_new ./tds_new
 COPY --from=charts /charts/node_modules/chart.js/dist/chart.umd.js ./tds_new/static/tds_new/vendor/chart.umd.js
 # Neither command needs a database or a real key: nothing of these two values stays in the image.
 RUN SECRET_KEY=only-for-this-command-of-the-image-build DATABASE_URL=postgres://build@127.0.0.1:9/build \
-    sh -c '/venv/bin/python manage.py compilemessages --verbosity 0 && /venv/bin/python manage.py collectstatic --no-input --verbosity 0'
+    sh -c '/venv/bin/python manage.py compile_translations && /venv/bin/python manage.py collectstatic --no-input --verbosity 0'
 
 # --- what runs ---------------------------------------------------------------------------------------------------------------
 FROM python:3.11.14-slim-bookworm
