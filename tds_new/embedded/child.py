@@ -32,12 +32,15 @@ def spawn(
     identity: Identity = "keep",
     own_session: bool = False,
     output: IO[bytes] | int | None = None,
+    error: IO[bytes] | int | None = None,
     environment: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start ``command``; it gets ``death_signal`` when this process ends, however it ends.
 
     Must be called in the main thread, because the kernel means the *thread* that created the child. ``own_session`` keeps the
-    terminal's Ctrl-C away from it. ``output`` takes its standard output and error.
+    terminal's Ctrl-C away from it. ``output`` takes its standard output, and its errors
+    where ``error`` does not. It works in ``folder``.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("children are started in the main thread only: they end with the thread that started them")
@@ -46,9 +49,10 @@ def spawn(
         [*script, *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=output,
+        stderr=output if error is None else error,
         start_new_session=own_session,
         env=environment,
+        cwd=folder,
     )
 
 

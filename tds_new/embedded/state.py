@@ -16,7 +16,8 @@ FILE_NAME = "embedded.json"
 class EmbeddedState:
     """Addresses of the embedded services.
 
-    ``pid`` is the process that runs them; ``mqtt_*`` are empty until the broker has started.
+    ``pid`` is the process that runs them; ``mqtt_*`` are empty until the broker has started, ``web`` is until the
+    web has.
     """
 
     pid: int
@@ -25,6 +26,7 @@ class EmbeddedState:
     mqtt_port: int = 0
     mqtt_user: str = ""
     mqtt_password: str = ""
+    web: str = ""
 
 
 def read(data_dir: Path) -> EmbeddedState | None:

@@ -8,7 +8,9 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from tds_new.demo.backlog import send_backlog
 from tds_new.demo.fleet import LOGIN, STAFF_LOGIN, TEST_SITE, DemoRefusedError, Login, register_demo, register_login
+from tds_new.demo.simulation import registered
 
 
 class Command(BaseCommand):
@@ -20,6 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--email", default=LOGIN, help=f"the login ({LOGIN})")
         parser.add_argument("--password", default="", help="its password; without it a random one is made and printed once")
         parser.add_argument("--fleet", action="store_true", help="also register five gateways of a company for the simulation")
+        parser.add_argument("--backlog", type=int, default=0, metavar="DAYS", help="also store what they measured in the last DAYS days")
         parser.add_argument("--staff", action="store_true", help=f"also a login for the admin, {STAFF_LOGIN} (embedded default only)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,6 +39,9 @@ class Command(BaseCommand):
         self._tell(login)
         if options["staff"]:
             self._tell(register_login(STAFF_LOGIN, name="Operador", staff=True))
+        if options["backlog"] > 0:
+            result = send_backlog([gateway for gateway in registered() if gateway.conta_id == conta.pk], options["backlog"])
+            self.stdout.write(f"[OK] {result.stored} readings of the last {options['backlog']} days stored")
 
     def _tell(self, login: Login) -> None:
         self.stdout.write(f"[OK] login {login.email} {('password ' + login.password) if login.password else '(password unchanged)'}")

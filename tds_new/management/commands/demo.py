@@ -1,0 +1,73 @@
+"""What `make run` starts: everything, on this machine, for a look."""
+
+import signal
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from tds_new.broker.mosquitto import MosquittoError
+from tds_new.demo.stack import DemoError, Stack, default_gateways
+from tds_new.embedded.postgres import PostgresError
+
+LOOK_EVERY_S = 0.5
+
+
+class _StopRequested(BaseException):
+    """Ctrl-C or SIGTERM: unwinds from wherever we are."""
+
+
+class Command(BaseCommand):
+    """``demo``: in the foreground until Ctrl-C or SIGTERM."""
+
+    help = "Run PostgreSQL, a broker, the consumer, the web and simulated gateways on this machine; Ctrl-C stops all of it."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--days", type=int, default=45, help="days of readings that the first run starts with (45)")
+        parser.add_argument("--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.EMBEDDED:
+            raise CommandError("DATABASE_URL is set, but the demonstration runs on a database of its own: unset it (environments/.env too)")
+        stack = Stack(settings.BASE_DIR, Path(settings.TDS_DATA_DIR), self._say, days=options["days"], gateways=options["gateways"])
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
+        try:
+            self._announce(stack, stack.start())
+            while True:
+                time.sleep(LOOK_EVERY_S)
+                stack.look()
+        except _StopRequested:
+            self._say("OK", "stopping")
+        except (DemoError, PostgresError, MosquittoError, OSError) as error:
+            self._say("ERROR", str(error))
+            raise SystemExit(1) from error
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # an orderly end takes seconds; do not cut it short
+            stack.stop()
+        self._say("OK", "stopped; the next run finds its data again")
+
+    def _announce(self, stack: Stack, address: str) -> None:
+        self._say("OK", f"logs are in {stack.data_dir / 'log'}; Ctrl-C stops everything")
+        self.stdout.write(f"\n    TDS New runs at {address}\n")
+        for login in stack.logins:
+            self.stdout.write(f"    {login}{f' (admin: {address}admin/)' if login.startswith('login operador') else ''}")
+        self.stdout.write("")
+        self.stdout.flush()
+
+    def _say(self, label: str, text: str) -> None:
+        line = f"[{label}] {text}".encode("ascii", "backslashreplace").decode("ascii")
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise _StopRequested
