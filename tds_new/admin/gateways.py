@@ -18,9 +18,10 @@ from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
 if TYPE_CHECKING:
     GatewayModelForm = forms.ModelForm[Gateway]
+    DispositivoModelForm = forms.ModelForm[Dispositivo]
     DispositivoFormSet = forms.BaseInlineFormSet[Dispositivo, Gateway, forms.ModelForm[Dispositivo]]
 else:
-    GatewayModelForm = forms.ModelForm
+    GatewayModelForm = DispositivoModelForm = forms.ModelForm
     DispositivoFormSet = forms.BaseInlineFormSet
 
 
@@ -34,6 +35,17 @@ class GatewayForm(GatewayModelForm):
         if capacity < registered:
             raise ValidationError(_("O gateway já tem %(n)d dispositivos."), params={"n": registered})
         return capacity
+
+
+class DispositivoRowForm(DispositivoModelForm):
+    """A device in the table of its gateway: inputs as narrow as what goes into them, so that the row fits the page."""
+
+    class Meta:
+        widgets = {
+            "codigo": forms.TextInput(attrs={"size": 10}),
+            "nome": forms.TextInput(attrs={"size": 14}),
+            "unidade": forms.TextInput(attrs={"size": 5}),
+        }
 
 
 class DevicesWithinCapacity(DispositivoFormSet):
@@ -59,9 +71,9 @@ class DispositivoInline(BaseInline):
     """The devices of a gateway; everything else of a device is on its own page."""
 
     model = Dispositivo
+    form = DispositivoRowForm
     formset = DevicesWithinCapacity
-    fields = ("codigo", "nome", "grandeza", "unidade", "tipo_leitura", "status", "last_seen")
-    readonly_fields = ("last_seen",)
+    fields = ("codigo", "nome", "grandeza", "unidade", "tipo_leitura", "status")
     extra = 0
     can_delete = False
     show_change_link = True

@@ -23,7 +23,7 @@ from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
 class MensagemRejeitadaAdmin(ReadOnlyAdmin):
     """Messages that were set aside. They can be looked at and, once their cause is mended, processed again."""
 
-    list_display = ("recebida_em", "motivo", "topico", "gateway", "conta", "detalhe", "reprocessada_em")
+    list_display = ("recebida_em", "motivo", "gateway", "detalhe", "reprocessada_em", "conta", "topico")
     list_filter = ("motivo", ReprocessedFilter, "recebida_em", GatewayFilter, ContaFilter)
     list_select_related = ("gateway", "conta")
     list_per_page = 50
@@ -92,7 +92,7 @@ class RejeicaoContadorAdmin(ReadOnlyAdmin):
 class ConsumerStatusAdmin(ReadOnlyAdmin):
     """The consumers as they last reported, with a warning about those that fell silent."""
 
-    list_display = ("client_id", "host", "pid", "state", "since", "last_batch_at", "updated_at")
+    list_display = ("client_id", "state", "host", "pid", "updated_at", "last_batch_at", "since")
     ordering = ("client_id",)
     fields = ("client_id", "host", "pid", "state", "since", "updated_at", "last_batch_at", "counted")
     readonly_fields = ("state", "counted")
