@@ -2,34 +2,98 @@
 
 import logging
 import socket
-from typing import Any, cast
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import _ConnectionState
+from paho.mqtt.enums import MQTTProtocolVersion, _ConnectionState
 
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 262_144
 
 
-class BufferedClient(paho.Client):
-    """paho with a buffer on each side of its socket.
+_PUBLISH, _PUBACK = 0x30, 0x40
+_acknowledgement = struct.Struct(">BBH").pack
 
-    paho asks the socket for one or two bytes at a time and sends every acknowledgement by itself: three system calls a message in, one
-    out. Reading ahead and sending together leaves a hundredth of them.
+
+class Publication(NamedTuple):
+    """A PUBLISH packet: its topic's bytes and what it carries."""
+
+    topic: bytes
+    payload: bytes
+    qos: int
+    retain: bool
+    duplicate: bool
+    packet_id: int
+
+
+class BufferedClient(paho.Client):
+    """paho with a buffer on each side of its socket, and a short way for the two packets of the hot path.
+
+    paho asks the socket for one or two bytes at a time, and takes some 25 us a message: three system calls, five dictionaries, a match
+    against every filter. Whole PUBLISH packets in the buffer are taken out directly instead (:meth:`publications`), PUBACKs are
+    written together. Everything else, and the packet that a read has cut in two, goes paho's way.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._incoming = memoryview(b"")
+        self._incoming = b""
+        self._position = 0
         self._outgoing = bytearray()
         super().__init__(*args, **kwargs)
 
+    def publications(self) -> Iterator[Publication]:
+        """The whole PUBLISH packets at the head of the buffer. MQTT 3.1.1, sections 2.2 and 3.3; for MQTT 5 properties are skipped."""
+        if self._in_packet["command"]:
+            return  # paho is in the middle of a packet
+        if self._position >= len(self._incoming):
+            self._fill()
+        data, position, end = self._incoming, self._position, len(self._incoming)
+        has_properties = self._protocol == MQTTProtocolVersion.MQTTv5
+        while position < end:
+            flags = data[position]
+            qos = flags >> 1 & 3
+            if flags & 0xF0 != _PUBLISH or qos > 1:
+                break
+            length, start = _variable_integer(data, position + 1, end)
+            if start < 0 or start + length > end:
+                break
+            stop, at = start + length, start + 2
+            at += data[start] << 8 | data[start + 1]
+            topic, packet_id = data[start + 2 : at], 0
+            if qos:
+                packet_id = data[at] << 8 | data[at + 1]
+                at += 2
+            if has_properties:
+                size, at = _variable_integer(data, at, stop)
+                at += size
+            position = self._position = stop
+            yield Publication(topic, data[at:stop], qos, bool(flags & 1), bool(flags & 8), packet_id)
+
+    def acknowledge(self, packet_ids: Iterable[int]) -> None:
+        """Send a PUBACK for each."""
+        self._outgoing += b"".join([_acknowledgement(_PUBACK, 2, packet_id) for packet_id in packet_ids])
+        with self._msgtime_mutex:
+            self._last_msg_out = time.monotonic()
+
+    def _fill(self) -> None:
+        try:
+            data = super()._sock_recv(READ_SIZE)
+        except (BlockingIOError, ConnectionError):
+            return  # paho meets the same when it reads, and knows what to do
+        if data:
+            self._incoming, self._position = data, 0
+            with self._msgtime_mutex:
+                self._last_bytes_received = time.monotonic()
+
     def _sock_recv(self, bufsize: int) -> bytes:
-        if not self._incoming:
-            self._incoming = memoryview(super()._sock_recv(READ_SIZE))
-        taken = self._incoming[:bufsize]
-        self._incoming = self._incoming[bufsize:]
-        return bytes(taken)
+        if self._position >= len(self._incoming):
+            self._incoming, self._position = super()._sock_recv(READ_SIZE), 0
+        taken = self._incoming[self._position : self._position + bufsize]
+        self._position += len(taken)
+        return taken
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         self._outgoing += buf
@@ -38,7 +102,7 @@ class BufferedClient(paho.Client):
     def _sock_close(self) -> None:
         if self._sock is not None and self._outgoing and self._state == _ConnectionState.MQTT_CS_DISCONNECTING:
             self._send_last()
-        self._incoming = memoryview(b"")
+        self._incoming, self._position = b"", 0
         self._outgoing.clear()
         super()._sock_close()
 
@@ -55,7 +119,7 @@ class BufferedClient(paho.Client):
     def has_input(self) -> bool:
         """Whether bytes are waiting that the operating system no longer tells of."""
         pending = getattr(self._sock, "pending", None)
-        return bool(self._incoming) or (pending is not None and self._sock is not None and pending() > 0)
+        return self._position < len(self._incoming) or (pending is not None and self._sock is not None and pending() > 0)
 
     @property
     def has_output(self) -> bool:
@@ -76,3 +140,16 @@ class BufferedClient(paho.Client):
     def drop(self) -> None:
         """Close the connection without a word."""
         self._sock_close()
+
+
+def _variable_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """A variable byte integer and the position after it; a negative position where the data ends before."""
+    value = shift = 0
+    while position < end and shift < 28:
+        digit = data[position]
+        position += 1
+        value |= (digit & 0x7F) << shift
+        if digit < 0x80:
+            return value, position
+        shift += 7
+    return 0, -1

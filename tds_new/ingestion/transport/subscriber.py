@@ -37,6 +37,7 @@ CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's ans
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 STABLE_AFTER = 30.0  # a connection that lasted so long starts the delays anew
 RESUBSCRIBE_AFTER = 30.0
+MAX_ROUTES = 100_000
 TURN_PACKETS = 2_000  # handle at most so many before acknowledgements get their turn
 SESSION_EXPIRY = 30 * 24 * 3600
 
@@ -58,7 +59,7 @@ class MQTTSubscriber:
         self.config, self.client_id = config, client_id
         self._on_unhandled = on_unhandled
         self._handlers: list[tuple[str, Handler]] = []
-        self._routes: dict[str, tuple[Handler, ...]] = {}
+        self._routes: dict[bytes, tuple[str, tuple[Handler, ...]]] = {}
         self._subscriptions: dict[str, int] = {}
         self._waiting_subacks: dict[int, list[str]] = {}
         self._refused_subscriptions: set[str] = set()
@@ -230,6 +231,10 @@ class MQTTSubscriber:
         """Handle what has arrived, up to a bound, so that acknowledgements are not kept waiting."""
         packets = 0
         while packets < TURN_PACKETS:
+            now = datetime.now(UTC)
+            for topic, payload, qos, retain, duplicate, packet_id in self._client.publications():
+                self._dispatch(topic, payload, now, qos, retain, duplicate, packet_id)
+                packets += 1
             if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
                 return
             packets += 1
@@ -253,9 +258,7 @@ class MQTTSubscriber:
 
     def _acknowledge(self, packets: list[tuple[int, int]]) -> None:
         current = self.connection
-        for connection, packet_id in packets:
-            if connection == current:
-                self._client.ack(packet_id, 1)
+        self._client.acknowledge(packet_id for connection, packet_id in packets if connection == current)
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self._client.publish(topic, payload, qos, retain)
@@ -340,14 +343,14 @@ class MQTTSubscriber:
             logger.info("subscribed: %s", ", ".join(self._subscriptions))
 
     def _on_message(self, _client: paho.Client, _userdata: Any, raw: paho.MQTTMessage) -> None:
-        try:
-            topic = raw.topic
-        except UnicodeDecodeError:
-            topic = raw._topic.decode("utf-8", "replace")
-        message = Message(topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.dup, raw.mid, self.connection)
-        handlers = self._routes.get(topic)
-        if handlers is None:
-            handlers = self._route(topic)
+        self._dispatch(raw._topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.dup, raw.mid)
+
+    def _dispatch(self, raw_topic: bytes, payload: bytes, now: datetime, qos: int, retain: bool, redelivered: bool, packet_id: int) -> None:
+        route = self._routes.get(raw_topic)
+        if route is None:
+            route = self._route(raw_topic)
+        topic, handlers = route
+        message = Message(topic, payload, now, qos, retain, redelivered, packet_id, self.connection)
         handled = False
         for handler in handlers:
             try:
@@ -358,11 +361,13 @@ class MQTTSubscriber:
         if not handled and self._on_unhandled is not None:
             self._on_unhandled(message)
 
-    def _route(self, topic: str) -> tuple[Handler, ...]:
-        if len(self._routes) > 100_000:
+    def _route(self, raw_topic: bytes) -> tuple[str, tuple[Handler, ...]]:
+        if len(self._routes) > MAX_ROUTES:
             self._routes = {}
-        handlers = self._routes[topic] = tuple(handler for pattern, handler in self._handlers if matches(pattern, topic))
-        return handlers
+        topic = raw_topic.decode("utf-8", "replace")
+        route = topic, tuple(handler for pattern, handler in self._handlers if matches(pattern, topic))
+        self._routes[raw_topic] = route
+        return route
 
 
 def _reregister(selector: selectors.BaseSelector, sock: Any, before: int, wanted: int) -> None:
