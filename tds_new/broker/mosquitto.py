@@ -1,5 +1,6 @@
 """A Mosquitto of our own on the loopback address, with the shipped configuration: the embedded default's and the tests'."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -101,6 +102,7 @@ class MosquittoServer:
         # As root Mosquitto would become another user, who cannot read our files.
         identity = child.unprivileged_identity()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.end_predecessor()
         (self.directory / "data").mkdir(exist_ok=True)
         self._choose_ports()
         configuration = self.directory / "mosquitto.conf"
@@ -108,7 +110,20 @@ class MosquittoServer:
         child.give_to(self.directory, child.file_owner(identity))
         with self.log.open("wb") as log:
             self._process = child.spawn([str(binary), "-c", str(configuration)], identity=identity, own_session=True, output=log)
+        (self.directory / "pid").write_text(f"{self._process.pid}\n", encoding="ascii")
         self._wait_until_running()
+
+    def end_predecessor(self) -> None:
+        """Wait for a broker whose parent was killed: it still saves its queues. Raises MosquittoError where it does not end."""
+        path = self.directory / "pid"
+        pid = int(path.read_text(encoding="ascii")) if path.exists() else 0
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while pid and _runs(pid, self.directory / "mosquitto.conf"):
+            if time.monotonic() > deadline:
+                raise MosquittoError(f"an earlier broker (process {pid}) does not stop; end it and try again")
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Stop in order: the broker saves sessions and queues. Does nothing where it does not run."""
@@ -168,3 +183,11 @@ class MosquittoServer:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def _runs(pid: int, configuration: Path) -> bool:
+    """Whether this process is a broker with this configuration."""
+    try:
+        return os.fsencode(configuration) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -20,6 +20,7 @@ from tds_new.embedded.postgres import AlreadyRunning, Binaries, PostgresServer, 
 
 WEB_PORT, MQTT_PORT = 8000, 1883
 WEB_TIMEOUT_S = 60
+HANDOVER_S = 60  # how long an earlier run may take to stop
 INTERVAL_S = 10
 # They would lead the commands to other services than ours.
 FOREIGN = ("MQTT_BROKER_", "MQTT_USE_TLS", "MQTT_C", "MQTT_KEYFILE", "DATABASE_URL")
@@ -66,19 +67,25 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything, in the opposite order."""
-        self._supervisor.stop()
         if self._state is not None:
-            state.clear(self.data_dir)
+            state.clear(self.data_dir)  # first: the next run sees that this one is on its way out, and waits
+        self._supervisor.stop()
 
     # --- services -------------------------------------------------------------------------------------------------------------
     def _start_postgres(self) -> None:
         server = PostgresServer(self.data_dir / "postgres", self._binaries())
-        try:
-            self._supervisor.start("PostgreSQL", server)
-        except AlreadyRunning as error:
-            running = state.read(self.data_dir)
-            where = f" at {running.web}" if running and running.web else ""
-            raise DemoError(f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C") from error
+        deadline = time.monotonic() + HANDOVER_S
+        while True:
+            try:
+                server.start()
+                break
+            except AlreadyRunning as error:
+                running = state.read(self.data_dir)
+                if running is not None or time.monotonic() > deadline:
+                    where = f" at {running.web}" if running and running.web else ""
+                    raise DemoError(f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C") from error
+                time.sleep(0.1)
+        self._supervisor.watch("PostgreSQL", server)
         self._say("OK", f"PostgreSQL {server.binaries.major} on {LOOPBACK}:{server.port}, data in {server.data}")
         self._remember(state.EmbeddedState(os.getpid(), server.url()))
 
@@ -93,16 +100,18 @@ class Stack:
         return fitting[0]
 
     def _start_broker(self) -> None:
-        directory, port = self.data_dir / "broker", first_free(MQTT_PORT)
+        directory = self.data_dir / "broker"
         if find_mosquitto() is not None:
-            broker = MosquittoServer(directory, device_port=port)
+            broker = MosquittoServer(directory)
+            broker.end_predecessor()
+            broker.device_port = first_free(MQTT_PORT)
             self._supervisor.start("Mosquitto", broker)
             self._say("OK", f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; secrets in {broker.files.secrets}")
             self._remember_broker(broker.port, broker.files.secret(BACKEND))
             return
         from tds_new.broker.python_broker import PythonBroker  # amqtt takes half a second to import, and is here only if needed
 
-        fallback = PythonBroker(directory, port)
+        fallback = PythonBroker(directory, first_free(MQTT_PORT))
         self._supervisor.start("broker", fallback)
         self._say("OK", f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; secrets in {fallback.files.secrets}")
         self._say("WARN", "it is for demonstration only: MQTT 3.1.1, no share groups, and it forgets unacknowledged messages when it ends")

@@ -72,8 +72,12 @@ class Supervisor:
 
     def start(self, name: str, service: Service) -> None:
         """Start a service and look after it from now on. Raises what its start raises."""
-        self._watched.append(_Watched(name, service, self._clock()))
+        self.watch(name, service)
         service.start()
+
+    def watch(self, name: str, service: Service) -> None:
+        """Look after a service that runs already."""
+        self._watched.append(_Watched(name, service, self._clock()))
 
     def look(self) -> None:
         """Start again what has ended, after 1 s doubling to 30 s; call it every now and then."""

@@ -56,6 +56,11 @@ def spawn(
     )
 
 
+def tie_to_parent(death_signal: signal.Signals) -> None:
+    """Have this process get ``death_signal`` when the one that started it ends. Raises OSError where the kernel refuses."""
+    _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl")
+
+
 def unprivileged_identity() -> Identity:
     """How a server that refuses root is to run here: as we are, or as root seen as nobody, or as nobody."""
     if os.geteuid() != 0:

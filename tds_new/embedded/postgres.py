@@ -4,6 +4,7 @@ The server is a child in the foreground: it ends with this process, even with ``
 it runs as nobody (see :mod:`tds_new.embedded.child`). It listens on the loopback address only and asks for a password.
 """
 
+import contextlib
 import fcntl
 import importlib.util
 import os
@@ -161,7 +162,8 @@ class PostgresServer:
         if not _is_server_of(pid, self.data):
             pid_file.unlink(missing_ok=True)
             return
-        os.kill(pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while _is_server_of(pid, self.data):
             if time.monotonic() > deadline:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.broker.mosquitto import MosquittoError
 from tds_new.demo.stack import DemoError, Stack, default_gateways
+from tds_new.embedded import child
 from tds_new.embedded.postgres import PostgresError
 
 LOOK_EVERY_S = 0.5
@@ -30,10 +31,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=int, default=45, help="days of readings that the first run starts with (45)")
         parser.add_argument("--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)")
+        parser.add_argument("--die-with-parent", action="store_true", help="stop when the program that started this one has ended")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.EMBEDDED:
             raise CommandError("DATABASE_URL is set, but the demonstration runs on a database of its own: unset it (environments/.env too)")
+        if options["die_with_parent"]:
+            child.tie_to_parent(signal.SIGTERM)
         stack = Stack(settings.BASE_DIR, Path(settings.TDS_DATA_DIR), self._say, days=options["days"], gateways=options["gateways"])
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)

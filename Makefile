@@ -1,0 +1,63 @@
+# make run     everything on this machine, for a look: PostgreSQL, broker, consumer, web, simulated gateways
+# make test    all checks and the whole test suite
+# make lint    the checks alone        make lock   pin the requirements anew        make clean   take away what was made
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+CHART := tds_new/static/tds_new/vendor/chart.umd.js
+CATALOGS := $(patsubst %.po,%.mo,$(wildcard tds_new/locale/*/LC_MESSAGES/*.po))
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
+# The checks read the settings, but no database and nothing of yours.
+CHECK := SECRET_KEY=only-for-the-checks-of-this-source-code DATABASE_URL=postgres://check@127.0.0.1:9/check
+
+.PHONY: run test install lint test-plain test-timescale lock clean
+
+run: $(VENV)/.run $(CHART) $(CATALOGS)
+	@exec $(PY) manage.py demo --die-with-parent
+
+test: install lint test-plain test-timescale
+
+install: $(VENV)/.run $(VENV)/.dev $(CHART) $(CATALOGS)
+
+lint: install
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(CHECK) $(PY) -m mypy
+
+test-plain: install
+	$(PYTEST) --database=plain
+
+test-timescale: install
+	$(PYTEST) --database=timescale
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "[ERROR] $(PYTHON) is older than Python 3.11; name another with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "[ERROR] $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: requirements.txt requirements-embedded.txt | $(PY)
+	$(PIP) --requirement requirements.txt --requirement requirements-embedded.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(PIP) --requirement requirements-dev.txt
+	@touch $@
+
+$(CHART): tools/assets.py package-lock.json requirements-assets.txt | $(PY)
+	@$(PY) tools/assets.py
+	@touch $@
+
+%.mo: %.po tds_new/catalog.py | $(VENV)/.run
+	@$(PY) -c 'import sys; from pathlib import Path; from tds_new.catalog import compile_catalog; compile_catalog(*map(Path, sys.argv[1:]))' $< $@
+
+LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+lock: | $(PY)
+	@$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	for name in requirements requirements-embedded requirements-dev; do build/uv/bin/uv pip $(LOCK) $$name.in --output-file $$name.txt || exit 1; done
+
+# Not var/: that is the data of `make run`.
+clean:
+	rm -rf $(VENV) build staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CHART) $(CATALOGS)
+	find tds_new prj_tds_new tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
