@@ -4,8 +4,9 @@ import pytest
 from django.conf import settings
 
 from tests.brokers import make_broker, mosquitto
+from tests.ingestion import clock, processor, world
 
-__all__ = ["make_broker", "mosquitto"]
+__all__ = ["clock", "make_broker", "mosquitto", "processor", "world"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

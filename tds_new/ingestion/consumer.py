@@ -85,7 +85,7 @@ class Consumer:
         self._dropped_reported = 0
 
     def stop(self) -> None:
-        """Finish the batch in hand, acknowledge it and end :meth:`run`; safe to call from a signal handler."""
+        """Finish the batch in hand, acknowledge it and end :meth:`run`; called on any other thread, not in a signal handler."""
         self._stop.set()
         self._inbox.wake()
 
@@ -179,7 +179,7 @@ class Consumer:
             self._subscriber.publish(answer.topic, json.dumps({"seq": answer.seq}).encode())
         self._statistics.record(result, batch[0].received_at.timestamp(), committed)
         if logger.isEnabledFor(logging.DEBUG):
-            refused = dict(result.refusals)
+            refused = {row.message: row.refusal for row in result.set_aside}
             for number, message in enumerate(batch):
                 outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
                 logger.debug("%s %d bytes qos %d: %s", printable(message.topic), len(message.payload), message.qos, outcome)

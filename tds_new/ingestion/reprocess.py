@@ -9,7 +9,7 @@ from django.utils.timezone import now
 
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.rejection import Refusal
+from tds_new.ingestion.store import MAX_ROWS_PER_MESSAGE, RejectedRow
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
 
@@ -34,35 +34,37 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
     with open_processor(record_rejected=False) as processor:
         for rows in _batches(ids):
             messages = [Message(topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True) for row in rows]
-            refusals: dict[int, dict[int | None, Refusal]] = {}
-            for number, refusal in processor.process(messages).refusals:
-                refusals.setdefault(number, {})[refusal.index] = refusal
+            refused_again: dict[int, dict[int | None, RejectedRow]] = {}
+            for other in processor.process(messages).set_aside:
+                refused_again.setdefault(other.message, {})[other.refusal.index] = other
             for number, row in enumerate(rows):
-                again = refusals.get(number, {})
-                refusal_now = again.get(row.leitura_indice) or again.get(None)
-                if refusal_now is None:
+                again = refused_again.get(number, {})
+                same = again.get(row.leitura_indice) or again.get(None)
+                if same is None:
                     row.reprocessada_em = now()
                     accepted += 1
                 else:
-                    row.motivo, row.detalhe = refusal_now.reason.value, clean_text(refusal_now.detail)
+                    row.motivo, row.detalhe = same.refusal.reason.value, clean_text(same.refusal.detail)
+                    row.gateway_id, row.conta_id = same.gateway_id, same.conta_id
                     refused += 1
-                if row.leitura_indice is None and refusal_now is None:
+                if row.leitura_indice is None and same is None:
                     # The message is in now, but for these of its readings: each gets a row of its own.
-                    MensagemRejeitada.objects.bulk_create(_row_of_reading(row, other) for other in again.values())
-            MensagemRejeitada.objects.bulk_update(rows, ["reprocessada_em", "motivo", "detalhe"])
+                    bad = islice(again.values(), MAX_ROWS_PER_MESSAGE)
+                    MensagemRejeitada.objects.bulk_create(_row_of_reading(row, other) for other in bad)
+            MensagemRejeitada.objects.bulk_update(rows, ["reprocessada_em", "motivo", "detalhe", "gateway", "conta"])
     return ReprocessResult(accepted, refused)
 
 
-def _row_of_reading(row: MensagemRejeitada, refusal: Refusal) -> MensagemRejeitada:
+def _row_of_reading(row: MensagemRejeitada, refused: RejectedRow) -> MensagemRejeitada:
     return MensagemRejeitada(
         recebida_em=row.recebida_em,
         topico=row.topico,
         payload=row.payload,
-        motivo=refusal.reason.value,
-        detalhe=clean_text(refusal.detail),
-        leitura_indice=refusal.index,
-        gateway_id=row.gateway_id,
-        conta_id=row.conta_id,
+        motivo=refused.refusal.reason.value,
+        detalhe=clean_text(refused.refusal.detail),
+        leitura_indice=refused.refusal.index,
+        gateway_id=refused.gateway_id,
+        conta_id=refused.conta_id,
     )
 
 

@@ -19,7 +19,7 @@ from psycopg import Connection
 
 from tds_new.ingestion import database, store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.payload import Reading, Telemetry, check_gateway_mac, decode_text, parse_object, parse_telemetry
+from tds_new.ingestion.payload import Reading, Telemetry, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry
 from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.resolver import KnownGateway, Resolver
 from tds_new.ingestion.store import Activity, RejectedRow, Sighting, StagedReading
@@ -40,8 +40,8 @@ class Answer(NamedTuple):
 class BatchResult(msgspec.Struct):
     """What came of a batch, committed.
 
-    ``stored``, ``duplicates`` and ``conflicts`` count readings; ``rejected`` counts readings and messages by reason; ``refusals``
-    pairs each refusal with its message's position in the batch; ``answers`` are to be published now.
+    ``stored``, ``duplicates`` and ``conflicts`` count readings; ``rejected`` counts readings and messages by reason;
+    ``set_aside`` has each refusal with its message's position in the batch; ``answers`` are to be published now.
     """
 
     messages: int = 0
@@ -50,7 +50,7 @@ class BatchResult(msgspec.Struct):
     conflicts: int = 0
     rejected: Counter[str] = msgspec.field(default_factory=Counter)
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
-    refusals: list[tuple[int, Refusal]] = []
+    set_aside: list[RejectedRow] = []
     answers: list[Answer] = []
 
     def add(self, other: "BatchResult") -> None:
@@ -61,7 +61,7 @@ class BatchResult(msgspec.Struct):
         self.conflicts += other.conflicts
         self.rejected.update(other.rejected)
         self.kinds.update(other.kinds)
-        self.refusals += other.refusals
+        self.set_aside += other.set_aside
         self.answers += other.answers
 
 
@@ -195,7 +195,7 @@ class TelemetryProcessor:
             conflicts=len(stored.conflicts),
             rejected=Counter(row.refusal.reason.value for row in prepared.rejected),
             kinds=prepared.kinds,
-            refusals=[(row.message, row.refusal) for row in prepared.rejected],
+            set_aside=prepared.rejected,
             answers=prepared.answers,
         )
 
@@ -302,8 +302,11 @@ def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Re
 
 
 def _prepare_status(prepared: _Prepared, message: Message, gateway: KnownGateway) -> None:
+    """Note what a gateway, or its last will, says of it. A retained message is no news: it may be older than what is known."""
     status = decode_text(message.payload).strip().lower()
     if status == "offline":
+        if message.retain:
+            return
         prepared.activity.gateways[gateway.id] = Sighting(gateway.conta_id, None, online=False)
     elif status == "online":
         _see(prepared, message, gateway)
@@ -323,7 +326,7 @@ def _see(prepared: _Prepared, message: Message, gateway: KnownGateway, firmware:
 
 def _firmware(payload: bytes) -> str | None:
     version = parse_object(payload).get("firmware_version")
-    return version[:50].replace("\0", "") if type(version) is str else None
+    return clean_text(version[:50])[:50] if type(version) is str else None
 
 
 def _answer(prepared: _Prepared, message: Message, telemetry: Telemetry) -> None:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import threading
 from argparse import ArgumentParser
 from types import FrameType
 from typing import Any
@@ -38,7 +39,8 @@ class Command(BaseCommand):
         consumer = Consumer(ConsumerOptions(broker, options["client_id"], options["share_group"], options["standby"]))
 
         def stop(number: int, frame: FrameType | None) -> None:
-            consumer.stop()
+            # On a thread of its own: the one interrupted here may hold the locks that this takes.
+            threading.Thread(target=consumer.stop, name="stop").start()
             signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
 
         for number in (signal.SIGTERM, signal.SIGINT):
