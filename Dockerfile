@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of web, consumer and setup. Build: docker compose -f infrastructure/docker-compose.yml build
 
 # --- the chart library, at the version and hash of package-lock.json ---------------------------------------------------------
