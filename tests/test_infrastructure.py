@@ -147,6 +147,16 @@ class TestUnits:
         assert run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit).returncode == 0
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
+def test_what_a_readme_points_at_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    headings = {re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", text) if anchor not in headings] == []
+
+
 class TestSettingsExample:
     example = (ROOT / "environments" / ".env.example").read_text(encoding="utf-8")
     calls = [
