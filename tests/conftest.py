@@ -4,9 +4,10 @@ import pytest
 from django.conf import settings
 
 from tests.brokers import make_broker, mosquitto
+from tests.consumers import start_consumer
 from tests.ingestion import clock, processor, world
 
-__all__ = ["clock", "make_broker", "mosquitto", "processor", "world"]
+__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "world"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
