@@ -418,3 +418,49 @@ def test_a_search_that_finds_nothing_says_so(client: Client, medida: Conta, nome
 
     assert response.status_code == 200
     assert busca == "%00" or "com essa busca" in response.text
+
+
+# --- what a poll carries ---
+
+
+def marcas(payload: dict[str, Any]) -> str:
+    return "".join(marca for g in payload["graficos"] for s in g["series"] for _indice, marca in s["partes"])
+
+
+def pontos(payload: dict[str, Any]) -> list[Any]:
+    return [ponto for g in payload["graficos"] for s in g["series"] for ponto in s["pontos"]]
+
+
+def test_a_poll_carries_only_the_parts_that_changed_late_readings_included(client: Client, medida: Conta, agora: datetime) -> None:
+    tudo = dados(client, medida).json()
+    assert pontos(dados(client, medida, "?tem=" + marcas(tudo)).json()) == []
+
+    camara = Dispositivo.objects.get(codigo="D03")
+    fabrica.leituras(camara, [(agora - timedelta(hours=20), -10)])
+    depois = dados(client, medida, "?tem=" + marcas(tudo)).json()
+
+    assert [p[1] for p in pontos(depois)] == [-10.0]
+    assert len(pontos(dados(client, medida).json())) == len(pontos(tudo)) + 1
+
+
+@pytest.mark.parametrize("tem", ["x", "%00", "abcdef!", "abcdefg", "á" * 6])
+def test_marks_that_make_no_sense_bring_the_whole(client: Client, medida: Conta, tem: str) -> None:
+    assert pontos(dados(client, medida, f"?tem={tem}").json()) == pontos(dados(client, medida).json())
+
+
+def test_a_poll_of_a_busy_dashboard_stays_small(client: Client, dona: Conta, agora: datetime) -> None:
+    gateway = fabrica.gateway(dona, visto=agora)
+    for n in range(8):
+        sensor = fabrica.dispositivo(gateway, f"D{n}", "TEMPERATURA", "°C", "INSTANTANEA")
+        fabrica.leituras(
+            sensor, fabrica.escada(agora - 1435 * MIN, 5 * MIN, [20 + (i * 7919 + n * 104_729) % 1000 / 100 for i in range(288)])
+        )
+    disp = "?disp=" + ",".join(str(pk) for pk in Dispositivo.objects.values_list("pk", flat=True))
+    tem = marcas(dados(client, dona, disp).json())
+    fabrica.leituras(sensor, [(agora + timedelta(seconds=1), 21.5)])
+
+    poll = dados(client, dona, f"{disp}&tem={tem}", **{"accept-encoding": "gzip"})
+
+    assert poll["Content-Encoding"] == "gzip"
+    assert len(poll.content) <= 6 * 1024
+    assert len(tem) < 3000

@@ -19,11 +19,12 @@ VERSAO = 1
 def do_painel(request: HttpRequest, conta: Conta, sequencias: Sequencias, agora: datetime) -> str:
     """The ETag of this person's dashboard now, quoted.
 
-    Made of the Conta and its zone, the person, the query string without ``seq``, the language, both counters, the five-minute
-    block and the version of the page.
+    Made of the Conta and its zone, the person, the query string (without what the browser already has), the language, both
+    counters, the five-minute block and the version of the page.
     """
     consulta = request.GET.copy()
-    consulta.pop("seq", None)
+    for do_navegador in ("seq", "tem"):
+        consulta.pop(do_navegador, None)
     partes = (
         VERSAO,
         conta.pk,

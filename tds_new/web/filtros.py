@@ -41,8 +41,8 @@ class Filtro:
 
     @property
     def ativos(self) -> int:
-        """How many filters differ from the default."""
-        return (self.periodo != PADRAO) + bool(self.selecionados)
+        """How many filters beside the usual periods are in use."""
+        return bool(self.de) + bool(self.selecionados)
 
 
 def periodos(filtro: Filtro) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
 from django.utils import translation
 from django.utils.timezone import now
 from playwright.sync_api import Page, Route, expect
@@ -16,6 +17,7 @@ from tds_new.models import Conta, ContaAtividade, Dispositivo, Gateway
 from tds_new.queries.consumo import consumo_por_mes
 from tds_new.web import formatos
 from tests import fabrica
+from tests.browser.conftest import CHROMIUM
 
 VETORES = json.loads((Path(__file__).parent.parent / "vetores_formato.json").read_text(encoding="utf-8"))
 AbrirPagina = Any
@@ -42,6 +44,12 @@ def nova_leitura(codigo: str, valor: float) -> None:
     fabrica.leituras(de, [(de.last_seen + timedelta(seconds=10), valor)])
 
 
+def desenhado(page: Page, figura: str) -> None:
+    """Scroll to a chart and wait until it is drawn."""
+    page.locator(figura).scroll_into_view_if_needed()
+    expect(page.locator(f"{figura} canvas")).to_have_attribute("width", re.compile(r"\d+"))
+
+
 def ultimo_ponto(page: Page) -> Any:
     return page.evaluate(
         "() => { const d = Chart.getChart(document.querySelector('figure canvas')).data.datasets[0].data; return d.at(-1).y; }"
@@ -54,13 +62,20 @@ def test_login_leads_to_figures_and_charts_and_nothing_complains(medida: Conta, 
     expect(page).to_have_url(re.compile(re.escape(painel(medida)) + "$"))
     expect(cartao(page, "ENERGIA-kWh")).to_contain_text(energia_do_mes(medida))
     expect(page.locator("figure.grafico")).to_have_count(5)
-    desenhados = page.locator("figure.grafico canvas").evaluate_all("todos => todos.filter((c) => Chart.getChart(c)).length")
-    assert desenhados >= 2
+    for figura in (
+        "[data-grafico=kW]",
+        "[data-grafico='m³/h']",
+        "[data-grafico='°C']",
+        "[data-barras=ENERGIA-kWh]",
+        "[data-barras='AGUA-m³']",
+    ):
+        desenhado(page, f"figure{figura}")
     assert queixas == []
 
 
 def test_a_new_reading_changes_figures_and_charts_in_place(medida: Conta, abrir: AbrirPagina, queixas: list[str]) -> None:
     page = abrir(painel(medida))
+    desenhado(page, "figure[data-grafico=kW]")
     canvas = page.locator("figure canvas").first
     page.evaluate("document.querySelector('figure canvas').dataset.marca = 'the same'")
     page.focus("#pausar")
@@ -166,11 +181,11 @@ def test_a_lost_server_is_said_and_its_return_too(medida: Conta, abrir: AbrirPag
     def recusar(route: Route) -> None:
         route.fulfill(status=503, headers={"Retry-After": "1"})
 
-    page.route("**/dados/", recusar)
+    page.route(re.compile("/dados/"), recusar)
     expect(page.locator("#faixa")).to_contain_text("Sem conexão com o servidor desde", timeout=20_000)
     expect(cartao(page, "ENERGIA-kWh")).to_contain_text(energia_do_mes(medida))
 
-    page.unroute("**/dados/", recusar)
+    page.unroute(re.compile("/dados/"), recusar)
     page.evaluate("dispatchEvent(new Event('online'))")
 
     expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
@@ -240,8 +255,8 @@ def test_a_chart_breaks_where_nothing_was_measured(medida: Conta, abrir: AbrirPa
 
 def test_the_slider_reads_every_chart_at_one_moment(medida: Conta, abrir: AbrirPagina) -> None:
     page = abrir(painel(medida))
-    for figura in page.locator("figure[data-grafico]").all():
-        figura.scroll_into_view_if_needed()
+    for unidade in ("kW", "m³/h", "°C"):
+        desenhado(page, f"figure[data-grafico='{unidade}']")
     faixa = page.locator("#cursor-faixa")
     faixa.focus()
     page.keyboard.press("ArrowLeft")
@@ -276,3 +291,34 @@ def test_the_browser_writes_numbers_dates_and_ages_as_the_server_does(vazia: Con
 
     for nome, textos in respostas.items():
         assert textos == [vetor[posicao] for vetor in VETORES[nome]], nome
+
+
+def test_late_readings_fix_old_points_without_sending_the_others_again(medida: Conta, abrir: AbrirPagina) -> None:
+    page = abrir(painel(medida))
+    desenhado(page, "figure[data-grafico='°C']")
+    camara = Dispositivo.objects.get(gateway__codigo="GW-1", codigo="D03")
+    contar = """() => { const chart = Chart.getChart(document.querySelector("figure[data-grafico='°C'] canvas"));
+                        return chart.data.datasets.find((d) => d.papel === 'linha').data.filter((p) => p.y !== null).length; }"""
+    antes = page.evaluate(contar)
+
+    with page.expect_response(lambda r: "/dados/" in r.url and r.status == 200) as resposta:
+        fabrica.leituras(camara, [(now() - timedelta(hours=20), -10)])
+    enviados = [p for g in resposta.value.json()["graficos"] for s in g["series"] for p in s["pontos"]]
+
+    assert -10 in [p[1] for p in enviados]
+    assert len(enviados) < 24
+    expect(page.locator("#vivo-texto")).to_contain_text("há 0 s")
+    assert page.evaluate(contar) == antes + 1
+
+
+def test_the_readmes_picture_is_taken_by_a_command(medida: Conta, live_server: Any, tmp_path: Path) -> None:
+    alvo = tmp_path / "docs" / "dashboard.png"
+    argumentos = {"url": live_server.url, "email": "ana@example.com", "output": alvo, "browser": CHROMIUM}
+
+    call_command("screenshot_dashboard", password=fabrica.SENHA, **argumentos)
+
+    imagem = alvo.read_bytes()
+    assert imagem.startswith(b"\x89PNG")
+    assert int.from_bytes(imagem[16:20]) == 1280
+    with pytest.raises(CommandError, match="check e-mail and password"):
+        call_command("screenshot_dashboard", password="errada", **argumentos)

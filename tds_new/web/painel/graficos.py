@@ -14,6 +14,7 @@ from tds_new.queries.series import Ponto, Serie, series
 from tds_new.web import formatos
 from tds_new.web.filtros import MAX_SERIES
 from tds_new.web.painel.contexto import Contexto, cor, grandeza
+from tds_new.web.painel.partes import em_partes
 
 Grafico = dict[str, Any]
 MAX_GRAFICOS = 6
@@ -42,14 +43,14 @@ def escolhidos(contexto: Contexto) -> dict[str, list[Dispositivo]]:
     return {unidade: grupo[:limite] for unidade, grupo in list(por_unidade.items())[:MAX_GRAFICOS]}
 
 
-def linhas(contexto: Contexto) -> list[Grafico]:
-    """The line charts. All their points come from one query."""
+def linhas(contexto: Contexto, tem: frozenset[str] = frozenset()) -> list[Grafico]:
+    """The line charts, without the parts that the browser has (``tem``). All their points come from one query."""
     grupos = escolhidos(contexto)
     lidas = {s.dispositivo.pk: s for s in series(contexto.conta, [d for g in grupos.values() for d in g], contexto.filtro.janela)}
-    return [_grafico(contexto, unidade, [lidas[d.pk] for d in grupo if d.pk in lidas]) for unidade, grupo in grupos.items()]
+    return [_grafico(contexto, unidade, [lidas[d.pk] for d in grupo if d.pk in lidas], tem) for unidade, grupo in grupos.items()]
 
 
-def _grafico(contexto: Contexto, unidade: str, grupo: list[Serie]) -> Grafico:
+def _grafico(contexto: Contexto, unidade: str, grupo: list[Serie], tem: frozenset[str]) -> Grafico:
     total = sum(unidade_do_grafico(d) == unidade for d in contexto.dispositivos)
     return {
         "id": unidade,
@@ -61,7 +62,7 @@ def _grafico(contexto: Contexto, unidade: str, grupo: list[Serie]) -> Grafico:
         "mostrados": _("Mostrando %(n)d de %(total)d dispositivos; escolha outros em Filtros.") % {"n": len(grupo), "total": total}
         if total > len(grupo)
         else "",
-        "series": [_serie(contexto, unidade, s, posicao if len(grupo) > 1 else None) for posicao, s in enumerate(grupo, 1)],
+        "series": [_serie(contexto, unidade, s, posicao if len(grupo) > 1 else None, tem) for posicao, s in enumerate(grupo, 1)],
     }
 
 
@@ -77,7 +78,9 @@ def _titulo(unidade: str, grupo: list[Serie]) -> str:
     return f"{nome} ({unidade})"
 
 
-def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None) -> dict[str, Any]:
+def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None, tem: frozenset[str]) -> dict[str, Any]:
+    passo_ms = int(contexto.filtro.janela.passo.total_seconds() * 1000)
+    partes = em_partes(serie.dispositivo.pk, passo_ms, [_ponto(p) for p in serie.pontos])
     valores = [p.media for p in serie.pontos if p.media is not None]
     minimos = [p.minimo if p.minimo is not None else p.media for p in serie.pontos if p.media is not None]
     maximos = [p.maximo if p.maximo is not None else p.media for p in serie.pontos if p.media is not None]
@@ -87,13 +90,14 @@ def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None) 
         "gateway": serie.dispositivo.gateway.codigo,
         "un": unidade,
         "cor": f"s{posicao}" if posicao else f"q-{cor(serie.dispositivo.grandeza)}",
-        "passo": int(contexto.filtro.janela.passo.total_seconds() * 1000),
+        "passo": passo_ms,
         "lacuna": int(serie.lacuna * 1000),
         "ultimo": formatos.valor(valores[-1] if valores else None, unidade),
         "media": formatos.valor(sum(valores) / len(valores) if valores else None, unidade),
         "minimo": formatos.valor(min((v for v in minimos if v is not None), default=None), unidade),
         "maximo": formatos.valor(max((v for v in maximos if v is not None), default=None), unidade),
-        "pontos": [_ponto(p) for p in serie.pontos],
+        "partes": [[parte.indice, parte.marca] for parte in partes],
+        "pontos": [ponto for parte in partes if parte.marca not in tem for ponto in parte.pontos],
     }
 
 

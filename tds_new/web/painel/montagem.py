@@ -30,11 +30,14 @@ def preparar(conta: Conta, parametros: QueryDict, sequencias: frota.Sequencias, 
     return Contexto(conta, filtro, agora, sequencias, todos, frota.gateways_ativos(conta))
 
 
-def montar(contexto: Contexto) -> dict[str, Any]:
-    """Every block. One that fails says so in ``falhas`` and leaves the others whole."""
+def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Every block; of the series only the parts that the browser does not have (``tem``).
+
+    A block that fails says so in ``falhas`` and leaves the others whole.
+    """
     falhas: dict[str, str] = {}
     consumos: list[ConsumoPorMes] = _bloco(falhas, "barras", lambda: _consumos(contexto), [])
-    graficos: list[Grafico] = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto), [])
+    graficos: list[Grafico] = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto, tem), [])
     vazio: dict[str, Any] = {"vazio": "", "linhas": []}
     return {
         "v": VERSAO,

@@ -11,6 +11,7 @@ from tds_new.models import Conta
 from tds_new.queries import frota
 from tds_new.web import etag, filtros, formatos
 from tds_new.web.acesso import da_conta, da_conta_json
+from tds_new.web.painel import partes
 from tds_new.web.painel.contexto import Contexto
 from tds_new.web.painel.montagem import montar, preparar
 from tds_new.web.painel.textos import textos
@@ -52,6 +53,9 @@ def dados(request: HttpRequest, conta: Conta) -> HttpResponseBase:
     marca = etag.do_painel(request, conta, sequencias, agora)
     response = get_conditional_response(request, etag=marca)
     if response is None:
-        response = JsonResponse(montar(preparar(conta, request.GET, sequencias, agora)), json_dumps_params={"separators": (",", ":")})
+        response = JsonResponse(
+            montar(preparar(conta, request.GET, sequencias, agora), partes.ler(request.GET.get("tem", ""))),
+            json_dumps_params={"separators": (",", ":")},
+        )
     response["ETag"] = marca
     return response

@@ -231,6 +231,7 @@
 
   const vivo = document.getElementById('vivo'), vivoTexto = document.getElementById('vivo-texto'), faixa = document.getElementById('faixa');
   const anuncio = document.getElementById('anuncio'), pausar = document.getElementById('pausar'), INTERVALO = Number(main.dataset.intervalo) * 1000;
+  const MAIOR_TEM = 3000, PONTOS_POR_PARTE = 32;
   let ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.linhas.length;
 
   function anunciar(texto) {
@@ -250,7 +251,25 @@
     anunciar(texto);
   }
 
-  const poll = TDS.consultar(main.dataset.dados, INTERVALO, main.dataset.etag, {
+  /* Tells the server which parts of the series are here already, so that it sends only the others. */
+  function endereco() {
+    const url = new URL(main.dataset.dados, location.href), tem = dados.graficos.flatMap((g) => g.series.flatMap((s) => s.partes.map((p) => p[1]))).join('');
+    url.searchParams.set('seq', dados.seq);
+    if (tem.length <= MAIOR_TEM) url.searchParams.set('tem', tem);
+    return url;
+  }
+
+  /* Completes an answer with the parts that stayed as they were. */
+  function completar(novos) {
+    for (const s of novos.graficos.flatMap((g) => g.series)) {
+      const antiga = dados.graficos.flatMap((g) => g.series).find((a) => a.id === s.id);
+      const parte = (p) => Math.floor(p[0] / (s.passo * PONTOS_POR_PARTE)), marcas = new Map(antiga ? antiga.partes : []);
+      s.pontos = s.partes.flatMap(([i, marca]) => (marcas.get(i) === marca ? antiga : s).pontos.filter((p) => parte(p) === i));
+    }
+    return novos;
+  }
+
+  const poll = TDS.consultar(endereco, INTERVALO, main.dataset.etag, {
     mudou(novos) {
       recuperar();
       if (novos.v !== dados.v) { poll.parar(); avisar('info', textos.versao_nova, location.href, textos.recarregar); return; }
@@ -258,7 +277,7 @@
         if (document.getElementById('nunca')) { location.reload(); return; }
         avisar('info', textos.novidades, location.href, textos.recarregar);
       }
-      dados = novos;
+      dados = completar(novos);
       escreverCampos();
       atualizarGraficos();
       atualizarLeituras();

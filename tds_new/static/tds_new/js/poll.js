@@ -4,7 +4,7 @@
   const ESPERA_MS = 10000, RECUOS = [1, 2, 4, 10], TREMOR = 0.1;
 
   /* avisos: mudou(dados), igual(), falhou(vezes), parou(motivo: 'sessao' | 'acesso'). */
-  TDS.consultar = function (url, intervaloMs, etag, avisos) {
+  TDS.consultar = function (endereco, intervaloMs, etag, avisos) {
     let relogio = null, emVoo = null, falhas = 0, pausado = false, parado = false, ultima = performance.now();
 
     function agendar(ms) {
@@ -18,7 +18,7 @@
       const limite = setTimeout(() => emVoo.abort(), ESPERA_MS);
       let proxima = intervaloMs;
       try {
-        proxima = await responder(await fetch(url, {
+        proxima = await responder(await fetch(endereco(), {
           headers: etag ? { 'If-None-Match': etag } : {}, cache: 'no-store', redirect: 'manual', signal: emVoo.signal
         }));
       } catch (erro) {
