@@ -11,7 +11,8 @@ import pytest
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES
 from tds_new.ingestion.rejection import Reason
-from tds_new.ingestion.telemetry_processor import Answer, TelemetryProcessor
+from tds_new.ingestion.preparation import Answer
+from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import Conta, Dispositivo, Gateway, LeituraDispositivo, MensagemRejeitada, RejeicaoContador
 from tests.ingestion import (
     MAC,

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -17,9 +18,11 @@ from django.conf import settings
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from tds_new.ingestion import database
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
+from tds_new.ingestion.preparation import Prepared
 from tds_new.ingestion.statistics import Statistics
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.ingestion.topics import Kind, subscription
@@ -80,6 +83,7 @@ class Consumer:
         self._subscriber = self._make_subscriber()
         self._processor: TelemetryProcessor | None = None
         self._connection: Connection[Any] | None = None
+        self._lookup: Connection[Any] | None = None
         self._since = datetime.now(UTC)
         self._status_at = self._sweep_at = 0.0
         self._dropped_reported = 0
@@ -161,18 +165,47 @@ class Consumer:
     # --- the loop -------------------------------------------------------------------------------------------------------------
 
     def _consume(self) -> None:
+        """Prepare one batch while the one before is being stored: Python here, PostgreSQL there."""
         max_age = settings.TDS_BATCH_MAX_AGE_MS / 1000
         self._subscriber.start()
-        while not self._stop.is_set():
-            batch = self._inbox.take(settings.TDS_BATCH_MESSAGES, max_age, timeout=0.5)
-            if batch:
-                self._store(batch)
-            self._with_database(self._keep_house)
+        with ThreadPoolExecutor(1, "writer") as writer:
+            writing: Future[None] | None = None
+            while not self._stop.is_set():
+                batch = self._inbox.take(settings.TDS_BATCH_MESSAGES, max_age, timeout=0.5)
+                prepared = self._prepare(batch) if batch else None
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(self._write, batch, prepared)
+            if writing is not None:
+                writing.result()
 
-    def _store(self, batch: list[Message]) -> None:
+    def _prepare(self, batch: list[Message]) -> Prepared | None:
+        """The batch's rows; None where that fails: the writer then does it all, and isolates or waits for what is at fault."""
         assert self._processor is not None
-        process = self._processor.process
-        result = self._with_database(lambda: process(batch))
+        try:
+            if self._lookup is None or self._lookup.closed:
+                self._lookup = database.connect(f"tds_new_consumer lookup {self._options.client_id}"[:63])
+            return self._processor.prepare(batch, self._lookup)
+        except Exception as error:
+            logger.debug("a batch could not be prepared: %s", printable(str(error)))
+            self._close_lookup()
+            return None
+
+    def _close_lookup(self) -> None:
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
+
+    def _write(self, batch: list[Message], prepared: Prepared | None) -> None:
+        """Store and acknowledge a batch, then keep house; on the writer's thread."""
+        if batch:
+            self._store(batch, prepared)
+        self._with_database(self._keep_house)
+
+    def _store(self, batch: list[Message], prepared: Prepared | None) -> None:
+        processor = self._processor
+        assert processor is not None
+        result = self._with_database(lambda: processor.store(prepared) if prepared else processor.process(batch))
         committed = time.time()
         self._subscriber.ack(batch)
         for answer in result.answers:
@@ -279,5 +312,6 @@ class Consumer:
             logger.warning("the last status could not be written: %s", printable(str(error)))
         finally:
             self._session.close()
+            self._close_lookup()
         if self._processor is not None:
             logger.info("stopped: %s", self._statistics.line(len(self._inbox), 0.0, "disconnected"))

@@ -198,8 +198,23 @@ def prepare_session(connection: Connection) -> None:
     connection.execute(STAGING)
 
 
-def insert_readings(cursor: Cursor, readings: list[StagedReading], payloads: dict[int, str]) -> Stored:
-    """Store readings; ``payloads`` has the JSON text of each message number (absent: ``payload_raw`` stays NULL).
+def copy_readings(readings: list[StagedReading]) -> str:
+    """Readings as COPY takes them."""
+    return "".join(
+        [
+            f"{order}\t{r.message}\t{r.index}\t{r.time.isoformat()}\t{r.gateway_id}\t{r.device_id}\t{r.valor:f}\n"
+            for order, r in enumerate(readings)
+        ]
+    )
+
+
+def copy_payloads(payloads: dict[int, str]) -> str:
+    """Messages' JSON as COPY takes it, by message number."""
+    return "".join([f"{number}\t{_escaped(text)}\n" for number, text in payloads.items()])
+
+
+def insert_readings(cursor: Cursor, readings: list[StagedReading], rows: str, payloads: str) -> Stored:
+    """Store readings, given with their :func:`copy_readings`; without :func:`copy_payloads` ``payload_raw`` stays NULL.
 
     Raises StaleRegistryError where a reading's device is no longer there.
     """
@@ -207,16 +222,9 @@ def insert_readings(cursor: Cursor, readings: list[StagedReading], payloads: dic
         return Stored(0, 0, [])
     if payloads:
         with cursor.copy(COPY_MESSAGES) as copy:
-            copy.write("".join([f"{number}\t{_escaped(text)}\n" for number, text in payloads.items()]))
+            copy.write(payloads)
     with cursor.copy(COPY_READINGS) as copy:
-        copy.write(
-            "".join(
-                [
-                    f"{order}\t{r.message}\t{r.index}\t{r.time.isoformat()}\t{r.gateway_id}\t{r.device_id}\t{r.valor:f}\n"
-                    for order, r in enumerate(readings)
-                ]
-            )
-        )
+        copy.write(rows)
     try:
         with cursor.connection.transaction():
             inserted = cursor.execute(INSERT_READINGS).rowcount

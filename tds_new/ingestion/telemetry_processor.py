@@ -9,8 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import msgspec
 import psycopg
@@ -19,22 +17,14 @@ from psycopg import Connection
 
 from tds_new.ingestion import database, store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.payload import Reading, Telemetry, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry
-from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
-from tds_new.ingestion.resolver import KnownGateway, Resolver
-from tds_new.ingestion.store import Activity, RejectedRow, Sighting, StagedReading
-from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
+from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
+from tds_new.ingestion.rejection import Reason, Refusal
+from tds_new.ingestion.resolver import Resolver
+from tds_new.ingestion.store import Activity, RejectedRow
 
 logger = logging.getLogger(__name__)
 
 ACTIVITY_INTERVAL = 1.0  # seconds between two writes of signs of life, so that a burst does not rewrite the same rows
-
-
-class Answer(NamedTuple):
-    """An application acknowledgement: ``{"seq": seq}`` for the gateway that sent ``topic``."""
-
-    topic: str
-    seq: int
 
 
 class BatchResult(msgspec.Struct):
@@ -65,17 +55,6 @@ class BatchResult(msgspec.Struct):
         self.answers += other.answers
 
 
-class _Prepared(msgspec.Struct):
-    """A batch between parsing and storing; message numbers are positions in the caller's batch."""
-
-    readings: list[StagedReading] = []
-    payloads: dict[int, str] = {}
-    rejected: list[RejectedRow] = []
-    activity: Activity = msgspec.field(default_factory=Activity)
-    answers: list[Answer] = []
-    kinds: Counter[str] = msgspec.field(default_factory=Counter)
-
-
 class TelemetryProcessor:
     """Parses, resolves and stores batches of messages on one database session."""
 
@@ -84,16 +63,13 @@ class TelemetryProcessor:
 
         ``record_rejected`` False only reports refusals (re-processing), it writes no row for them.
         """
-        self._prefix = settings.MQTT_TOPIC_PREFIX
-        self._future = timedelta(seconds=settings.TDS_FUTURE_TOLERANCE_S)
         self._keep = settings.TDS_REJECTED_KEEP
-        self._with_payload = settings.TDS_STORE_PAYLOAD_RAW
         self._resolver = Resolver(settings.TDS_REGISTRY_MAX_AGE_S)
+        self._preparer = Preparer(self._resolver)
         self._record_rejected = record_rejected
         self._clock = clock
         self._pending = Activity()
         self._written_at = -ACTIVITY_INTERVAL
-        self._topics: dict[str, Address | None] = {}
         self.use(connection)
 
     def use(self, connection: Connection) -> None:
@@ -109,6 +85,17 @@ class TelemetryProcessor:
         Raises psycopg.Error where the database failed in a way that is not one row's fault: give the same batch again later.
         """
         return self._process(list(enumerate(messages)))
+
+    def prepare(self, messages: Sequence[Message], lookup: Connection) -> Prepared:
+        """The part of :meth:`process` that needs no transaction, for a thread of its own; ``lookup`` is a session for reading.
+
+        Raises psycopg.Error where registrations cannot be looked up.
+        """
+        return self._preparer.prepare(list(enumerate(messages)), lookup)
+
+    def store(self, prepared: Prepared) -> BatchResult:
+        """The other part of :meth:`process`."""
+        return self._process(prepared.batch, prepared)
 
     def flush(self) -> None:
         """Write signs of life that were held back for up to a second."""
@@ -130,9 +117,9 @@ class TelemetryProcessor:
 
     # --- one batch ------------------------------------------------------------------------------------------------------------
 
-    def _process(self, batch: list[tuple[int, Message]]) -> BatchResult:
+    def _process(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
         try:
-            return self._attempt(batch)
+            return self._store(prepared or self._prepare(batch))
         except (store.StaleRegistryError, psycopg.errors.ForeignKeyViolation):
             self._resolver.forget()
         except Exception as error:
@@ -140,17 +127,14 @@ class TelemetryProcessor:
                 raise
             return self._isolate(batch, error)
         try:
-            return self._attempt(batch)
+            return self._store(self._prepare(batch))
         except Exception as error:
             if not isinstance(error, store.StaleRegistryError) and not _is_one_rows_fault(error):
                 raise
             return self._isolate(batch, error)
 
-    def _attempt(self, batch: list[tuple[int, Message]], with_payload: bool = True) -> BatchResult:
-        prepared = self._prepare(batch)
-        if not (with_payload and self._with_payload):
-            prepared.payloads = {}
-        return self._store(batch, prepared)
+    def _prepare(self, batch: list[tuple[int, Message]], *, with_payload: bool = True) -> Prepared:
+        return self._preparer.prepare(batch, self._connection, with_payload=with_payload)
 
     def _isolate(self, batch: list[tuple[int, Message]], error: Exception) -> BatchResult:
         """Halve the batch until the message at fault stands alone; store it without its raw payload, or set it aside."""
@@ -161,27 +145,24 @@ class TelemetryProcessor:
             return result
         number, message = batch[0]
         try:
-            return self._attempt(batch, with_payload=False)
+            return self._store(self._prepare(batch, with_payload=False))
         except Exception as last:
             if not isinstance(last, store.StaleRegistryError) and not _is_one_rows_fault(last):
                 raise
             logger.warning("message set aside: the database or this program cannot take it: %s", last, exc_info=error)
-            prepared = _Prepared()
-            self._reject(prepared, number, message, Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500]), None)
-            return self._store(batch, prepared)
+            prepared = Prepared(batch)
+            reject(prepared, number, message, Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500]), None)
+            return self._store(prepared)
 
-    def _store(self, batch: list[tuple[int, Message]], prepared: _Prepared) -> BatchResult:
+    def _store(self, prepared: Prepared) -> BatchResult:
         _merge(prepared.activity, self._pending)
         due = self._clock() - self._written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            stored = store.insert_readings(cursor, prepared.readings, prepared.payloads)
-            messages = dict(batch)
-            for reading, valor in stored.conflicts:
-                detail = f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
-                self._reject_reading(prepared, reading, messages[reading.message], detail)
+            stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
+            rejected = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
-                redelivered = {number for number, message in batch if message.redelivered}
-                store.insert_rejected(cursor, prepared.rejected, self._keep, redelivered)
+                redelivered = {number for number, message in prepared.batch if message.redelivered}
+                store.insert_rejected(cursor, rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
         if due:
@@ -189,13 +170,13 @@ class TelemetryProcessor:
         else:
             self._pending = prepared.activity
         return BatchResult(
-            messages=len(batch),
+            messages=len(prepared.batch),
             stored=stored.inserted,
             duplicates=stored.duplicates,
             conflicts=len(stored.conflicts),
-            rejected=Counter(row.refusal.reason.value for row in prepared.rejected),
+            rejected=Counter(row.refusal.reason.value for row in rejected),
             kinds=prepared.kinds,
-            set_aside=prepared.rejected,
+            set_aside=rejected,
             answers=prepared.answers,
         )
 
@@ -203,135 +184,18 @@ class TelemetryProcessor:
         self._pending = Activity()
         self._written_at = self._clock()
 
-    # --- from messages to rows ------------------------------------------------------------------------------------------------
 
-    def _prepare(self, batch: list[tuple[int, Message]]) -> _Prepared:
-        prepared = _Prepared()
-        addresses = [self._address(message.topic) for _, message in batch]
-        gateways = self._resolver.resolve(self._connection, {address.identifier for address in addresses if address})
-        for (number, message), address in zip(batch, addresses, strict=True):
-            gateway = gateways.get(address.identifier) if address else None
-            try:
-                if address is None:
-                    raise MessageRefusedError(Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status")
-                if gateway is None:
-                    raise MessageRefusedError(Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered")
-                if not gateway.is_active:
-                    raise MessageRefusedError(Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active")
-                prepared.kinds[address.kind] += 1
-                if address.kind is Kind.TELEMETRY:
-                    self._prepare_telemetry(prepared, number, message, gateway)
-                elif address.kind is Kind.HEARTBEAT:
-                    _see(prepared, message, gateway, firmware=_firmware(message.payload))
-                else:
-                    _prepare_status(prepared, message, gateway)
-            except MessageRefusedError as error:
-                self._reject(prepared, number, message, error.refusal, gateway)
-        return prepared
-
-    def _address(self, topic: str) -> Address | None:
-        try:
-            return self._topics[topic]
-        except KeyError:
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            address = self._topics[topic] = parse_topic(topic, self._prefix)
-            return address
-
-    def _prepare_telemetry(self, prepared: _Prepared, number: int, message: Message, gateway: KnownGateway) -> None:
-        telemetry = parse_telemetry(message.payload)
-        check_gateway_mac(telemetry.gateway_mac, gateway.mac)
-        refusals = list(telemetry.refusals)
-        latest = message.received_at + self._future
-        devices, contas = prepared.activity.devices, prepared.activity.contas
-        for reading in telemetry.readings:
-            refusal = _refusal_of(reading, gateway, latest)
-            if refusal is not None:
-                refusals.append(refusal)
-                continue
-            device_id, moment = gateway.devices[reading.codigo].id, reading.time
-            prepared.readings.append(StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor))
-            if device_id not in devices or devices[device_id] < moment:
-                devices[device_id] = moment
-            if gateway.conta_id not in contas or contas[gateway.conta_id] < moment:
-                contas[gateway.conta_id] = moment
-        if len(refusals) < len(telemetry.readings) + len(telemetry.refusals):
-            prepared.payloads[number] = telemetry.text
-        for refusal in refusals:
-            self._reject(prepared, number, message, refusal, gateway)
-        _see(prepared, message, gateway)
-        _answer(prepared, message, telemetry)
-
-    def _reject_reading(self, prepared: _Prepared, reading: StagedReading, message: Message, detail: str) -> None:
+def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[RejectedRow]:
+    """Readings that contradict a stored one, to be set aside."""
+    messages = dict(batch)
+    rows = []
+    for reading, valor in stored.conflicts:
+        message = messages[reading.message]
+        detail = f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
         refusal = Refusal(Reason.CONFLITO, detail, reading.index)
-        prepared.rejected.append(
-            RejectedRow(reading.message, message.received_at, message.topic, message.payload, refusal, reading.gateway_id, reading.conta_id)
-        )
-
-    def _reject(self, prepared: _Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None) -> None:
-        prepared.rejected.append(
-            RejectedRow(
-                number,
-                message.received_at,
-                message.topic,
-                message.payload,
-                refusal,
-                gateway.id if gateway else None,
-                gateway.conta_id if gateway else None,
-            )
-        )
-
-
-def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refusal | None:
-    """Why this gateway's reading cannot be stored; None where it can."""
-    device = gateway.devices.get(reading.codigo)
-    if device is None:
-        detail = f"{gateway.mac} has no device {reading.codigo[:60]!r}"
-        return Refusal(Reason.DISPOSITIVO_DESCONHECIDO, detail, reading.index)
-    if not device.is_active:
-        return Refusal(Reason.DISPOSITIVO_INATIVO, f"device {device.codigo} is inactive", reading.index)
-    if not device.accepts_unit(reading.unidade):
-        detail = f"unidade {(reading.unidade or '')[:60]!r}; device {device.codigo} measures {device.unidade}"
-        return Refusal(Reason.UNIDADE_INVALIDA, detail, reading.index)
-    if reading.time > latest:
-        return Refusal(Reason.TIMESTAMP_FUTURO, f"{reading.time.isoformat()} is ahead of the server's clock", reading.index)
-    if reading.time < gateway.accepts_since:
-        detail = f"{reading.time.isoformat()} is before {gateway.accepts_since.isoformat()}, the first time accepted"
-        return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
-    return None
-
-
-def _prepare_status(prepared: _Prepared, message: Message, gateway: KnownGateway) -> None:
-    """Note what a gateway, or its last will, says of it. A retained message is no news: it may be older than what is known."""
-    status = decode_text(message.payload).strip().lower()
-    if status == "offline":
-        if message.retain:
-            return
-        prepared.activity.gateways[gateway.id] = Sighting(gateway.conta_id, None, online=False)
-    elif status == "online":
-        _see(prepared, message, gateway)
-    else:
-        raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"status {status[:60]!r} is neither online nor offline")
-
-
-def _see(prepared: _Prepared, message: Message, gateway: KnownGateway, firmware: str | None = None) -> None:
-    """Note a sign of life. A retained message is none: the broker repeats it whenever somebody subscribes."""
-    if message.retain:
-        return
-    before = prepared.activity.gateways.get(gateway.id)
-    prepared.activity.gateways[gateway.id] = Sighting(
-        gateway.conta_id, message.received_at, online=True, firmware=firmware or (before.firmware if before else None)
-    )
-
-
-def _firmware(payload: bytes) -> str | None:
-    version = parse_object(payload).get("firmware_version")
-    return clean_text(version[:50])[:50] if type(version) is str else None
-
-
-def _answer(prepared: _Prepared, message: Message, telemetry: Telemetry) -> None:
-    if telemetry.seq is not None:
-        prepared.answers.append(Answer(acknowledgement_topic(message.topic), telemetry.seq))
+        owner = reading.gateway_id, reading.conta_id
+        rows.append(RejectedRow(reading.message, message.received_at, message.topic, message.payload, refusal, *owner))
+    return rows
 
 
 def _merge(newer: Activity, older: Activity) -> None:

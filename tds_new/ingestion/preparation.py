@@ -1,0 +1,177 @@
+"""Messages to rows: parsed, resolved, judged; nothing is stored here."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+from django.conf import settings
+from psycopg import Connection
+
+from tds_new.ingestion import store
+from tds_new.ingestion.message import Message
+from tds_new.ingestion.payload import Reading, Telemetry, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry
+from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
+from tds_new.ingestion.resolver import KnownGateway, Resolver
+from tds_new.ingestion.store import Activity, RejectedRow, Sighting, StagedReading
+from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
+
+MAX_TOPICS = 100_000
+
+
+class Answer(NamedTuple):
+    """An application acknowledgement: ``{"seq": seq}`` for the gateway that sent ``topic``."""
+
+    topic: str
+    seq: int
+
+
+class Prepared(msgspec.Struct):
+    """A batch between parsing and storing; message numbers are positions in the caller's batch.
+
+    ``rows`` and ``payloads`` are the staged readings and their messages' JSON as COPY takes them.
+    """
+
+    batch: list[tuple[int, Message]]
+
+    readings: list[StagedReading] = []
+    rows: str = ""
+    payloads: str = ""
+    rejected: list[RejectedRow] = []
+    activity: Activity = msgspec.field(default_factory=Activity)
+    answers: list[Answer] = []
+    kinds: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class Preparer:
+    """Turns batches of messages into rows."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._prefix = settings.MQTT_TOPIC_PREFIX
+        self._future = timedelta(seconds=settings.TDS_FUTURE_TOLERANCE_S)
+        self._with_payload = settings.TDS_STORE_PAYLOAD_RAW
+        self._resolver = resolver
+        self._topics: dict[str, Address | None] = {}
+
+    def prepare(self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True) -> Prepared:
+        """Parse and resolve a batch; ``connection`` is for registrations not known yet.
+
+        Raises psycopg.Error where they cannot be looked up.
+        """
+        prepared = Prepared(batch)
+        texts: dict[int, str] = {}
+        addresses = [self._address(message.topic) for _, message in batch]
+        gateways = self._resolver.resolve(connection, {address.identifier for address in addresses if address})
+        for (number, message), address in zip(batch, addresses, strict=True):
+            gateway = gateways.get(address.identifier) if address else None
+            try:
+                if address is None:
+                    raise MessageRefusedError(Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status")
+                if gateway is None:
+                    raise MessageRefusedError(Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered")
+                if not gateway.is_active:
+                    raise MessageRefusedError(Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active")
+                prepared.kinds[address.kind] += 1
+                if address.kind is Kind.TELEMETRY:
+                    self._prepare_telemetry(prepared, number, message, gateway, texts)
+                elif address.kind is Kind.HEARTBEAT:
+                    _see(prepared, message, gateway, firmware=_firmware(message.payload))
+                else:
+                    _prepare_status(prepared, message, gateway)
+            except MessageRefusedError as error:
+                reject(prepared, number, message, error.refusal, gateway)
+        prepared.rows = store.copy_readings(prepared.readings)
+        prepared.payloads = store.copy_payloads(texts) if with_payload and self._with_payload else ""
+        return prepared
+
+    def _address(self, topic: str) -> Address | None:
+        try:
+            return self._topics[topic]
+        except KeyError:
+            if len(self._topics) > MAX_TOPICS:
+                self._topics.clear()
+            address = self._topics[topic] = parse_topic(topic, self._prefix)
+            return address
+
+    def _prepare_telemetry(self, prepared: Prepared, number: int, message: Message, gateway: KnownGateway, texts: dict[int, str]) -> None:
+        telemetry = parse_telemetry(message.payload)
+        check_gateway_mac(telemetry.gateway_mac, gateway.mac)
+        refusals = list(telemetry.refusals)
+        latest = message.received_at + self._future
+        devices, contas = prepared.activity.devices, prepared.activity.contas
+        for reading in telemetry.readings:
+            refusal = _refusal_of(reading, gateway, latest)
+            if refusal is not None:
+                refusals.append(refusal)
+                continue
+            device_id, moment = gateway.devices[reading.codigo].id, reading.time
+            prepared.readings.append(StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor))
+            if device_id not in devices or devices[device_id] < moment:
+                devices[device_id] = moment
+            if gateway.conta_id not in contas or contas[gateway.conta_id] < moment:
+                contas[gateway.conta_id] = moment
+        if len(refusals) < len(telemetry.readings) + len(telemetry.refusals):
+            texts[number] = telemetry.text
+        for refusal in sorted(refusals, key=attrgetter("index")):
+            reject(prepared, number, message, refusal, gateway)
+        _see(prepared, message, gateway)
+        _answer(prepared, message, telemetry)
+
+
+def reject(prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None) -> None:
+    """Set a message, or one reading of it, aside."""
+    owner = (gateway.id, gateway.conta_id) if gateway else (None, None)
+    prepared.rejected.append(RejectedRow(number, message.received_at, message.topic, message.payload, refusal, *owner))
+
+
+def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refusal | None:
+    """Why this gateway's reading cannot be stored; None where it can."""
+    device = gateway.devices.get(reading.codigo)
+    if device is None:
+        detail = f"{gateway.mac} has no device {reading.codigo[:60]!r}"
+        return Refusal(Reason.DISPOSITIVO_DESCONHECIDO, detail, reading.index)
+    if not device.is_active:
+        return Refusal(Reason.DISPOSITIVO_INATIVO, f"device {device.codigo} is inactive", reading.index)
+    if not device.accepts_unit(reading.unidade):
+        detail = f"unidade {(reading.unidade or '')[:60]!r}; device {device.codigo} measures {device.unidade}"
+        return Refusal(Reason.UNIDADE_INVALIDA, detail, reading.index)
+    if reading.time > latest:
+        return Refusal(Reason.TIMESTAMP_FUTURO, f"{reading.time.isoformat()} is ahead of the server's clock", reading.index)
+    if reading.time < gateway.accepts_since:
+        detail = f"{reading.time.isoformat()} is before {gateway.accepts_since.isoformat()}, the first time accepted"
+        return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
+    return None
+
+
+def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway) -> None:
+    """Note what a gateway, or its last will, says of it. A retained message is no news: it may be older than what is known."""
+    status = decode_text(message.payload).strip().lower()
+    if status == "offline":
+        if message.retain:
+            return
+        prepared.activity.gateways[gateway.id] = Sighting(gateway.conta_id, None, online=False)
+    elif status == "online":
+        _see(prepared, message, gateway)
+    else:
+        raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"status {status[:60]!r} is neither online nor offline")
+
+
+def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: str | None = None) -> None:
+    """Note a sign of life. A retained message is none: the broker repeats it whenever somebody subscribes."""
+    if message.retain:
+        return
+    before = prepared.activity.gateways.get(gateway.id)
+    prepared.activity.gateways[gateway.id] = Sighting(
+        gateway.conta_id, message.received_at, online=True, firmware=firmware or (before.firmware if before else None)
+    )
+
+
+def _firmware(payload: bytes) -> str | None:
+    version = parse_object(payload).get("firmware_version")
+    return clean_text(version[:50])[:50] if type(version) is str else None
+
+
+def _answer(prepared: Prepared, message: Message, telemetry: Telemetry) -> None:
+    if telemetry.seq is not None:
+        prepared.answers.append(Answer(acknowledgement_topic(message.topic), telemetry.seq))
