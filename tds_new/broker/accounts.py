@@ -87,7 +87,10 @@ def _base64(value: bytes) -> str:
 
 
 def acl_text(prefix: str, gateways: Iterable[GatewayAccount]) -> str:
-    """The access rules. What is not allowed here is refused; ``$share/...`` follows from the topic itself."""
+    """The access rules. What is not allowed here is refused; ``$share/...`` follows from the topic itself.
+
+    10,000 gateways make 300,000 rules: 16 MB, which Mosquitto 2.0.11 reads in 10 s at its start and at each SIGHUP (measured).
+    """
     every = [f"{prefix}/+/{leaf}" for leaf in FROM_GATEWAY]
     sections = [
         _section(ADMIN, both=["#", "$SYS/#"]),

@@ -107,7 +107,9 @@ class MosquittoServer:
         self._choose_ports()
         configuration = self.directory / "mosquitto.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
-        child.give_to(self.directory, child.file_owner(identity))
+        for path in (self.directory, self.files.passwords, self.files.acl):  # the files may have been written anew since
+            if path.exists():
+                child.give_to(path, child.file_owner(identity))
         with self.log.open("wb") as log:
             self._process = child.spawn([str(binary), "-c", str(configuration)], identity=identity, own_session=True, output=log)
         (self.directory / "pid").write_text(f"{self._process.pid}\n", encoding="ascii")
