@@ -24,11 +24,12 @@ class ConsumoDoMes:
 
 @dataclass(frozen=True, slots=True)
 class ConsumoPorMes:
-    """Thirteen months of one quantity in one unit, oldest first; the last one is the current month."""
+    """Thirteen months of one quantity in one unit, oldest first; the last one is the current month, up to ``ate``."""
 
     grandeza: str
     unidade: str
     meses: list[ConsumoDoMes]
+    ate: datetime
 
 
 def meses_ate(mes: date, quantos: int = MESES) -> list[date]:
@@ -62,6 +63,6 @@ def consumo_por_mes(conta: Conta, dispositivos: Sequence[Dispositivo] | None, ag
         totais.setdefault((grandeza, unidade), {})[mes.astimezone(zone).date()] = total
     ordem = list(Dispositivo.Grandeza.values)
     return [
-        ConsumoPorMes(grandeza, unidade, [ConsumoDoMes(mes, por_mes.get(mes)) for mes in meses])
+        ConsumoPorMes(grandeza, unidade, [ConsumoDoMes(mes, por_mes.get(mes)) for mes in meses], agora)
         for (grandeza, unidade), por_mes in sorted(totais.items(), key=lambda item: (ordem.index(item[0][0]), item[0][1]))
     ]

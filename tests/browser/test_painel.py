@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.utils import translation
 from django.utils.timezone import now
 from playwright.sync_api import Page, Route, expect
@@ -187,6 +188,24 @@ def test_a_lost_server_is_said_and_its_return_too(medida: Conta, abrir: AbrirPag
 
     page.unroute(re.compile("/dados/"), recusar)
     page.evaluate("dispatchEvent(new Event('online'))")
+
+    expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
+
+
+def test_a_block_that_fails_in_a_poll_keeps_what_it_showed_and_recovers(
+    medida: Conta, abrir: AbrirPagina, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = abrir(painel(medida))
+    esperado = energia_do_mes(medida)
+
+    def falhar(*_args: Any) -> None:
+        raise DatabaseError("broken on purpose")
+
+    with monkeypatch.context() as quebrado:
+        quebrado.setattr("tds_new.web.painel.montagem.consumo_lembrado", falhar)
+        ContaAtividade.objects.update(status_seq=9)
+        expect(page.locator("#faixa")).to_contain_text("Não foi possível carregar este bloco.", timeout=10_000)
+        expect(cartao(page, "ENERGIA-kWh")).to_contain_text(esperado)
 
     expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
 

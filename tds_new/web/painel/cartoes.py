@@ -53,12 +53,12 @@ def _consumo(contexto: Contexto, consumo: ConsumoPorMes) -> Cartao:
 
 
 def _linha_do_mes(contexto: Contexto, consumo: ConsumoPorMes) -> str:
-    """``01/02 a 18/02, até 12:45``: up to the newest reading of this quantity."""
+    """``01/02 a 18/02, até 12:45``: up to the newest reading of this quantity that is in it."""
     vistos = [d.last_seen for d in contexto.dispositivos if d.last_seen and (d.grandeza, d.unidade) == (consumo.grandeza, consumo.unidade)]
     mes = consumo.meses[-1].mes
     if not vistos or max(vistos).astimezone(contexto.conta.zone).date() < mes:
         return _("desde %(de)s") % {"de": formatos.dia_mes(mes)}
-    fim = max(vistos).astimezone(contexto.conta.zone)
+    fim = min(max(vistos), consumo.ate).astimezone(contexto.conta.zone)
     return _("%(de)s a %(ate)s, até %(hora)s") % {
         "de": formatos.dia_mes(mes),
         "ate": formatos.dia_mes(fim.date()),

@@ -23,7 +23,11 @@ def painel(request: HttpRequest, conta: Conta) -> HttpResponse:
     """The page, complete: readable without scripts."""
     agora = now()
     contexto = preparar(conta, request.GET, frota.sequencias(conta), agora)
-    return render(request, "tds_new/painel.html", {"dados": montar(contexto), "contexto": contexto, **_moldura(request, contexto)})
+    conteudo = montar(contexto)
+    moldura = _moldura(request, contexto)
+    if conteudo["falhas"]:
+        moldura["etag"] = ""
+    return render(request, "tds_new/painel.html", {"dados": conteudo, "contexto": contexto, **moldura})
 
 
 def _moldura(request: HttpRequest, contexto: Contexto) -> dict[str, object]:
@@ -53,9 +57,10 @@ def dados(request: HttpRequest, conta: Conta) -> HttpResponseBase:
     marca = etag.do_painel(request, conta, sequencias, agora)
     response = get_conditional_response(request, etag=marca)
     if response is None:
-        response = JsonResponse(
-            montar(preparar(conta, request.GET, sequencias, agora), partes.ler(request.GET.get("tem", ""))),
-            json_dumps_params={"separators": (",", ":")},
-        )
+        contexto = preparar(conta, request.GET, sequencias, agora)
+        conteudo = montar(contexto, partes.ler(request.GET.get("tem", "")))
+        response = JsonResponse(conteudo, json_dumps_params={"separators": (",", ":")})
+        if conteudo["falhas"]:
+            return response  # without an ETag: the next poll tries again
     response["ETag"] = marca
     return response

@@ -87,7 +87,7 @@
   /* --- words and numbers --- */
 
   function campos(d) {
-    const mapa = { titulo: d.titulo, 'leituras/vazio': d.falhas.leituras || d.leituras.vazio, 'offline/vazio': d.offline.vazio, 'offline/mais': d.offline.mais };
+    const mapa = { titulo: d.titulo, 'leituras/vazio': d.leituras.vazio, 'offline/vazio': d.offline.vazio, 'offline/mais': d.offline.mais };
     for (const c of d.cartoes) for (const parte of ['un', 'linha', 'detalhe', 'palavra']) mapa[`cartao/${c.id}/${parte}`] = c[parte];
     for (const c of d.cartoes) if (!c.instante) mapa[`cartao/${c.id}/exibe`] = c.exibe;
     for (const g of d.graficos) {
@@ -115,8 +115,7 @@
       if (tempo && c.instante) tempo.dateTime = c.instante;
     }
     for (const nome of ['leituras', 'offline']) {
-      const falha = nome === 'leituras' ? dados.falhas.leituras : '';
-      document.querySelector(`[data-campo="${nome}/vazio"]`).hidden = !(dados[nome].vazio || falha);
+      document.querySelector(`[data-campo="${nome}/vazio"]`).hidden = !dados[nome].vazio;
     }
     document.querySelector('[data-campo="offline/mais"]').hidden = !dados.offline.mais;
   }
@@ -232,7 +231,7 @@
   const vivo = document.getElementById('vivo'), vivoTexto = document.getElementById('vivo-texto'), faixa = document.getElementById('faixa');
   const anuncio = document.getElementById('anuncio'), pausar = document.getElementById('pausar'), INTERVALO = Number(main.dataset.intervalo) * 1000;
   const MAIOR_TEM = 3000, PONTOS_POR_PARTE = 32;
-  let ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.linhas.length;
+  let falhou = false, ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.linhas.length;
 
   function anunciar(texto) {
     if (performance.now() - ultimoAnuncio < 60000) return;
@@ -269,15 +268,26 @@
     return novos;
   }
 
+  /* A block that failed keeps what it showed, and says so. */
+  function suprirFalhas(novos) {
+    const [falha] = Object.values(novos.falhas);
+    if (novos.falhas.barras) Object.assign(novos, { barras: dados.barras, cartoes: dados.cartoes.map((c) => porId(novos.cartoes, c.id) || c) });
+    for (const bloco of ['graficos', 'leituras']) if (novos.falhas[bloco]) novos[bloco] = dados[bloco];
+    if (falha) avisar('atencao', falha); else if (falhou) faixa.hidden = true;
+    falhou = Boolean(falha);
+    return novos;
+  }
+
   const poll = TDS.consultar(endereco, INTERVALO, main.dataset.etag, {
     mudou(novos) {
       recuperar();
       if (novos.v !== dados.v) { poll.parar(); avisar('info', textos.versao_nova, location.href, textos.recarregar); return; }
+      suprirFalhas(novos);
       if (estrutura(novos) !== inicial) {
         if (document.getElementById('nunca')) { location.reload(); return; }
         avisar('info', textos.novidades, location.href, textos.recarregar);
       }
-      dados = completar(novos);
+      dados = novos.falhas.graficos ? novos : completar(novos);
       escreverCampos();
       atualizarGraficos();
       atualizarLeituras();

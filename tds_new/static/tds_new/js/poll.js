@@ -36,7 +36,7 @@
       if (resposta.status !== 304 && !resposta.ok) return falhou(Number(resposta.headers.get('Retry-After')) * 1000);
       const dados = resposta.status === 304 ? null : await resposta.json();
       TDS.acertarRelogio(Date.parse(resposta.headers.get('Date')));
-      etag = resposta.headers.get('ETag') || etag;
+      etag = resposta.headers.get('ETag');
       falhas = 0;
       ultima = performance.now();
       if (pausado) return intervaloMs;
