@@ -38,8 +38,8 @@ def _embedded_secret_key() -> str:
 # --- core -------------------------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
 SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
-if len(SECRET_KEY) < 32:
-    env.refuse("SECRET_KEY is shorter than 32 characters; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
+if len(SECRET_KEY) < 12:  # `manage.py check --deploy` asks for 50
+    env.refuse("SECRET_KEY is too short to be a secret; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 if "*" in ALLOWED_HOSTS and not DEBUG:
     env.refuse("ALLOWED_HOSTS=* accepts forged hosts; name the hosts of this installation")
@@ -118,6 +118,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "tds_new.web.client_ip.client_ip"
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_LOCKOUT_CALLABLE = "tds_new.web.views.pessoas.bloqueado"
 
@@ -133,7 +134,8 @@ SECURE_SSL_REDIRECT = TDS_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if TDS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TDS_HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.boolean("TDS_BEHIND_PROXY", False) else None
+TDS_BEHIND_PROXY = env.boolean("TDS_BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TDS_BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {

@@ -37,7 +37,7 @@ def value_of(expression: str, **changes: str) -> str:
     ("name", "value", "words"),
     [
         ("SECRET_KEY", "", "SECRET_KEY is not set"),
-        ("SECRET_KEY", "short", "SECRET_KEY is shorter than 32 characters"),
+        ("SECRET_KEY", "short", "SECRET_KEY is too short to be a secret"),
         ("SECRET_KEY_FILE", "/run/key", "SECRET_KEY and SECRET_KEY_FILE are both set"),
         ("MQTT_BROKER_PASSWORD_FILE", "/nonexistent/password", "MQTT_BROKER_PASSWORD_FILE=/nonexistent/password cannot be read"),
         ("MQTT_BROKER_PASSWORD_FILE", "/dev/null", "MQTT_BROKER_PASSWORD_FILE=/dev/null is empty"),

@@ -102,8 +102,9 @@ class Dispositivo(ProtectedByReadings):
         super().clean()
         if self.gateway_id is None:
             return
-        self._refuse_over_capacity(self.gateway)
         before = Dispositivo.objects.filter(pk=self.pk).first()
+        if before is None or before.gateway_id != self.gateway_id:
+            self._refuse_over_capacity(self.gateway)
         if before is None or (before.unidade == self.unidade and before.gateway_id == self.gateway_id) or not before.has_readings():
             return
         raise ValidationError(_("Este dispositivo já tem leituras: cadastre outro para mudar a unidade ou o gateway."))

@@ -80,6 +80,10 @@ class Gateway(ProtectedByReadings):
     def __str__(self) -> str:
         return f"{self.codigo} ({self.mac})"
 
+    def has_readings(self) -> bool:
+        """Whether any reading came through it: asked by its devices, which the readings' key begins with."""
+        return any(device.has_readings() for device in self.dispositivos.all())
+
     def clean_fields(self, exclude: Any = None) -> None:
         """Validate, taking the MAC in any of its spellings."""
         self.mac = normalise_mac(self.mac) or self.mac
