@@ -134,6 +134,9 @@ class MQTTSubscriber:
         self._wake()
         if self._thread is not None:
             self._thread.join(timeout)
+        if self._thread is None or not self._thread.is_alive():
+            self._wake_reader.close()
+            self._wake_writer.close()
 
     def ack(self, messages: Iterable[Message]) -> None:
         """Acknowledge messages. Those of an earlier connection are passed over: the broker delivers them again."""
@@ -156,7 +159,7 @@ class MQTTSubscriber:
             self._awake = True
             try:
                 self._wake_writer.send(b"\0")
-            except BlockingIOError:
+            except OSError:  # full, so that the thread wakes anyway; or closed after the end
                 return
 
     def _run(self) -> None:
