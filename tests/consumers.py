@@ -31,10 +31,15 @@ class ConsumerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "start_mqtt_consumer", *arguments],
                 cwd=settings.BASE_DIR,
-                env={**os.environ, "DATABASE_URL": database_url(), **environment},
+                env={**self.environment(), "DATABASE_URL": database_url(), **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """What every child of the suite gets."""
+        return dict(os.environ)
 
     @property
     def log(self) -> str:
