@@ -1,8 +1,9 @@
 """Whose failed logins count together."""
 
+from typing import Any
+
 import pytest
 from django.test import RequestFactory
-from pytest_django import SettingsWrapper
 
 from tds_new.web.client_ip import client_ip
 
@@ -18,7 +19,7 @@ from tds_new.web.client_ip import client_ip
         (True, "", "10.0.0.9"),
     ],
 )
-def test_only_the_proxys_word_is_believed(settings: SettingsWrapper, behind_proxy: bool, forwarded: str | None, expected: str) -> None:
+def test_only_the_proxys_word_is_believed(settings: Any, behind_proxy: bool, forwarded: str | None, expected: str) -> None:
     settings.TDS_BEHIND_PROXY = behind_proxy
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert client_ip(RequestFactory().get("/", headers=headers, REMOTE_ADDR="10.0.0.9")) == expected

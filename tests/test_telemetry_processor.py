@@ -10,8 +10,8 @@ import pytest
 
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES
-from tds_new.ingestion.rejection import Reason
 from tds_new.ingestion.preparation import Answer
+from tds_new.ingestion.rejection import Reason
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import Conta, Dispositivo, Gateway, LeituraDispositivo, MensagemRejeitada, RejeicaoContador
 from tests.ingestion import (
@@ -123,6 +123,23 @@ def test_a_reading_is_stored_with_the_devices_owner_unit_and_kind(world: World, 
     assert second.payload_raw == whole | {"leituras": whole["leituras"][1:]}
     assert (result.messages, result.stored, result.duplicates, result.conflicts) == (1, 2, 0, 0)
     assert result.answers == [Answer(f"{PREFIX}/{MAC}/ack", 9)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (telemetry(reading("D99"), seq=1), True),
+        (telemetry(reading(), gateway_mac=OTHER_MAC, seq=1), True),
+        (message(b'{"leituras": 5, "seq": 1}'), True),
+        (message(b'{"leituras": [], "seq": "1"}'), False),
+        (message(b'{"leituras": [], "seq": 1'), False),
+        (telemetry(reading(), topic=f"{PREFIX}/{OTHER_MAC}/telemetry", seq=1), False),  # not registered: it may keep it until it is
+    ],
+)
+def test_what_is_set_aside_is_answered_too_so_that_a_gateway_need_not_keep_it(
+    world: World, processor: TelemetryProcessor, sent: Message, answered: bool
+) -> None:
+    assert [answer.seq for answer in processor.process([sent]).answers] == [1] * answered
 
 
 @pytest.mark.parametrize("spelling", [MAC.upper(), MAC.replace(":", "-"), MAC.replace(":", "").upper(), "abc123"])

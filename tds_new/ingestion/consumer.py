@@ -22,8 +22,10 @@ from tds_new.ingestion import database
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
+from tds_new.ingestion.metrics import Metrics
 from tds_new.ingestion.preparation import Prepared
 from tds_new.ingestion.statistics import Statistics
+from tds_new.ingestion.supervision import Watchdog, notify
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
@@ -37,6 +39,7 @@ STATUS_INTERVAL = 5.0
 SWEEP_INTERVAL = 10.0
 SWEEP_GRACE = 15.0  # after a start or a reconnect, time for gateways to be heard before silence counts
 STANDBY_INTERVAL = 1.0
+DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
 FIRST_RETRY, LONGEST_RETRY = 0.2, 15.0
 # These pass by themselves and leave the session sound: serialization, deadlock, lock not available, statement cancelled.
 KEEPS_SESSION = {"40001", "40P01", "55P03", "57014"}
@@ -79,6 +82,7 @@ class Consumer:
         self._stop = threading.Event()
         self._inbox = Inbox()
         self._statistics = Statistics()
+        self._metrics = Metrics()
         self._session = LeaderSession(options.client_id)
         self._subscriber = self._make_subscriber()
         self._processor: TelemetryProcessor | None = None
@@ -87,6 +91,9 @@ class Consumer:
         self._since = datetime.now(UTC)
         self._status_at = self._sweep_at = 0.0
         self._dropped_reported = 0
+        self._broker_dropped: int | None = None
+        self._watchdog = Watchdog()
+        self._watch()
 
     def stop(self) -> None:
         """Finish the batch in hand, acknowledge it and end :meth:`run`; called on any other thread, not in a signal handler."""
@@ -95,6 +102,8 @@ class Consumer:
 
     def run(self) -> int:
         """Consume until :meth:`stop`. Return the exit status: 0, or 1 where another consumer of the same client id is active."""
+        if settings.TDS_METRICS_PORT:
+            self._metrics.serve(settings.TDS_METRICS_ADDRESS, settings.TDS_METRICS_PORT)
         try:
             while not self._stop.is_set():
                 try:
@@ -130,6 +139,7 @@ class Consumer:
                 if not announced:
                     logger.info("standing by: client id %s is active elsewhere (%s)", self._options.client_id, error)
                     announced = True
+                    notify("READY=1\nSTATUS=standing by")
                 self._wait(STANDBY_INTERVAL)
         logger.info("active consumer for client id %s", self._options.client_id)
         self._since = datetime.now(UTC)
@@ -142,7 +152,7 @@ class Consumer:
     def _adopt(self, connection: Connection[Any]) -> None:
         self._connection = connection
         if self._processor is None:
-            self._processor = TelemetryProcessor(connection)
+            self._processor = TelemetryProcessor(connection, gateway_rate=settings.TDS_GATEWAY_RATE)
         else:
             self._processor.use(connection)
 
@@ -160,7 +170,31 @@ class Consumer:
         for kind in Kind:
             subscriber.register_handler(subscription(prefix, kind), inbox.put)
             subscriber.subscribe(subscription(prefix, kind, options.share_group))
+        subscriber.register_handler(DROPPED_TOPIC, self._on_dropped)
+        subscriber.subscribe(DROPPED_TOPIC, qos=0, required=False)
         return subscriber
+
+    def _on_dropped(self, message: Message) -> None:
+        """The broker says how many messages it has dropped since its start: losses that nobody else would notice."""
+        dropped = int(message.payload)
+        if self._broker_dropped is not None and dropped > self._broker_dropped:
+            self._statistics.totals["broker_dropped"] += dropped - self._broker_dropped
+            logger.warning("the broker dropped %d messages: see max_queued_messages in its settings", dropped - self._broker_dropped)
+        self._broker_dropped = dropped
+
+    # --- being watched --------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        watch, statistics = self._metrics.watch, self._statistics
+        watch("tds_queue_messages", "Messages waiting to be stored", lambda: len(self._inbox))
+        watch("tds_queue_age_seconds", "Age of the oldest waiting message", lambda: self._inbox.oldest_age(time.time()))
+        watch("tds_broker_connected", "1 while every subscription is granted", lambda: float(self._subscriber.subscribed))
+        watch("tds_broker_reconnects", "Connections to the broker that were lost", lambda: self._subscriber.reconnects)
+        watch("tds_broker_dropped", "Messages the broker has dropped since this start", lambda: statistics.totals["broker_dropped"])
+
+    def _alive(self) -> None:
+        """Called by the loops that must go on."""
+        self._watchdog.turn(self._subscriber.subscribed, self._subscriber.last_turn)
 
     # --- the loop -------------------------------------------------------------------------------------------------------------
 
@@ -171,6 +205,7 @@ class Consumer:
         with ThreadPoolExecutor(1, "writer") as writer:
             writing: Future[None] | None = None
             while not self._stop.is_set():
+                self._alive()
                 batch = self._inbox.take(settings.TDS_BATCH_MESSAGES, max_age, timeout=0.5)
                 prepared = self._prepare(batch) if batch else None
                 if writing is not None:
@@ -205,12 +240,14 @@ class Consumer:
     def _store(self, batch: list[Message], prepared: Prepared | None) -> None:
         processor = self._processor
         assert processor is not None
+        started = time.time()
         result = self._with_database(lambda: processor.store(prepared) if prepared else processor.process(batch))
-        committed = time.time()
+        committed, oldest = time.time(), batch[0].received_at.timestamp()
         self._subscriber.ack(batch)
         for answer in result.answers:
             self._subscriber.publish(answer.topic, json.dumps({"seq": answer.seq}).encode())
-        self._statistics.record(result, batch[0].received_at.timestamp(), committed)
+        self._statistics.record(result, oldest, committed)
+        self._metrics.record(result, committed - started, oldest, committed)
         if logger.isEnabledFor(logging.DEBUG):
             refused = {row.message: row.refusal for row in result.set_aside}
             for number, message in enumerate(batch):
@@ -283,6 +320,7 @@ class Consumer:
     def _after_failure(self, error: BaseException, attempt: int) -> None:
         state = getattr(error, "sqlstate", None)
         delay = retry_delay(attempt)
+        self._metrics.record_failure(state)
         logger.warning("the database failed (%s): %s; try %d in %.1f s", state or "no answer", printable(str(error)), attempt + 1, delay)
         if self._connection is not None and state not in KEEPS_SESSION:
             self._session.close()
@@ -295,12 +333,14 @@ class Consumer:
             logger.info("the database is back")
 
     def _wait(self, seconds: float) -> None:
+        self._alive()
         if self._stop.wait(seconds):
             raise StoppedError
 
     # --- the end --------------------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
+        notify("STOPPING=1")
         self._subscriber.pause()
         self._subscriber.disconnect()
         try:

@@ -130,6 +130,20 @@ def decode_text(payload: bytes) -> str:
         raise MessageRefusedError(Reason.JSON_INVALIDO, f"not UTF-8 at byte {error.start}") from error
 
 
+def sequence_of(payload: bytes) -> int | None:
+    """The ``seq`` of a message that was refused as a whole, where it can be made out: it is set aside, so its gateway need not keep it."""
+    try:
+        document = load_json(decode_text(payload))
+    except MessageRefusedError:
+        return None
+    return _sequence(document) if isinstance(document, Object) else None
+
+
+def _sequence(document: Object) -> int | None:
+    seq = document.get("seq")
+    return int(seq) if isinstance(seq, Number) and seq.lstrip("-").isdigit() and len(seq) <= 20 else None
+
+
 def check_gateway_mac(claimed: str | None, mac: str) -> None:
     """Raise MessageRefusedError where the payload names another gateway than the topic does."""
     if claimed is not None and claimed != mac and normalise_mac(claimed) != mac:
@@ -194,8 +208,7 @@ def _telemetry(document: Any) -> Telemetry:
             readings.append(_reading(index, leitura, document.get("timestamp")))
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
-    seq = document.get("seq")
-    number = int(seq) if isinstance(seq, Number) and seq.lstrip("-").isdigit() and len(seq) <= 20 else None
+    number = _sequence(document)
     if number is not None and not -(2**63) <= number < 2**63:
         number = None
     return Telemetry(readings, refusals, mac, number, storable(document))

@@ -11,13 +11,16 @@ from psycopg import Connection
 
 from tds_new.ingestion import store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.payload import Reading, Telemetry, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry
+from tds_new.ingestion.payload import Reading, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry, sequence_of
+from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.resolver import KnownGateway, Resolver
 from tds_new.ingestion.store import Activity, RejectedRow, Sighting, StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000
+# These heal by registering the gateway, or by waiting: a gateway that keeps what is not answered sends it again then.
+NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMITE_EXCEDIDO}
 
 
 class Answer(NamedTuple):
@@ -47,11 +50,11 @@ class Prepared(msgspec.Struct):
 class Preparer:
     """Turns batches of messages into rows."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, rate: GatewayRate) -> None:
         self._prefix = settings.MQTT_TOPIC_PREFIX
         self._future = timedelta(seconds=settings.TDS_FUTURE_TOLERANCE_S)
         self._with_payload = settings.TDS_STORE_PAYLOAD_RAW
-        self._resolver = resolver
+        self._resolver, self._rate = resolver, rate
         self._topics: dict[str, Address | None] = {}
 
     def prepare(self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True) -> Prepared:
@@ -72,6 +75,8 @@ class Preparer:
                     raise MessageRefusedError(Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered")
                 if not gateway.is_active:
                     raise MessageRefusedError(Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active")
+                if not self._rate.allows(gateway.id):
+                    raise MessageRefusedError(Reason.LIMITE_EXCEDIDO, f"more than {self._rate.rate:g} messages/s of this gateway")
                 prepared.kinds[address.kind] += 1
                 if address.kind is Kind.TELEMETRY:
                     self._prepare_telemetry(prepared, number, message, gateway, texts)
@@ -81,6 +86,8 @@ class Preparer:
                     _prepare_status(prepared, message, gateway)
             except MessageRefusedError as error:
                 reject(prepared, number, message, error.refusal, gateway)
+                if address and address.kind is Kind.TELEMETRY and error.refusal.reason not in NOT_ANSWERED:
+                    _answer(prepared, message, sequence_of(message.payload))
         prepared.rows = store.copy_readings(prepared.readings)
         prepared.payloads = store.copy_payloads(texts) if with_payload and self._with_payload else ""
         return prepared
@@ -116,7 +123,7 @@ class Preparer:
         for refusal in sorted(refusals, key=attrgetter("index")):
             reject(prepared, number, message, refusal, gateway)
         _see(prepared, message, gateway)
-        _answer(prepared, message, telemetry)
+        _answer(prepared, message, telemetry.seq)
 
 
 def reject(prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None) -> None:
@@ -172,6 +179,6 @@ def _firmware(payload: bytes) -> str | None:
     return clean_text(version[:50])[:50] if type(version) is str else None
 
 
-def _answer(prepared: Prepared, message: Message, telemetry: Telemetry) -> None:
-    if telemetry.seq is not None:
-        prepared.answers.append(Answer(acknowledgement_topic(message.topic), telemetry.seq))
+def _answer(prepared: Prepared, message: Message, seq: int | None) -> None:
+    if seq is not None:
+        prepared.answers.append(Answer(acknowledgement_topic(message.topic), seq))

@@ -18,6 +18,7 @@ from psycopg import Connection
 from tds_new.ingestion import database, store
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
+from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.rejection import Reason, Refusal
 from tds_new.ingestion.resolver import Resolver
 from tds_new.ingestion.store import Activity, RejectedRow
@@ -58,14 +59,22 @@ class BatchResult(msgspec.Struct):
 class TelemetryProcessor:
     """Parses, resolves and stores batches of messages on one database session."""
 
-    def __init__(self, connection: Connection, *, record_rejected: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        record_rejected: bool = True,
+        gateway_rate: float = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``connection`` must be in autocommit mode; the processor opens its own transactions.
 
         ``record_rejected`` False only reports refusals (re-processing), it writes no row for them.
+        ``gateway_rate`` limits the messages/s of each gateway; 0 does not.
         """
         self._keep = settings.TDS_REJECTED_KEEP
         self._resolver = Resolver(settings.TDS_REGISTRY_MAX_AGE_S)
-        self._preparer = Preparer(self._resolver)
+        self._preparer = Preparer(self._resolver, GatewayRate(gateway_rate, clock))
         self._record_rejected = record_rejected
         self._clock = clock
         self._pending = Activity()

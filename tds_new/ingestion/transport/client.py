@@ -107,11 +107,18 @@ class BufferedClient(paho.Client):
         super()._sock_close()
 
     def _send_last(self) -> None:
-        """Let acknowledgements and the DISCONNECT out before the socket closes."""
+        """Let acknowledgements and the DISCONNECT out before the socket closes.
+
+        A socket closed with unread input resets the connection, and the peer loses what was sent last: so read until it closes too.
+        """
         sock = cast("socket.socket", self._sock)
         try:
             sock.settimeout(2.0)
             sock.sendall(self._outgoing)
+            sock.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + 2.0
+            while sock.recv(READ_SIZE) and time.monotonic() < until:
+                continue
         except OSError as error:
             logger.debug("the last packets could not be sent: %s", error)
 

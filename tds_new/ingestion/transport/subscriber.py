@@ -61,6 +61,7 @@ class MQTTSubscriber:
         self._handlers: list[tuple[str, Handler]] = []
         self._routes: dict[bytes, tuple[str, tuple[Handler, ...]]] = {}
         self._subscriptions: dict[str, int] = {}
+        self._optional: set[str] = set()
         self._waiting_subacks: dict[int, list[str]] = {}
         self._refused_subscriptions: set[str] = set()
         self._granted: set[str] = set()
@@ -92,7 +93,7 @@ class MQTTSubscriber:
     @property
     def subscribed(self) -> bool:
         """Whether the broker has granted every subscription on this connection."""
-        return self.connected and self._granted >= self._subscriptions.keys()
+        return self.connected and self._granted >= self._subscriptions.keys() - self._optional
 
     @property
     def subscribed_for(self) -> float:
@@ -109,9 +110,11 @@ class MQTTSubscriber:
         self._handlers.append((pattern, handler))
         self._routes = {}
 
-    def subscribe(self, pattern: str, qos: int = 1) -> None:
-        """Subscribe now, where connected, and on every connect to come."""
+    def subscribe(self, pattern: str, qos: int = 1, *, required: bool = True) -> None:
+        """Subscribe now, where connected, and on every connect to come; ``subscribed`` waits for those that are ``required``."""
         self._subscriptions[pattern] = qos
+        if not required:
+            self._optional.add(pattern)
         self._order(self._subscribe_all)
 
     def connect(self) -> None:
@@ -177,7 +180,13 @@ class MQTTSubscriber:
                 self._attempt += 1
                 delay = delay_before(self._attempt)
                 logger.info("next try to reach the broker in %.1f s", delay)
-                self._stop.wait(delay)
+                self._pause_for(delay)
+
+    def _pause_for(self, seconds: float) -> None:
+        """Wait, or until told to stop; the turns of a waiting thread count as turns."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(1.0, left)):
+            self.last_turn = time.monotonic()
 
     def _open(self) -> None:
         self.last_turn = time.monotonic()
@@ -198,8 +207,9 @@ class MQTTSubscriber:
             registered = 0
             while (current := self._client.socket()) is not None and current is sock:
                 self.last_turn = now = time.monotonic()
+                stopping = self._stop.is_set()  # asked first: what was ordered before the stop is carried out
                 self._carry_out_orders()
-                if self._stop.is_set():
+                if stopping:
                     self._client.disconnect()
                     self._client.push()
                     return
@@ -224,9 +234,9 @@ class MQTTSubscriber:
                     self._subscribe_all()
 
     def _carry_out_orders(self) -> None:
-        self._awake = False
         with suppress(BlockingIOError):
             self._wake_reader.recv(64)
+        self._awake = False  # after the byte is taken, before the queue is looked at: no order goes unnoticed
         while self._orders and self.connected:
             self._orders.popleft()()
 
@@ -329,7 +339,10 @@ class MQTTSubscriber:
 
     def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         for pattern, reason in zip(self._waiting_subacks.pop(mid, []), reasons, strict=False):
-            if reason.is_failure or reason.value < self._subscriptions[pattern]:
+            refused = reason.is_failure or reason.value < self._subscriptions[pattern]
+            if refused and pattern in self._optional:
+                logger.info("the broker refused the subscription %s (%s); it can be done without", pattern, reason)
+            elif refused:
                 self._refused_subscriptions.add(pattern)
                 self._resubscribe_at = time.monotonic() + RESUBSCRIBE_AFTER
                 logger.error(

@@ -1,0 +1,53 @@
+"""The consumer's figures for Prometheus."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from tds_new.ingestion.telemetry_processor import BatchResult
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900)
+SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
+
+
+class Metrics:
+    """Counters of one consumer process. Names begin with ``tds_``; units are in the names."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        made = self.registry
+        self._messages = Counter("tds_messages", "Messages committed, by kind", ["kind"], registry=made)
+        self._readings = Counter("tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=made)
+        self._rejected = Counter("tds_rejected", "Messages and readings set aside, by reason", ["reason"], registry=made)
+        self._batches = Counter("tds_batches", "Batches committed", registry=made)
+        self._batch_size = Histogram("tds_batch_messages", "Messages in a batch", buckets=SIZES, registry=made)
+        self._batch_seconds = Histogram("tds_batch_seconds", "Time to store a batch, retries included", buckets=SECONDS, registry=made)
+        self._delay = Histogram("tds_commit_delay_seconds", "Arrival to commit of a batch's oldest message", buckets=SECONDS, registry=made)
+        self._failures = Counter("tds_database_failures", "Failed tries on the database, by SQLSTATE", ["sqlstate"], registry=made)
+        self._last_commit = Gauge("tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=made)
+
+    def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
+        """A figure that is read when it is asked for."""
+        Gauge(name, description, registry=self.registry).set_function(value)
+
+    def record(self, result: BatchResult, seconds: float, oldest: float, committed: float) -> None:
+        """Count a committed batch that took ``seconds``; ``oldest`` and ``committed`` are POSIX times."""
+        for kind, count in result.kinds.items():
+            self._messages.labels(kind).inc(count)
+        for outcome, count in (("stored", result.stored), ("duplicate", result.duplicates), ("conflict", result.conflicts)):
+            self._readings.labels(outcome).inc(count)
+        for reason, count in result.rejected.items():
+            self._rejected.labels(reason).inc(count)
+        self._batches.inc()
+        self._batch_size.observe(result.messages)
+        self._batch_seconds.observe(seconds)
+        self._delay.observe(max(0.0, committed - oldest))
+        self._last_commit.set(committed)
+
+    def record_failure(self, sqlstate: str | None) -> None:
+        """Count a try on the database that failed."""
+        self._failures.labels(sqlstate or "none").inc()
+
+    def serve(self, address: str, port: int) -> None:
+        """Answer Prometheus on ``http://address:port/metrics``. Raises OSError where the port is taken."""
+        start_http_server(port, address, self.registry)
