@@ -11,6 +11,7 @@ from tds_new.models import Conta, User
 from tests import fabrica
 
 AbrirPagina = Any
+pytestmark = pytest.mark.once  # what a page looks like does not depend on the database
 REGRAS = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]},
     "rules": {"target-size": {"enabled": True}},
