@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -53,6 +54,25 @@ def test_what_is_not_one_rows_fault_raises_and_stores_nothing(processor: Telemet
     fail_with(processor, "")
     assert processor.process(BATCH).stored == 2
     assert set_aside() == [("json_invalido", None)]
+
+
+def test_a_batch_whose_commit_was_not_answered_is_set_aside_once(processor: TelemetryProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    transaction = processor._connection.transaction
+
+    @contextmanager
+    def unanswered(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with transaction(*args, **kwargs) as inner:
+            yield inner
+        raise psycopg.OperationalError("the connection was lost")
+
+    with monkeypatch.context() as patch, pytest.raises(psycopg.OperationalError):
+        patch.setattr(processor._connection, "transaction", unanswered)
+        processor.process([message(b"{")])
+    processor.process([message(b"{")])
+    assert set_aside() == [("json_invalido", None)]
+    assert RejeicaoContador.objects.get().total == 1
+    processor.process([message(b"{")])  # another one like it, sent anew
+    assert set_aside() == [("json_invalido", None)] * 2
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "22P02", "23502", "23514", "54000", "23503"])

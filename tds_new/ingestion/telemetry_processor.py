@@ -78,6 +78,7 @@ class TelemetryProcessor:
         self._record_rejected = record_rejected
         self._clock = clock
         self._pending = Activity()
+        self._in_doubt = False
         self._written_at = -ACTIVITY_INTERVAL
         self.use(connection)
 
@@ -93,7 +94,7 @@ class TelemetryProcessor:
 
         Raises psycopg.Error where the database failed in a way that is not one row's fault: give the same batch again later.
         """
-        return self._process(list(enumerate(messages)))
+        return self._complete(list(enumerate(messages)))
 
     def prepare(self, messages: Sequence[Message], lookup: Connection) -> Prepared:
         """The part of :meth:`process` that needs no transaction, for a thread of its own; ``lookup`` is a session for reading.
@@ -104,7 +105,7 @@ class TelemetryProcessor:
 
     def store(self, prepared: Prepared) -> BatchResult:
         """The other part of :meth:`process`."""
-        return self._process(prepared.batch, prepared)
+        return self._complete(prepared.batch, prepared)
 
     def flush(self) -> None:
         """Write signs of life that were held back for up to a second."""
@@ -123,6 +124,16 @@ class TelemetryProcessor:
         self.flush()
         with self._connection.transaction(), self._connection.cursor() as cursor:
             return len(store.mark_silent(cursor))
+
+    def _complete(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
+        """Process a batch, and remember where that failed: a connection lost during COMMIT leaves open whether it was stored."""
+        try:
+            result = self._process(batch, prepared)
+        except Exception:
+            self._in_doubt = True
+            raise
+        self._in_doubt = False
+        return result
 
     # --- one batch ------------------------------------------------------------------------------------------------------------
 
@@ -170,7 +181,7 @@ class TelemetryProcessor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
             rejected = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
-                redelivered = {number for number, message in prepared.batch if message.redelivered}
+                redelivered = {number for number, message in prepared.batch if message.redelivered or self._in_doubt}
                 store.insert_rejected(cursor, rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
