@@ -4,7 +4,9 @@ import signal
 import time
 from typing import Any
 
+from tds_new.torture.gang import Member
 from tds_new.torture.scene import Attack, FaultMissedError, Scene
+from tds_new.torture.stage import DATABASE
 
 OLD_DONE_S = 20.0
 
@@ -34,13 +36,27 @@ def sigterm(scene: Scene, parameters: dict[str, Any]) -> None:
     """Stop in order under load: it must end by itself, with status 0."""
     member = scene.member()
     scene.flow()
+    _stop(scene, member)
+    scene.gang.revive()
+
+
+def sigterm_alone(scene: Scene, parameters: dict[str, Any]) -> None:
+    """Stop in order while the database is away: what is in hand must stay with the broker."""
+    member = scene.member()
+    scene.stage.postgres.stop()
+    scene.flow()
+    _stop(scene, member)
+    scene.stage.postgres.start(DATABASE)
+    scene.gang.revive()
+
+
+def _stop(scene: Scene, member: Member) -> None:
     member.signal(signal.SIGTERM)
     if not member.wait_dead(10.0):
         scene.accuse("I7", "the consumer did not stop within 10 s of SIGTERM")
         member.kill()
     elif member.process.returncode != 0:
         scene.accuse("I7", f"the consumer ended with status {member.process.returncode} after SIGTERM")
-    scene.gang.revive()
 
 
 def sigstop(scene: Scene, parameters: dict[str, Any]) -> None:
@@ -102,7 +118,7 @@ def member_joins(scene: Scene, parameters: dict[str, Any]) -> None:
     scene.gang.revive()
 
 
-def _standby(scene: Scene, client_id: str) -> Any:
+def _standby(scene: Scene, client_id: str) -> Member:
     standby = scene.gang.spawn(client_id)
     if not standby.wait_for_log("standing by", 20.0):
         standby.kill()
@@ -117,6 +133,7 @@ def _wait_for_takeover(scene: Scene, client_id: str, subscriptions: int) -> bool
 ATTACKS: dict[str, Attack] = {
     "kill": kill,
     "sigterm": sigterm,
+    "sigterm_alone": sigterm_alone,
     "sigstop": sigstop,
     "usurped": usurped,
     "takeover": takeover,

@@ -126,7 +126,7 @@ def _original(plan: Plan, number: int) -> int:
 def values(number: int) -> dict[str, Decimal]:
     """The readings of a normal message: two registers, and a temperature that may be negative."""
     return {
-        "D01": Decimal(4000 + number).scaleb(-2),
+        "D01": Decimal(4_000_000_000 + number).scaleb(-2),
         "D02": Decimal(137 * number).scaleb(-4),
         "D03": Decimal(number % 400 - 100).scaleb(-1),
     }

@@ -259,15 +259,18 @@ def keep_poison() -> None:
     _replace(MQTTSubscriber, "ack", make)
 
 
-@mutant("keeps what it has not stored for itself when it is told to stop", "sigterm", "sigterm")
+@mutant("acknowledges what is in hand when it is told to stop", "sigterm_alone")
 def acknowledge_at_the_end() -> None:
-    from tds_new.ingestion.consumer import Consumer
+    from tds_new.ingestion.consumer import Consumer, StoppedError
 
-    def make(finish: Any) -> Any:
-        def wrapper(self: Any) -> None:
-            self._subscriber.ack(list(self._inbox._queue))
-            finish(self)
+    def make_store(store: Any) -> Any:
+        def wrapper(self: Any, batch: Any, *rest: Any) -> None:
+            try:
+                store(self, batch, *rest)
+            except StoppedError:
+                self._subscriber.ack(batch)
+                raise
 
         return wrapper
 
-    _replace(Consumer, "_finish", make)
+    _replace(Consumer, "_store", make_store)

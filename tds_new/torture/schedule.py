@@ -62,6 +62,7 @@ def _seconds(least: float, most: float) -> Callable[[random.Random], Parameters]
 KINDS: dict[str, Kind] = {
     "kill": Kind("consumer killed with SIGKILL at a named point", lambda c: {"point": c.choice(KILL_POINTS), "times": c.randint(1, 3)}),
     "sigterm": Kind("consumer stopped with SIGTERM under load, started again", _none),
+    "sigterm_alone": Kind("SIGTERM while the database is away", _none),
     "sigstop": Kind("consumer frozen by SIGSTOP, then SIGCONT", _seconds(1, 9)),
     "usurped": Kind("consumer frozen, its lock lost, a standby takes over, then SIGCONT", _none, shared=False),
     "takeover": Kind("active consumer killed while a standby waits", _none, target=10.0, shared=False),
