@@ -65,9 +65,10 @@ def test_a_batch_whose_commit_was_not_answered_is_set_aside_once(processor: Tele
             yield inner
         raise psycopg.OperationalError("the connection was lost")
 
-    with monkeypatch.context() as patch, pytest.raises(psycopg.OperationalError):
-        patch.setattr(processor._connection, "transaction", unanswered)
+    monkeypatch.setattr(processor._connection, "transaction", unanswered)
+    with pytest.raises(psycopg.OperationalError):
         processor.process([message(b"{")])
+    monkeypatch.undo()
     processor.process([message(b"{")])
     assert set_aside() == [("json_invalido", None)]
     assert RejeicaoContador.objects.get().total == 1
