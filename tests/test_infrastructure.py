@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tds_new.ingestion.database import SESSION_OPTIONS
+from tds_new.ingestion.supervision import STUCK_AFTER, WATCHDOG_INTERVAL
+
 ROOT = Path(__file__).resolve().parent.parent
 INFRASTRUCTURE = ROOT / "infrastructure"
 COMPOSE = INFRASTRUCTURE / "docker-compose.yml"
@@ -145,6 +148,21 @@ class TestUnits:
 
     def test_its_exposure_is_at_most_2(self, unit: Path) -> None:
         assert run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit).returncode == 0
+
+
+def directives(unit: str) -> dict[str, str]:
+    """What a unit says once; for what it may say more often, the last."""
+    lines = (INFRASTRUCTURE / "systemd" / unit).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def test_systemd_waits_for_the_consumer_and_restarts_one_that_is_stuck() -> None:
+    unit = directives("tds-new-consumer.service")
+    assert (unit["Type"], unit["NotifyAccess"], unit["TimeoutStartSec"], unit["Restart"]) == ("notify", "main", "infinity", "always")
+    # Longer than everything that a working consumer may take without a word: a hanging statement, then a broker that does not answer.
+    longest_statement = int(re.findall(r"statement_timeout=(\d+)s", SESSION_OPTIONS)[0])
+    assert int(unit["WatchdogSec"]) >= longest_statement + STUCK_AFTER + WATCHDOG_INTERVAL
+    assert "AF_UNIX" in unit["RestrictAddressFamilies"]  # the socket that systemd listens on
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
