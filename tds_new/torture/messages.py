@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 DUPLICATE, CONFLICT = "duplicate", "conflict"
-GOOD = ("normal", "nul_stored")
 # Kind and its share in thousandths; the rest is normal.
 SHARES = {DUPLICATE: 30, CONFLICT: 20, "nul_stored": 10}
 POISON = (
@@ -114,6 +113,8 @@ def _raw_kind(plan: Plan, number: int) -> str:
 def kind_of(plan: Plan, number: int) -> str:
     """What the message is. Duplicates and conflicts refer to a normal message of the same gateway shortly before."""
     kind = _raw_kind(plan, number)
+    if plan.with_seq and (kind == DUPLICATE or kind in _BAD_MESSAGES):
+        return "normal"  # what cannot be read has no seq to be answered, and a duplicate has its original's
     if kind in (DUPLICATE, CONFLICT) and _raw_kind(plan, _original(plan, number)) != "normal":
         return "normal"
     return kind

@@ -4,12 +4,15 @@ import json
 import random
 import sys
 from argparse import ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.benchmarks.environment import BenchmarkError
+from tds_new.torture.broker_kill import markdown as budgets_markdown
+from tds_new.torture.broker_kill import measure_all
 from tds_new.torture.mutants import MUTANTS
 from tds_new.torture.report import as_dict, markdown, mutants_markdown
 from tds_new.torture.run import Run, RunOptions, try_mutant
@@ -35,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--check", type=float, help="share of PUBACKs looked up in the database; all up to 20,000 messages, else 0.2")
         parser.add_argument("--rate", type=float, default=1_000, help="messages/s that are published")
         parser.add_argument("--mutant", choices=[*sorted(MUTANTS), "all"], help="run a consumer that is wrong on purpose: must be caught")
+        parser.add_argument("--broker-kill", action="store_true", help="measure what kill -9 of the broker costs, without and with app ack")
         parser.add_argument("--list-mutants", action="store_true")
         parser.add_argument("--output", type=Path, help="also write the summary to OUTPUT.md and OUTPUT.json")
 
@@ -45,7 +49,10 @@ class Command(BaseCommand):
             return
         seed = options["seed"] if options["seed"] is not None else random.randrange(1_000_000)
         try:
-            passed = self._try_mutants(seed, options) if options["mutant"] else self._run(seed, options)
+            if options["broker_kill"]:
+                passed = self._kill_broker(seed, options)
+            else:
+                passed = self._try_mutants(seed, options) if options["mutant"] else self._run(seed, options)
         except (BenchmarkError, ValueError) as error:
             raise CommandError(str(error)) from error
         if not passed:
@@ -82,6 +89,12 @@ class Command(BaseCommand):
         report = {name: as_dict(result) for name, result in convicted.items()}
         self._write(mutants_markdown(convicted), report, options["output"])
         return all(result.findings for result in convicted.values())
+
+    def _kill_broker(self, seed: int, options: dict[str, Any]) -> bool:
+        with open_stage(options["database"]) as stage:
+            budgets = measure_all(stage, seed, options["messages"], self._say)
+        self._write(budgets_markdown(budgets, seed), {"seed": seed, "budgets": [asdict(b) for b in budgets]}, options["output"])
+        return not any(budget.lost for budget in budgets if budget.application_ack)
 
     def _write(self, text: str, report: dict[str, Any], output: Path | None) -> None:
         self.stdout.write(text)
