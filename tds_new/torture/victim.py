@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-STABLE_AFTER_S = 2.0
+STABLE_AFTER_S = 0.5
 
 
 class Trap:
