@@ -191,7 +191,7 @@ if any(c in MQTT_SHARE_GROUP for c in "/+#"):
     env.refuse(f"MQTT_SHARE_GROUP={MQTT_SHARE_GROUP} must not hold / + or #")
 
 # --- ingestion --------------------------------------------------------------------------------------------------------------
-TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 1000, 1, 20_000)
+TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 2000, 1, 20_000)
 TDS_BATCH_MAX_AGE_MS = env.integer("TDS_BATCH_MAX_AGE_MS", 10, 0, 5_000)
 TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)
 TDS_HISTORY_DAYS = env.integer("TDS_HISTORY_DAYS", 730, 1, 36_500)

@@ -25,6 +25,7 @@ _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 # A JSON number, or a numeric string: the same with leading zeros and a plus sign allowed. Anything that float() or Decimal() would
 # take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no value.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
+_PLAIN = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?")
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 # An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
@@ -92,8 +93,10 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
     leituras = envelope.leituras
-    own_times = sum(1 for leitura in leituras if leitura.timestamp is not None)
-    units = sum(1 for leitura in leituras if leitura.unidade is not None)
+    own_times = units = 0
+    for leitura in leituras:
+        own_times += leitura.timestamp is not None
+        units += leitura.unidade is not None
     if (
         text.count('"valor"') != len(leituras)
         or text.count('"dispositivo_codigo"') != len(leituras)
@@ -152,6 +155,8 @@ def check_gateway_mac(claimed: str | None, mac: str) -> None:
 
 def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
     """The exact value, rounded half-even to four decimals; raises _RefusedError where it is none or out of numeric(15,4)."""
+    if _PLAIN.fullmatch(literal):
+        return Decimal(literal) or ZERO  # as nearly every meter writes it: exact and in range; -0 is 0
     if not form.fullmatch(literal):
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]!r} is not a number")
     valor = Decimal(literal)
@@ -160,7 +165,7 @@ def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
         if isinstance(exponent, int) and not -4 <= exponent <= 0:
             valor = valor.quantize(QUANTUM, context=_CONTEXT)
         if abs(valor) < LIMIT:
-            return valor or ZERO  # -0 is 0
+            return valor or ZERO
     elif not valor:
         return ZERO
     raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]} does not fit numeric(15,4)")

@@ -200,12 +200,14 @@ def prepare_session(connection: Connection) -> None:
 
 def copy_readings(readings: list[StagedReading]) -> str:
     """Readings as COPY takes them."""
-    return "".join(
-        [
-            f"{order}\t{r.message}\t{r.index}\t{r.time.isoformat()}\t{r.gateway_id}\t{r.device_id}\t{r.valor:f}\n"
-            for order, r in enumerate(readings)
-        ]
-    )
+    lines: list[str] = []
+    moment: datetime | None = None
+    text = ""
+    for order, r in enumerate(readings):
+        if r.time is not moment:  # one message's readings mostly share their time
+            moment, text = r.time, r.time.isoformat()
+        lines.append(f"{order}\t{r.message}\t{r.index}\t{text}\t{r.gateway_id}\t{r.device_id}\t{r.valor}\n")
+    return "".join(lines)
 
 
 def copy_payloads(payloads: dict[int, str]) -> str:

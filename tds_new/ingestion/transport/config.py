@@ -30,7 +30,7 @@ class BrokerConfig:
     protocol: str = "3.1.1"
     tls: TlsConfig | None = None
     persistent: bool = True
-    receive_maximum: int = 2_000
+    receive_maximum: int = 6_000
 
 
 @dataclass(frozen=True, slots=True)
