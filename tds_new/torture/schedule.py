@@ -80,8 +80,10 @@ KINDS: dict[str, Kind] = {
     "database_cut": Kind("network to the database cut", _none),
     "database_frozen": Kind("network to the database frozen", _seconds(1, 5)),
     "database_slow": Kind("network to the database slow: 100 ms a packet", _seconds(2, 4), target=20.0),
-    "broker_restart": Kind("Mosquitto stopped in order and started", _none),
-    "broker_away": Kind("Mosquitto away for some seconds", _seconds(1, 4)),
+    # Not in a group: Mosquitto 2.0 does not save shared subscriptions, so until each member has subscribed again it acknowledges
+    # messages that it keeps for nobody (3 of 3 lost on 2.0.11). Only the application's acknowledgement closes that.
+    "broker_restart": Kind("Mosquitto stopped in order and started", _none, shared=False),
+    "broker_away": Kind("Mosquitto away for some seconds", _seconds(1, 4), shared=False),
     "broker_emptied": Kind("Mosquitto restarted without its store while the consumer holds messages (stale ids)", _none, shared=False),
     "connection_cut": Kind("connection to the broker cut", lambda c: {"times": c.randint(1, 3)}),
     "connection_frozen": Kind("connection to the broker half open", _none, target=25.0),
