@@ -55,7 +55,7 @@ $(CHART): tools/assets.py package-lock.json requirements-assets.txt | $(PY)
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 lock: | $(PY)
 	@$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet --disable-pip-version-check uv
-	for name in requirements requirements-embedded requirements-dev; do build/uv/bin/uv pip $(LOCK) $$name.in --output-file $$name.txt || exit 1; done
+	for name in requirements requirements-embedded requirements-asgi requirements-dev; do build/uv/bin/uv pip $(LOCK) $$name.in --output-file $$name.txt || exit 1; done
 
 # Not var/: that is the data of `make run`.
 clean:

@@ -1,8 +1,15 @@
-"""ASGI application."""
+"""ASGI application; with ``TDS_EMBED_CONSUMER`` its lifespan runs the consumer too."""
 
 import os
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
-application = get_asgi_application()
+web = get_asgi_application()
+
+# Only now: both need the settings, and the consumer the models.
+from django.conf import settings  # noqa: E402
+
+from prj_tds_new.lifespan import with_consumer  # noqa: E402
+
+application = with_consumer(web) if settings.TDS_EMBED_CONSUMER else web

@@ -6,6 +6,7 @@ Every setting comes from the process environment, then from ``environments/.env`
 
 import os
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -57,6 +58,14 @@ def secret(name: str, default: str | None = None) -> str:
     return text(name, default)
 
 
+def either(name: str, other: str, default: str) -> str:
+    """The secret under one of two names; both may be set where they agree."""
+    first, second = secret(name, ""), secret(other, "")
+    if first and second and first != second:
+        refuse(f"{name} and {other} are both set and differ; keep one of them")
+    return first or second or default
+
+
 def boolean(name: str, default: bool) -> bool:
     """``on``/``off`` in the usual spellings."""
     raw = text(name, "on" if default else "off").lower()
@@ -82,6 +91,14 @@ def integer(name: str, default: int, low: int, high: int) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list, blanks removed."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks such as ``127.0.0.1`` or ``10.0.0.0/8``, separated by commas."""
+    try:
+        return [ip_network(word) for word in words(name)]
+    except ValueError as error:
+        refuse(f"{name}: {error}; use addresses and networks such as 127.0.0.1,10.0.0.0/8")
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -94,7 +94,11 @@ TEMPLATES = [
 ]
 
 # --- database ---------------------------------------------------------------------------------------------------------------
-DATABASES = {"default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+# One process for everything: the ASGI application starts the consumer too. There each request has a thread of its own, and with it would
+# leave a connection behind; so none outlives its request.
+TDS_EMBED_CONSUMER = env.boolean("TDS_EMBED_CONSUMER", False)
+_CONNECTION_S = 0 if TDS_EMBED_CONSUMER else 60
+DATABASES = {"default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": _CONNECTION_S, "CONN_HEALTH_CHECKS": True}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # auto: TimescaleDB where the server has it loaded; on: refuse to install without it; off: plain PostgreSQL.
 TDS_TIMESCALEDB = env.choice("TDS_TIMESCALEDB", "auto", ("auto", "on", "off"))
@@ -131,11 +135,13 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME = "__Host-sessao" if TDS_HTTPS else "sessao"
 CSRF_COOKIE_NAME = "__Host-csrf" if TDS_HTTPS else "csrf"
 SECURE_SSL_REDIRECT = TDS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if TDS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TDS_HTTPS
 TDS_BEHIND_PROXY = env.boolean("TDS_BEHIND_PROXY", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TDS_BEHIND_PROXY else None
+# Who may ask for /metrics; for everybody else the page does not exist.
+TDS_WEB_METRICS_ALLOW = env.networks("TDS_WEB_METRICS_ALLOW")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -176,8 +182,10 @@ MQTT_BROKER_HOST = env.text("MQTT_BROKER_HOST", _embedded.mqtt_host if _embedded
 _own_broker = bool(_embedded and _embedded.mqtt_host and "MQTT_BROKER_HOST" not in os.environ)
 MQTT_BROKER_PORT = env.integer("MQTT_BROKER_PORT", _embedded.mqtt_port if _embedded and _own_broker else 1883, 1, 65535)
 MQTT_BROKER_PORT_TLS = env.integer("MQTT_BROKER_PORT_TLS", 8883, 1, 65535)
-MQTT_BROKER_USER = env.secret("MQTT_BROKER_USER", _embedded.mqtt_user if _embedded and _own_broker else "")
-MQTT_BROKER_PASSWORD = env.secret("MQTT_BROKER_PASSWORD", _embedded.mqtt_password if _embedded and _own_broker else "")
+MQTT_BROKER_USER = env.either("MQTT_BROKER_USER", "MQTT_BACKEND_USERNAME", _embedded.mqtt_user if _embedded and _own_broker else "")
+MQTT_BROKER_PASSWORD = env.either(
+    "MQTT_BROKER_PASSWORD", "MQTT_BACKEND_PASSWORD", _embedded.mqtt_password if _embedded and _own_broker else ""
+)
 MQTT_CLIENT_ID = env.text("MQTT_CLIENT_ID", "django_tds_new_consumer")
 MQTT_TOPIC_PREFIX = env.topic_prefix("MQTT_TOPIC_PREFIX", "tds_new/devices")
 MQTT_KEEPALIVE = env.integer("MQTT_KEEPALIVE", 60, 5, 3600)

@@ -185,9 +185,11 @@ class TestSettingsExample:
 
     def names(self, *readers: str) -> set[str]:
         return {
-            str(call.args[0].value)
+            str(argument.value)
             for call in self.calls
-            if isinstance(call.func, ast.Attribute) and call.func.attr in readers and isinstance(call.args[0], ast.Constant)
+            if isinstance(call.func, ast.Attribute) and call.func.attr in readers
+            for argument in call.args[: 2 if call.func.attr == "either" else 1]
+            if isinstance(argument, ast.Constant)
         }
 
     def test_it_names_exactly_what_the_settings_read(self) -> None:

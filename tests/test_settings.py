@@ -57,6 +57,8 @@ def value_of(expression: str, **changes: str) -> str:
         ("MQTT_SHARE_GROUP", "a/b", "MQTT_SHARE_GROUP=a/b must not hold"),
         ("TDS_TIME_ZONE", "Mars/Olympus", "TDS_TIME_ZONE=Mars/Olympus is not an IANA time zone"),
         ("TDS_TIMESCALEDB", "perhaps", "TDS_TIMESCALEDB=perhaps is not one of"),
+        ("TDS_WEB_METRICS_ALLOW", "10.0.0.0/8,prometheus", "TDS_WEB_METRICS_ALLOW: 'prometheus' does not appear to be"),
+        ("TDS_WEB_METRICS_ALLOW", "10.0.0.1/8", "TDS_WEB_METRICS_ALLOW: 10.0.0.1/8 has host bits set"),
         ("TDS_HISTORY_DAYS", "-1", "TDS_HISTORY_DAYS=-1 is not between"),
     ],
 )
@@ -80,6 +82,21 @@ def test_an_embedded_default_that_cannot_keep_its_key_says_so() -> None:
 def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{KEY}-from-file\n", encoding="utf-8")
     assert value_of(f"settings.{name}", **{name: "", f"{name}_FILE": str(tmp_path / "secret")}) == f"{KEY}-from-file"
+
+
+@pytest.mark.parametrize(("name", "other"), [("USER", "USERNAME"), ("PASSWORD", "PASSWORD")])
+def test_the_brokers_credentials_have_a_second_name(name: str, other: str) -> None:
+    alone = {f"MQTT_BROKER_{name}": "", f"MQTT_BACKEND_{other}": "one"}
+    assert value_of(f"settings.MQTT_BROKER_{name}", **alone) == "one"
+    assert value_of(f"settings.MQTT_BROKER_{name}", **alone | {f"MQTT_BROKER_{name}": "one"}) == "one"
+
+
+def test_credentials_that_differ_by_name_are_refused_without_showing_them() -> None:
+    result = manage("check", MQTT_BROKER_PASSWORD="first-secret", MQTT_BACKEND_PASSWORD="other-secret")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "[ERROR] configuration: MQTT_BROKER_PASSWORD and MQTT_BACKEND_PASSWORD are both set and differ; keep one of them\n"
+    )
 
 
 def test_the_databases_address_may_come_from_a_file(tmp_path: Path) -> None:

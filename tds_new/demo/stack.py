@@ -23,7 +23,7 @@ WEB_TIMEOUT_S = 60
 HANDOVER_S = 60  # how long an earlier run may take to stop
 INTERVAL_S = 10
 # They would lead the commands to other services than ours.
-FOREIGN = ("MQTT_BROKER_", "MQTT_USE_TLS", "MQTT_C", "MQTT_KEYFILE", "DATABASE_URL")
+FOREIGN = ("MQTT_BROKER_", "MQTT_BACKEND_", "MQTT_USE_TLS", "MQTT_C", "MQTT_KEYFILE", "DATABASE_URL")
 
 
 class DemoError(Exception):

@@ -3,6 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
+from tds_new.web.metricas import metrics
 from tds_new.web.saude import healthz
 from tds_new.web.views import listas, painel, pessoas
 
@@ -22,5 +23,6 @@ urlpatterns = [
     path("tema/", pessoas.tema, name="tema"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("healthz", healthz, name="healthz"),
+    path("metrics", metrics, name="metrics"),
     path("c/<int:conta>/", include(da_conta)),
 ]
