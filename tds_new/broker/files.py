@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ class Provisioned:
     created: tuple[str, ...]
     removed: tuple[str, ...]
     changed: bool
+
+
+class WrongPasswordError(Exception):
+    """The user is in the file with another password, or with a hash that is not compared here."""
 
 
 class BrokerFiles:
@@ -73,8 +78,28 @@ class BrokerFiles:
         return changed
 
 
-def write_whole(path: Path, text: str, owner: int | None = None) -> None:
-    """Replace ``path`` in one step, readable by its owner only: a reader or a crash sees the old text or the new."""
+def ensure_user(path: Path, user: str, secret: str) -> bool:
+    """Add a user to a password file that others may write too, and say whether that was needed; owner and mode of the file stay.
+
+    Raises WrongPasswordError where the user is there with another password, ValueError for a name that would break the file, OSError.
+    """
+    path = path.resolve()  # a link stays a link
+    text, before = (path.read_text(encoding="utf-8"), path.stat()) if path.exists() else ("", None)
+    for line in text.splitlines():
+        if line.split(":", 1)[0] == user:
+            if not opens(line, secret):
+                raise WrongPasswordError(f"{user} is in {path} with another password")
+            return False
+    separator = "" if text.endswith("\n") or not text else "\n"
+    write_whole(path, f"{text}{separator}{password_line(user, secret)}\n", like=before)
+    return True
+
+
+def write_whole(path: Path, text: str, owner: int | None = None, like: os.stat_result | None = None) -> None:
+    """Replace ``path`` in one step: a reader or a crash sees the old text or the new.
+
+    It is readable by its ``owner`` (a user id) only, or has owner, group and mode of ``like``.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -82,6 +107,9 @@ def write_whole(path: Path, text: str, owner: int | None = None) -> None:
         file.flush()
         if owner is not None:
             os.fchown(file.fileno(), owner, -1)
+        if like is not None:
+            os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
         os.fsync(file.fileno())
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
