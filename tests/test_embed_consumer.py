@@ -133,3 +133,11 @@ def test_requests_leave_no_connection_behind(world: World, serve: Callable[..., 
         assert {server.status("metrics") for _ in range(20)} == {404}
         assert {server.status("entrar/") for _ in range(20)} == {200}
         until(lambda: connections() <= before, "its connections are closed")
+
+
+@pytest.mark.parametrize("embed", ["on", "off"])
+def test_wsgi_which_cannot_run_it_says_so(embed: str) -> None:
+    environment = {**ConsumerProcess.environment(), "TDS_EMBED_CONSUMER": embed, "DJANGO_SETTINGS_MODULE": "prj_tds_new.settings"}
+    command = [sys.executable, "-c", "import prj_tds_new.wsgi"]
+    loaded = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=True)
+    assert ("[WARN] tds_new: TDS_EMBED_CONSUMER is on" in loaded.stderr) == (embed == "on")
