@@ -9,4 +9,6 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
 application = get_wsgi_application()
 if settings.TDS_EMBED_CONSUMER:
-    logging.getLogger("tds_new").warning("TDS_EMBED_CONSUMER is on, but WSGI has no lifespan: no consumer runs here; serve prj_tds_new.asgi")
+    logging.getLogger("tds_new").warning(
+        "TDS_EMBED_CONSUMER is on, but WSGI has no lifespan: no consumer runs here; serve prj_tds_new.asgi"
+    )
