@@ -52,6 +52,12 @@ def test_alive_is_said_as_long_as_the_network_thread_turns(supervisor: socket.so
     assert len(said(supervisor)) == STUCK_AFTER / WATCHDOG_INTERVAL
 
 
+def test_a_supervisor_that_is_gone_does_not_stop_the_consumer(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/notify")
+    notify("WATCHDOG=1")
+    assert "cannot be told WATCHDOG=1" in caplog.text
+
+
 def test_an_abstract_socket_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0tds-new-test-notify")

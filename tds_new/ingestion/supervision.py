@@ -1,9 +1,14 @@
 """What systemd is told: ready, stopping, and that there is progress (sd_notify(3)). Silent where nobody listens."""
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable
+
+from tds_new.logs import printable
+
+logger = logging.getLogger(__name__)
 
 WATCHDOG_INTERVAL = 5.0
 STUCK_AFTER = 20.0  # a connect may take two times 5 seconds
@@ -14,9 +19,12 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect("\0" + address[1:] if address.startswith("@") else address)
-        channel.send(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.connect("\0" + address[1:] if address.startswith("@") else address)
+            channel.send(state.encode())
+    except OSError as error:
+        logger.warning("the supervisor at %s cannot be told %s: %s", printable(address), printable(state), error)
 
 
 class Watchdog:
