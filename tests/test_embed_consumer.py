@@ -30,7 +30,8 @@ class Server(ConsumerProcess):
     def __init__(self, log: Path, broker: Broker, **environment: str) -> None:
         self._log, self.port = log, free_port()
         command = [sys.executable, "-m", "uvicorn", "prj_tds_new.asgi:application", "--port", str(self.port), "--no-proxy-headers"]
-        everything = {**self.environment(), **broker.environment(), "DATABASE_URL": database_url(), **environment}
+        # DEBUG: static files straight from their sources, no `collectstatic` first.
+        everything = {**self.environment(), **broker.environment(), "DATABASE_URL": database_url(), "DEBUG": "on", **environment}
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=everything, stdout=output, stderr=subprocess.STDOUT)
 
