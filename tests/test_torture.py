@@ -1,7 +1,6 @@
 """The torture harness: its schedule is a pure function, a small run passes, and consumers that are wrong on purpose are caught."""
 
 import os
-import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from tds_new.torture.victim import Trap, set_points
 from tds_new.torture.witness import AsideRow, StoredRow, conta_of
 
 PLAN = new_plan(5, 3_000)
-SEED = int(os.environ.get("TORTURE_SEED") or random.randrange(1_000_000))
+# One schedule for every change, so that a red run is the change's doing; other seeds by TORTURE_SEED and the command.
+SEED = int(os.environ.get("TORTURE_SEED") or 20261121)
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto 2 is not installed")
 
 
@@ -193,4 +193,5 @@ def test_a_share_group_loses_nothing_either(stage: Stage) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_wrong_consumer_is_caught(stage: Stage, name: str) -> None:
-    assert not try_mutant(stage, name, 3, print).passed
+    # Some go wrong only if a fault meets them at the right moment: a few seeds, and one of them must convict.
+    assert any(not try_mutant(stage, name, seed, print).passed for seed in range(3, 8))
