@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-PUBLISH, PUBACK, CONNACK, SUBACK = 0x30, 0x40, 0x20, 0x90
+from tds_new.torture import wire
+
 CHUNK = 200  # messages handed to the socket at once
 
 
@@ -60,21 +61,6 @@ def payload(gateway: int, moment: datetime, count: int, seq: int | None) -> byte
     return text.encode()
 
 
-def packet(kind: int, body: bytes) -> bytes:
-    """A control packet with its remaining length (MQTT 3.1.1, section 2.2)."""
-    length, digits = len(body), bytearray([kind])
-    while True:
-        length, digit = divmod(length, 128)
-        digits.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes(digits) + body
-
-
-def field(data: bytes) -> bytes:
-    """A string or binary field with its length."""
-    return len(data).to_bytes(2, "big") + data
-
-
 def packets(job: Job) -> Iterator[tuple[bytes, int | None]]:
     """Every PUBLISH of the job, and the ``seq`` that it carries."""
     start = datetime.fromisoformat(job.start).astimezone(UTC)
@@ -82,9 +68,9 @@ def packets(job: Job) -> Iterator[tuple[bytes, int | None]]:
         gateway, count = number % job.gateways, number // job.gateways
         sampled = bool(job.sample and number % job.sample == 0) or (job.confirm and number == job.messages - 1)
         seq = number if sampled else None
-        topic = f"{job.prefix}/{gateway_mac(gateway)}/telemetry".encode()
-        body = field(topic) + (number % 65_535 + 1).to_bytes(2, "big") + payload(gateway, start + timedelta(seconds=count), count, seq)
-        yield packet(PUBLISH | 0x02, body), seq
+        topic = f"{job.prefix}/{gateway_mac(gateway)}/telemetry"
+        content = payload(gateway, start + timedelta(seconds=count), count, seq)
+        yield wire.publish(topic, content, number % 65_535 + 1), seq
 
 
 class Publisher:
@@ -105,13 +91,11 @@ class Publisher:
         self._selector.register(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
     def _handshake(self) -> None:
-        client_id = f"bench-{time.time_ns()}".encode()
-        body = field(b"MQTT") + bytes([4, 0xC2, 0, 0]) + field(client_id) + field(self.job.username.encode())
-        self._socket.sendall(packet(0x10, body + field(self.job.password.encode())))
+        self._socket.sendall(wire.connect(f"bench-{time.time_ns()}", self.job.username, self.job.password))
         if self._socket.recv(4)[3:4] != b"\0":
             raise ConnectionError("the broker refused the publisher")
-        self._socket.sendall(packet(0x82, b"\0\x01" + field(f"{self.job.prefix}/+/ack".encode()) + b"\0"))
-        if self._socket.recv(5)[:1] != bytes([SUBACK]):
+        self._socket.sendall(wire.packet(wire.SUBSCRIBE, b"\0\x01" + wire.text(f"{self.job.prefix}/+/ack") + b"\0"))
+        if self._socket.recv(5)[:1] != bytes([wire.SUBACK]):
             raise ConnectionError("the broker refused the publisher's subscription")
 
     def run(self) -> dict[str, object]:
@@ -154,7 +138,7 @@ class Publisher:
         if not data:
             raise ConnectionError("the broker closed the publisher's connection")
         now = time.monotonic()
-        if not self._input and len(data) % 4 == 0 and data[::4].count(PUBACK) * 4 == len(data):
+        if not self._input and len(data) % 4 == 0 and data[::4].count(wire.PUBACK) * 4 == len(data):
             self.acknowledged += len(data) // 4  # nothing but PUBACKs, the usual case
             return
         self._input += data
@@ -167,9 +151,9 @@ class Publisher:
                 length, size = (length & 0x7F) | (self._input[position + 2] << 7), 3
             if end - position < size + length:
                 break
-            if kind == PUBACK:
+            if kind == wire.PUBACK:
                 self.acknowledged += 1
-            elif kind == PUBLISH:
+            elif kind == wire.PUBLISH:
                 self._answer(self._input[position + size : position + size + length], now)
             position += size + length
         self._input = self._input[position:]
