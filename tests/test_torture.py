@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tds_new.benchmarks import wire
 from tds_new.broker.mosquitto import find_mosquitto
-from tds_new.torture import wire
 from tds_new.torture.messages import POISON, Plan, item, mac_of, new_plan
 from tds_new.torture.mutants import MUTANTS
 from tds_new.torture.report import markdown

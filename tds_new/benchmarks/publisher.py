@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from tds_new.torture import wire
+from tds_new.benchmarks import wire
 
 CHUNK = 200  # messages handed to the socket at once
 

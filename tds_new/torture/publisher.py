@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from tds_new.torture import wire
+from tds_new.benchmarks import wire
 from tds_new.torture.messages import Plan, item
 
 RECONNECT_AFTER = 0.2

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from tds_new.benchmarks import wire
 from tds_new.benchmarks.environment import BenchmarkError, choose_binaries
 from tds_new.broker.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded import child
 from tds_new.embedded.postgres import PostgresServer
-from tds_new.torture import wire
 
 DATABASE = "torture"
 KEEPALIVE_S = 5  # the shortest that the settings allow: a half-open connection is noticed in at most twice as long

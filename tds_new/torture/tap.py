@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tds_new.torture import wire
+from tds_new.benchmarks import wire
 from tds_new.torture.ledger import Ledger
 from tds_new.torture.proxy import Link, Proxy
 

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 on the wire, as far as the harness needs it."""
+"""MQTT 3.1.1 on the wire, as far as the load generator and the torture harness need it."""
 
 import re
 from collections.abc import Iterator
