@@ -21,3 +21,8 @@ def is_silent(consumer: ConsumerStatus) -> bool:
     if consumer.estado == ConsumerStatus.Estado.STOPPED:
         return False
     return consumer.updated_at is None or now() - consumer.updated_at >= STALE_AFTER
+
+
+def dropped_by_broker(consumer: ConsumerStatus) -> int:
+    """Messages that the broker has dropped since this consumer became active, as far as the broker tells (``$SYS`` of Mosquitto)."""
+    return int(consumer.counters.get("broker_dropped", 0))

@@ -231,3 +231,21 @@ def test_a_consumer_that_fell_silent_is_warned_about_and_a_stopped_one_is_not(ro
     assert "silent" in messages_of(answer)
     assert "alive" not in messages_of(answer)
     assert "stopped" not in messages_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("pt-br", "O broker descartou 12 mensagens desde"), ("en", "The broker has dropped 12 messages since")],
+)
+def test_messages_that_the_broker_dropped_are_warned_about_in_the_list_and_on_the_page(root: Client, language: str, words: str) -> None:
+    lossy = ConsumerStatus.objects.create(client_id="lossy", estado="stopped", since=now(), counters={"broker_dropped": 12, "messages": 5})
+    sound = ConsumerStatus.objects.create(client_id="sound", estado="stopped", since=now(), counters={"messages": 5})
+    asked = {"HTTP_ACCEPT_LANGUAGE": language}
+    listed = root.get(url("consumerstatus", "changelist"), **asked)
+    assert words in messages_of(listed)
+    assert "max_queued_messages" in messages_of(listed)
+    assert "lossy" in messages_of(listed)
+    assert "sound" not in messages_of(listed)
+    assert '<td class="field-dropped">12</td>' in listed.content.decode()
+    assert words in messages_of(root.get(url("consumerstatus", "change", lossy.pk), **asked))
+    assert messages_of(root.get(url("consumerstatus", "change", sound.pk), **asked)) == ""

@@ -4,17 +4,20 @@ from typing import Any
 
 import psycopg
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin
 from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
 from tds_new.admin.payload import readable
-from tds_new.consumers import is_silent, silent_consumers
+from tds_new.consumers import dropped_by_broker, is_silent, silent_consumers
 from tds_new.ingestion.reprocess import reprocess
 from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
 
@@ -90,19 +93,47 @@ class RejeicaoContadorAdmin(ReadOnlyAdmin):
 
 @admin.register(ConsumerStatus)
 class ConsumerStatusAdmin(ReadOnlyAdmin):
-    """The consumers as they last reported, with a warning about those that fell silent."""
+    """The consumers as they last reported, with a warning about those that fell silent, and about messages that the broker dropped."""
 
-    list_display = ("client_id", "state", "host", "pid", "updated_at", "last_batch_at", "since")
+    list_display = ("client_id", "state", "dropped", "host", "pid", "updated_at", "last_batch_at", "since")
     ordering = ("client_id",)
-    fields = ("client_id", "host", "pid", "state", "since", "updated_at", "last_batch_at", "counted")
-    readonly_fields = ("state", "counted")
+    fields = ("client_id", "host", "pid", "state", "dropped", "since", "updated_at", "last_batch_at", "counted")
+    readonly_fields = ("state", "dropped", "counted")
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The list; a consumer that says it works, but has not said so lately, is warned about on top."""
+        """The list, with warnings on top: a consumer that says it works, but has not said so lately; messages that the broker dropped."""
+        response = super().changelist_view(request, extra_context)
         for consumer in silent_consumers():
             text = _("O consumidor %(client)s não dá notícia: pode ter caído. As mensagens esperam no broker.")
             self.message_user(request, text % {"client": consumer.client_id}, messages.WARNING)
-        return super().changelist_view(request, extra_context)
+        for consumer in ConsumerStatus.objects.filter(counters__broker_dropped__gt=0).order_by("client_id"):
+            self._warn_of_dropped(request, consumer)
+        return response
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The page of one consumer, with a warning where the broker has dropped messages."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        consumer = self.get_object(request, unquote(object_id))
+        if consumer is not None and dropped_by_broker(consumer):
+            self._warn_of_dropped(request, consumer)
+        return response
+
+    def _warn_of_dropped(self, request: HttpRequest, consumer: ConsumerStatus) -> None:
+        dropped = dropped_by_broker(consumer)
+        text = ngettext(
+            "O broker descartou %(n)d mensagem desde %(since)s (visto por %(client)s). Sem “seq” no gateway, ela está perdida. "
+            "Veja max_queued_messages na configuração do broker.",
+            "O broker descartou %(n)d mensagens desde %(since)s (visto por %(client)s). Sem “seq” no gateway, elas estão perdidas. "
+            "Veja max_queued_messages na configuração do broker.",
+            dropped,
+        )
+        since = date_format(localtime(consumer.since), "SHORT_DATETIME_FORMAT") if consumer.since else "?"
+        self.message_user(request, text % {"n": dropped, "since": since, "client": consumer.client_id}, messages.WARNING)
+
+    @admin.display(description=gettext_lazy("descartadas pelo broker"))
+    def dropped(self, consumer: ConsumerStatus) -> int:
+        """Messages that the broker has dropped since this consumer became active."""
+        return dropped_by_broker(consumer)
 
     @admin.display(description=gettext_lazy("estado"), ordering="estado")
     def state(self, consumer: ConsumerStatus) -> str:
