@@ -1,16 +1,23 @@
 """The models: one ownership chain, Conta > Gateway > Dispositivo > LeituraDispositivo, and what surrounds it."""
 
-from tds_new.models.consumo import ConsumoMensal
+from tds_new.models.consumo import ConsumoBloco, ConsumoDiario, ConsumoHorario, ConsumoMensal, ConsumoParticao, ConsumoPendente
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
+from tds_new.models.medicao import AuditoriaMedicao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
 from tds_new.models.operacao import ConsumerStatus, MensagemRejeitada, RejeicaoContador
 from tds_new.models.user import User
 
 __all__ = [
+    "AuditoriaMedicao",
     "ConsumerStatus",
+    "ConsumoBloco",
+    "ConsumoDiario",
+    "ConsumoHorario",
     "ConsumoMensal",
+    "ConsumoParticao",
+    "ConsumoPendente",
     "Conta",
     "ContaAtividade",
     "ContaMembership",
@@ -18,6 +25,10 @@ __all__ = [
     "Gateway",
     "LeituraDispositivo",
     "MensagemRejeitada",
+    "OcorrenciaMedicao",
     "RejeicaoContador",
+    "RevisaoLeitura",
+    "TrocaMedidor",
     "User",
+    "VigenciaParametros",
 ]

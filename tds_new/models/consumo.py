@@ -1,25 +1,101 @@
-"""Consumption, derived from the readings: read-only."""
+"""Consumption, derived from the readings by ``tds_new.consumption``: read-only for everybody else."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 
 from tds_new.models.conta import Conta
 from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.gateway import Gateway
 
 
-class ConsumoMensal(models.Model):
-    """Consumption of a device in a month of the platform's zone (``TDS_TIME_ZONE``); gauges have none (NULL).
+class Rollup(models.Model):
+    """What blocks and the sums over them share. Gauges have no consumption, registers no gauge columns (NULL)."""
 
-    A continuous aggregate on TimescaleDB, a view on plain PostgreSQL (migration 0003).
+    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    minimo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    maximo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    soma = models.DecimalField(max_digits=30, decimal_places=6, null=True)
+    ultimo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+
+    class Meta:
+        abstract = True
+
+
+class ConsumoBloco(Rollup):
+    """A device's 15 minutes: the fact that every hour, day, month and peak is a sum of (docs/metering.md).
+
+    ``bloco`` is the start of the block, UTC; ``fracao_medida`` the share of it that was measured.
     """
+
+    class Qualidade(models.TextChoices):
+        MEDIDO = "MEDIDO"
+        INTERPOLADO = "INTERPOLADO"
+        ESTIMADO = "ESTIMADO"
+
+    pk = models.CompositePrimaryKey("dispositivo_id", "bloco", "conta_id")
+    bloco = models.DateTimeField()
+    consumo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    leituras = models.IntegerField()
+    fracao_medida = models.DecimalField(max_digits=5, decimal_places=4)
+    qualidade = models.CharField(max_length=11)
+    amostras = models.IntegerField(null=True)
+
+    class Meta:
+        db_table = "tds_new_consumo_15min"
+
+    def __str__(self) -> str:
+        return f"{self.dispositivo_id} {self.bloco:%Y-%m-%dT%H:%MZ}: {self.consumo}"
+
+
+class Soma(Rollup):
+    """Sums of blocks. ``blocos_medidos`` is the sum of their measured fractions."""
+
+    blocos = models.BigIntegerField()
+    blocos_medidos = models.DecimalField(max_digits=20, decimal_places=4)
+    blocos_interpolados = models.BigIntegerField()
+    blocos_estimados = models.BigIntegerField()
+    amostras = models.BigIntegerField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class ConsumoHorario(Soma):
+    """Hours, UTC. A continuous aggregate on TimescaleDB, a view on plain PostgreSQL, as the two below."""
+
+    pk = models.CompositePrimaryKey("hora", "conta_id", "gateway_id", "dispositivo_id")
+    hora = models.DateTimeField()
+    consumo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    leituras = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_consumo_horario"
+
+
+class ConsumoDiario(Soma):
+    """Days of the platform's zone (``TDS_TIME_ZONE``); ``dia`` is the moment at which the day begins."""
+
+    pk = models.CompositePrimaryKey("dia", "conta_id", "gateway_id", "dispositivo_id")
+    dia = models.DateTimeField()
+    consumo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    leituras = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_consumo_diario"
+
+
+class ConsumoMensal(Soma):
+    """Months of the platform's zone (``TDS_TIME_ZONE``); gauges have no consumption (NULL)."""
 
     pk = models.CompositePrimaryKey("mes_referencia", "conta_id", "gateway_id", "dispositivo_id")
     mes_referencia = models.DateTimeField()
-    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False)
-    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False)
-    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False)
-    total_consumo = models.DecimalField(max_digits=20, decimal_places=4, null=True)
-    media_diaria = models.DecimalField(max_digits=20, decimal_places=4, null=True)
+    total_consumo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    media_diaria = models.DecimalField(max_digits=27, decimal_places=4, null=True)
     leituras_count = models.BigIntegerField()
 
     class Meta:
@@ -28,3 +104,28 @@ class ConsumoMensal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.mes_referencia:%Y-%m}: {self.total_consumo}"
+
+
+class ConsumoPendente(models.Model):
+    """Devices whose blocks from ``inicio`` to ``fim`` are to be computed; written by triggers in the transaction that makes them stale."""
+
+    particao = models.SmallIntegerField()
+    inicio = models.DateTimeField()
+    fim = models.DateTimeField()
+    dispositivos = ArrayField(models.BigIntegerField())
+    criado_em = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "tds_new_consumo_pendente"
+
+
+class ConsumoParticao(models.Model):
+    """A share of the devices (``id % PARTICOES``), computed by one worker at a time, which locks this row."""
+
+    PARTICOES = 8
+
+    id = models.SmallIntegerField(primary_key=True)
+    processado_em = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "tds_new_consumo_particao"

@@ -110,7 +110,8 @@ class ContaMembership(models.Model):
 
 
 class ContaAtividade(models.Model):
-    """How far a Conta's data has come: two counters that change with every stored batch and every change of state.
+    """How far a Conta's data has come: counters that change with every stored batch, every change of state
+    and every change of computed consumption.
 
     Apart from ``Conta`` because it is written with every batch. Web pages compare the counters to know whether anything changed.
     """
@@ -118,10 +119,11 @@ class ContaAtividade(models.Model):
     conta = models.OneToOneField(Conta, models.CASCADE, primary_key=True, related_name="atividade")
     ingestao_seq = models.BigIntegerField(default=0, db_default=0)
     status_seq = models.BigIntegerField(default=0, db_default=0)
+    consumo_seq = models.BigIntegerField(default=0, db_default=0)
     ultima_leitura = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "tds_new_conta_atividade"
 
     def __str__(self) -> str:
-        return f"{self.conta_id}: {self.ingestao_seq}/{self.status_seq}"
+        return f"{self.conta_id}: {self.ingestao_seq}/{self.status_seq}/{self.consumo_seq}"

@@ -16,7 +16,11 @@ from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
 
 
 class Dispositivo(ProtectedByReadings):
-    """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are."""
+    """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are.
+
+    Its metering parameters (``fator_conversao``, ``valor_maximo_registro``, ``consumo_maximo_hora``, ``tolerancia_queda``) hold from the
+    beginning until its first :class:`~tds_new.models.medicao.VigenciaParametros`.
+    """
 
     reading_column = "dispositivo_id"
 
@@ -72,6 +76,33 @@ class Dispositivo(ProtectedByReadings):
         default=Decimal(1),
         db_default=Decimal(1),
         validators=[MinValueValidator(Decimal("0.000001"))],
+    )
+    valor_maximo_registro = models.DecimalField(
+        _("valor máximo do registrador"),
+        max_digits=15,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.0001"))],
+        help_text=_("O valor em que o registrador volta a zero, por exemplo 1000000."),
+    )
+    consumo_maximo_hora = models.DecimalField(
+        _("consumo máximo por hora"),
+        max_digits=15,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text=_("Na unidade do registrador, antes do fator; o que passar disso fica suspeito até que alguém decida."),
+    )
+    tolerancia_queda = models.DecimalField(
+        _("tolerância de queda"),
+        max_digits=15,
+        decimal_places=4,
+        default=Decimal(0),
+        db_default=Decimal(0),
+        validators=[MinValueValidator(0)],
+        help_text=_("Quedas até este valor são ruído e não contam."),
     )
     status = models.CharField(_("situação"), max_length=10, choices=Status.choices, default=Status.ATIVO, db_default="ATIVO")
     last_seen = models.DateTimeField(

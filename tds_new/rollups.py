@@ -1,0 +1,102 @@
+"""Hours, days and months as sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
+
+All three sit on the blocks directly, so one refresh of one of them is enough for right figures, and late data costs only the buckets
+that it falls in.
+"""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """One of the three: its name, its time column, its bucket (PostgreSQL unit) and whether that follows the platform's zone."""
+
+    name: str
+    column: str
+    unit: str
+    local: bool
+
+
+HORARIO = Rollup("tds_new_consumo_horario", "hora", "hour", local=False)
+DIARIO = Rollup("tds_new_consumo_diario", "dia", "day", local=True)
+MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", "month", local=True)
+ROLLUPS = (HORARIO, DIARIO, MENSAL)
+
+SUMS = """
+    sum(consumo) AS consumo,
+    sum(leituras) AS leituras,"""
+# Days with readings are counted as bits, one for each day of the month: an eighth of what count(DISTINCT ...) costs.
+MONTHLY_SUMS = """
+    sum(consumo) AS total_consumo,
+    round(sum(consumo) / nullif(bit_count(bit_or(1::bigint << extract(day FROM bloco AT TIME ZONE '{zone}')::integer)
+        FILTER (WHERE leituras > 0 AND consumo IS NOT NULL)::bit(64)), 0), 4) AS media_diaria,
+    sum(leituras) AS leituras_count,"""
+
+SELECT = """
+SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,{sums}
+    count(*) AS blocos,
+    sum(fracao_medida) AS blocos_medidos,
+    count(*) FILTER (WHERE qualidade = 'INTERPOLADO') AS blocos_interpolados,
+    count(*) FILTER (WHERE qualidade = 'ESTIMADO') AS blocos_estimados,
+    min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
+    {last} AS ultimo
+FROM tds_new_consumo_15min
+GROUP BY 1, 2, 3, 4"""
+
+CONTINUOUS = """
+CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA;
+"""
+# No start: late data of any age is followed up, and only buckets that changed are computed again. What is younger than the end is
+# answered from the blocks themselves. A month's end must lie within the month before, or its policy would never have a whole bucket.
+POLICY = """
+SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}', schedule_interval => INTERVAL '{every}',
+    if_not_exists => true);
+"""
+POLICIES = {HORARIO.name: ("1 hour", "5 minutes"), DIARIO.name: ("1 day", "10 minutes"), MENSAL.name: ("1 day", "10 minutes")}
+
+
+def statements(rollup: Rollup, *, timescale: bool) -> str:
+    """The SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
+    zone = settings.TDS_TIME_ZONE.replace("'", "''") if rollup.local else "UTC"
+    if timescale:
+        bucket = f"time_bucket('1 {rollup.unit}', bloco, '{zone}')" if rollup.local else f"time_bucket('1 {rollup.unit}', bloco)"
+        last = "last(ultimo, bloco) FILTER (WHERE ultimo IS NOT NULL)"
+    else:
+        bucket = f"date_trunc('{rollup.unit}', bloco, '{zone}')"
+        last = "(array_agg(ultimo ORDER BY bloco DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
+    sums = MONTHLY_SUMS.format(zone=zone) if rollup is MENSAL else SUMS
+    select = SELECT.format(bucket=bucket, column=rollup.column, sums=sums, last=last)
+    if not timescale:
+        return f"CREATE VIEW {rollup.name} AS {select}"
+    return CONTINUOUS.format(name=rollup.name, select=select)
+
+
+def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
+    """Create all three, empty, with their refresh policies where there are any."""
+    with connection.cursor() as cursor:
+        for rollup in ROLLUPS:
+            cursor.execute(statements(rollup, timescale=timescale))
+            if timescale:
+                end, every = POLICIES[rollup.name]
+                cursor.execute(POLICY.format(name=rollup.name, end=end, every=every))
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Drop all three, whichever kind each is."""
+    with connection.cursor() as cursor:
+        for rollup in reversed(ROLLUPS):
+            drop_one(cursor, rollup.name)
+
+
+def drop_one(cursor: object, name: str) -> None:
+    """Drop a continuous aggregate or a view."""
+    cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
+    if cursor.fetchone():
+        cursor.execute("SELECT 1 FROM timescaledb_information.continuous_aggregates WHERE view_name = %s", [name])
+        if cursor.fetchone():
+            cursor.execute(f"DROP MATERIALIZED VIEW {name}")
+            return
+    cursor.execute(f"DROP VIEW IF EXISTS {name}")
