@@ -1,18 +1,29 @@
 """The models: one ownership chain, Conta > Gateway > Dispositivo > LeituraDispositivo, and what surrounds it."""
 
-from tds_new.models.consumo import ConsumoBloco, ConsumoDiario, ConsumoHorario, ConsumoMensal, ConsumoParticao, ConsumoPendente
+from tds_new.models.consumo import (
+    ConsumoAncora,
+    ConsumoBloco,
+    ConsumoCongelado,
+    ConsumoDiario,
+    ConsumoHorario,
+    ConsumoMensal,
+    ConsumoParticao,
+    ConsumoPendente,
+)
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
 from tds_new.models.medicao import AuditoriaMedicao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
-from tds_new.models.operacao import ConsumerStatus, MensagemRejeitada, RejeicaoContador
+from tds_new.models.operacao import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
 from tds_new.models.user import User
 
 __all__ = [
     "AuditoriaMedicao",
     "ConsumerStatus",
+    "ConsumoAncora",
     "ConsumoBloco",
+    "ConsumoCongelado",
     "ConsumoDiario",
     "ConsumoHorario",
     "ConsumoMensal",
@@ -24,6 +35,7 @@ __all__ = [
     "Dispositivo",
     "Gateway",
     "LeituraDispositivo",
+    "ManutencaoExecucao",
     "MensagemRejeitada",
     "OcorrenciaMedicao",
     "RejeicaoContador",

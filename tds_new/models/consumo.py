@@ -129,3 +129,38 @@ class ConsumoParticao(models.Model):
 
     class Meta:
         db_table = "tds_new_consumo_particao"
+
+
+class ConsumoCongelado(models.Model):
+    """A single row once readings were dropped: blocks that begin before ``ate`` are final, and the readings for them may be gone."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    ate = models.DateTimeField()
+
+    class Meta:
+        db_table = "tds_new_consumo_congelado"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="tds_new_consumo_congelado_unico")]
+
+    def __str__(self) -> str:
+        return f"{self.ate:%Y-%m-%d %H:%MZ}"
+
+
+class ConsumoAncora(models.Model):
+    """A device's last accepted reading before ``ConsumoCongelado.ate``: where its chain goes on once the readings before are dropped.
+
+    While there is one the device is not deleted: its blocks would be without an owner.
+    """
+
+    dispositivo = models.OneToOneField(Dispositivo, models.PROTECT, primary_key=True, related_name="+")
+    leitura_em = models.DateTimeField()
+    valor = models.DecimalField(max_digits=15, decimal_places=4)
+    tipo_leitura = models.CharField(max_length=12)
+    unidade = models.CharField(max_length=10)
+    conta = models.ForeignKey(Conta, models.PROTECT, related_name="+", db_index=False)
+    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+
+    class Meta:
+        db_table = "tds_new_consumo_ancora"
+
+    def __str__(self) -> str:
+        return f"{self.dispositivo_id} {self.leitura_em:%Y-%m-%dT%H:%M:%SZ} {self.valor} {self.unidade}"

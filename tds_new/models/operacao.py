@@ -98,3 +98,21 @@ class ConsumerStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client_id} ({self.estado})"
+
+
+class ManutencaoExecucao(models.Model):
+    """A piece of the platform's upkeep (a policy of TimescaleDB, the retention, ...): when it last ran, and how that ended."""
+
+    nome = models.CharField(_("nome"), max_length=120, primary_key=True)
+    ultima_execucao = models.DateTimeField(_("última execução"))
+    ultimo_sucesso = models.DateTimeField(_("último sucesso"), null=True)
+    erro = models.TextField(_("erro"), blank=True, default="", db_default="", help_text=_("Da última execução; vazio quando deu certo."))
+
+    class Meta:
+        db_table = "tds_new_manutencao_execucao"
+        verbose_name = _("manutenção")
+        verbose_name_plural = _("manutenção")
+        ordering = ["nome"]
+
+    def __str__(self) -> str:
+        return self.nome

@@ -1,0 +1,104 @@
+"""What retention leaves of the readings that it drops, and the record of upkeep."""
+
+import django.db.models.deletion
+from django.db import migrations, models
+
+# Of a Conta's history there may be blocks alone, once its readings are dropped.
+PROTECTION = """
+CREATE OR REPLACE FUNCTION tds_new_protege_conta() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM tds_new_leitura_dispositivo WHERE conta_id = OLD.id)
+            OR EXISTS (SELECT FROM tds_new_consumo_15min WHERE conta_id = OLD.id) THEN
+        RAISE EXCEPTION 'conta % has readings and cannot be deleted; deactivate it instead', OLD.name
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN OLD;
+END $$;
+"""
+PROTECTION_REVERSE = """
+CREATE OR REPLACE FUNCTION tds_new_protege_conta() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM tds_new_leitura_dispositivo WHERE conta_id = OLD.id) THEN
+        RAISE EXCEPTION 'conta % has readings and cannot be deleted; deactivate it instead', OLD.name
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN OLD;
+END $$;
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("tds_new", "0006_ledger")]
+
+    operations = [
+        migrations.CreateModel(
+            name="ManutencaoExecucao",
+            fields=[
+                ("nome", models.CharField(max_length=120, primary_key=True, serialize=False, verbose_name="nome")),
+                ("ultima_execucao", models.DateTimeField(verbose_name="última execução")),
+                ("ultimo_sucesso", models.DateTimeField(null=True, verbose_name="último sucesso")),
+                (
+                    "erro",
+                    models.TextField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Da última execução; vazio quando deu certo.",
+                        verbose_name="erro",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "manutenção",
+                "verbose_name_plural": "manutenção",
+                "db_table": "tds_new_manutencao_execucao",
+                "ordering": ["nome"],
+            },
+        ),
+        migrations.CreateModel(
+            name="ConsumoAncora",
+            fields=[
+                (
+                    "dispositivo",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="tds_new.dispositivo",
+                    ),
+                ),
+                ("leitura_em", models.DateTimeField()),
+                ("valor", models.DecimalField(decimal_places=4, max_digits=15)),
+                ("tipo_leitura", models.CharField(max_length=12)),
+                ("unidade", models.CharField(max_length=10)),
+                (
+                    "conta",
+                    models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tds_new.conta"),
+                ),
+                (
+                    "gateway",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="tds_new.gateway",
+                    ),
+                ),
+            ],
+            options={"db_table": "tds_new_consumo_ancora"},
+        ),
+        migrations.CreateModel(
+            name="ConsumoCongelado",
+            fields=[
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("ate", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "tds_new_consumo_congelado",
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="tds_new_consumo_congelado_unico")],
+            },
+        ),
+        migrations.RunSQL(PROTECTION, PROTECTION_REVERSE),
+    ]
