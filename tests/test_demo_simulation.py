@@ -1,6 +1,7 @@
 """The simulation: registers never go backwards, differences add up, and what is published is accepted as it is."""
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from tds_new.demo.backlog import send_backlog
 from tds_new.demo.curves import ENERGY, WATER, Consumption, Gauge, gauge, register
 from tds_new.demo.fleet import CONTA, FLEET, LOGIN, TEST_SITE
-from tds_new.demo.publisher import MEMORY, Publisher, Station
+from tds_new.demo.outbox import MEMORY, RESEND_S, WINDOW, Outbox
+from tds_new.demo.publisher import Publisher, Station
 from tds_new.demo.simulation import registered, schedule, simulated
+from tds_new.ingestion.message import Message
 from tds_new.models import Conta, ContaMembership, Dispositivo, Gateway, LeituraDispositivo, MensagemRejeitada, User
 
 SAO_PAULO, NEW_YORK = ZoneInfo("America/Sao_Paulo"), ZoneInfo("America/New_York")
@@ -136,9 +139,20 @@ class FakeLink:
     def __init__(self, unsent: int = 0) -> None:
         self.connection, self.connected, self.unsent = 1, True, unsent
         self.published: list[tuple[str, bytes, int, bool]] = []
+        self.acknowledged: list[Message] = []
+        self.handler: Callable[[Message], None] | None = None
 
     def connect(self) -> None:
         self.connected = True
+
+    def register_handler(self, pattern: str, handler: Callable[[Message], None]) -> None:
+        self.handler = handler
+
+    def subscribe(self, pattern: str, qos: int = 1) -> None:
+        self.subscribed = pattern
+
+    def ack(self, messages: Iterable[Message]) -> None:
+        self.acknowledged.extend(messages)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         self.published.append((topic.rsplit("/", 1)[1], payload, qos, retain))
@@ -154,7 +168,7 @@ def test_a_gateway_announces_itself_on_every_connection_and_says_goodbye() -> No
     call_command("create_demo_data")
     [gateway] = simulated(registered())
     link = FakeLink()
-    done = Publisher([Station(gateway, link, datetime.now(UTC))], 0.001, count=2).run()
+    done = Publisher([Station(gateway, link, datetime.now(UTC))], 0.001, count=2, seq=False).run()
     assert [(leaf, payload) for leaf, payload, _, _ in link.published if leaf == "status"] == [
         ("status", b"online"), ("status", b"online"), ("status", b"offline"),
     ]  # fmt: skip
@@ -167,9 +181,49 @@ def test_a_gateway_announces_itself_on_every_connection_and_says_goodbye() -> No
 def test_a_gateway_measures_no_more_than_it_can_keep_while_the_broker_is_away() -> None:
     call_command("create_demo_data")
     [gateway] = simulated(registered())
-    publisher = Publisher([Station(gateway, FakeLink(unsent=MEMORY), datetime.now(UTC))], 0.001, count=3)
+    publisher = Publisher([Station(gateway, FakeLink(unsent=MEMORY), datetime.now(UTC))], 0.001, count=3, seq=False)
     publisher._turn(publisher._stations[0])
     assert (publisher.published.messages, publisher.published.missed) == (0, 1)
+
+
+@pytest.mark.django_db
+def test_a_gateway_that_nobody_answers_keeps_so_many_messages_and_measures_no_more() -> None:
+    call_command("create_demo_data")
+    [gateway] = simulated(registered())
+    link = FakeLink()
+    publisher = Publisher([Station(gateway, link, datetime.now(UTC))], 0.001)
+    for _ in range(MEMORY + 5):
+        publisher._turn(publisher._stations[0])
+    assert (publisher.published.messages, publisher.published.missed) == (MEMORY, 5)
+    assert [leaf for leaf, *_ in link.published].count("telemetry") >= WINDOW
+
+
+def test_an_outbox_sends_again_later_each_time_and_everything_on_a_new_connection() -> None:
+    outbox = Outbox()
+    for seq in (1, 2, 3):
+        outbox.put(seq, b"%d" % seq)
+    assert outbox.take(0, connection=1) == [b"1", b"2", b"3"]
+    assert outbox.take(RESEND_S - 1, connection=1) == []
+    assert outbox.answered(2)
+    assert not outbox.answered(2)
+    assert not outbox.answered(99)
+    assert outbox.take(RESEND_S, connection=1) == [b"1", b"3"]
+    assert outbox.take(RESEND_S * 3 - 1, connection=1) == []
+    assert outbox.take(RESEND_S * 3, connection=1) == [b"1", b"3"]
+    assert outbox.take(RESEND_S * 3 + 1, connection=2) == [b"1", b"3"]
+    assert outbox.answered(1)
+    assert outbox.answered(3)
+    assert len(outbox) == 0
+    assert outbox.take(1e9, connection=3) == []
+
+
+def test_an_outbox_has_only_so_many_under_way() -> None:
+    outbox = Outbox()
+    for seq in range(WINDOW + 2):
+        outbox.put(seq, b"%d" % seq)
+    assert len(outbox.take(0, connection=1)) == WINDOW
+    assert outbox.answered(0)
+    assert outbox.take(0, connection=1) == [b"%d" % WINDOW]
 
 
 @pytest.mark.django_db

@@ -1,7 +1,7 @@
 """Publish plausible telemetry of registered gateways over MQTT."""
 
 import signal
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -10,12 +10,20 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.demo.publisher import Publisher, stations
+from tds_new.demo.publisher import FLUSH_S, Published, Publisher, stations
 from tds_new.demo.simulation import registered, simulated
+
+WHY_UNANSWERED = (
+    "Does the consumer run? May this user publish telemetry and read {prefix}/{id}/ack (gateways may, with --credentials)? "
+    "--no-seq does not wait for answers"
+)
 
 
 class Command(BaseCommand):
-    """``simulate_gateways --gateways N --interval S [--count M]``: until Ctrl-C, or M messages of each gateway."""
+    """``simulate_gateways --gateways N --interval S [--count M]``: until Ctrl-C, or M messages of each gateway.
+
+    With ``--count`` it ends with status 1 where not all messages were answered (``--no-seq``: acknowledged by the broker).
+    """
 
     help = "Publish plausible telemetry of N registered gateways over MQTT, as the gateways themselves would."
 
@@ -23,7 +31,15 @@ class Command(BaseCommand):
         parser.add_argument("--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)")
         parser.add_argument("--interval", type=float, default=10.0, metavar="S", help="seconds between two messages of a gateway (10)")
         parser.add_argument("--count", type=int, metavar="M", help="messages of each gateway, then end")
-        parser.add_argument("--seq", action="store_true", help='number the messages ("seq"), so that the platform answers each')
+        parser.add_argument(
+            "--seq",
+            action=BooleanOptionalAction,
+            default=True,
+            help='number the messages ("seq") and keep each until the platform answers that it is stored (default); --no-seq: publish only',
+        )
+        parser.add_argument(
+            "--patience", type=float, default=FLUSH_S, metavar="S", help=f"with --count: seconds to wait for the last answers ({FLUSH_S:g})"
+        )
         parser.add_argument(
             "--credentials",
             type=Path,
@@ -43,7 +59,8 @@ class Command(BaseCommand):
             fleet = stations(gateways, options["credentials"] or _embedded_secrets(), timedelta(seconds=options["interval"]))
         except OSError as error:
             raise CommandError(f"a gateway's secret cannot be read: {error}; run `manage.py provision_broker`") from error
-        publisher = Publisher(fleet, options["interval"], count=options["count"], seq=options["seq"])
+        seq, finite = options.get("seq", True), options["count"] is not None
+        publisher = Publisher(fleet, options["interval"], count=options["count"], seq=seq, patience=options.get("patience", FLUSH_S))
 
         def stop(number: int, frame: FrameType | None) -> None:
             publisher.stop()
@@ -53,10 +70,19 @@ class Command(BaseCommand):
         self.stdout.write(f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s to {settings.MQTT_BROKER_HOST}")
         self.stdout.flush()
         done = publisher.run()
-        state = f"{done.messages} messages published, {done.missed} not measured, {done.unacknowledged} not acknowledged"
-        if done.unacknowledged and options["count"] is not None:
+        state = _state(done, seq)
+        if finite and seq and done.answered < done.messages:
+            raise CommandError(f"{state}. {WHY_UNANSWERED}")
+        if finite and done.unacknowledged:
             raise CommandError(state)
         self.stdout.write(f"[OK] {state}")
+
+
+def _state(done: Published, seq: bool) -> str:
+    answers = f"{done.answered} answered as stored, {done.messages - done.answered} not answered, " if seq else ""
+    return (
+        f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged by the broker, {done.missed} not measured"
+    )
 
 
 def _embedded_secrets() -> Path | None:
