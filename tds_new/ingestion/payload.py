@@ -29,6 +29,11 @@ _PLAIN = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?")
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 # An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
+# ISO 8601 as datetime.fromisoformat reads it, which alone would also take 14:30:00xZ, +05:70 for +06:10, and stop reading at a NUL.
+_ISO_8601 = re.compile(
+    r"[0-9]{4}(?:-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(?:-?[0-9])?)[Tt ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9]){0,2})?"
+)
 _KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
 _READING_KEYS = frozenset({"dispositivo_codigo", "valor", "unidade", "timestamp"})
 
@@ -252,9 +257,11 @@ def _time(value: Any) -> datetime | None:
     except ValueError:
         pass
     try:
-        time = datetime.fromisoformat(value.replace("\0", "x"))  # it would stop reading at a NUL
+        time = datetime.fromisoformat(value) if _ISO_8601.fullmatch(value) else None
     except ValueError:
-        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} is not ISO 8601") from None
+        time = None
+    if time is None:
+        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} is not ISO 8601")
     if time.utcoffset() is None:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} has no offset; add Z or -03:00")
     return time
