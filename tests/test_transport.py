@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tds_new.broker.accounts import BACKEND
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber, TlsConfig, Will, delay_before
+from tds_new.ingestion.transport.subscriber import STABLE_AFTER
 from tests.brokers import GATEWAY_A, MAC_A, PREFIX, Broker, BrokerFactory
 from tests.waiting import until
 
@@ -180,6 +182,22 @@ def test_delays_double_to_a_minute_and_half_of_each_is_left_to_chance(attempt: i
     assert delay_before(attempt, lambda: 0.0) == longest / 2
     assert delay_before(attempt, lambda: 1.0) == longest
     assert longest / 2 <= delay_before(attempt) <= longest
+
+
+def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_losses_in_a_row_do() -> None:
+    subscriber = MQTTSubscriber(BrokerConfig("127.0.0.1", 9), CLIENT_ID)
+
+    def lose(after: float) -> float:
+        """The longest wait once a connection is lost after so many seconds, to a broker that was away for five tries before it."""
+        subscriber._attempt += 5
+        subscriber._connected_at = time.monotonic() - after
+        subscriber._lost()
+        return delay_before(subscriber._attempt + 1, lambda: 1.0)
+
+    assert [lose(after=5) for _ in range(3)] == [2, 4, 8]
+    assert [lose(after=0) for _ in range(4)] == [16, 32, 60, 60]  # as where two clients with one name push each other out
+    assert lose(after=STABLE_AFTER + 1) == 1
+    subscriber.disconnect()
 
 
 def test_an_idle_connection_is_kept_alive(make_broker: BrokerFactory, connect: Connect) -> None:

@@ -36,7 +36,6 @@ Handler = Callable[[Message], None]
 CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's answer
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 STABLE_AFTER = 30.0  # a connection that lasted so long starts the delays anew
-RESUBSCRIBE_AFTER = 30.0
 MAX_ROUTES = 100_000
 TURN_PACKETS = 2_000  # handle at most so many before acknowledgements get their turn
 SESSION_EXPIRY = 30 * 24 * 3600
@@ -74,6 +73,8 @@ class MQTTSubscriber:
         self._paused = False
         self._thread: threading.Thread | None = None
         self._attempt = 0
+        self._quick_losses = 0
+        self._refusals = 0
         self._resubscribe_at = 0.0
         self._connected_at: float | None = None
         self._subscribed_at = 0.0
@@ -256,8 +257,9 @@ class MQTTSubscriber:
 
     def _lost(self) -> None:
         if self._connected_at is not None:
-            if time.monotonic() - self._connected_at > STABLE_AFTER:
-                self._attempt = 0
+            # What counts is how often in a row a connection was soon lost, not how many tries the broker's restarts took in between.
+            self._quick_losses = 0 if time.monotonic() - self._connected_at > STABLE_AFTER else self._quick_losses + 1
+            self._attempt = self._quick_losses
             if not self._stop.is_set():
                 logger.warning("the connection to the broker %s:%d was lost", self.config.host, self.config.port)
                 self.reconnects += 1
@@ -338,22 +340,24 @@ class MQTTSubscriber:
         self._subscribe_all()
 
     def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        delay = delay_before(self._refusals + 1)
         for pattern, reason in zip(self._waiting_subacks.pop(mid, []), reasons, strict=False):
             refused = reason.is_failure or reason.value < self._subscriptions[pattern]
             if refused and pattern in self._optional:
                 logger.info("the broker refused the subscription %s (%s); it can be done without", pattern, reason)
             elif refused:
                 self._refused_subscriptions.add(pattern)
-                self._resubscribe_at = time.monotonic() + RESUBSCRIBE_AFTER
+                self._resubscribe_at = time.monotonic() + delay
                 logger.error(
-                    "the broker refused the subscription %s (%s): check its access list for user %s; next try in %d s",
+                    "the broker refused the subscription %s (%s): check its access list for user %s; next try in %.1f s",
                     pattern,
                     reason,
                     self.config.username or "(none)",
-                    RESUBSCRIBE_AFTER,
+                    delay,
                 )
             else:
                 self._granted.add(pattern)
+        self._refusals = self._refusals + 1 if self._refused_subscriptions else 0
         if self.subscribed:
             self._subscribed_at = time.monotonic()
             logger.info("subscribed: %s", ", ".join(self._subscriptions))
