@@ -327,11 +327,12 @@ def cinco_minutos_depois(_client: Client, _dona: Conta, monkeypatch: pytest.Monk
     [
         lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(ingestao_seq=99),
         lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(status_seq=99),
+        lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(consumo_seq=99),
         lambda client, _d, _m: client.cookies.load({"django_language": "en"}),
         de_outra_pessoa,
         cinco_minutos_depois,
     ],
-    ids=["a batch was stored", "a gateway changed state", "another language", "another person", "time went by"],
+    ids=["a batch was stored", "a gateway changed state", "consumption was computed", "another language", "another person", "time went by"],
 )
 def test_whatever_changes_the_dashboard_changes_its_etag(
     client: Client, medida: Conta, monkeypatch: pytest.MonkeyPatch, mudanca: Any

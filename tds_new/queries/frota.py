@@ -11,11 +11,13 @@ TOLERANCIA_MINIMA = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Sequencias:
-    """How far a Conta's data and states have come; they change with every batch stored and every change of state."""
+    """How far a Conta's data and states have come; they change with every batch stored, every change of state
+    and every change of computed consumption."""
 
     ingestao: int
     status: int
     ultima_leitura: datetime | None
+    consumo: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class GatewayOffline:
 
 def sequencias(conta: Conta) -> Sequencias:
     """The Conta's counters, zero before its first message."""
-    linha = ContaAtividade.objects.filter(conta=conta).values_list("ingestao_seq", "status_seq", "ultima_leitura").first()
+    linha = ContaAtividade.objects.filter(conta=conta).values_list("ingestao_seq", "status_seq", "ultima_leitura", "consumo_seq").first()
     return Sequencias(*linha) if linha else Sequencias(0, 0, None)
 
 

@@ -1,4 +1,4 @@
-"""Whether a dashboard changed since the browser last asked: answered from two counters, before anything heavy."""
+"""Whether a dashboard changed since the browser last asked: answered from three counters, before anything heavy."""
 
 import hashlib
 from datetime import datetime
@@ -19,7 +19,7 @@ VERSAO = 1
 def do_painel(request: HttpRequest, conta: Conta, sequencias: Sequencias, agora: datetime) -> str:
     """The ETag of this person's dashboard now, quoted.
 
-    Made of the Conta and its zone, the person, the query string (without what the browser already has), the language, both
+    Made of the Conta and its zone, the person, the query string (without what the browser already has), the language, the
     counters, the five-minute block and the version of the page.
     """
     consulta = request.GET.copy()
@@ -35,6 +35,7 @@ def do_painel(request: HttpRequest, conta: Conta, sequencias: Sequencias, agora:
         get_language(),
         sequencias.ingestao,
         sequencias.status,
+        sequencias.consumo,
         int(agora.timestamp()) // BLOCO_S,
     )
     return f'"{hashlib.sha256(repr(partes).encode()).hexdigest()[:32]}"'
