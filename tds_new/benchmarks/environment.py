@@ -9,26 +9,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from django.conf import settings
+from psycopg import Connection
 
+from tds_new.benchmarks.consumer import Consumer
+from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.publisher import gateway_mac
 from tds_new.broker.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded import child
+from tds_new.embedded.ports import free_port
 from tds_new.embedded.postgres import Binaries, PostgresServer, find_binaries
 
-READY_TIMEOUT = 60.0
+DATABASE = "bench"
+# log_line_prefix: whose statement a line of the log is, for parts that count them.
+TUNING = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "log_line_prefix": "%m [%p] %a "}
 
 REGISTER_FLEET = """
 WITH conta AS (INSERT INTO tds_new_conta (name) VALUES ('Benchmark') RETURNING id),
 g AS (
     INSERT INTO tds_new_gateway (conta_id, codigo, mac, qte_max_dispositivos)
     SELECT conta.id, 'GW-' || m.n, m.mac, 3 FROM conta, unnest(%(macs)s::text[]) WITH ORDINALITY AS m (mac, n)
+    WHERE NOT EXISTS (SELECT FROM tds_new_gateway WHERE mac = m.mac)
     RETURNING id, conta_id
 )
 INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo, grandeza, unidade, tipo_leitura)
@@ -38,78 +46,90 @@ SELECT g.conta_id, g.id, d.* FROM g, (VALUES
 """
 
 
-class BenchmarkError(Exception):
-    """The measurement cannot be made; the text says why."""
-
-
-@dataclass
-class Consumer:
-    """A running ``start_mqtt_consumer``."""
-
-    process: "subprocess.Popen[bytes]"
-    log: Path
-
-    def wait_until_subscribed(self) -> None:
-        """Return once the consumer has its subscriptions. Raises BenchmarkError where it does not get there."""
-        deadline = time.monotonic() + READY_TIMEOUT
-        while b"subscribed: " not in self.log.read_bytes():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise BenchmarkError(f"the consumer did not start: {self.log.read_text(errors='replace')[-800:]}")
-            time.sleep(0.05)
-
-    def peak_memory(self) -> float:
-        """The most memory it has had resident, in MiB (VmHWM)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        match = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(match[1]) / 1024 if match else 0.0
-
-    def stop(self) -> None:
-        """End it in order."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 @dataclass
 class Environment:
-    """The servers of a measurement; ``url`` is its database."""
+    """The servers of a measurement. ``variables`` are the settings of every process that is started on it."""
 
     directory: Path
     postgres: PostgresServer
     broker: MosquittoServer
-    url: str
     kind: str
     variables: dict[str, str] = field(default_factory=dict)
+    _consumers: list[Consumer] = field(default_factory=list)
 
-    def manage(self, *arguments: str) -> None:
-        """Run a management command on this environment. Raises BenchmarkError where it fails."""
-        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
-        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
+    def url(self, database: str = DATABASE) -> str:
+        """The address of one of its databases."""
+        return self.postgres.url(database)
+
+    def connect(self, database: str = DATABASE) -> Connection[Any]:
+        """A session in autocommit mode."""
+        return psycopg.connect(self.url(database), autocommit=True)
+
+    def scalar(self, query: str, *parameters: object, database: str = DATABASE) -> int:
+        """One figure from a database; 0 where there is none."""
+        with self.connect(database) as connection:
+            row = connection.execute(query, parameters).fetchone()
+        return int(row[0] or 0) if row else 0
+
+    def create_database(self, name: str) -> None:
+        """A further database with the tables of the platform, empty."""
+        with self.connect("postgres") as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        self.migrate(name)
+
+    def migrate(self, database: str = DATABASE) -> None:
+        """Install the tables. Raises BenchmarkError where that fails."""
+        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "migrate", "--verbosity", "0"]
+        variables = {**self.variables, "DATABASE_URL": self.url(database)}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BenchmarkError(f"manage.py {' '.join(arguments)} failed: {done.stderr[-800:]}")
+            raise BenchmarkError(f"the tables could not be installed: {done.stderr[-800:]}")
 
-    def start_consumer(self, *arguments: str) -> Consumer:
-        """Start a consumer; its log is a file of its own."""
-        log = self.directory / f"consumer-{time.monotonic_ns()}.log"
-        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "start_mqtt_consumer", *arguments]
+    def register_fleet(self, gateways: int, *, first: int = 0, database: str = DATABASE) -> None:
+        """Have the gateways ``first`` to ``first + gateways - 1`` registered, with three devices each."""
+        with self.connect(database) as connection:
+            connection.execute(REGISTER_FLEET, {"macs": [gateway_mac(first + number) for number in range(gateways)]})
+
+    def log_size(self) -> int:
+        """How long the database server's log is by now."""
+        return self.postgres.log.stat().st_size
+
+    def logged_since(self, position: int) -> list[str]:
+        """What the database server has logged since its log was ``position`` bytes long."""
+        with self.postgres.log.open("rb") as log:
+            log.seek(position)
+            return log.read().decode("utf-8", "replace").splitlines()
+
+    @contextmanager
+    def consumer(self, database: str = DATABASE) -> Iterator[Consumer]:
+        """A consumer that has its subscriptions, stopped in order at the end."""
+        consumer = self.start_consumer(database)
+        try:
+            consumer.wait_until_subscribed()
+            yield consumer
+        finally:
+            consumer.stop()
+
+    def start_consumer(self, database: str = DATABASE) -> Consumer:
+        """Start a consumer; its log is a file of its own. It ends with the environment at the latest."""
+        log, port = self.directory / f"consumer-{time.monotonic_ns()}.log", free_port()
+        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "start_mqtt_consumer"]
+        variables = {**self.variables, "DATABASE_URL": self.url(database), "TDS_METRICS_PORT": str(port)}
         with log.open("wb") as output:
-            consumer = Consumer(child.spawn(command, output=output, environment=self.variables), log)
-        consumer.wait_until_subscribed()
+            started = time.monotonic()
+            consumer = Consumer(child.spawn(command, output=output, environment=variables), log, started, port)
+        self._consumers.append(consumer)
         return consumer
 
-    def register_fleet(self, gateways: int) -> None:
-        """Register ``gateways`` gateways with three devices each."""
-        with psycopg.connect(self.url) as connection:
-            connection.execute(REGISTER_FLEET, {"macs": [gateway_mac(number) for number in range(gateways)]})
-
-    def scalar(self, query: str) -> int:
-        """One figure from the database."""
-        with psycopg.connect(self.url) as connection:
-            row = connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+    def stop(self) -> None:
+        """Stop everything, and remove it."""
+        for consumer in self._consumers:
+            with suppress(ProcessLookupError):
+                consumer.process.kill()
+                consumer.process.wait()
+        self.broker.stop()
+        self.postgres.stop(immediate=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def choose_binaries(kind: str) -> Binaries:
@@ -121,39 +141,37 @@ def choose_binaries(kind: str) -> Binaries:
 
 
 @contextmanager
-def environment(kind: str = "auto") -> Iterator[Environment]:
+def environment(kind: str = "auto", variables: Mapping[str, str] | None = None) -> Iterator[Environment]:
     """Start a durable PostgreSQL and a Mosquitto with the shipped configuration; everything is removed at the end.
 
-    Raises BenchmarkError where Mosquitto or the PostgreSQL asked for is missing.
+    ``variables`` are settings that differ from the defaults. Raises BenchmarkError where Mosquitto or the PostgreSQL asked for is missing.
     """
     if find_mosquitto() is None:
         raise BenchmarkError("Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients")
     binaries = choose_binaries(kind)
     directory = Path(tempfile.mkdtemp(prefix="tds-new-benchmark-"))
-    tuning = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
-    postgres = PostgresServer(directory / "postgres", binaries, tuning)
+    postgres = PostgresServer(directory / "postgres", binaries, TUNING)
     broker = MosquittoServer(directory / "mosquitto")
+    made = Environment(directory, postgres, broker, "TimescaleDB" if binaries.timescale else "PostgreSQL")
     try:
-        postgres.start("bench")
+        postgres.start(DATABASE)
         broker.files.provision(settings.MQTT_TOPIC_PREFIX, [])
         broker.start()
-        made = Environment(directory, postgres, broker, postgres.url("bench"), "TimescaleDB" if binaries.timescale else "PostgreSQL")
-        made.variables = _variables(made)
-        made.manage("migrate", "--verbosity", "0")
+        made.variables = {**_variables(made), **(variables or {})}
+        made.migrate()
         yield made
     finally:
-        broker.stop()
-        postgres.stop(immediate=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        made.stop()
 
 
 def _variables(made: Environment) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MQTT_", "TDS_", "DATABASE_", "SECRET_KEY"))}
     return {
         **kept,
-        "DATABASE_URL": made.url,
+        "DATABASE_URL": made.url(),
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TDS_DATA_DIR": str(made.directory / "var"),
+        "TDS_GATEWAY_RATE": str(settings.TDS_GATEWAY_RATE),
         "MQTT_BROKER_HOST": "127.0.0.1",
         "MQTT_BROKER_PORT": str(made.broker.port),
         "MQTT_BROKER_USER": "django_backend",
@@ -166,7 +184,7 @@ def _variables(made: Environment) -> dict[str, str]:
 
 def describe_machine(made: Environment) -> dict[str, str]:
     """What the figures were measured on."""
-    with psycopg.connect(made.url) as connection:
+    with made.connect() as connection:
         server = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
         row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
     version = re.search(r"mosquitto version (\S+)", subprocess.run([str(find_mosquitto()), "-h"], capture_output=True, text=True).stdout)
@@ -174,7 +192,7 @@ def describe_machine(made: Environment) -> dict[str, str]:
     return {
         "processors": f"{os.cpu_count()} x {cpu[1] if cpu else platform.processor()}",
         "python": platform.python_version(),
-        "postgresql": server,
+        "postgresql": server.split(" ", 1)[0],
         "timescaledb": row[0] if row else "none",
         "mosquitto": version[1] if version else "?",
     }

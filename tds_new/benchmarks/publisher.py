@@ -25,7 +25,8 @@ class Job:
 
     ``rate`` in messages/s, 0 for as fast as the broker takes them; at most ``window`` messages are unacknowledged at the broker.
     Every ``sample``-th message carries a ``seq``; the last one always does where ``confirm`` is set, and the job ends with its answer.
-    Message i is of gateway i modulo ``gateways``, its readings one second after that gateway's previous ones, from ``start`` (ISO 8601).
+    Message i is of gateway ``first`` + i modulo ``gateways``, its readings one second after that gateway's previous ones, from ``start``
+    (ISO 8601).
     """
 
     host: str
@@ -36,6 +37,7 @@ class Job:
     messages: int
     gateways: int
     start: str
+    first: int = 0
     rate: float = 0.0
     window: int = 10_000
     sample: int = 0
@@ -65,7 +67,7 @@ def packets(job: Job) -> Iterator[tuple[bytes, int | None]]:
     """Every PUBLISH of the job, and the ``seq`` that it carries."""
     start = datetime.fromisoformat(job.start).astimezone(UTC)
     for number in range(job.messages):
-        gateway, count = number % job.gateways, number // job.gateways
+        gateway, count = job.first + number % job.gateways, number // job.gateways
         sampled = bool(job.sample and number % job.sample == 0) or (job.confirm and number == job.messages - 1)
         seq = number if sampled else None
         topic = f"{job.prefix}/{gateway_mac(gateway)}/telemetry"

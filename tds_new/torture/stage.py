@@ -14,7 +14,8 @@ from pathlib import Path
 from django.conf import settings
 
 from tds_new.benchmarks import wire
-from tds_new.benchmarks.environment import BenchmarkError, choose_binaries
+from tds_new.benchmarks.environment import choose_binaries
+from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.broker.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded import child
 from tds_new.embedded.postgres import PostgresServer

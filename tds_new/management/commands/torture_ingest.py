@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.benchmarks.environment import BenchmarkError
+from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.torture.broker_kill import markdown as budgets_markdown
 from tds_new.torture.broker_kill import measure_all
 from tds_new.torture.mutants import MUTANTS

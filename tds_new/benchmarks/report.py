@@ -1,0 +1,75 @@
+"""The parts, and one report of all of them: for people (Markdown, ASCII) and for programs (JSON)."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from tds_new.benchmarks import fairness, growth, latency, outage, rate, registry
+from tds_new.benchmarks.environment import describe_machine
+from tds_new.benchmarks.figures import Verdict
+from tds_new.benchmarks.sizes import Bench
+
+
+class Part(NamedTuple):
+    """One part: how it is measured, what is asked of it, and its section of the report."""
+
+    title: str
+    measure: Callable[[Bench], Any]
+    verdicts: Callable[[dict[str, Any]], list[Verdict]]
+    section: Callable[[dict[str, Any]], list[str]]
+
+
+PARTS: Mapping[str, Part] = {
+    "rate": Part("Full speed", rate.measure, rate.verdicts, rate.section),
+    "latency": Part("Latency", latency.measure, latency.verdicts, latency.section),
+    "growth": Part("A table that has grown", growth.measure, growth.verdicts, growth.section),
+    "registry": Part("Many gateways", registry.measure, registry.verdicts, registry.section),
+    "outage": Part("The database away", outage.measure, outage.verdicts, outage.section),
+    "fairness": Part("One gateway floods", fairness.measure, fairness.verdicts, fairness.section),
+}
+
+
+def measure(bench: Bench, parts: list[str], command: str) -> dict[str, Any]:
+    """Measure ``parts`` in their order: a report. ``command`` is how to do it again."""
+    report: dict[str, Any] = {"parts": {}}
+    for number, name in enumerate([name for name in PARTS if name in parts], 1):
+        bench.say(f"part {number} of {len(parts)}: {name}")
+        now, machine = datetime.now(UTC), describe_machine(bench.made)
+        made_on = {"at": f"{now:%Y-%m-%d %H:%M} UTC", "load": os.getloadavg()[0], "command": command, "machine": machine}
+        found = asdict(PARTS[name].measure(bench))
+        verdicts = [asdict(verdict) for verdict in PARTS[name].verdicts(found)]
+        report["parts"][name] = {"measured": made_on, "verdicts": verdicts, "found": found}
+    return report
+
+
+def merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+    """The newer report, with the older one's parts that it does not have."""
+    parts = {**older["parts"], **newer["parts"]}
+    return {"parts": {name: parts[name] for name in PARTS if name in parts}}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report for people."""
+    parts = report["parts"]
+    lines = ["# Ingestion benchmark", "", "Broker, database, consumer and publisher run on one machine, with the shipped settings.", ""]
+    lines += ["| what | asked | measured | |", "|---|---|---|---|"]
+    for part in parts.values():
+        lines += [f"| {v['what']} | {v['asked']} | {v['measured']} | {'met' if v['met'] else 'NOT MET'} |" for v in part["verdicts"]]
+    for name, part in parts.items():
+        lines += ["", f"## {PARTS[name].title} ({name})", "", *PARTS[name].section(part["found"])]
+    return "\n".join([*lines, "", "## How it was measured", *_measured(parts), ""])
+
+
+def _measured(parts: dict[str, Any]) -> list[str]:
+    """Commands and machines, each once with its parts: when, and beside what load of the minute before."""
+    runs: dict[tuple[str, str], list[str]] = {}
+    for name, part in parts.items():
+        made_on = part["measured"]
+        machine = ", ".join(f"{key} {value}" for key, value in made_on["machine"].items())
+        runs.setdefault((made_on["command"], machine), []).append(f"{name} {made_on['at']} (load {made_on['load']:.2f})")
+    lines = []
+    for (command, machine), names in runs.items():
+        lines += ["", f"`{command}` on {machine}. {', '.join(names)}; the load is the machine's average of the minute before."]
+    return lines
