@@ -151,12 +151,12 @@ def judge(meter: Meter, chain: Sequence[Reading], following: Reading | None) -> 
         classe, d = classify(meter, base, reading)
         if classe == "QUEDA":
             suspect(reading)
-            note(reading, "QUEDA")
+            note(reading, "QUEDA", decided_by=reading)
         elif classe is not None:
             suspect(reading)
             segments.append(Segment(classe, base, reading, d))
             if classe != "NORMAL":
-                note(reading, classe, d)
+                note(reading, classe, d, reading)
             base = reading
         elif waiting and follows(meter, waiting[-1], reading):
             waiting.append(reading)

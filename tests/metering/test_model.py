@@ -77,13 +77,13 @@ def test_equal_readings_count_zero_and_measure() -> None:
 def test_a_dip_is_ignored_and_the_base_stays() -> None:
     blocks, occurrences = compute(meter((0, 100), (5, "99.5"), (10, 103), eps="0.5"))
     assert consumption(blocks) == {0: D(3)}
-    assert classes(occurrences) == [(5, "QUEDA", None, None)]
+    assert classes(occurrences) == [(5, "QUEDA", None, 5)]
     assert blocks[at(0), 1].leituras == 3
 
 
 def test_a_drop_below_the_tolerance_is_a_reset() -> None:
     blocks, occurrences = compute(meter((0, 100), (5, "99.4999"), (10, 103), eps="0.5"))
-    assert classes(occurrences) == [(5, "REINICIO", D("99.4999"), None)]
+    assert classes(occurrences) == [(5, "REINICIO", D("99.4999"), 5)]
     assert consumption(blocks) == {0: D(103)}
     assert blocks[at(0), 1].qualidade == "ESTIMADO"
     assert blocks[at(0), 1].fracao_medida == D("0.3333")
@@ -91,18 +91,18 @@ def test_a_drop_below_the_tolerance_is_a_reset() -> None:
 
 def test_a_rollover_within_the_plausible_maximum() -> None:
     blocks, occurrences = compute(meter((0, 50), (60, 10), modulus=100, pmax=60))
-    assert (total(blocks), classes(occurrences)) == (D(60), [(60, "VIRADA", D(60), None)])
+    assert (total(blocks), classes(occurrences)) == (D(60), [(60, "VIRADA", D(60), 60)])
     blocks, occurrences = compute(meter((0, 50), (60, "10.0001"), modulus=100, pmax=60))
-    assert classes(occurrences) == [(60, "REINICIO", D("10.0001"), None)]
+    assert classes(occurrences) == [(60, "REINICIO", D("10.0001"), 60)]
 
 
 def test_a_rollover_from_the_last_tenth_where_no_plausible_maximum_is_known() -> None:
-    assert classes(compute(meter((0, 90), (60, 10), modulus=100))[1]) == [(60, "VIRADA", D(20), None)]
-    assert classes(compute(meter((0, "89.9999"), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), None)]
+    assert classes(compute(meter((0, 90), (60, 10), modulus=100))[1]) == [(60, "VIRADA", D(20), 60)]
+    assert classes(compute(meter((0, "89.9999"), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), 60)]
 
 
 def test_a_rollover_is_never_less_than_nothing() -> None:
-    assert classes(compute(meter((0, 500), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), None)]
+    assert classes(compute(meter((0, 500), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), 60)]
 
 
 def test_a_negative_register_is_not_believed() -> None:
@@ -131,7 +131,7 @@ def changed(*changes: tuple[float, Any, Any], pmax: Any = None) -> Meter:
 
 def test_a_meter_change_counts_both_meters() -> None:
     blocks, occurrences = compute(changed((30, 104, 2)))
-    assert (total(blocks), classes(occurrences)) == (D(9), [(60, "TROCA", D(9), None)])
+    assert (total(blocks), classes(occurrences)) == (D(9), [(60, "TROCA", D(9), 60)])
     assert [block.qualidade for _, block in sorted(blocks.items())] == ["INTERPOLADO"] * 4 + ["MEDIDO"]
 
 
@@ -147,13 +147,13 @@ def test_a_meter_change_with_a_negative_part_is_not_believed(final: int, initial
 
 
 def test_a_meter_change_beyond_the_plausible_maximum_is_not_believed() -> None:
-    assert classes(compute(changed((30, 104, 2), pmax=9))[1]) == [(60, "TROCA", D(9), None)]
+    assert classes(compute(changed((30, 104, 2), pmax=9))[1]) == [(60, "TROCA", D(9), 60)]
     assert classes(compute(changed((30, 104, 2), pmax="8.9999"))[1]) == [(60, "SUSPEITA", None, None)]
 
 
 def test_a_meter_change_belongs_to_the_pair_that_ends_at_its_moment() -> None:
-    assert classes(compute(changed((60, 104, 2)))[1]) == [(60, "TROCA", D(9), None)]
-    assert classes(compute(changed((0, 104, 2)))[1]) == [(60, "REINICIO", D(7), None)]
+    assert classes(compute(changed((60, 104, 2)))[1]) == [(60, "TROCA", D(9), 60)]
+    assert classes(compute(changed((0, 104, 2)))[1]) == [(60, "REINICIO", D(7), 60)]
 
 
 # --- waiting ------------------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_a_reading_that_does_not_follow_starts_the_waiting_anew() -> None:
 
 def test_a_dip_ends_the_waiting_too() -> None:
     _, occurrences = compute(meter((0, 100), (5, 5000), (10, 99), (15, 5001), pmax=60, eps=1))
-    assert classes(occurrences) == [(5, "SUSPEITA", None, 10), (10, "QUEDA", None, None), (15, "SUSPEITA", None, None)]
+    assert classes(occurrences) == [(5, "SUSPEITA", None, 10), (10, "QUEDA", None, 10), (15, "SUSPEITA", None, None)]
 
 
 def test_a_meter_change_keeps_readings_from_following() -> None:
@@ -265,7 +265,7 @@ def test_products_are_rounded_half_even() -> None:
 def test_dated_parameters_judge_pairs_that_end_from_then_on() -> None:
     one = meter((0, 100), (10, 50), (20, 20), eps=100)
     one.dated = {at(20): Parameters()}
-    assert classes(compute(one)[1]) == [(10, "QUEDA", None, None), (20, "REINICIO", D(20), None)]
+    assert classes(compute(one)[1]) == [(10, "QUEDA", None, 10), (20, "REINICIO", D(20), 20)]
 
 
 # --- other kinds --------------------------------------------------------------------------------------------------------------

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from tds_new.consumption import worker
 from tds_new.models import Dispositivo, RevisaoLeitura, TrocaMedidor, VigenciaParametros
 from tests import fabrica
 from tests.metering.histories import Step, apply, history
 from tests.metering.model import Block, Meter, Occurrence, Parameters, Reading, compute
 
-worker = pytest.importorskip("tds_new.consumption.worker")
-
 SEED = int(os.environ.get("METERING_SEED", "1"))
-CASES = int(os.environ.get("METERING_CASES", "100"))
+CASES = int(os.environ.get("METERING_CASES", "40"))
 
 INSERT = """
 INSERT INTO tds_new_leitura_dispositivo (dispositivo_id, "time", conta_id, gateway_id, valor, unidade, tipo_leitura)
