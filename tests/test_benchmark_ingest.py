@@ -28,7 +28,7 @@ from tds_new.broker.mosquitto import find_mosquitto
 from tds_new.ingestion import database
 from tds_new.ingestion.rate import BURST_SECONDS
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
-from tds_new.models import RejeicaoContador
+from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 from tests.ingestion import PREFIX, World, message, reading, stored, telemetry, world
 from tests.waiting import until
 
@@ -134,7 +134,8 @@ def test_latency_has_a_sample_of_each_rate(bench: Bench) -> None:
 
 
 @needs_mosquitto
-def test_growth_compares_a_table_with_rows_and_one_without(bench: Bench, on_timescale: bool) -> None:
+def test_growth_compares_a_table_with_rows_and_one_without(bench: Bench, on_timescale: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "HISTORY_DAYS", 70)
     found = growth.measure(bench)
     assert found.rows >= TINY.rows
     assert len(found.empty) == len(found.grown) == TINY.runs
@@ -198,9 +199,10 @@ def test_a_flood_is_limited_counted_and_shown_and_the_others_lose_nothing(bench:
 
 def _fleet(world: World, gateways: int) -> list[str]:
     """Topics of so many gateways with one device each."""
-    for number in range(gateways):
-        gateway = world.conta.gateways.create(codigo=f"GW-{number}", mac=gateway_mac(number))
-        gateway.dispositivos.create(codigo="D01", unidade="kWh")
+    made = Gateway.objects.bulk_create(
+        Gateway(conta=world.conta, codigo=f"GW-{number}", mac=gateway_mac(number)) for number in range(gateways)
+    )
+    Dispositivo.objects.bulk_create(Dispositivo(conta=world.conta, gateway=gateway, codigo="D01") for gateway in made)
     return [f"{PREFIX}/{gateway_mac(number)}/telemetry" for number in range(gateways)]
 
 
