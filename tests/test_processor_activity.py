@@ -184,6 +184,14 @@ def test_what_the_broker_delivers_again_is_not_set_aside_again(world: World, pro
     assert RejeicaoContador.objects.get(motivo="json_invalido").total == 3
 
 
+def test_many_bad_readings_that_the_broker_delivers_again_are_not_counted_again(world: World, processor: TelemetryProcessor) -> None:
+    many = telemetry(*[reading("D99", minute=n) for n in range(70)], reading(), reading(valor=2))
+    processor.process([many])
+    processor.process([Message(many.topic, many.payload, many.received_at, redelivered=True)])
+    assert MensagemRejeitada.objects.count() == 51
+    assert dict(RejeicaoContador.objects.values_list("motivo", "total")) == {"dispositivo_desconhecido": 70, "conflito": 1}
+
+
 def test_counters_know_the_first_and_the_last_time(world: World, processor: TelemetryProcessor) -> None:
     times: list[datetime] = [NOW + timedelta(minutes=n) for n in (5, 1, 9)]
     processor.process([message(b"x", received_at=time) for time in times[:2]])

@@ -259,8 +259,10 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
     """
     again = [row.fingerprint for row in rows if row.message in redelivered]
     if again:
-        known = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
-        rows = [row for row in rows if row.message not in redelivered or row.fingerprint not in known]
+        found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
+        # By message and reason: past MAX_ROWS_PER_MESSAGE its readings have no row to be found.
+        known = {(row.message, row.refusal.reason) for row in rows if row.message in redelivered and row.fingerprint in found}
+        rows = [row for row in rows if (row.message, row.refusal.reason) not in known]
     if not rows:
         return
     groups: dict[tuple[int | None, str], list[RejectedRow]] = {}
