@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from tds_new.consumption.worker import drain
 from tds_new.models import Conta, ContaAtividade, ContaMembership, Dispositivo, Gateway, LeituraDispositivo, User
 
 SENHA = "uma senha bem comprida 42"
@@ -36,7 +37,7 @@ def dispositivo(em: Gateway, codigo: str = "D01", grandeza: str = "ENERGIA", uni
 
 
 def leituras(de: Dispositivo, pontos: Iterable[tuple[datetime, Any]]) -> None:
-    """Readings as the consumer leaves them: stored, with ``last_seen`` and the Conta's counters."""
+    """Readings as the platform leaves them: stored, with ``last_seen`` and the Conta's counters, and their consumption computed."""
     linhas = [
         LeituraDispositivo(
             time=quando,
@@ -55,6 +56,7 @@ def leituras(de: Dispositivo, pontos: Iterable[tuple[datetime, Any]]) -> None:
     Dispositivo.objects.filter(pk=de.pk).update(last_seen=de.last_seen)
     atividade, _ = ContaAtividade.objects.get_or_create(conta_id=de.conta_id)
     ContaAtividade.objects.filter(pk=atividade.pk).update(ingestao_seq=atividade.ingestao_seq + 1, ultima_leitura=ultima)
+    drain()
 
 
 def escada(inicio: datetime, passo: timedelta, valores: Iterable[float]) -> list[tuple[datetime, float]]:
