@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from tds_new.consumption.process import WorkerProcess
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import broker_config
 
@@ -28,15 +29,20 @@ class ConsumerThread:
         self._consumer = Consumer(ConsumerOptions(broker_config(), settings.MQTT_CLIENT_ID, settings.MQTT_SHARE_GROUP, standby=True))
         # A daemon: a server that is told to end at once does not ask the lifespan, and must not wait for us either.
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self._worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None
 
     def start(self) -> None:
         """Start it; does not wait for broker or database."""
         self._thread.start()
+        if self._worker:
+            self._worker.start()
 
     def stop(self) -> None:
         """Let it finish and acknowledge the batch in hand, and wait for that."""
         self._consumer.stop()
         self._thread.join()
+        if self._worker:
+            self._worker.stop()
 
     def _run(self) -> None:
         try:

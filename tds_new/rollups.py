@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous, timescaledb.materi
 # No start: late data of any age is followed up, and only buckets that changed are computed again. What is younger than the end is
 # answered from the blocks themselves. A month's end must lie within the month before, or its policy would never have a whole bucket.
 POLICY = """
-SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}', schedule_interval => INTERVAL '{every}',
-    if_not_exists => true);
+SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}',
+    schedule_interval => INTERVAL '{every}', if_not_exists => true);
 """
 POLICIES = {HORARIO.name: ("1 hour", "5 minutes"), DIARIO.name: ("1 day", "10 minutes"), MENSAL.name: ("1 day", "10 minutes")}
 
@@ -91,7 +92,7 @@ def drop(connection: BaseDatabaseWrapper) -> None:
             drop_one(cursor, rollup.name)
 
 
-def drop_one(cursor: object, name: str) -> None:
+def drop_one(cursor: CursorWrapper, name: str) -> None:
     """Drop a continuous aggregate or a view."""
     cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
     if cursor.fetchone():

@@ -172,6 +172,7 @@ def _variables(made: Environment) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TDS_DATA_DIR": str(made.directory / "var"),
         "TDS_GATEWAY_RATE": str(settings.TDS_GATEWAY_RATE),
+        "TDS_PROCESS_CONSUMPTION": "off",  # what is measured is the ingestion
         "MQTT_BROKER_HOST": "127.0.0.1",
         "MQTT_BROKER_PORT": str(made.broker.port),
         "MQTT_BROKER_USER": "django_backend",

@@ -141,6 +141,7 @@ class Written:
     contas: set[int] = field(default_factory=set)
     first: datetime | None = None
     last: datetime | None = None
+    queue_full: bool = False  # whether the partition had more queued than was taken
     staged: bool = False  # whether the staging table holds rows of this transaction
 
     def add(self, bloco: datetime, conta_id: int) -> None:

@@ -5,15 +5,23 @@ that writes its figures, so a worker that dies leaves nothing undone.
 """
 
 import logging
+import random
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+import psycopg
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import Connection, Cursor
 
 from tds_new.consumption import ledger
 from tds_new.consumption.ledger import BEGINNING, DAY_US, END, LONGEST_STEP_US, Stale, Written
+from tds_new.ingestion import database
+from tds_new.logs import printable
 from tds_new.models import ConsumoParticao
 
 logger = logging.getLogger(__name__)
@@ -50,6 +58,11 @@ ORDER BY fim > inicio + INTERVAL '1 day', id LIMIT %s
 TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
 PUT_BACK = "INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos) VALUES (%s, %s, %s, ARRAY[%s]::bigint[])"
 DONE = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
+QUEUE_ALL = """
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
+SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), 'infinity', ARRAY[id]
+FROM unnest(%(devices)s::bigint[]) AS d (id)
+"""
 LAG = "SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente"
 
 
@@ -68,7 +81,7 @@ def process_partition(connection: Connection[Any], but: Iterable[int] = ()) -> t
         partition = row[0]
         written = Written()
         ledger.prepare_session(connection)
-        rounds = _take(cursor, partition)
+        rounds, written.queue_full = _take(cursor, partition)
         for stale in rounds:
             for rest in ledger.compute(cursor, stale, written):
                 bounds = [ledger.text(rest.first), ledger.text(rest.last)]
@@ -78,12 +91,13 @@ def process_partition(connection: Connection[Any], but: Iterable[int] = ()) -> t
     return partition, written
 
 
-def _take(cursor: Cursor[Any], partition: int) -> list[list[Stale]]:
-    """Take ranges off the queue; return them in rounds in which no device comes twice."""
+def _take(cursor: Cursor[Any], partition: int) -> tuple[list[list[Stale]], bool]:
+    """Take ranges off the queue; return them in rounds in which no device comes twice, and whether more are left."""
     taken: list[int] = []
     ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
     readings = 0
-    for number, first, last, devices in cursor.execute(PEEK, [partition, MAX_QUEUED]).fetchall():
+    queued = cursor.execute(PEEK, [partition, MAX_QUEUED]).fetchall()
+    for number, first, last, devices in queued:
         first, last = BEGINNING if first is None else first, END if last is None else last
         readings += len(devices) * (8 + min(last - first, LONGEST_STEP_US) * READINGS_PER_DAY // DAY_US)
         if taken and readings > MAX_READINGS:
@@ -98,7 +112,7 @@ def _take(cursor: Cursor[Any], partition: int) -> list[list[Stale]]:
             if number == len(rounds):
                 rounds.append([])
             rounds[number].append(Stale(device, first, last))
-    return rounds
+    return rounds, len(taken) < len(queued) or len(queued) == MAX_QUEUED
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -110,6 +124,21 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((first, last))
     return merged
+
+
+def enqueue(connection: BaseDatabaseWrapper, devices: list[int], since: datetime | None = None) -> None:
+    """Queue these devices' readings from ``since`` on, all of them without."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+        cursor.execute(QUEUE_ALL, {"devices": devices, "since": since, "partitions": ConsumoParticao.PARTICOES})
+
+
+def queued(connection: BaseDatabaseWrapper) -> int:
+    """How many ranges wait."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM tds_new_consumo_pendente")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def drain(connection: Connection[Any] | None = None) -> Written:
@@ -124,3 +153,67 @@ def drain(connection: Connection[Any] | None = None) -> Written:
         _, written = done
         total.merge(written)
     return total
+
+
+class Worker:
+    """Computes what is queued, until it is told to stop. A database that is away is waited for."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._connection: Connection[Any] | None = None
+        self._since = time.monotonic()
+        self._rows = self._transactions = 0
+
+    def stop(self) -> None:
+        """End :meth:`run` after the transaction in hand."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Follow the queue: a pass over all partitions at most every second."""
+        attempt = 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                more = self._pass()
+                attempt = 0
+            except (psycopg.Error, UnicodeError) as error:
+                attempt += 1
+                self._disconnect()
+                wait = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10)) * (0.5 + random.random() / 2)
+                logger.warning("consumption: the database failed (%s); trying again in %.1f s", printable(str(error)), wait)
+                self._stop.wait(wait)
+                continue
+            self._report()
+            if not more:
+                self._stop.wait(max(0.0, PASS_S - (time.monotonic() - started)))
+        self._disconnect()
+
+    def _pass(self) -> bool:
+        """Compute a share of each partition once; say whether any was so full that the next pass should begin at once."""
+        if self._connection is None:
+            self._connection = database.connect("tds_new_consumption")
+            self._connection.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+        done: set[int] = set()
+        full = False
+        while not self._stop.is_set() and (found := process_partition(self._connection, done)) is not None:
+            partition, written = found
+            done.add(partition)
+            full = full or written.queue_full
+            self._rows += written.rows
+            self._transactions += 1
+        return full
+
+    def _report(self) -> None:
+        elapsed = time.monotonic() - self._since
+        if elapsed < REPORT_S:
+            return
+        if self._transactions and self._connection is not None:
+            row = self._connection.execute(LAG).fetchone()
+            lag = f"the oldest stale range waits {row[0]:.1f} s" if row and row[0] is not None else "nothing waits"
+            logger.info("consumption: %d block rows written in %d transactions in %.0f s; %s", self._rows, self._transactions, elapsed, lag)
+        self._since, self._rows, self._transactions = time.monotonic(), 0, 0
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

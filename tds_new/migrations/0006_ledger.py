@@ -1,6 +1,7 @@
 """The ledger's moving parts: blocks as a hypertable, what marks them stale, the audit trail, and the sums over them."""
 
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
 from django.db import migrations
@@ -133,7 +134,7 @@ CREATE INDEX tds_new_consumo_pendente_fila ON tds_new_consumo_pendente (particao
 """
 
 
-def _old() -> object:
+def _old() -> Any:
     return import_module("tds_new.migrations.0003_consumo_mensal")
 
 

@@ -55,6 +55,7 @@ class Stage:
             "SECRET_KEY": secrets.token_urlsafe(50),
             "TDS_DATA_DIR": str(self.directory / "var"),
             "TDS_REJECTED_KEEP": "1000000",
+            "TDS_PROCESS_CONSUMPTION": "off",  # what is tortured is the ingestion
             "TDS_GATEWAY_RATE": "0",  # after an outage a whole backlog comes at once
             "MQTT_BROKER_HOST": "127.0.0.1",
             "MQTT_BROKER_PORT": str(broker_port),

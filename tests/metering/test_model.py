@@ -328,7 +328,11 @@ def test_the_series_with_everything_in_it() -> None:
     one.readings[dip] = Reading(dip, truth[60] - D("0.4"))
     blocks, occurrences = compute(one)
     assert total(blocks) == D(1920)
-    assert classes(occurrences) == [(27 * 60, "VIRADA", D(120), None), (49 * 60, "TROCA", D(20), None), (60 * 60 + 30, "QUEDA", None, None)]
+    assert classes(occurrences) == [
+        (27 * 60, "VIRADA", D(120), 27 * 60),
+        (49 * 60, "TROCA", D(20), 49 * 60),
+        (60 * 60 + 30, "QUEDA", None, 60 * 60 + 30),
+    ]
     assert sum(block.leituras for block in blocks.values()) == 97 - 5 + 1
     assert {row.consumo for (start, _), row in blocks.items() if start < at(96 * 60)} == {D(5)}  # 20 kWh an hour, everywhere
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from tds_new.consumption.process import WorkerProcess
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import broker_config
 
@@ -47,4 +48,12 @@ class Command(BaseCommand):
         sys.setswitchinterval(0.0005)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        sys.exit(consumer.run())
+        worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None
+        if worker:
+            worker.start()
+        try:
+            status = consumer.run()
+        finally:
+            if worker:
+                worker.stop()
+        sys.exit(status)

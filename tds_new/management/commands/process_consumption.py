@@ -1,0 +1,43 @@
+"""``process_consumption``: the worker that turns readings into consumption, in the foreground."""
+
+import logging
+import signal
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from tds_new.consumption.worker import Worker, drain
+from tds_new.embedded.child import tie_to_parent
+
+
+class Command(BaseCommand):
+    """Follows ingestion. Several may run; each takes its share."""
+
+    help = "Compute 15-minute blocks from the readings as they come. SIGTERM or Ctrl-C stops it cleanly."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Without arguments: until a signal."""
+        parser.add_argument("--once", action="store_true", help="compute what is queued now, say what was written, and end")
+        parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until a signal, or once."""
+        if options["die_with_parent"]:
+            tie_to_parent(signal.SIGTERM)
+        if options["once"]:
+            written = drain()
+            self.stdout.write(f"[OK] {written.rows} block rows written")
+            return
+        worker = Worker()
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            worker.stop()
+            signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        logging.getLogger("tds_new.consumption").info("consumption: following the readings")
+        worker.run()

@@ -1,0 +1,170 @@
+"""The worker as it runs: a process that follows the readings, dies, runs several times at once; and computing everything again."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+from random import Random
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from tds_new.consumption.worker import drain
+from tds_new.models import ConsumoBloco, ConsumoPendente, Dispositivo, LeituraDispositivo, OcorrenciaMedicao
+from tests import fabrica
+from tests.consumers import ConsumerProcess, database_url
+from tests.waiting import until
+
+START = datetime(2026, 3, 2, 3, tzinfo=UTC)
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def devices() -> list[Dispositivo]:
+    gateway = fabrica.gateway(fabrica.conta())
+    return [fabrica.dispositivo(gateway, f"D{number:02}") for number in range(10)]
+
+
+def readings(devices: list[Dispositivo], count: int, seed: int = 1) -> list[LeituraDispositivo]:
+    """Registers that grow and sometimes begin again, in any order."""
+    random, found = Random(seed), []
+    for device in devices:
+        value = Decimal(0)
+        for number in range(count):
+            value = Decimal(0) if random.random() < 0.02 else value + Decimal(random.randrange(20_000)) / 10_000
+            found.append(
+                LeituraDispositivo(
+                    time=START + timedelta(seconds=300 * number + random.randrange(100)),
+                    valor=value,
+                    dispositivo=device,
+                    gateway_id=device.gateway_id,
+                    conta_id=device.conta_id,
+                    unidade=device.unidade,
+                    tipo_leitura=device.tipo_leitura,
+                )
+            )
+    random.shuffle(found)
+    return found
+
+
+def figures() -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """Every row of the ledger."""
+    blocks = ConsumoBloco.objects.order_by("dispositivo_id", "bloco", "conta_id").values_list()
+    return list(blocks), list(OcorrenciaMedicao.objects.order_by("dispositivo_id", "leitura_em").values_list())
+
+
+def reference(stored: list[LeituraDispositivo]) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """The ledger computed once, from everything."""
+    ConsumoBloco.objects.all().delete()
+    OcorrenciaMedicao.objects.all().delete()
+    call_command("rebuild_consumption", stdout=StringIO())
+    assert ConsumoBloco.objects.count() > len(stored) // 4
+    return figures()
+
+
+def run_worker() -> "subprocess.Popen[bytes]":
+    environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url()}
+    return subprocess.Popen([sys.executable, "manage.py", "process_consumption"], cwd=settings.BASE_DIR, env=environment)
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[bytes]"]:
+    process = run_worker()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def computed() -> bool:
+    return not ConsumoPendente.objects.exists()
+
+
+def test_the_process_follows_the_readings_and_stops_in_order(devices: list[Dispositivo], process: "subprocess.Popen[bytes]") -> None:
+    for batch in (readings(devices[:5], 20), readings(devices[5:], 20, seed=2)):
+        LeituraDispositivo.objects.bulk_create(batch)
+        until(computed, "the queue is empty")
+    found = figures()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert found == reference(readings(devices, 20))
+
+
+def test_a_killed_worker_leaves_nothing_undone(devices: list[Dispositivo]) -> None:
+    stored = readings(devices, 100)
+    for number in range(4):
+        process = run_worker()
+        LeituraDispositivo.objects.bulk_create(stored[number::4])
+        until(lambda: ConsumoBloco.objects.exists() or computed(), "it has begun")
+        process.kill()
+        process.wait()
+    drain()
+    found = figures()
+    assert found == reference(stored)
+
+
+def test_workers_side_by_side_agree_with_one(devices: list[Dispositivo]) -> None:
+    stored, failures, done = readings(devices, 60), list[BaseException](), threading.Event()
+
+    def work() -> None:
+        try:
+            while not done.is_set():
+                drain()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections["default"].close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for at in range(0, len(stored), 50):
+        LeituraDispositivo.objects.bulk_create(stored[at : at + 50])
+    done.set()
+    for thread in threads:
+        thread.join()
+    drain()
+    assert failures == []
+    found = figures()
+    assert found == reference(stored)
+
+
+def test_rebuilding_changes_nothing_and_says_so(devices: list[Dispositivo]) -> None:
+    stored = readings(devices, 50)
+    for at in range(0, len(stored), 37):
+        LeituraDispositivo.objects.bulk_create(stored[at : at + 37])
+        drain()
+    before, said = figures(), StringIO()
+    call_command("rebuild_consumption", "--gateway", devices[0].gateway.mac.upper().replace(":", "-"), stdout=said)
+    assert "done; 0 block rows differed" in said.getvalue()
+    assert figures() == before
+
+
+def test_rebuilding_mends_what_was_tampered_with_from_a_time_on(devices: list[Dispositivo]) -> None:
+    LeituraDispositivo.objects.bulk_create(readings(devices[:1], 50))
+    drain()
+    before, said = figures(), StringIO()
+    last = ConsumoBloco.objects.order_by("-bloco").values_list("bloco", flat=True)[0]
+    ConsumoBloco.objects.filter(bloco=last).update(consumo=1_000_000)
+    call_command("rebuild_consumption", "--from", last.isoformat(), stdout=said)
+    assert "done; 1 block rows differed" in said.getvalue()
+    assert figures() == before
+
+
+def test_rebuilding_what_is_not_there_is_said() -> None:
+    with pytest.raises(CommandError, match="no gateway has this code"):
+        call_command("rebuild_consumption", "--gateway", "GW-404")
+    with pytest.raises(CommandError, match="ISO 8601 with an offset"):
+        call_command("rebuild_consumption", "--from", "2026-02-01")
+
+
+def test_readings_are_marked_in_their_own_transaction(devices: list[Dispositivo]) -> None:
+    LeituraDispositivo.objects.bulk_create(readings(devices, 3))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente ORDER BY 1")
+        assert [pk for (pk,) in cursor.fetchall()] == sorted(device.pk for device in devices)
