@@ -181,7 +181,8 @@ class TelemetryProcessor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
             rejected = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
-                redelivered = {number for number, message in prepared.batch if message.redelivered or self._in_doubt}
+                # What is retained comes with every subscription.
+                redelivered = {number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt}
                 store.insert_rejected(cursor, rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
