@@ -1,5 +1,6 @@
 """The admin's forms: a gateway's capacity is a form error, and a device's Conta follows from its gateway."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -25,7 +26,9 @@ def root(client: Client) -> Client:
 
 def device_form(of: Gateway, codigo: str = "D09", **fields: Any) -> dict[str, Any]:
     form = {"gateway": of.pk, "codigo": codigo, "nome": "", "status": "ATIVO", "tipo": "MEDIDOR", "grandeza": "ENERGIA"}
-    return {**form, "unidade": "kWh", "tipo_leitura": "ACUMULADA", "fator_conversao": "1", "slave_id": "", "register_modbus": "", **fields}
+    form |= {"unidade": "kWh", "tipo_leitura": "ACUMULADA", "slave_id": "", "register_modbus": ""}
+    form |= {"fator_conversao": "1", "valor_maximo_registro": "", "consumo_maximo_hora": "", "tolerancia_queda": ""}
+    return {**form, **fields}
 
 
 def gateway_form(like: Gateway, new_devices: int = 0, **fields: Any) -> dict[str, Any]:
@@ -47,6 +50,25 @@ def test_a_device_takes_the_conta_of_its_gateway_whatever_is_posted(root: Client
     answer = root.post(url("dispositivo", "add"), device_form(gateway, conta=other.pk))
     assert answer.status_code == 302
     assert Dispositivo.objects.get().conta == gateway.conta
+
+
+def test_a_devices_metering_parameters_are_entered_and_an_empty_tolerance_is_none(root: Client, gateway: Gateway) -> None:
+    entered = {"fator_conversao": "2.5", "valor_maximo_registro": "1000000", "consumo_maximo_hora": "40.5", "tolerancia_queda": "0.2"}
+    assert root.post(url("dispositivo", "add"), device_form(gateway, **entered)).status_code == 302
+    one = Dispositivo.objects.get()
+    parameters = (one.fator_conversao, one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda)
+    assert parameters == (Decimal("2.5"), 1_000_000, Decimal("40.5"), Decimal("0.2"))
+
+    assert root.post(url("dispositivo", "change", one.pk), device_form(gateway)).status_code == 302
+    one.refresh_from_db()
+    assert (one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda) == (None, None, 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("valor_maximo_registro", "0"), ("consumo_maximo_hora", "-1"), ("tolerancia_queda", "-0.1")])
+def test_a_metering_parameter_that_means_nothing_is_a_form_error(root: Client, gateway: Gateway, field: str, value: str) -> None:
+    answer = root.post(url("dispositivo", "add"), device_form(gateway, **{field: value}))
+    assert list(answer.context["adminform"].errors) == [field]
+    assert not Dispositivo.objects.exists()
 
 
 def test_a_device_too_many_is_a_form_error(root: Client, gateway: Gateway) -> None:

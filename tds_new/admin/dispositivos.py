@@ -1,5 +1,6 @@
 """Devices: each belongs to a gateway, and through it to a Conta."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,6 +18,16 @@ else:
 
 class DispositivoForm(DispositivoModelForm):
     """A device; the model refuses one too many for its gateway."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Let the tolerance be left empty."""
+        super().__init__(*args, **kwargs)
+        if "tolerancia_queda" in self.fields:  # not where the page is only looked at
+            self.fields["tolerancia_queda"].required = False
+
+    def clean_tolerancia_queda(self) -> Decimal:
+        """Nothing means that no dip is tolerated."""
+        return self.cleaned_data["tolerancia_queda"] or Decimal(0)
 
     def clean(self) -> dict[str, Any] | None:
         """Wait for others who add devices to this gateway, so that the model's count below is the one that will hold."""
@@ -40,7 +51,8 @@ class DispositivoAdmin(ProtectedDeletionAdmin):
     readonly_fields = ("conta", "last_seen", "created_at")
     fieldsets = (
         (None, {"fields": ("gateway", "conta", "codigo", "nome", "status")}),
-        (_("Medição"), {"fields": ("tipo", "grandeza", "unidade", "tipo_leitura", "fator_conversao")}),
+        (_("Medição"), {"fields": ("tipo", "grandeza", "unidade", "tipo_leitura")}),
+        (_("Parâmetros"), {"fields": ("fator_conversao", "valor_maximo_registro", "consumo_maximo_hora", "tolerancia_queda")}),
         (_("Modbus"), {"fields": ("slave_id", "register_modbus")}),
         (_("Estado"), {"fields": ("last_seen", "created_at")}),
     )
