@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-READINGS = "tds_new_leitura_dispositivo"
+READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
 WRITES = {"create", "acreate", "bulk_create", "abulk_create", "get_or_create", "update_or_create", "update", "bulk_update", "delete"}
-WRITING_SQL = re.compile(rf"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|COPY|MERGE\s+INTO|TRUNCATE(\s+TABLE)?)\s+{READINGS}\b", re.IGNORECASE)
+WRITING_SQL = {
+    table: re.compile(rf"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|COPY|MERGE\s+INTO|TRUNCATE(\s+TABLE)?)\s+{table}\b", re.IGNORECASE)
+    for table in (READINGS, BLOCKS)
+}
 
 
 def _name(path: Path) -> str:
@@ -108,10 +111,10 @@ def _strings(module: str) -> list[str]:
     ]
 
 
-def _orm_writes(module: str) -> list[str]:
-    """Calls that write and start from ``LeituraDispositivo``: ``LeituraDispositivo.objects....create(...)``."""
+def _orm_writes(module: str, model: str) -> list[str]:
+    """Calls that write and start from ``model``: ``LeituraDispositivo.objects....create(...)``."""
     calls = [node.func for node in ast.walk(_tree(module)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return [ast.unparse(call) for call in calls if call.attr in WRITES and _root(call) == "LeituraDispositivo"]
+    return [ast.unparse(call) for call in calls if call.attr in WRITES and _root(call) == model]
 
 
 def _root(node: ast.expr) -> str:
@@ -125,13 +128,23 @@ WRITERS = ("tds_new.ingestion.store", "tds_new.migrations", "tds_new.benchmarks.
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, *WRITERS)))
 def test_only_the_store_writes_readings(module: str) -> None:
-    assert _orm_writes(module) == []
-    assert [text for text in _strings(module) if WRITING_SQL.search(text)] == []
+    assert _orm_writes(module, "LeituraDispositivo") == []
+    assert [text for text in _strings(module) if WRITING_SQL[READINGS].search(text)] == []
 
 
 def test_the_store_does_write_readings() -> None:
     stores = [module for module in MODULES if within(module, "tds_new.ingestion.store")]
-    assert any(WRITING_SQL.search(text) for module in stores for text in _strings(module))
+    assert any(WRITING_SQL[READINGS].search(text) for module in stores for text in _strings(module))
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, "tds_new.consumption.ledger")))
+def test_only_the_ledger_writes_blocks(module: str) -> None:
+    assert _orm_writes(module, "ConsumoBloco") == []
+    assert [text for text in _strings(module) if WRITING_SQL[BLOCKS].search(text)] == []
+
+
+def test_the_ledger_does_write_blocks() -> None:
+    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.consumption.ledger"))
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if within(name, "tds_new.web", "tds_new.admin", "tds_new.management")))
