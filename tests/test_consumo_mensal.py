@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 
+from tds_new.consumption.worker import drain
 from tds_new.ingestion import database
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
-from tds_new.models import ConsumoMensal, Dispositivo, LeituraDispositivo
+from tds_new.models import ConsumoBloco, ConsumoDiario, ConsumoHorario, ConsumoMensal, Dispositivo, LeituraDispositivo
+from tds_new.rollups import ROLLUPS
 from tests.ingestion import TOPIC, World, execute, message, payload, stored
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
@@ -24,20 +28,22 @@ def local(day: int, hour: int = 12, minute: int = 0, month: int = 5) -> datetime
 
 
 def store(processor: TelemetryProcessor, codigo: str, *readings: tuple[datetime, str]) -> None:
-    """Store readings of a device through the processor."""
+    """Store readings of a device through the processor and compute their consumption."""
     entries = [{"dispositivo_codigo": codigo, "valor": valor, "timestamp": time.isoformat()} for time, valor in readings]
     assert processor.process([message(payload(*entries), TOPIC)]).stored == len(readings)
+    drain()
 
 
 def refresh() -> None:
-    execute("CALL refresh_continuous_aggregate('tds_new_consumo_mensal', NULL, NULL)")
+    for rollup in ROLLUPS:
+        execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
 
 
 @pytest.fixture(params=["as it is", pytest.param("refreshed", marks=pytest.mark.timescale)])
 def consumption(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Consumption]:
     """Asks for a device's total, daily mean and count of readings in a month.
 
-    On TimescaleDB each test runs on the readings alone and, again, with what it asks for materialised.
+    On TimescaleDB each test runs on the blocks alone and, again, with what it asks for materialised.
     """
     materialised = request.param == "refreshed"
 
@@ -48,8 +54,8 @@ def consumption(request: pytest.FixtureRequest, transactional_db: None) -> Itera
         return found and (found.total_consumo, found.media_diaria, found.leituras_count)
 
     yield ask
-    if materialised:  # what was materialised would outlive the readings, and hide later tests' from the unrefreshed view
-        execute("TRUNCATE tds_new_leitura_dispositivo")
+    if materialised:  # what was materialised would outlive the blocks, and hide later tests' from the unrefreshed view
+        execute("TRUNCATE tds_new_consumo_15min")
         refresh()
         execute("UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000")
 
@@ -70,14 +76,61 @@ def test_a_month_begins_and_ends_at_local_midnight(world: World, processor: Tele
     assert consumption(world.d01, datetime(2026, 6, 1, tzinfo=SAO_PAULO)) == (Decimal(1000), Decimal(1000), 1)
 
 
+def test_the_last_evening_of_january_counts_in_january(world: World, processor: TelemetryProcessor, consumption: Consumption) -> None:
+    january, february = (datetime(2026, month, 1, tzinfo=SAO_PAULO) for month in (1, 2))
+    store(processor, "D01", (local(31, 22, month=1), "7"), (local(1, 0, month=2), "20"))
+    store(processor, "D02", (local(31, 22, month=1), "500"), (local(1, 2, month=2), "504.4"))  # half of it before midnight
+    assert consumption(world.d01, january) == (Decimal(7), Decimal(7), 1)
+    assert consumption(world.d01, february) == (Decimal(20), Decimal(20), 1)
+    assert consumption(world.d02, january) == (Decimal("2.2"), Decimal("2.2"), 1)
+    assert consumption(world.d02, february) == (Decimal("2.2"), Decimal("2.2"), 1)
+
+
+def test_hours_days_and_months_are_sums_of_blocks_to_the_last_decimal(
+    world: World, processor: TelemetryProcessor, consumption: Consumption
+) -> None:
+    factor = Decimal("0.333333")
+    Dispositivo.objects.filter(codigo="D02").update(fator_conversao=factor)
+    register = [Decimal(n * n) * Decimal("0.0007") + 100 for n in range(60)]
+    start = local(29, 23, 7, month=4)
+    store(processor, "D02", *[(start + n * timedelta(minutes=77), str(valor)) for n, valor in enumerate(register)])
+    millionth = Decimal("0.000001")
+    parts = [((after - before) * factor).quantize(millionth, ROUND_HALF_EVEN) for before, after in pairwise(register)]
+
+    april, may = consumption(world.d02, local(1, 0, month=4)), consumption(world.d02)
+
+    def blocks(**within: datetime) -> object:
+        return ConsumoBloco.objects.filter(dispositivo=world.d02, **within).aggregate(consumo=Sum("consumo"), leituras=Sum("leituras"))
+
+    assert april is not None
+    assert may is not None
+    assert blocks(bloco__lt=MONTH) == {"consumo": april[0], "leituras": april[2]}
+    assert blocks(bloco__gte=MONTH) == {"consumo": may[0], "leituras": may[2]}
+    assert blocks() == {"consumo": sum(parts), "leituras": 60}
+    for sums in (ConsumoHorario, ConsumoDiario):
+        assert sums.objects.filter(dispositivo=world.d02).aggregate(consumo=Sum("consumo"), leituras=Sum("leituras")) == blocks()
+    days = ConsumoDiario.objects.filter(dispositivo=world.d02).order_by("dia").values_list("dia", flat=True)
+    assert list(days) == [local(29, 0, month=4), local(30, 0, month=4), local(1, 0), local(2, 0), local(3, 0)]
+
+
 def test_the_daily_mean_is_over_local_days_with_readings(world: World, processor: TelemetryProcessor, consumption: Consumption) -> None:
     store(processor, "D01", *[(local(3, hour), "1") for hour in (0, 12, 21, 23)], (local(9), "6"))
     assert consumption(world.d01) == (Decimal(10), Decimal(5), 5)
 
 
-def test_a_register_counts_from_first_to_last_reading(world: World, processor: TelemetryProcessor, consumption: Consumption) -> None:
+def test_a_register_counts_every_step_between_its_readings(world: World, processor: TelemetryProcessor, consumption: Consumption) -> None:
     store(processor, "D02", (local(20), "1050.5"), (local(3), "1000"), (local(12), "1020"))
     assert consumption(world.d02) == (Decimal("50.5"), Decimal("16.8333"), 3)
+    store(processor, "D02", (local(30), "1060.5"), (local(10, month=6), "1081.62"))  # 0.02 a block, and 144 blocks before midnight
+    assert consumption(world.d02) == (Decimal("63.38"), Decimal("15.8450"), 4)
+    assert consumption(world.d02, datetime(2026, 6, 1, tzinfo=SAO_PAULO)) == (Decimal("18.24"), Decimal("18.24"), 1)
+
+
+def test_a_register_that_starts_again_counts_what_it_shows_since(
+    world: World, processor: TelemetryProcessor, consumption: Consumption
+) -> None:
+    store(processor, "D02", (local(3), "1000"), (local(4), "1010"), (local(5), "2.5"), (local(6), "4"))
+    assert consumption(world.d02) == (Decimal(14), Decimal("3.5"), 4)
 
 
 def test_a_gauge_has_no_consumption(world: World, processor: TelemetryProcessor, consumption: Consumption) -> None:
@@ -95,25 +148,44 @@ def test_late_and_corrected_data_is_in_the_figures(world: World, processor: Tele
 # --- the hypertable -----------------------------------------------------------------------------------------------------------
 
 
-def scalar(statement: str, *parameters: object) -> object:
+def rows(statement: str, *parameters: object) -> list[tuple[object, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        row = cursor.fetchone()
-    return row[0] if row else None
+        return cursor.fetchall()
 
 
 @pytest.mark.timescale
 @pytest.mark.django_db
-def test_the_hypertable_has_weeks_compression_after_45_days_and_a_refresh_that_looks_at_everything() -> None:
-    assert scalar(
-        "SELECT time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = 'tds_new_leitura_dispositivo'"
-    ) == timedelta(days=7)
-    jobs = "SELECT config ->> %s FROM timescaledb_information.jobs WHERE proc_name = %s"
-    assert scalar(jobs, "compress_after", "policy_compression") == "45 days"
-    assert scalar(jobs, "start_offset", "policy_refresh_continuous_aggregate") is None
-    assert scalar(jobs, "end_offset", "policy_refresh_continuous_aggregate") == "1 day"
-    segment = "SELECT attname FROM timescaledb_information.compression_settings WHERE segmentby_column_index = 1 AND hypertable_name = %s"
-    assert scalar(segment, "tds_new_leitura_dispositivo") == "dispositivo_id"
+def test_chunks_of_readings_and_blocks_and_their_compression_by_device() -> None:
+    chunks = "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = ANY(%s) ORDER BY 2"
+    readings, blocks = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
+    assert rows(chunks, [readings, blocks]) == [(readings, timedelta(days=7)), (blocks, timedelta(days=14))]
+    compressed = """
+        SELECT hypertable_name, config ->> 'compress_after' FROM timescaledb_information.jobs
+        WHERE proc_name = 'policy_compression' AND hypertable_name = ANY(%s) ORDER BY 1"""
+    assert rows(compressed, [readings, blocks]) == [(blocks, "45 days"), (readings, "45 days")]
+    segment = """
+        SELECT attname FROM timescaledb_information.compression_settings
+        WHERE segmentby_column_index IS NOT NULL AND hypertable_name = %s ORDER BY segmentby_column_index"""
+    assert rows(segment, readings) == [("dispositivo_id",)]
+    assert rows(segment, blocks) == [("dispositivo_id",), ("conta_id",)]
+
+
+@pytest.mark.timescale
+@pytest.mark.django_db
+def test_the_sums_are_refreshed_however_old_their_new_data_is() -> None:
+    refreshes = """
+        SELECT c.view_name, j.config ->> 'start_offset', (j.config ->> 'end_offset')::interval
+        FROM timescaledb_information.jobs j JOIN timescaledb_information.continuous_aggregates c
+            ON j.hypertable_name IN (c.materialization_hypertable_name, c.view_name)
+        WHERE j.proc_name = 'policy_refresh_continuous_aggregate'"""
+    ends = {
+        "tds_new_consumo_horario": timedelta(hours=1),
+        "tds_new_consumo_diario": timedelta(days=1),
+        "tds_new_consumo_mensal": timedelta(days=1),
+    }
+    assert sorted(rows(refreshes)) == sorted((name, None, end) for name, end in ends.items())
+    assert rows("SELECT view_name FROM timescaledb_information.continuous_aggregates WHERE materialized_only") == []
 
 
 @pytest.mark.timescale
