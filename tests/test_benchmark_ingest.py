@@ -22,7 +22,7 @@ from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.figures import Percentiles, Verdict, at_least, at_most, nothing, percentile
 from tds_new.benchmarks.load import Load, live_day
 from tds_new.benchmarks.publisher import gateway_mac
-from tds_new.benchmarks.report import PARTS, markdown, merged
+from tds_new.benchmarks.report import PARTS, failed, markdown, measure, merged
 from tds_new.benchmarks.sizes import Bench, Sizes
 from tds_new.broker.mosquitto import find_mosquitto
 from tds_new.ingestion import database
@@ -108,6 +108,7 @@ def test_the_rate_is_that_of_both(bench: Bench) -> None:
 
 @needs_mosquitto
 def test_a_reading_that_is_missing_fails_the_run(bench: Bench) -> None:
+    bench.made.register_fleet(20)
     with bench.made.consumer(), pytest.raises(BenchmarkError, match="readings stored of"):
         rate.consumer_rate(bench.made, _Doubled(bench.load), 40, 20)
 
@@ -259,6 +260,19 @@ def test_a_report_keeps_the_parts_that_were_not_measured_again() -> None:
     text = markdown(older)
     assert "| what | 1 | old | NOT MET |" in text
     assert "`c` on python 3. latency now (load 0.50)" in text
+
+
+@needs_mosquitto
+@pytest.mark.once
+def test_a_part_that_fails_takes_no_other_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Bench) -> None:
+        raise BenchmarkError("no | luck")
+
+    monkeypatch.setitem(PARTS, "rate", PARTS["rate"]._replace(measure=fail))  # type: ignore[call-overload]
+    report = measure(bench, ["latency", "rate"], "c")
+    assert (list(report["parts"]), failed(report)) == (["rate", "latency"], ["rate"])
+    assert "| rate | a measurement | none: no / luck | NOT MET |" in markdown(report)
+    assert "## Latency" in markdown(report)
 
 
 def test_update_needs_a_report(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tds_new.benchmarks.sizes import Bench
 
 RATE = 1.0  # messages/s of each gateway that behaves
 FLOOD_BEGINS = timedelta(days=30)  # its readings' times, so long ago: one second each, they would reach into the future
-SETTLE_TIMEOUT = 120.0
+SETTLE_TIMEOUT = 300.0
 
 READINGS_OF = """
 SELECT count(*) FROM tds_new_leitura_dispositivo l JOIN tds_new_gateway g ON g.id = l.gateway_id
@@ -56,9 +56,19 @@ def measure(bench: Bench) -> Fairness:
     flooder, limit = gateway_mac(sizes.gateways), int(made.variables["TDS_GATEWAY_RATE"])
     made.register_fleet(sizes.gateways + 1)
     calm = load.job(
-        max(sizes.gateways, int(RATE * sizes.gateways * sizes.fairness_seconds / 3)), sizes.gateways, rate=RATE * sizes.gateways, sample=1
+        max(sizes.gateways, int(RATE * sizes.gateways * sizes.fairness_seconds / 3)),
+        sizes.gateways,
+        rate=RATE * sizes.gateways,
+        sample=1,
+        timeout=SETTLE_TIMEOUT,
     )
-    others = load.job(max(1, int(RATE * sizes.gateways * sizes.fairness_seconds)), sizes.gateways, rate=RATE * sizes.gateways, sample=1)
+    others = load.job(
+        max(1, int(RATE * sizes.gateways * sizes.fairness_seconds)),
+        sizes.gateways,
+        rate=RATE * sizes.gateways,
+        sample=1,
+        timeout=SETTLE_TIMEOUT,
+    )
     begin = load.start - FLOOD_BEGINS
     flood = load.job(
         int(sizes.flood * sizes.fairness_seconds), 1, first=sizes.gateways, rate=sizes.flood, confirm=False, start=begin.isoformat()

@@ -18,7 +18,10 @@ REFUSED = "SELECT sum(total) FROM tds_new_rejeicao_contador"
 
 @dataclass(frozen=True)
 class Outage:
-    """What the part found; times in seconds, memory in MiB. ``away`` is from the order to stop until the server is ready again."""
+    """What the part found; times in seconds, memory in MiB. ``away`` is from the order to stop until the server is ready again.
+
+    ``most_waiting`` is how many messages the consumer held at a time on the way back: the broker's window should bound them.
+    """
 
     rate: float
     away: float
@@ -26,6 +29,7 @@ class Outage:
     memory_before: float
     memory_end: float
     peak_memory: float
+    most_waiting: int
     failures: int
     catch_up: float
     catch_up_rate: float
@@ -56,6 +60,10 @@ def measure(bench: Bench) -> Outage:
         back = time.monotonic()
         waiting = max(0.0, sizes.outage_rate * (back - begun) - sizes.outage_rate * (stopped - begun))
         bench.say(f"the database is back after {back - stopped:.0f} s; {waiting:,.0f} messages wait")
+        most_waiting = 0.0
+        while publication.running:
+            most_waiting = max(most_waiting, consumer.metric("tds_queue_messages"))
+            _sleep(0.2)
         finished = publication.result().finished
         peak = consumer.peak_memory()
         failures = consumer.metric("tds_database_failures_total")
@@ -64,7 +72,7 @@ def measure(bench: Bench) -> Outage:
     aside = made.scalar(REFUSED) - refused
     published_since = messages - sizes.outage_rate * (stopped - begun)
     caught_up = Outage(
-        sizes.outage_rate, back - stopped, messages, memory, at_end, peak, int(failures), finished - back,
+        sizes.outage_rate, back - stopped, messages, memory, at_end, peak, int(most_waiting), int(failures), finished - back,
         published_since / (finished - back), missing, aside, int(dropped),
     )  # fmt: skip
     bench.say(f"all of it stored {caught_up.catch_up:.0f} s later; peak memory {peak:.0f} MiB, {missing} readings missing")
@@ -102,6 +110,7 @@ def section(found: dict[str, Any]) -> list[str]:
         f"| memory before the outage | {found['memory_before']:.0f} MiB |",
         f"| memory at its end | {found['memory_end']:.0f} MiB |",
         f"| peak memory, the way back included | {found['peak_memory']:.0f} MiB |",
+        f"| messages that the consumer held at a time on the way back, at most | {found['most_waiting']:,} |",
         f"| tries on the database that failed | {found['failures']:,} |",
         f"| from the database's return to the last message committed | {found['catch_up']:.1f} s |",
         f"| messages/s meanwhile, the database's start included | {found['catch_up_rate']:,.0f} |",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tds_new.benchmarks import fairness, growth, latency, outage, rate, registry
 from tds_new.benchmarks.environment import describe_machine
+from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.figures import Verdict
 from tds_new.benchmarks.sizes import Bench
 
@@ -32,16 +33,31 @@ PARTS: Mapping[str, Part] = {
 
 
 def measure(bench: Bench, parts: list[str], command: str) -> dict[str, Any]:
-    """Measure ``parts`` in their order: a report. ``command`` is how to do it again."""
+    """Measure ``parts`` in their order: a report, in which a part that failed says so. ``command`` is how to do it again."""
     report: dict[str, Any] = {"parts": {}}
     for number, name in enumerate([name for name in PARTS if name in parts], 1):
         bench.say(f"part {number} of {len(parts)}: {name}")
         now, machine = datetime.now(UTC), describe_machine(bench.made)
         made_on = {"at": f"{now:%Y-%m-%d %H:%M} UTC", "load": os.getloadavg()[0], "command": command, "machine": machine}
-        found = asdict(PARTS[name].measure(bench))
+        try:
+            found = asdict(PARTS[name].measure(bench))
+        except BenchmarkError as error:  # the other parts' figures stand
+            bench.say(f"{name} failed: {error}")
+            report["parts"][name] = {"measured": made_on, "verdicts": [asdict(_failed(name, error))], "found": None}
+            continue
         verdicts = [asdict(verdict) for verdict in PARTS[name].verdicts(found)]
         report["parts"][name] = {"measured": made_on, "verdicts": verdicts, "found": found}
     return report
+
+
+def _failed(name: str, error: BenchmarkError) -> Verdict:
+    reason = str(error).encode("ascii", "replace").decode().replace("\n", " ").replace("|", "/")
+    return Verdict(name, "a measurement", f"none: {reason[:200]}", met=False)
+
+
+def failed(report: dict[str, Any]) -> list[str]:
+    """The parts that could not be measured."""
+    return [name for name, part in report["parts"].items() if part["found"] is None]
 
 
 def merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +74,8 @@ def markdown(report: dict[str, Any]) -> str:
     for part in parts.values():
         lines += [f"| {v['what']} | {v['asked']} | {v['measured']} | {'met' if v['met'] else 'NOT MET'} |" for v in part["verdicts"]]
     for name, part in parts.items():
+        if part["found"] is None:
+            continue
         lines += ["", f"## {PARTS[name].title} ({name})", "", *PARTS[name].section(part["found"])]
     return "\n".join([*lines, "", "## How it was measured", *_measured(parts), ""])
 

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tds_new.benchmarks.environment import environment
 from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.load import Load
-from tds_new.benchmarks.report import PARTS, markdown, measure, merged
+from tds_new.benchmarks.report import PARTS, failed, markdown, measure, merged
 from tds_new.benchmarks.sizes import Bench, Sizes
 
 HELP = {
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         parser.add_argument("--update", action="store_true", help="keep the parts of OUTPUT.json that are not measured now")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Measure and print the report."""
+        """Measure and print the report. Raises CommandError, after that, where a part could not be measured."""
         output: Path | None = options["output"]
         older = _older(output) if options["update"] else None
         try:
@@ -72,6 +72,8 @@ class Command(BaseCommand):
         if output:
             output.with_suffix(".md").write_text(text, encoding="ascii")
             output.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="ascii")
+        if names := failed(report):
+            raise CommandError(f"could not be measured: {', '.join(names)}")
 
     def _say(self, text: str) -> None:
         self.stderr.write(f"[OK] {text}")
