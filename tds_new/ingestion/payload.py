@@ -97,35 +97,41 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         envelope = _decoder.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
-    leituras = envelope.leituras
-    own_times = units = 0
-    for leitura in leituras:
-        own_times += leitura.timestamp is not None
-        units += leitura.unidade is not None
-    if (
-        text.count('"valor"') != len(leituras)
-        or text.count('"dispositivo_codigo"') != len(leituras)
-        or text.count('"timestamp"') != own_times + (envelope.timestamp is not None)
-        or text.count('"unidade"') != units
-        or text.count('"gateway_mac"') != (envelope.gateway_mac is not None)
-        or text.count('"seq"') != (envelope.seq is not None)
-        or text.count('"leituras"') != 1
-    ):
-        return _parse_tolerant(text)  # a key may be there twice
+    # The quotation marks of what was decoded: if the text has no more, it holds no other key and none twice.
+    quotes = 2 + 4 * ((envelope.gateway_mac is not None) + (envelope.timestamp is not None)) + 2 * (envelope.seq is not None)
     readings: list[Reading] = []
     refusals: list[Refusal] = []
-    for index, leitura in enumerate(leituras):
+    for index, leitura in enumerate(envelope.leituras):
         literal = bytes(leitura.valor).decode()
         if "\\" in literal:
             return _parse_tolerant(text)
+        is_text = literal[:1] == '"'
+        quotes += 6 + 2 * is_text + 4 * ((leitura.unidade is not None) + (leitura.timestamp is not None))
         try:
-            valor = _valor(literal[1:-1], _NUMERIC_STRING) if literal[:1] == '"' else _valor(literal, _NUMBER)
+            valor = _valor(literal[1:-1], _NUMERIC_STRING) if is_text else _valor(literal, _NUMBER)
             time = _in_utc(leitura.timestamp or envelope.timestamp)
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
         else:
             readings.append(Reading(index, leitura.dispositivo_codigo, valor, leitura.unidade, time))
+    if text.count('"') != quotes and _may_repeat_keys(text, envelope):
+        return _parse_tolerant(text)
     return Telemetry(readings, refusals, envelope.gateway_mac, envelope.seq, text)
+
+
+def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
+    """Whether a key that counts may be there twice."""
+    leituras = envelope.leituras
+    own_times = sum(leitura.timestamp is not None for leitura in leituras)
+    return (
+        text.count('"valor"') != len(leituras)
+        or text.count('"dispositivo_codigo"') != len(leituras)
+        or text.count('"timestamp"') != own_times + (envelope.timestamp is not None)
+        or text.count('"unidade"') != sum(leitura.unidade is not None for leitura in leituras)
+        or text.count('"gateway_mac"') != (envelope.gateway_mac is not None)
+        or text.count('"seq"') != (envelope.seq is not None)
+        or text.count('"leituras"') != 1
+    )
 
 
 def decode_text(payload: bytes) -> str:

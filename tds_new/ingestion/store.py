@@ -26,6 +26,7 @@ COPY_MESSAGES = "COPY etapa_mensagem (mensagem, payload) FROM STDIN"
 COPY_READINGS = 'COPY etapa_leitura (ordem, mensagem, indice, "time", gateway_id, dispositivo_id, valor) FROM STDIN'
 
 # Tenant, unit and kind are the device's at this moment, not the cache's. payload_raw is the message with this reading alone.
+# A device's readings together keep to the same page of the index; of two at one time the one that came first is first.
 INSERT_READINGS = """
 INSERT INTO tds_new_leitura_dispositivo
     ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
@@ -34,7 +35,7 @@ SELECT e."time", d.conta_id, d.gateway_id, d.id, e.valor, d.unidade, d.tipo_leit
 FROM etapa_leitura e
 JOIN tds_new_dispositivo d ON d.id = e.dispositivo_id AND d.gateway_id = e.gateway_id
 LEFT JOIN etapa_mensagem m ON m.mensagem = e.mensagem
-ORDER BY e.ordem
+ORDER BY e.dispositivo_id, e."time", e.ordem
 """
 # Looking for conflicts costs a quarter of the insert, and there are none but after a redelivery: so only where the plain insert fails.
 SKIP_KNOWN = """ON CONFLICT (dispositivo_id, "time") DO NOTHING"""
