@@ -57,11 +57,11 @@ def test_a_devices_metering_parameters_are_entered_and_an_empty_tolerance_is_non
     assert root.post(url("dispositivo", "add"), device_form(gateway, **entered)).status_code == 302
     one = Dispositivo.objects.get()
     parameters = (one.fator_conversao, one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda)
-    assert parameters == (Decimal("2.5"), 1_000_000, Decimal("40.5"), Decimal("0.2"))
+    assert parameters == (Decimal("2.5"), Decimal(1_000_000), Decimal("40.5"), Decimal("0.2"))
 
     assert root.post(url("dispositivo", "change", one.pk), device_form(gateway)).status_code == 302
     one.refresh_from_db()
-    assert (one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda) == (None, None, 0)
+    assert (one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda) == (None, None, Decimal(0))
 
 
 @pytest.mark.parametrize(("field", "value"), [("valor_maximo_registro", "0"), ("consumo_maximo_hora", "-1"), ("tolerancia_queda", "-0.1")])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -148,10 +149,10 @@ def test_late_and_corrected_data_is_in_the_figures(world: World, processor: Tele
 # --- the hypertable -----------------------------------------------------------------------------------------------------------
 
 
-def rows(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 @pytest.mark.timescale
