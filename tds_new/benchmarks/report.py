@@ -86,7 +86,8 @@ def _measured(parts: dict[str, Any]) -> list[str]:
     for name, part in parts.items():
         made_on = part["measured"]
         machine = ", ".join(f"{key} {value}" for key, value in made_on["machine"].items())
-        runs.setdefault((made_on["command"], machine), []).append(f"{name} {made_on['at']} (load {made_on['load']:.2f})")
+        load = f" (load {made_on['load']:.2f})" if "load" in made_on else ""
+        runs.setdefault((made_on["command"], machine), []).append(f"{name} {made_on['at']}{load}")
     lines = []
     for (command, machine), names in runs.items():
         lines += ["", f"`{command}` on {machine}. {', '.join(names)}; the load is the machine's average of the minute before."]
