@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from tds_new.fuzz.cases import Case
 from tds_new.fuzz.oracle import NOTHING, Expected, Verdict
@@ -82,21 +82,30 @@ class Tally:
 
 
 def deal_answers(cases: Sequence[Case], verdicts: Sequence[Verdict], outcomes: list[Outcome], answers: Sequence[Answer]) -> list[Outcome]:
-    """Give each message of a batch the answer that it asked for: first those that must have one. What is left is said of the last."""
-    left = Counter(answers)
-    rows = list(zip(cases, verdicts, outcomes, strict=True))
-    for certain in (True, False):
-        for case, verdict, outcome in rows:
-            asked = {verdict.seq} - {None} if not verdict.open else set()
-            if not certain:
-                asked = {verdict.seq, *verdict.seq_open} - {None} - asked
-            topic = case.topic.decode("utf-8", "replace").rpartition("/")[0] + "/ack"
-            found = next((answer for seq in asked if left[answer := Answer(topic, cast("int", seq))] > 0), None)
-            if found:
-                left[found] -= 1
-                outcome.answers.append(found.seq)
-    if left.total():
-        outcomes[-1].problems.append(f"answers that nobody asked for: {[*left.elements()][:3]}")
+    """Give each message of a batch the answer that it asked for. What nobody asked for is said of the last.
+
+    Answers come in the messages' order, but do not name them, and some messages may go without: the way with the fewest faults counts.
+    """
+    ways: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}  # by how many answers are dealt: faults, and who got them
+    for number, (case, verdict) in enumerate(zip(cases, verdicts, strict=True)):
+        asked = {verdict.seq, *verdict.seq_open} - {None}
+        if not asked:
+            continue
+        topic = case.topic.decode("utf-8", "replace").rpartition("/")[0] + "/ack"
+        must = verdict.seq is not None and not verdict.open
+        further: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for dealt, (faults, who) in ways.items():
+            steps = [(dealt, (faults + must, who))]
+            if dealt < len(answers) and answers[dealt].topic == topic and answers[dealt].seq in asked:
+                steps.append((dealt + 1, (faults, (*who, number))))
+            for place, way in steps:
+                further[place] = min(way, further.get(place, way))
+        ways = further
+    dealt, (_, who) = min(ways.items(), key=lambda item: len(answers) - item[0] + item[1][0])
+    for answer, number in zip(answers, who, strict=False):
+        outcomes[number].answers.append(answer.seq)
+    if dealt < len(answers):
+        outcomes[-1].problems.append(f"answers that nobody asked for: {answers[dealt : dealt + 3]}")
     return outcomes
 
 

@@ -75,11 +75,13 @@ class Fuzzer:
                 if now - said >= PROGRESS_INTERVAL:
                     said = now
                     self._say(f"{start} of {cases} cases, {start / (now - started):.0f}/s, {len(tally.failures)} failures")
-                numbers = range(start, min(start + BATCH, cases - drawn))
+                numbers, known = range(start, min(start + BATCH, cases - drawn)), len(tally.failures)
                 if number % DATABASE_EVERY == 0:
                     stored.run(self.seed, numbers, number)
                 else:
                     memory.run([make_case(self.seed, one, memory.fleet, prefix) for one in numbers])
+                for failure in tally.failures[known:]:  # some show only beside others
+                    failure.path += f", among cases {start} to {numbers[-1]}"
             if self._drawn and drawn and result.complete:
                 self._say(f"{drawn} cases drawn by hypothesis")
                 self._drawn(memory, self.seed, drawn)
