@@ -120,7 +120,7 @@ def test_the_connection_to_the_broker_outlives_a_database_that_keeps_batches_wai
     with psycopg.connect(database_url()) as blocker, mosquitto.client(GATEWAY_A.user) as gateway:
         blocker.execute("LOCK TABLE tds_new_leitura_dispositivo IN SHARE MODE")
         gateway.publish(TOPIC, payload(reading()))
-        consumer.wait_for("the database failed", "try 2")  # each try waits 5 s for the lock
+        consumer.wait_for("the database failed", "try 4")  # three tries have waited 5 s for the lock each
         gateway.publish(TOPIC, payload(reading(minute=1)))
     until(lambda: len(stored()) == 2, "both are stored")
     assert consumer.terminate() == 0
