@@ -137,14 +137,14 @@ def test_the_store_does_write_readings() -> None:
     assert any(WRITING_SQL[READINGS].search(text) for module in stores for text in _strings(module))
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, "tds_new.consumption.ledger")))
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, "tds_new.consumption.tables")))
 def test_only_the_ledger_writes_blocks(module: str) -> None:
     assert _orm_writes(module, "ConsumoBloco") == []
     assert [text for text in _strings(module) if WRITING_SQL[BLOCKS].search(text)] == []
 
 
 def test_the_ledger_does_write_blocks() -> None:
-    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.consumption.ledger"))
+    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.consumption.tables"))
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if within(name, "tds_new.web", "tds_new.admin", "tds_new.management")))

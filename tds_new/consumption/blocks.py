@@ -70,11 +70,8 @@ def scaled(value: int, factor: int) -> int:
     return value * 100 if factor == 1_000_000 else half_even(value * factor, 10_000)
 
 
-def account(chains: list[Chain], meter: Meter, *, ends: bool = True) -> Account:
-    """Blocks by (Conta, start) and occurrences of readings that begin with a settled one.
-
-    ``ends``: these are the device's last readings.
-    """
+def account(chains: list[Chain], meter: Meter) -> Account:
+    """Blocks by (Conta, start) and occurrences of readings that begin with a settled one."""
     found = Account({}, [], [])
     for number, chain in enumerate(chains):
         following = chains[number + 1].times[0] if number + 1 < len(chains) else None

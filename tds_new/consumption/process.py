@@ -1,9 +1,11 @@
 """The consumption worker as a process of its own beside the consumer: it must not take the interpreter from ingestion."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from django.conf import settings
@@ -11,6 +13,7 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
+STABLE_S = 60.0  # one that ran so long is started again without delay
 STOP_S = 20.0
 
 
@@ -33,14 +36,17 @@ class WorkerProcess:
 
     def _run(self) -> None:
         delay = FIRST_DELAY_S
-        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "process_consumption", "--die-with-parent"]
+        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "process_consumption", "--parent", str(os.getpid())]
         while not self._stop.is_set():
+            started = time.monotonic()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # Ctrl-C reaches us alone
             while process.poll() is None and not self._stop.wait(0.2):
                 pass
             if self._stop.is_set():
                 self._end(process)
                 return
+            if time.monotonic() - started > STABLE_S:
+                delay = FIRST_DELAY_S
             logger.error("the consumption worker ended with status %s; starting it again in %.0f s", process.returncode, delay)
             self._stop.wait(delay)
             delay = min(2 * delay, LONGEST_DELAY_S)

@@ -56,9 +56,14 @@ def spawn(
     )
 
 
-def tie_to_parent(death_signal: signal.Signals) -> None:
-    """Have this process get ``death_signal`` when the one that started it ends. Raises OSError where the kernel refuses."""
+def tie_to_parent(death_signal: signal.Signals, parent: int | None = None) -> None:
+    """Have this process get ``death_signal`` when the one that started it (process id ``parent``, where it is known) ends.
+
+    Raises OSError where the kernel refuses, SystemExit where the parent has ended already.
+    """
     _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl")
+    if parent is not None and os.getppid() != parent:
+        raise SystemExit(1)
 
 
 def unprivileged_identity() -> Identity:

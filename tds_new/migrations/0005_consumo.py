@@ -90,6 +90,8 @@ class Migration(migrations.Migration):
                 ("fim", models.DateTimeField()),
                 ("dispositivos", django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
                 ("criado_em", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("tentar_em", models.DateTimeField(null=True)),
+                ("erro", models.TextField(db_default="", default="")),
             ],
             options={
                 "db_table": "tds_new_consumo_pendente",

@@ -107,13 +107,18 @@ class ConsumoMensal(Soma):
 
 
 class ConsumoPendente(models.Model):
-    """Devices whose blocks from ``inicio`` to ``fim`` are to be computed; written by triggers in the transaction that makes them stale."""
+    """Devices whose blocks from ``inicio`` to ``fim`` are to be computed; written by triggers in the transaction that makes them stale.
+
+    A device whose computation failed is held back until ``tentar_em``, with the ``erro``.
+    """
 
     particao = models.SmallIntegerField()
     inicio = models.DateTimeField()
     fim = models.DateTimeField()
     dispositivos = ArrayField(models.BigIntegerField())
     criado_em = models.DateTimeField(db_default=Now())
+    tentar_em = models.DateTimeField(null=True)
+    erro = models.TextField(default="", db_default="")
 
     class Meta:
         db_table = "tds_new_consumo_pendente"

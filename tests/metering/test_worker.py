@@ -15,6 +15,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
+from tds_new.consumption import blocks, ledger, queue
+from tds_new.consumption.blocks import Account, Chain
+from tds_new.consumption.meter import Meter
 from tds_new.consumption.worker import drain
 from tds_new.models import ConsumoBloco, ConsumoPendente, Dispositivo, LeituraDispositivo, OcorrenciaMedicao
 from tests import fabrica
@@ -79,6 +82,14 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
     yield process
     process.kill()
     process.wait()
+
+
+def following() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE application_name = 'tds_new_consumption' AND datname = current_database() AND state = 'idle'"
+        )
+        return cursor.fetchone() is not None
 
 
 def computed() -> bool:
@@ -168,3 +179,59 @@ def test_readings_are_marked_in_their_own_transaction(devices: list[Dispositivo]
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente ORDER BY 1")
         assert [pk for (pk,) in cursor.fetchall()] == sorted(device.pk for device in devices)
+
+
+@pytest.fixture
+def refused(devices: list[Dispositivo]) -> Iterator[Dispositivo]:
+    """A device whose blocks the database refuses."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE tds_new_consumo_15min ADD CONSTRAINT refused CHECK (dispositivo_id <> {devices[3].pk})")
+        yield devices[3]
+        cursor.execute("ALTER TABLE tds_new_consumo_15min DROP CONSTRAINT IF EXISTS refused")
+
+
+def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(devices: list[Dispositivo], refused: Dispositivo) -> None:
+    stored = readings(devices, 30)
+    LeituraDispositivo.objects.bulk_create(stored[:100])
+    with pytest.raises(CommandError, match=f"device {refused.pk} cannot be computed.*refused"):
+        call_command("process_consumption", "--once", stdout=StringIO())
+    LeituraDispositivo.objects.bulk_create(stored[100:])
+    drain()  # what is held back is not tried again and again
+    held = ConsumoPendente.objects.get()
+    assert held.dispositivos == [refused.pk]
+    assert held.inicio <= min(r.time for r in stored if r.dispositivo_id == refused.pk)
+    assert held.fim >= max(r.time for r in stored if r.dispositivo_id == refused.pk)
+    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {refused.pk}
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tds_new_consumo_15min DROP CONSTRAINT refused")
+    call_command("process_consumption", "--once", stdout=StringIO())
+    found = figures()
+    assert computed()
+    assert found == reference(stored)
+
+
+def test_an_error_of_our_own_stops_one_device_only(devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch) -> None:
+    def account(chains: list[Chain], meter: Meter) -> Account:
+        if meter.base.dip_tolerance == 70_000:
+            raise ZeroDivisionError("seven")
+        return blocks.account(chains, meter)
+
+    Dispositivo.objects.filter(pk=devices[5].pk).update(tolerancia_queda=7)
+    monkeypatch.setattr(ledger, "account", account)
+    stored = readings(devices, 10)
+    LeituraDispositivo.objects.bulk_create(stored)
+    with pytest.raises(CommandError, match=f"device {devices[5].pk} cannot be computed.*ZeroDivisionError: seven"):
+        call_command("rebuild_consumption", stdout=StringIO())
+    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {devices[5].pk}
+
+
+def test_rebuilding_beside_a_worker_waits_for_it(devices: list[Dispositivo], process: "subprocess.Popen[bytes]") -> None:
+    LeituraDispositivo.objects.bulk_create(readings(devices, 100))
+    until(following, "the worker follows")
+    call_command("rebuild_consumption", stdout=StringIO())
+    assert queue.to_rebuild(connection) == 0
+    until(computed, "the queue is empty")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    found = figures()
+    assert found == reference(readings(devices, 100))

@@ -6,9 +6,11 @@ from argparse import ArgumentParser
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
-from tds_new.consumption.worker import Worker, drain
+from tds_new.consumption import queue
+from tds_new.consumption.worker import Worker, django_session, drain
 from tds_new.embedded.child import tie_to_parent
 
 
@@ -21,15 +23,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Without arguments: until a signal."""
         parser.add_argument("--once", action="store_true", help="compute what is queued now, say what was written, and end")
-        parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
+        parser.add_argument("--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until a signal, or once."""
-        if options["die_with_parent"]:
-            tie_to_parent(signal.SIGTERM)
+        if options["parent"]:
+            tie_to_parent(signal.SIGTERM, options["parent"])
         if options["once"]:
+            queue.retry_now(connection)
             written = drain()
             self.stdout.write(f"[OK] {written.rows} block rows written")
+            for device, error in queue.failed(django_session()).items():
+                raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
             return
         worker = Worker()
 

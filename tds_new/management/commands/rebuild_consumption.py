@@ -1,5 +1,6 @@
 """``rebuild_consumption``: blocks from the raw readings again; the figures must not change by it."""
 
+import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -8,9 +9,12 @@ from django.db import connection
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 
-from tds_new.consumption.worker import enqueue, process_partition, queued
+from tds_new.consumption import queue
+from tds_new.consumption.worker import django_session, process_partition
 from tds_new.mac import normalise_mac
 from tds_new.models import Dispositivo, Gateway
+
+WAIT_S = 0.2  # between two looks at what a worker beside has in hand
 
 
 class Command(BaseCommand):
@@ -33,19 +37,26 @@ class Command(BaseCommand):
         if options["gateway"]:
             gateways = [self._gateway(name).pk for name in options["gateway"]]
             devices = devices.filter(gateway__in=gateways)
-        enqueue(connection, list(devices.values_list("pk", flat=True)), since)
-        connection.ensure_connection()
-        total = waiting = queued(connection)
+        queue.retry_now(connection)
+        queue.enqueue(connection, devices.values_list("pk", flat=True), since)
+        total = waiting = queue.to_rebuild(connection)
         self.stdout.write(f"[OK] {total} ranges queued")
-        rows = 0
-        while (done := process_partition(connection.connection)) is not None:
-            rows += done[1].rows
-            left = queued(connection)
-            # New readings queue too: never show less than was reached.
-            waiting = min(waiting, left)
-            self.stdout.write(f"\r{100 * (total - waiting) // max(total, 1):3d} %  {left} ranges left, {rows} rows differed", ending="")
+        rows, shared = 0, False
+        while waiting:
+            processed = process_partition(django_session())
+            if processed is None:  # a worker beside has the partitions that are left
+                shared = True
+                time.sleep(WAIT_S)
+            else:
+                rows += processed.written.rows
+            waiting = queue.to_rebuild(connection)
+            self.stdout.write(f"\r{100 * max(0, total - waiting) // total:3d} %  {waiting} ranges left, {rows} rows differed", ending="")
             self.stdout.flush()
         self.stdout.write(f"\n[OK] done; {rows} block rows differed from what was stored")
+        if shared:
+            self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
+        for device, error in queue.failed(django_session()).items():
+            raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
 
     def _gateway(self, name: str) -> Gateway:
         found = list(Gateway.objects.filter(Q(codigo=name) | Q(mac=normalise_mac(name) or "")))

@@ -1,0 +1,157 @@
+"""The queue of stale ranges: what waits, by partition, and what is held back because its computation failed."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import Connection, Cursor
+
+from tds_new.consumption.ledger import DAY_US, LONGEST_STEP_US
+from tds_new.consumption.tables import BEGINNING, END, Span, text
+from tds_new.models import ConsumoParticao
+
+MAX_QUEUED = 500  # rows of the queue that one transaction takes
+MAX_READINGS = 200_000  # about so many readings one transaction computes
+READINGS_PER_DAY = 288
+RETRY = "5 minutes"
+
+ENSURE_PARTITIONS = "INSERT INTO tds_new_consumo_particao (id) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING"
+# The one that waited longest first.
+CLAIM = """
+SELECT id FROM tds_new_consumo_particao p
+WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND (tentar_em IS NULL OR tentar_em <= clock_timestamp()))
+  AND NOT id = ANY(%s)
+ORDER BY processado_em NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+DONE = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
+# Short ranges are what people wait for; what is computed anew comes after them.
+PEEK = """
+SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000)::bigint END,
+    CASE WHEN isfinite(fim) THEN (extract(epoch FROM fim) * 1000000)::bigint END, dispositivos
+FROM tds_new_consumo_pendente WHERE particao = %s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())
+ORDER BY fim > inicio + INTERVAL '1 day', id LIMIT %s
+"""
+TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
+HELD = "SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente WHERE particao = %s AND tentar_em > clock_timestamp()"
+PUT_BACK = "INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos) VALUES (%s, %s, %s, ARRAY[%s]::bigint[])"
+HOLD = f"""
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos, tentar_em, erro)
+VALUES (%s, %s, %s, ARRAY[%s]::bigint[], clock_timestamp() + INTERVAL '{RETRY}', %s)
+"""
+WIDEN_HELD = """
+UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim = greatest(fim, %s::timestamptz)
+WHERE particao = %s AND dispositivos = ARRAY[%s]::bigint[] AND tentar_em > clock_timestamp()
+"""
+QUEUE_ALL = """
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
+SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), 'infinity', ARRAY[id]
+FROM unnest(%(devices)s::bigint[]) AS d (id)
+"""
+RETRY_NOW = "UPDATE tds_new_consumo_pendente SET tentar_em = NULL WHERE tentar_em IS NOT NULL"
+TO_REBUILD = (
+    "SELECT count(*) FROM tds_new_consumo_pendente WHERE fim = 'infinity' AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())"
+)
+LAG = "SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente WHERE tentar_em IS NULL"
+FAILED = "SELECT DISTINCT dispositivos[1], erro FROM tds_new_consumo_pendente WHERE tentar_em > clock_timestamp() ORDER BY 1"
+
+
+def ensure_partitions(connection: Connection[Any]) -> None:
+    """Make the rows that workers lock."""
+    connection.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+
+
+def claim(cursor: Cursor[Any], but: Collection[int]) -> int | None:
+    """Lock a partition that has ranges to compute and that nobody else has locked, ``but`` these; None where there is none."""
+    row = cursor.execute(CLAIM, [list(but)]).fetchone()
+    return row[0] if row else None
+
+
+def take(cursor: Cursor[Any], partition: int) -> tuple[list[list[Span]], bool]:
+    """Take ranges off a claimed partition; return them in rounds in which no device comes twice, and whether more are left.
+
+    New ranges of a device that is held back join the held ones.
+    """
+    taken: list[int] = []
+    ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    readings = 0
+    queued = cursor.execute(PEEK, [partition, MAX_QUEUED]).fetchall()
+    for number, first, last, devices in queued:
+        first, last = BEGINNING if first is None else first, END if last is None else last
+        readings += len(devices) * (8 + min(last - first, LONGEST_STEP_US) * READINGS_PER_DAY // DAY_US)
+        if taken and readings > MAX_READINGS:
+            break
+        taken.append(number)
+        for device in devices:
+            ranges[device].append((first, last))
+    cursor.execute(TAKE, [taken])
+    for (device,) in cursor.execute(HELD, [partition]).fetchall():
+        if found := ranges.pop(device, None):
+            bounds = [text(min(first for first, _ in found)), text(max(last for _, last in found))]
+            cursor.execute(WIDEN_HELD, [*bounds, partition, device])
+    rounds: list[list[Span]] = []
+    for device, found in ranges.items():
+        for number, (first, last) in enumerate(_merged(found)):
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(Span(device, first, last))
+    return rounds, len(taken) < len(queued) or len(queued) == MAX_QUEUED
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges less than a day apart as one, in order."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + DAY_US:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def put_back(cursor: Cursor[Any], partition: int, rest: Span) -> None:
+    """Queue what is left of a range."""
+    cursor.execute(PUT_BACK, [partition, text(rest.start), text(rest.end), rest.device_id])
+
+
+def hold(cursor: Cursor[Any], partition: int, span: Span, error: str) -> None:
+    """Queue a range whose computation failed; it is tried again after some minutes."""
+    cursor.execute(HOLD, [partition, text(span.start), text(span.end), span.device_id, error])
+
+
+def done(cursor: Cursor[Any], partition: int) -> None:
+    """Let the other partitions come first the next time."""
+    cursor.execute(DONE, [partition])
+
+
+def lag(connection: Connection[Any]) -> float | None:
+    """For how many seconds the oldest range waits that is not held back; None where nothing waits."""
+    row = connection.execute(LAG).fetchone()
+    return row[0] if row else None
+
+
+def failed(connection: Connection[Any]) -> dict[int, str]:
+    """Devices that are held back, and with which error."""
+    return dict(connection.execute(FAILED).fetchall())
+
+
+def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: datetime | None = None) -> None:
+    """Queue these devices' readings from ``since`` on, all of them without."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+        cursor.execute(QUEUE_ALL, {"devices": list(devices), "since": since, "partitions": ConsumoParticao.PARTICOES})
+
+
+def retry_now(connection: BaseDatabaseWrapper) -> None:
+    """Try at once what is held back."""
+    with connection.cursor() as cursor:
+        cursor.execute(RETRY_NOW)
+
+
+def to_rebuild(connection: BaseDatabaseWrapper) -> int:
+    """How many ranges without an end wait that are not held back: those of :func:`enqueue` are, new readings' are not."""
+    with connection.cursor() as cursor:
+        cursor.execute(TO_REBUILD)
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
