@@ -87,7 +87,8 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 def following() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT FROM pg_stat_activity WHERE application_name = 'tds_new_consumption' AND datname = current_database() AND state = 'idle'"
+            "SELECT FROM pg_stat_activity"
+            " WHERE application_name = 'tds_new_consumption' AND datname = current_database() AND state = 'idle'"
         )
         return cursor.fetchone() is not None
 
