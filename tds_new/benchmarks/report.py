@@ -1,7 +1,7 @@
 """The parts, and one report of all of them: for people (Markdown, ASCII) and for programs (JSON)."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -10,14 +10,13 @@ from tds_new.benchmarks import fairness, growth, latency, outage, rate, registry
 from tds_new.benchmarks.environment import describe_machine
 from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.figures import Verdict
-from tds_new.benchmarks.sizes import Bench
 
 
 class Part(NamedTuple):
     """One part: how it is measured, what is asked of it, and its section of the report."""
 
     title: str
-    measure: Callable[[Bench], Any]
+    measure: Callable[[Any], Any]  # takes a Bench, or what stands for it in another benchmark
     verdicts: Callable[[dict[str, Any]], list[Verdict]]
     section: Callable[[dict[str, Any]], list[str]]
 
@@ -30,22 +29,26 @@ PARTS: Mapping[str, Part] = {
     "outage": Part("The database away", outage.measure, outage.verdicts, outage.section),
     "fairness": Part("One gateway floods", fairness.measure, fairness.verdicts, fairness.section),
 }
+HEAD = ("# Ingestion benchmark", "", "Broker, database, consumer and publisher run on one machine, with the shipped settings.")
 
 
-def measure(bench: Bench, parts: list[str], command: str) -> dict[str, Any]:
-    """Measure ``parts`` in their order: a report, in which a part that failed says so. ``command`` is how to do it again."""
+def measure(bench: Any, names: Sequence[str], command: str, parts: Mapping[str, Part] = PARTS) -> dict[str, Any]:
+    """Measure the parts of these names in their order: a report, in which a part that failed says so.
+
+    ``bench`` is what the parts take; ``command`` is how to do it again.
+    """
     report: dict[str, Any] = {"parts": {}}
-    for number, name in enumerate([name for name in PARTS if name in parts], 1):
-        bench.say(f"part {number} of {len(parts)}: {name}")
+    for number, name in enumerate([name for name in parts if name in names], 1):
+        bench.say(f"part {number} of {len(names)}: {name}")
         now, machine = datetime.now(UTC), describe_machine(bench.made)
         made_on = {"at": f"{now:%Y-%m-%d %H:%M} UTC", "load": os.getloadavg()[0], "command": command, "machine": machine}
         try:
-            found = asdict(PARTS[name].measure(bench))
+            found = asdict(parts[name].measure(bench))
         except BenchmarkError as error:  # the other parts' figures stand
             bench.say(f"{name} failed: {error}")
             report["parts"][name] = {"measured": made_on, "verdicts": [asdict(_failed(name, error))], "found": None}
             continue
-        verdicts = [asdict(verdict) for verdict in PARTS[name].verdicts(found)]
+        verdicts = [asdict(verdict) for verdict in parts[name].verdicts(found)]
         report["parts"][name] = {"measured": made_on, "verdicts": verdicts, "found": found}
     return report
 
@@ -60,24 +63,22 @@ def failed(report: dict[str, Any]) -> list[str]:
     return [name for name, part in report["parts"].items() if part["found"] is None]
 
 
-def merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+def merged(older: dict[str, Any], newer: dict[str, Any], parts: Mapping[str, Part] = PARTS) -> dict[str, Any]:
     """The newer report, with the older one's parts that it does not have."""
-    parts = {**older["parts"], **newer["parts"]}
-    return {"parts": {name: parts[name] for name in PARTS if name in parts}}
+    found = {**older["parts"], **newer["parts"]}
+    return {"parts": {name: found[name] for name in parts if name in found}}
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report for people."""
-    parts = report["parts"]
-    lines = ["# Ingestion benchmark", "", "Broker, database, consumer and publisher run on one machine, with the shipped settings.", ""]
-    lines += ["| what | asked | measured | |", "|---|---|---|---|"]
-    for part in parts.values():
+def markdown(report: dict[str, Any], parts: Mapping[str, Part] = PARTS, head: Sequence[str] = HEAD) -> str:
+    """The report for people; ``head`` are its first lines."""
+    lines = [*head, "", "| what | asked | measured | |", "|---|---|---|---|"]
+    for part in report["parts"].values():
         lines += [f"| {v['what']} | {v['asked']} | {v['measured']} | {'met' if v['met'] else 'NOT MET'} |" for v in part["verdicts"]]
-    for name, part in parts.items():
+    for name, part in report["parts"].items():
         if part["found"] is None:
             continue
-        lines += ["", f"## {PARTS[name].title} ({name})", "", *PARTS[name].section(part["found"])]
-    return "\n".join([*lines, "", "## How it was measured", *_measured(parts), ""])
+        lines += ["", f"## {parts[name].title} ({name})", "", *parts[name].section(part["found"])]
+    return "\n".join([*lines, "", "## How it was measured", *_measured(report["parts"]), ""])
 
 
 def _measured(parts: dict[str, Any]) -> list[str]:
