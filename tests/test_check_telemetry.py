@@ -9,7 +9,7 @@ from django.db import connection
 from tds_new.demo.simulation import registered, simulated
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.telemetry_processor import open_processor
-from tds_new.models import Conta, Dispositivo, Gateway
+from tds_new.models import ConsumoPendente, Conta, Dispositivo, Gateway
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -37,6 +37,20 @@ def test_what_arrived_is_counted_per_gateway(capsys: pytest.CaptureFixture[str])
     assert lines[1].split()[4:] == ["2026-03-04", "12:00:00Z", "3", "1", "0", "1"]
     assert lines[2].startswith("(not registered)")
     assert lines[3] == "[OK] 1 gateways, 3 readings, 2 rejected, 0 orphans, 0 devices under another tenant"
+    assert lines[4].startswith("[OK] consumption: the oldest range to compute waits ")
+
+
+@pytest.mark.usefixtures("_received")
+def test_a_device_whose_consumption_cannot_be_computed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    ConsumoPendente.objects.all().delete()
+    ConsumoPendente.objects.create(particao=0, inicio=NOW, fim=NOW, dispositivos=[8], tentar_em=NOW, erro="CheckViolation: refused")
+    with pytest.raises(SystemExit):
+        call_command("check_telemetry")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "[OK] consumption: the oldest range to compute waits 0 s",
+        "[ERROR] consumption of devices 8 (id) cannot be computed: CheckViolation: refused",
+    ]
 
 
 @pytest.mark.usefixtures("_received")

@@ -10,7 +10,7 @@ from django.db.utils import OperationalError
 from django.test import Client
 from django.utils.timezone import now
 
-from tds_new.models import ConsumerStatus, Conta, Gateway, RejeicaoContador
+from tds_new.models import ConsumerStatus, ConsumoPendente, Conta, Gateway, RejeicaoContador
 from tds_new.web import metricas
 
 pytestmark = pytest.mark.django_db
@@ -77,16 +77,25 @@ def test_the_figures_come_from_the_database() -> None:
     assert b'tds_platform_rejected{reason="conflito"} 14.0' in ask().content
 
 
+def test_consumption_that_waits_and_devices_that_cannot_be_computed() -> None:
+    then = now() - timedelta(minutes=5)
+    for devices, failed in (([1, 2], None), ([3], then), ([3], then), ([4], then)):
+        ConsumoPendente.objects.create(particao=0, inicio=then, fim=then, dispositivos=devices, tentar_em=failed, criado_em=then)
+    sample = metricas.registry().get_sample_value
+    assert sample("tds_platform_consumption_failed_devices") == 2
+    assert 300 <= (sample("tds_platform_consumption_wait_seconds") or 0) < 3600
+
+
 def test_before_the_first_commit_there_is_no_age() -> None:
     assert metricas.registry().get_sample_value("tds_platform_last_commit_age_seconds") is None
 
 
-def test_a_scrape_costs_three_statements_whatever_there_is(django_assert_num_queries: Any) -> None:
+def test_a_scrape_costs_four_statements_whatever_there_is(django_assert_num_queries: Any) -> None:
     conta = Conta.objects.create(name="Conta")
     for number in range(9):
         Gateway.objects.create(conta=conta, codigo=f"G{number}", mac=f"aa:bb:cc:dd:ee:0{number}")
         ConsumerStatus.objects.create(client_id=str(number))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         ask()
 
 

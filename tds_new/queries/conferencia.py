@@ -28,6 +28,14 @@ FULL JOIN rejeitadas r ON r.gateway_id = coalesce(g.id, l.gateway_id)
 ORDER BY g.codigo NULLS LAST, g.mac
 """
 
+# Whose computation failed is held back (tentar_em), so it is no sign that the worker is behind.
+_CONSUMPTION = """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(criado_em) FILTER (WHERE tentar_em IS NULL)), 0)::float8,
+    coalesce(array_agg(DISTINCT dispositivos[1]) FILTER (WHERE tentar_em IS NOT NULL), '{}'),
+    max(erro) FILTER (WHERE tentar_em IS NOT NULL)
+FROM tds_new_consumo_pendente
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayCheck:
@@ -58,3 +66,19 @@ def check_gateways() -> list[GatewayCheck]:
     with connection.cursor() as cursor:
         cursor.execute(_PER_GATEWAY)
         return [GatewayCheck(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumptionCheck:
+    """For how many seconds the oldest reading waits for its block (0: none waits), and devices that cannot be computed, with an error."""
+
+    waiting_s: float
+    failed: list[int]
+    error: str | None
+
+
+def check_consumption() -> ConsumptionCheck:
+    """How far the worker follows."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CONSUMPTION)
+        return ConsumptionCheck(*cursor.fetchone())

@@ -15,17 +15,19 @@ from prometheus_client.registry import Collector
 
 from tds_new.consumers import is_silent
 from tds_new.models import ConsumerStatus, Gateway, RejeicaoContador
+from tds_new.queries.conferencia import check_consumption
 from tds_new.web.client_ip import client_ip
 
 
 class PlatformCollector(Collector):
-    """Three statements a scrape, whatever the size of the fleet; every web worker answers the same."""
+    """Four statements a scrape, whatever the size of the fleet; every web worker answers the same."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Gateways, set-aside messages, consumers. Raises DatabaseError."""
+        """Gateways, set-aside messages, consumers, consumption. Raises DatabaseError."""
         yield from _gateways()
         yield _rejected()
         yield from _consumers()
+        yield from _consumption()
 
 
 def _gateways() -> Iterator[GaugeMetricFamily]:
@@ -53,6 +55,12 @@ def _consumers() -> Iterator[GaugeMetricFamily]:
     if commits := [c.last_batch_at for c in consumers if c.last_batch_at]:
         family.add_metric([], max(0.0, (now() - max(commits)).total_seconds()))
     yield family
+
+
+def _consumption() -> Iterator[GaugeMetricFamily]:
+    found = check_consumption()
+    yield GaugeMetricFamily("tds_platform_consumption_wait_seconds", "Wait of the oldest reading for its block", found.waiting_s)
+    yield GaugeMetricFamily("tds_platform_consumption_failed_devices", "Devices that cannot be computed", len(found.failed))
 
 
 def registry() -> CollectorRegistry:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from tds_new.logs import printable
-from tds_new.queries.conferencia import GatewayCheck, check_gateways
+from tds_new.queries.conferencia import GatewayCheck, check_consumption, check_gateways
 
 COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "rejected", "orphans", "tenants", "")
 
@@ -15,7 +15,7 @@ COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "reject
 class Command(BaseCommand):
     """``check_telemetry``: a table; exit status 1 where something is inconsistent."""
 
-    help = "Show per gateway the last message, readings, rejected, orphans and tenants; exit 1 if something is inconsistent."
+    help = "Show per gateway the last message, readings, rejected, orphans and tenants, and consumption; exit 1 if something is wrong."
 
     def handle(self, *args: Any, **options: Any) -> None:
         checks = check_gateways()
@@ -27,7 +27,12 @@ class Command(BaseCommand):
             f"{sum(check.readings for check in checks)} readings, {sum(check.rejected for check in checks)} rejected, "
             f"{sum(check.orphans for check in checks)} orphans, {sum(check.misplaced for check in checks)} devices under another tenant"
         )
-        if wrong:
+        consumption = check_consumption()
+        self.stdout.write(f"[OK] consumption: the oldest range to compute waits {consumption.waiting_s:.0f} s")
+        if consumption.failed:
+            devices = ", ".join(map(str, consumption.failed))
+            self.stdout.write(f"[ERROR] consumption of devices {devices} (id) cannot be computed: {printable(consumption.error or '')}")
+        if wrong or consumption.failed:
             raise SystemExit(1)
 
 
