@@ -1,7 +1,8 @@
 """Hours, days and months as sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
 
-All three sit on the blocks directly, so one refresh of one of them is enough for right figures, and late data costs only the buckets
-that it falls in.
+Hours and days sit on the blocks, months on the days: a bucket in a zone costs several microseconds a row, so a month of 1,000 devices
+took 27 s from its 3 million blocks and takes 3 s from its 31,000 days. So days are refreshed before months (``ROLLUPS`` is in order).
+Late data costs only the buckets that it falls in.
 """
 
 from dataclasses import dataclass
@@ -26,25 +27,32 @@ DIARIO = Rollup("tds_new_consumo_diario", "dia", "day", local=True)
 MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", "month", local=True)
 ROLLUPS = (HORARIO, DIARIO, MENSAL)
 
-SUMS = """
+# A day counts for the month's daily mean where a block of it has readings that are not gauges'.
+BLOCKS = """
+SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     sum(consumo) AS consumo,
-    sum(leituras) AS leituras,"""
-# Days with readings are counted as bits, one for each day of the month: an eighth of what count(DISTINCT ...) costs.
-MONTHLY_SUMS = """
-    sum(consumo) AS total_consumo,
-    round(sum(consumo) / nullif(bit_count(bit_or(1::bigint << extract(day FROM bloco AT TIME ZONE '{zone}')::integer)
-        FILTER (WHERE leituras > 0 AND consumo IS NOT NULL)::bit(64)), 0), 4) AS media_diaria,
-    sum(leituras) AS leituras_count,"""
-
-SELECT = """
-SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,{sums}
+    sum(leituras) AS leituras,
     count(*) AS blocos,
+    count(*) FILTER (WHERE leituras > 0 AND consumo IS NOT NULL) AS blocos_lidos,
     sum(fracao_medida) AS blocos_medidos,
     count(*) FILTER (WHERE qualidade = 'INTERPOLADO') AS blocos_interpolados,
     count(*) FILTER (WHERE qualidade = 'ESTIMADO') AS blocos_estimados,
     min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
     {last} AS ultimo
 FROM tds_new_consumo_15min
+GROUP BY 1, 2, 3, 4"""
+DAYS = """
+SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
+    sum(consumo) AS total_consumo,
+    round(sum(consumo) / nullif(count(*) FILTER (WHERE blocos_lidos > 0), 0), 4) AS media_diaria,
+    sum(leituras)::bigint AS leituras_count,
+    sum(blocos)::bigint AS blocos,
+    sum(blocos_medidos) AS blocos_medidos,
+    sum(blocos_interpolados)::bigint AS blocos_interpolados,
+    sum(blocos_estimados)::bigint AS blocos_estimados,
+    min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras)::bigint AS amostras,
+    {last} AS ultimo
+FROM tds_new_consumo_diario
 GROUP BY 1, 2, 3, 4"""
 
 CONTINUOUS = """
@@ -62,14 +70,14 @@ POLICIES = {HORARIO.name: ("1 hour", "5 minutes"), DIARIO.name: ("1 day", "10 mi
 def statements(rollup: Rollup, *, timescale: bool) -> str:
     """The SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
     zone = settings.TDS_TIME_ZONE.replace("'", "''") if rollup.local else "UTC"
+    of, time = (DAYS, "dia") if rollup is MENSAL else (BLOCKS, "bloco")
     if timescale:
-        bucket = f"time_bucket('1 {rollup.unit}', bloco, '{zone}')" if rollup.local else f"time_bucket('1 {rollup.unit}', bloco)"
-        last = "last(ultimo, bloco) FILTER (WHERE ultimo IS NOT NULL)"
+        bucket = f"time_bucket('1 {rollup.unit}', {time}, '{zone}')" if rollup.local else f"time_bucket('1 {rollup.unit}', {time})"
+        last = f"last(ultimo, {time}) FILTER (WHERE ultimo IS NOT NULL)"
     else:
-        bucket = f"date_trunc('{rollup.unit}', bloco, '{zone}')"
-        last = "(array_agg(ultimo ORDER BY bloco DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
-    sums = MONTHLY_SUMS.format(zone=zone) if rollup is MENSAL else SUMS
-    select = SELECT.format(bucket=bucket, column=rollup.column, sums=sums, last=last)
+        bucket = f"date_trunc('{rollup.unit}', {time}, '{zone}')"
+        last = f"(array_agg(ultimo ORDER BY {time} DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
+    select = of.format(bucket=bucket, column=rollup.column, last=last)
     if not timescale:
         return f"CREATE VIEW {rollup.name} AS {select}"
     return CONTINUOUS.format(name=rollup.name, select=select)
