@@ -122,7 +122,7 @@ class Register:
         start, register = before
         if value < register or (self.meter.changes and self.meter.changes_between(start, time)):
             return False
-        maximum = self.meter.parameters_at(time).hourly_maximum
+        maximum = None if time in self.meter.approved else self.meter.parameters_at(time).hourly_maximum
         return maximum is None or (value - register) * HOUR_US <= maximum * (time - start)
 
     def _abandon(self, settled: int | None) -> None:
