@@ -27,7 +27,8 @@ DIARIO = Rollup("tds_new_consumo_diario", "dia", "day", local=True)
 MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", "month", local=True)
 ROLLUPS = (HORARIO, DIARIO, MENSAL)
 
-# A day counts for the month's daily mean where a block of it has readings that are not gauges'.
+# A day counts for the month's daily mean where a block of it has readings that are not gauges'. ``pico`` is the greatest block among
+# those that determine a peak (docs/metering.md), so that a peak is looked for only where it can be.
 BLOCKS = """
 SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     sum(consumo) AS consumo,
@@ -37,6 +38,7 @@ SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     sum(fracao_medida) AS blocos_medidos,
     count(*) FILTER (WHERE qualidade = 'INTERPOLADO') AS blocos_interpolados,
     count(*) FILTER (WHERE qualidade = 'ESTIMADO') AS blocos_estimados,
+    max(consumo) FILTER (WHERE fracao_medida = 1 AND qualidade = 'MEDIDO') AS pico,
     min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
     {last} AS ultimo
 FROM tds_new_consumo_15min
@@ -50,6 +52,7 @@ SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     sum(blocos_medidos) AS blocos_medidos,
     sum(blocos_interpolados)::bigint AS blocos_interpolados,
     sum(blocos_estimados)::bigint AS blocos_estimados,
+    max(pico) AS pico,
     min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras)::bigint AS amostras,
     {last} AS ultimo
 FROM tds_new_consumo_diario

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -217,6 +218,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "tds_new_consumo_15min",
+                "indexes": [
+                    django.contrib.postgres.indexes.BrinIndex(
+                        autosummarize=True, fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32
+                    )
+                ],
             },
         ),
         migrations.CreateModel(

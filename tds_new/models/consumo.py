@@ -1,6 +1,7 @@
 """Consumption, derived from the readings by ``tds_new.consumption``: read-only for everybody else."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -45,6 +46,8 @@ class ConsumoBloco(Rollup):
 
     class Meta:
         db_table = "tds_new_consumo_15min"
+        # By time alone, for all devices: what refreshing the sums over blocks asks for. Blocks come in order, so little is enough.
+        indexes = [BrinIndex(fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32, autosummarize=True)]
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.bloco:%Y-%m-%dT%H:%MZ}: {self.consumo}"
