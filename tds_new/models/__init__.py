@@ -14,7 +14,14 @@ from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
-from tds_new.models.medicao import AuditoriaMedicao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
+from tds_new.models.medicao import (
+    AuditoriaMedicao,
+    LeituraEmRevisao,
+    OcorrenciaMedicao,
+    RevisaoLeitura,
+    TrocaMedidor,
+    VigenciaParametros,
+)
 from tds_new.models.operacao import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
 from tds_new.models.user import User
 
@@ -35,6 +42,7 @@ __all__ = [
     "Dispositivo",
     "Gateway",
     "LeituraDispositivo",
+    "LeituraEmRevisao",
     "ManutencaoExecucao",
     "MensagemRejeitada",
     "OcorrenciaMedicao",

@@ -1,10 +1,9 @@
 """The device behind a gateway: a meter, a sensor or an actuator."""
 
-from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils.timezone import now
@@ -12,10 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from tds_new.models.conta import Conta
 from tds_new.models.gateway import Gateway
+from tds_new.models.parametros import ParametrosMedicao
 from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
 
 
-class Dispositivo(ProtectedByReadings):
+class Dispositivo(ProtectedByReadings, ParametrosMedicao):
     """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are.
 
     Its metering parameters (``fator_conversao``, ``valor_maximo_registro``, ``consumo_maximo_hora``, ``tolerancia_queda``) hold from the
@@ -69,41 +69,6 @@ class Dispositivo(ProtectedByReadings):
     )
     slave_id = models.PositiveSmallIntegerField(_("endereço Modbus"), null=True, blank=True)
     register_modbus = models.PositiveIntegerField(_("registrador Modbus"), null=True, blank=True)
-    fator_conversao = models.DecimalField(
-        _("fator de conversão"),
-        max_digits=12,
-        decimal_places=6,
-        default=Decimal(1),
-        db_default=Decimal(1),
-        validators=[MinValueValidator(Decimal("0.000001"))],
-    )
-    valor_maximo_registro = models.DecimalField(
-        _("valor máximo do registrador"),
-        max_digits=15,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(Decimal("0.0001"))],
-        help_text=_("O valor em que o registrador volta a zero, por exemplo 1000000."),
-    )
-    consumo_maximo_hora = models.DecimalField(
-        _("consumo máximo por hora"),
-        max_digits=15,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0)],
-        help_text=_("Na unidade do registrador, antes do fator; o que passar disso fica suspeito até que alguém decida."),
-    )
-    tolerancia_queda = models.DecimalField(
-        _("tolerância de queda"),
-        max_digits=15,
-        decimal_places=4,
-        default=Decimal(0),
-        db_default=Decimal(0),
-        validators=[MinValueValidator(0)],
-        help_text=_("Quedas até este valor são ruído e não contam."),
-    )
     status = models.CharField(_("situação"), max_length=10, choices=Status.choices, default=Status.ATIVO, db_default="ATIVO")
     last_seen = models.DateTimeField(
         _("última leitura"), null=True, blank=True, editable=False, help_text=_("Hora do medidor na leitura mais recente.")

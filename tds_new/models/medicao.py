@@ -1,19 +1,44 @@
 """What people and the ledger know about a meter: dated parameters, meter changes, decisions, and what was out of the ordinary."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
-from django.core.validators import MinValueValidator
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import connection, models, transaction
 from django.db.models.functions import Now
-from django.utils.timezone import now
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext_lazy as _
 
+from tds_new.models.consumo import ConsumoCongelado
+from tds_new.models.conta import Conta
 from tds_new.models.dispositivo import Dispositivo
+from tds_new.models.gateway import Gateway
+from tds_new.models.parametros import ParametrosMedicao
+
+# Nobody registered a meter here before; an entry before it is a slip of the pen.
+OLDEST_YEAR = 2000
+PLANNED_AHEAD = timedelta(days=366)
+
+
+def assinar(usuario: Any, motivo: str = "") -> None:
+    """Sign what this transaction changes about a device's metering: the audit trail names ``usuario`` and gives ``motivo``.
+
+    Raises TransactionManagementError outside a transaction, where the signature would be lost at once.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("sign within transaction.atomic()")
+    with connection.cursor() as cursor:
+        names = "SELECT set_config('tds.usuario', %s, true), set_config('tds.motivo', %s, true)"
+        cursor.execute(names, [usuario.get_username(), motivo])
 
 
 class Registro(models.Model):
-    """An entry that a person makes about a device's metering. The database marks what it touches for computing again (migration 0005)."""
+    """An entry that a person makes about a device's metering. The database marks what it touches for computing again (migration 0006)."""
+
+    momento: str  # the field that says when it takes effect
 
     dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, verbose_name=_("dispositivo"))
     motivo = models.CharField(_("motivo"), max_length=200, blank=True, default="", db_default="")
@@ -25,9 +50,28 @@ class Registro(models.Model):
     class Meta:
         abstract = True
 
+    def clean(self) -> None:
+        """Refuse a second entry of a device at one moment, and a moment for which nothing is computed any more."""
+        super().clean()
+        em: datetime | None = getattr(self, self.momento)
+        if em is None or self.dispositivo_id is None:
+            return
+        if em.year < OLDEST_YEAR:
+            raise ValidationError({self.momento: _("Confira o ano: antes de 2000 não há medição aqui.")})
+        others: models.QuerySet[Any] = type(self)._default_manager.filter(**{"dispositivo": self.dispositivo_id, self.momento: em})
+        if others.exclude(pk=self.pk).exists():
+            raise ValidationError({self.momento: _("Este dispositivo já tem um registro deste tipo nesse mesmo instante; altere aquele.")})
+        frozen = ConsumoCongelado.objects.first()
+        if frozen is not None and em < frozen.ate:
+            text = _("O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado.")
+            ate = date_format(localtime(frozen.ate, self.dispositivo.conta.zone), "SHORT_DATETIME_FORMAT")
+            raise ValidationError({self.momento: text % {"ate": ate}})
+
 
 class TrocaMedidor(Registro):
     """A meter change: the old meter's last register value and the new one's first."""
+
+    momento = "ocorrida_em"
 
     ocorrida_em = models.DateTimeField(_("ocorrida em"))
     leitura_final = models.DecimalField(_("leitura final do medidor antigo"), max_digits=15, decimal_places=4)
@@ -43,28 +87,32 @@ class TrocaMedidor(Registro):
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.ocorrida_em:%Y-%m-%d %H:%M}: {self.leitura_final} > {self.leitura_inicial}"
 
+    def clean(self) -> None:
+        """Refuse a change that has not happened yet, one of what is no register, and values that no register shows."""
+        super().clean()
+        if self.dispositivo_id is None or self.ocorrida_em is None:
+            return
+        if self.dispositivo.tipo_leitura != Dispositivo.TipoLeitura.ACUMULADA:
+            raise ValidationError(_("Só um medidor de leitura acumulada tem registrador: para este dispositivo não há troca a registrar."))
+        if self.ocorrida_em > now():
+            raise ValidationError({"ocorrida_em": _("A troca ainda não aconteceu: registre-a depois de feita.")})
+        # The old meter ended under the parameters before this moment, the new one begins under those from it on.
+        for field, inclusive in (("leitura_final", False), ("leitura_inicial", True)):
+            value: Decimal | None = getattr(self, field)
+            modulus = parametros_em(self.dispositivo, self.ocorrida_em, inclusive=inclusive).valor_maximo_registro
+            if value is not None and value < 0:
+                raise ValidationError({field: _("Um registrador não mostra valor negativo.")})
+            if value is not None and modulus is not None and value > modulus:
+                text = _("Acima do valor máximo do registrador, que é %(maximo)s.")
+                raise ValidationError({field: text % {"maximo": number_format(modulus.normalize().__format__("f"), force_grouping=True)}})
 
-class VigenciaParametros(Registro):
+
+class VigenciaParametros(Registro, ParametrosMedicao):
     """A device's metering parameters from a moment on, all four of them; before the first, the device's own hold."""
 
+    momento = "desde"
+
     desde = models.DateTimeField(_("desde"))
-    valor_maximo_registro = models.DecimalField(
-        _("valor máximo do registrador"),
-        max_digits=15,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(Decimal("0.0001"))],
-    )
-    consumo_maximo_hora = models.DecimalField(
-        _("consumo máximo por hora"), max_digits=15, decimal_places=4, null=True, blank=True, validators=[MinValueValidator(0)]
-    )
-    tolerancia_queda = models.DecimalField(
-        _("tolerância de queda"), max_digits=15, decimal_places=4, default=Decimal(0), validators=[MinValueValidator(0)]
-    )
-    fator_conversao = models.DecimalField(
-        _("fator de conversão"), max_digits=12, decimal_places=6, default=Decimal(1), validators=[MinValueValidator(Decimal("0.000001"))]
-    )
 
     class Meta:
         db_table = "tds_new_vigencia_parametros"
@@ -76,9 +124,26 @@ class VigenciaParametros(Registro):
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.desde:%Y-%m-%d %H:%M}: x {self.fator_conversao}"
 
+    def clean(self) -> None:
+        """Refuse what lies more than a year ahead: planned work is entered before it is done, a slip of the pen is not."""
+        super().clean()
+        if self.desde is not None and self.desde > now() + PLANNED_AHEAD:
+            raise ValidationError({"desde": _("Confira a data: uma mudança planejada é aceita até um ano à frente.")})
+
+
+def parametros_em(dispositivo: Dispositivo, em: datetime, *, inclusive: bool = True) -> ParametrosMedicao:
+    """The parameters of ``dispositivo`` in force at ``em`` (just before it, where not ``inclusive``)."""
+    before = {"desde__lte" if inclusive else "desde__lt": em}
+    return VigenciaParametros.objects.filter(dispositivo=dispositivo.pk, **before).order_by("-desde").first() or dispositivo
+
 
 class RevisaoLeitura(Registro):
-    """A person's decision on one reading: believe it whatever the plausible maximum says, or leave it out."""
+    """A person's decision on one reading: believe it whatever the plausible maximum says, or leave it out.
+
+    The last fields are the evidence: what the ledger said of the reading when it was decided on, kept by the database (migration 0008).
+    """
+
+    momento = "leitura_em"
 
     class Decisao(models.TextChoices):
         APROVADA = "APROVADA", _("Aprovada")
@@ -86,6 +151,11 @@ class RevisaoLeitura(Registro):
 
     leitura_em = models.DateTimeField(_("leitura de"))
     decisao = models.CharField(_("decisão"), max_length=10, choices=Decisao.choices)
+    conta_id = models.BigIntegerField(null=True, editable=False)
+    valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4, null=True, editable=False)
+    classe = models.CharField(_("classe na decisão"), max_length=11, default="", db_default="", editable=False)
+    inicio = models.DateTimeField(_("leitura de base"), null=True, editable=False)
+    valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4, null=True, editable=False)
 
     class Meta:
         db_table = "tds_new_revisao_leitura"
@@ -135,8 +205,73 @@ class OcorrenciaMedicao(models.Model):
         return f"{self.dispositivo_id} {self.leitura_em:%Y-%m-%d %H:%M} {self.classe}"
 
 
+class LeituraEmRevisao(models.Model):
+    """A reading that people should know of: what the ledger found out of the ordinary, and whatever somebody has decided on.
+
+    A view over both, so that a decision stays in sight when the ledger has followed it and finds nothing any more. ``classe`` is what the
+    ledger says now (empty where it finds nothing), ``classe_decisao`` what it said when somebody decided.
+    """
+
+    Classe = OcorrenciaMedicao.Classe
+
+    class Situacao(models.TextChoices):
+        ESPERA = "ESPERA", _("À espera de decisão")
+        RESOLVIDA = "RESOLVIDA", _("Resolvida pelas leituras")
+        APROVADA = "APROVADA", _("Aprovada")
+        DESCARTADA = "DESCARTADA", _("Descartada")
+
+    chave = models.CharField(max_length=40, primary_key=True)
+    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", verbose_name=_("dispositivo"), db_constraint=False)
+    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", verbose_name=_("gateway"), db_constraint=False)
+    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", verbose_name=_("conta"), db_constraint=False)
+    leitura_em = models.DateTimeField(_("leitura de"))
+    valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4, null=True)
+    inicio = models.DateTimeField(_("leitura de base"), null=True)
+    valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4, null=True)
+    salto = models.DecimalField(_("salto"), max_digits=16, decimal_places=4, null=True)
+    consumo = models.DecimalField(_("consumo contado"), max_digits=16, decimal_places=4, null=True)
+    classe = models.CharField(_("classe"), max_length=11, choices=OcorrenciaMedicao.Classe.choices)
+    classe_decisao = models.CharField(_("classe na decisão"), max_length=11, choices=OcorrenciaMedicao.Classe.choices)
+    situacao = models.CharField(_("situação"), max_length=10, choices=Situacao.choices)
+    espera = models.BooleanField()
+    decisao = models.ForeignKey(
+        RevisaoLeitura, models.DO_NOTHING, null=True, related_name="+", verbose_name=_("decisão"), db_constraint=False
+    )
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_leitura_em_revisao"
+        default_permissions = ("view", "change")
+        verbose_name = _("leitura em revisão")
+        verbose_name_plural = _("leituras em revisão")
+        ordering = ["-espera", "-leitura_em", "chave"]
+
+    def __str__(self) -> str:
+        return f"{self.dispositivo} {date_format(localtime(self.leitura_em, self.conta.zone), 'SHORT_DATETIME_FORMAT')}"
+
+    @property
+    def may_be_approved(self) -> bool:
+        """Approving believes a reading whatever the maximum: that says something of one which is not believed, and of no other."""
+        return self.decisao_id is None and self.classe in (self.Classe.SUSPEITA, self.Classe.IMPLAUSIVEL)
+
+    @property
+    def may_be_discarded(self) -> bool:
+        """Whether nobody has decided on it yet."""
+        return self.decisao_id is None
+
+    @property
+    def may_be_a_change(self) -> bool:
+        """Whether a meter change may be what explains it."""
+        return self.decisao_id is None and self.inicio is not None and self.classe != self.Classe.TROCA
+
+    @property
+    def may_be_undone(self) -> bool:
+        """Whether there is a decision to take back."""
+        return self.decisao_id is not None
+
+
 class AuditoriaMedicao(models.Model):
-    """Who changed what about a device's metering, and when: written by the database itself, never changed."""
+    """Who changed what about a device's metering, when and why: written by the database itself, never changed."""
 
     em = models.DateTimeField(_("em"), db_default=Now())
     dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo"))
@@ -145,6 +280,7 @@ class AuditoriaMedicao(models.Model):
     antes = models.JSONField(_("antes"), null=True)
     depois = models.JSONField(_("depois"), null=True)
     usuario = models.CharField(_("usuário"), max_length=254, default="", db_default="")
+    motivo = models.CharField(_("motivo"), max_length=200, default="", db_default="")
 
     class Meta:
         db_table = "tds_new_auditoria_medicao"
