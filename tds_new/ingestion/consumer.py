@@ -165,7 +165,7 @@ class Consumer:
 
     def _make_subscriber(self) -> MQTTSubscriber:
         options, inbox = self._options, self._inbox
-        subscriber = MQTTSubscriber(options.broker, options.client_id, on_unhandled=inbox.put)
+        subscriber = MQTTSubscriber(options.broker, options.client_id, on_unhandled=inbox.put, full=lambda: inbox.full)
         prefix = settings.MQTT_TOPIC_PREFIX
         for kind in Kind:
             subscriber.register_handler(subscription(prefix, kind), inbox.put)

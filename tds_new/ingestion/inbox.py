@@ -7,18 +7,23 @@ from collections import deque
 from tds_new.ingestion.message import Message
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
-MAX_UNCONFIRMED = 20_000
+MAX_WAITING = 20_000  # messages
+MAX_WAITING_BYTES = 32 * 1024 * 1024  # of their payloads
 
 
 class Inbox:
     """Messages waiting to be stored.
 
-    Messages with QoS 1 are bounded by the broker's in-flight window. Nothing bounds those with QoS 0, which carry no delivery guarantee:
-    past ``MAX_UNCONFIRMED`` waiting messages they are dropped and counted in ``dropped``.
+    It bounds the memory: while it is ``full``, the network thread reads no more, and what comes waits at the broker. (The broker's
+    in-flight window is no bound: Mosquitto 2.0.11 does not keep to it after the first PUBACK while messages are queued.) Messages with
+    QoS 0 carry no delivery guarantee, and no queue of the broker keeps them: while it is half full they are dropped and counted in
+    ``dropped``, so that they never keep out the others.
     """
 
     def __init__(self) -> None:
         self._queue: deque[Message] = deque()
+        self._bytes_put = self._bytes_taken = 0  # each written by one thread only
+        self._full = False
         self._arrived = threading.Event()
         self._waiting = False
         self.dropped = 0
@@ -26,11 +31,22 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def full(self) -> bool:
+        """Whether to read no more for now: from either bound on, until half of it is free again. Asked on the network thread only."""
+        self._full = self._share() >= (0.5 if self._full else 1.0)
+        return self._full
+
+    def _share(self) -> float:
+        """How much of the nearer bound is taken; 1 at the bound."""
+        return max(len(self._queue) / MAX_WAITING, (self._bytes_put - self._bytes_taken) / MAX_WAITING_BYTES)
+
     def put(self, message: Message) -> None:
         """Add a message; called on the network thread, so it never waits."""
-        if message.qos == 0 and len(self._queue) >= MAX_UNCONFIRMED:
+        if message.qos == 0 and self._share() >= 0.5:
             self.dropped += 1
             return
+        self._bytes_put += len(message.payload)
         self._queue.append(message)
         if self._waiting:
             self._arrived.set()
@@ -58,6 +74,7 @@ class Inbox:
             message = self._queue.popleft()
             size += len(message.payload)
             batch.append(message)
+        self._bytes_taken += size
         return batch
 
     def oldest_age(self, now: float) -> float:

@@ -78,6 +78,12 @@ class BufferedClient(paho.Client):
         with self._msgtime_mutex:
             self._last_msg_out = time.monotonic()
 
+    def not_reading(self) -> None:
+        """Nothing is read on purpose, so silence says nothing of the broker: ping it, but wait for no answer."""
+        self._ping_t = 0
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
+
     def _fill(self) -> None:
         try:
             data = super()._sock_recv(READ_SIZE)

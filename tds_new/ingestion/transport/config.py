@@ -19,7 +19,8 @@ class TlsConfig:
 class BrokerConfig:
     """Where the broker is, and who we are there.
 
-    ``receive_maximum`` bounds the messages under way on MQTT 5; on 3.1.1 the broker's ``max_inflight_messages`` does.
+    ``receive_maximum`` is the window that MQTT 5 asks for; on 3.1.1 it is the broker's ``max_inflight_messages``. Not every broker keeps
+    to it (Mosquitto 2.0.11 does not while messages are queued): memory is bounded by not reading, see :class:`MQTTSubscriber`.
     """
 
     host: str

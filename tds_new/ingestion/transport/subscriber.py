@@ -51,12 +51,21 @@ class MQTTSubscriber:
     """A connection to the broker that stays: it comes back after every loss, and subscribes again on every connect.
 
     Handlers are registered by topic pattern. A handler that raises is logged and harms neither the loop nor other handlers; its message
-    goes to ``on_unhandled``, as does one that no pattern matches. Messages are acknowledged by :meth:`ack` only.
+    goes to ``on_unhandled``, as does one that no pattern matches. Messages are acknowledged by :meth:`ack` only. Nothing is read while
+    ``full`` says so (asked on the thread); acknowledgements and pings still go out.
     """
 
-    def __init__(self, config: BrokerConfig, client_id: str, *, will: Will | None = None, on_unhandled: Handler | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        client_id: str,
+        *,
+        will: Will | None = None,
+        on_unhandled: Handler | None = None,
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.config, self.client_id = config, client_id
-        self._on_unhandled = on_unhandled
+        self._on_unhandled, self._full = on_unhandled, full
         self._handlers: list[tuple[str, Handler]] = []
         self._routes: dict[bytes, tuple[str, tuple[Handler, ...]]] = {}
         self._subscriptions: dict[str, int] = {}
@@ -217,22 +226,29 @@ class MQTTSubscriber:
                 self._client.push()
                 if self._client.socket() is None:
                     return
-                wanted = (0 if self._paused else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self._client.has_output else 0)
+                holding = self._holding()
+                wanted = (0 if holding else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self._client.has_output else 0)
                 if wanted != registered:
                     _reregister(selector, sock, registered, wanted)
                     registered = wanted
-                if self._client.has_input and not self._paused:
+                if self._client.has_input and not holding:
                     self._read()
                 else:
                     for key, events in selector.select(0.5):
                         if key.fileobj is sock and events & selectors.EVENT_READ:
                             self._read()
+                if holding:
+                    self._client.not_reading()
                 if self._client.socket() is not None:
                     self._client.loop_misc()
                 if not self.connected and now - opened > CONNECT_TIMEOUT:
                     raise TimeoutError("the broker does not answer")
                 if self._refused_subscriptions and now > self._resubscribe_at:
                     self._subscribe_all()
+
+    def _holding(self) -> bool:
+        """Whether nothing is to be read. The broker's answer to the CONNECT is."""
+        return self._paused or (self.connected and self._full())
 
     def _carry_out_orders(self) -> None:
         with suppress(BlockingIOError):
@@ -244,7 +260,7 @@ class MQTTSubscriber:
     def _read(self) -> None:
         """Handle what has arrived, up to a bound, so that acknowledgements are not kept waiting."""
         packets = 0
-        while packets < TURN_PACKETS:
+        while packets < TURN_PACKETS and not self._holding():
             now = datetime.now(UTC)
             for topic, payload, qos, retain, duplicate, packet_id in self._client.publications():
                 self._dispatch(topic, payload, now, qos, retain, duplicate, packet_id)
