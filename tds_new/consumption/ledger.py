@@ -89,7 +89,7 @@ def _shorten(cursor: Cursor[Any], stale: Stale) -> Span | None:
     """Cut a range that is too long; return the rest of it."""
     if stale.last - stale.first <= LONGEST_STEP_US:
         return None
-    first = stale.first if stale.first > BEGINNING else nth_reading(cursor, stale.device_id, BEGINNING, 0, before=False)
+    first = nth_reading(cursor, stale.device_id, stale.first, 0, before=False)  # a step begins where there is something to compute
     if first is None or stale.last <= (until := first + LONGEST_STEP_US) or until > now_us():
         return None
     rest = Span(stale.device_id, until, stale.last)
