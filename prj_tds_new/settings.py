@@ -201,6 +201,8 @@ if any(c in MQTT_SHARE_GROUP for c in "/+#"):
 # --- ingestion --------------------------------------------------------------------------------------------------------------
 # The consumer starts the worker that turns readings into consumption; off where `process_consumption` is a service of its own.
 TDS_PROCESS_CONSUMPTION = env.boolean("TDS_PROCESS_CONSUMPTION", True)
+# That worker does the database's upkeep too (refresh, compression, retention); off where `run_maintenance` is run by cron.
+TDS_UPKEEP = env.boolean("TDS_UPKEEP", True)
 TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 2000, 1, 20_000)
 TDS_BATCH_MAX_AGE_MS = env.integer("TDS_BATCH_MAX_AGE_MS", 10, 0, 5_000)
 TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)

@@ -52,6 +52,7 @@ def _start(config: pytest.Config) -> None:
         "TDS_TIMESCALEDB": "on" if kind == "timescale" else "off",
         "TDS_HTTPS": "off",
         "TDS_PROCESS_CONSUMPTION": "off",  # tests compute what they mean to look at
+        "TDS_UPKEEP": "off",  # and refresh what they mean to look at
         "MQTT_BROKER_HOST": "127.0.0.1",
         "MQTT_BROKER_PORT": "9",  # discard: refuses at once; tests of the broker start their own
         "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright runs an event loop in the tests' thread

@@ -90,12 +90,12 @@ def test_before_the_first_commit_there_is_no_age() -> None:
     assert metricas.registry().get_sample_value("tds_platform_last_commit_age_seconds") is None
 
 
-def test_a_scrape_costs_four_statements_whatever_there_is(django_assert_num_queries: Any) -> None:
+def test_a_scrape_costs_five_statements_whatever_there_is(django_assert_num_queries: Any) -> None:
     conta = Conta.objects.create(name="Conta")
     for number in range(9):
         Gateway.objects.create(conta=conta, codigo=f"G{number}", mac=f"aa:bb:cc:dd:ee:0{number}")
         ConsumerStatus.objects.create(client_id=str(number))
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         ask()
 
 

@@ -19,7 +19,7 @@ from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
 from tds_new.admin.payload import readable
 from tds_new.consumers import dropped_by_broker, is_silent, silent_consumers
 from tds_new.ingestion.reprocess import reprocess
-from tds_new.models import ConsumerStatus, MensagemRejeitada, RejeicaoContador
+from tds_new.models import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
 
 
 @admin.register(MensagemRejeitada)
@@ -149,3 +149,18 @@ class ConsumerStatusAdmin(ReadOnlyAdmin):
     def counted(self, consumer: ConsumerStatus) -> str:
         """The counters, a line each."""
         return format_html_join("", "<div>{}: {}</div>", sorted(consumer.counters.items()))
+
+
+@admin.register(ManutencaoExecucao)
+class ManutencaoExecucaoAdmin(ReadOnlyAdmin):
+    """The platform's upkeep, with a warning about what should have succeeded again by now."""
+
+    list_display = ("nome", "ultimo_sucesso", "ultima_execucao", "prazo", "erro")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list, with a warning on top for each piece that is overdue."""
+        response = super().changelist_view(request, extra_context)
+        for piece in ManutencaoExecucao.objects.overdue():
+            text = _("%(name)s está em atraso: nenhum processo de consumo roda, ou a execução falha.") % {"name": piece.nome}
+            self.message_user(request, text, messages.WARNING)
+        return response

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                         verbose_name="erro",
                     ),
                 ),
+                ("prazo", models.DateTimeField(help_text="Até quando deve dar certo de novo.", null=True, verbose_name="prazo")),
             ],
             options={
                 "verbose_name": "manutenção",

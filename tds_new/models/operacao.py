@@ -1,6 +1,7 @@
 """What the operator watches: set-aside messages and the consumers."""
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
@@ -100,6 +101,14 @@ class ConsumerStatus(models.Model):
         return f"{self.client_id} ({self.estado})"
 
 
+class ManutencaoQuerySet(models.QuerySet["ManutencaoExecucao"]):
+    """Upkeep, and what of it is late."""
+
+    def overdue(self) -> "ManutencaoQuerySet":
+        """Pieces that should have succeeded again by now, or never have."""
+        return self.filter(Q(prazo__lt=now()) | Q(prazo=None))
+
+
 class ManutencaoExecucao(models.Model):
     """A piece of the platform's upkeep (a policy of TimescaleDB, the retention, ...): when it last ran, and how that ended."""
 
@@ -107,6 +116,9 @@ class ManutencaoExecucao(models.Model):
     ultima_execucao = models.DateTimeField(_("última execução"))
     ultimo_sucesso = models.DateTimeField(_("último sucesso"), null=True)
     erro = models.TextField(_("erro"), blank=True, default="", db_default="", help_text=_("Da última execução; vazio quando deu certo."))
+    prazo = models.DateTimeField(_("prazo"), null=True, help_text=_("Até quando deve dar certo de novo."))
+
+    objects = ManutencaoQuerySet.as_manager()
 
     class Meta:
         db_table = "tds_new_manutencao_execucao"

@@ -14,20 +14,21 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from tds_new.consumers import is_silent
-from tds_new.models import ConsumerStatus, Gateway, RejeicaoContador
+from tds_new.models import ConsumerStatus, Gateway, ManutencaoExecucao, RejeicaoContador
 from tds_new.queries.conferencia import check_consumption
 from tds_new.web.client_ip import client_ip
 
 
 class PlatformCollector(Collector):
-    """Four statements a scrape, whatever the size of the fleet; every web worker answers the same."""
+    """Five statements a scrape, whatever the size of the fleet; every web worker answers the same."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Gateways, set-aside messages, consumers, consumption. Raises DatabaseError."""
+        """Gateways, set-aside messages, consumers, consumption, upkeep. Raises DatabaseError."""
         yield from _gateways()
         yield _rejected()
         yield from _consumers()
         yield from _consumption()
+        yield _upkeep()
 
 
 def _gateways() -> Iterator[GaugeMetricFamily]:
@@ -61,6 +62,14 @@ def _consumption() -> Iterator[GaugeMetricFamily]:
     found = check_consumption()
     yield GaugeMetricFamily("tds_platform_consumption_wait_seconds", "Wait of the oldest reading for its block", found.waiting_s)
     yield GaugeMetricFamily("tds_platform_consumption_failed_devices", "Devices that cannot be computed", len(found.failed))
+
+
+def _upkeep() -> GaugeMetricFamily:
+    """Negative once a piece is overdue, whatever its interval."""
+    family = GaugeMetricFamily("tds_platform_upkeep_left_seconds", "Time in which a piece of upkeep should succeed again", labels=["name"])
+    for name, prazo in ManutencaoExecucao.objects.values_list("nome", "prazo"):
+        family.add_metric([name], (prazo - now()).total_seconds() if prazo else -1.0)
+    return family
 
 
 def registry() -> CollectorRegistry:

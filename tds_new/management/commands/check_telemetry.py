@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from tds_new.logs import printable
+from tds_new.models import ManutencaoExecucao
 from tds_new.queries.conferencia import GatewayCheck, check_consumption, check_gateways
 
 COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "rejected", "orphans", "tenants", "")
@@ -32,6 +33,9 @@ class Command(BaseCommand):
         if consumption.failed:
             devices = ", ".join(map(str, consumption.failed))
             self.stdout.write(f"[ERROR] consumption of devices {devices} (id) cannot be computed: {printable(consumption.error or '')}")
+        for piece in ManutencaoExecucao.objects.overdue():
+            last = _moment(piece.ultimo_sucesso)
+            self.stdout.write(f"[WARN] upkeep: {piece.nome} is overdue; last success {last} {printable(piece.erro)}".rstrip())
         if wrong or consumption.failed:
             raise SystemExit(1)
 

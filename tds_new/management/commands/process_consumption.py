@@ -6,12 +6,14 @@ from argparse import ArgumentParser
 from types import FrameType
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from tds_new.consumption import queue
 from tds_new.consumption.worker import Worker, django_session, drain
 from tds_new.embedded.child import tie_to_parent
+from tds_new.upkeep.keeper import Keeper
 
 
 class Command(BaseCommand):
@@ -45,4 +47,11 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         logging.getLogger("tds_new.consumption").info("consumption: following the readings")
-        worker.run()
+        keeper = Keeper() if settings.TDS_UPKEEP else None
+        if keeper:
+            keeper.start()
+        try:
+            worker.run()
+        finally:
+            if keeper:
+                keeper.stop()

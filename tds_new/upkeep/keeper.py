@@ -1,0 +1,142 @@
+"""The keeper: does what is due, one process at a time, and says what it did."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from tds_new.ingestion import database
+from tds_new.logs import printable
+from tds_new.upkeep import policies, record
+
+logger = logging.getLogger(__name__)
+
+PASS_S = 10.0  # late data is in hours, days and months after so long, and the time of the refresh
+REST = 4  # a refresh that took a second is followed by as many without one
+STANDBY_S = 30.0
+WORTH_SAYING_S = 5.0
+LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
+
+# What takes long may take long, but never makes others wait for a lock. The planner's estimates of refreshes invite a useless compiler.
+SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '5s'", "SET jit = off")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A piece of upkeep that was run: how long it took, and its error, empty where it succeeded."""
+
+    name: str
+    seconds: float
+    error: str = ""
+
+
+def open_session() -> Connection[Any]:
+    """A session for upkeep. Raises psycopg.OperationalError."""
+    connection = database.connect("tds_new_upkeep")
+    for statement in SESSION:
+        connection.execute(statement)
+    return connection
+
+
+def take_lock(connection: Connection[Any]) -> bool:
+    """Become the one that does upkeep, as long as the session lasts; False where another is."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+    return bool(row and row[0])
+
+
+def run_due(connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False) -> list[Done]:
+    """Run what is due and not ``paused`` (``everything``: due or not), and record it.
+
+    A piece that fails does not keep the others from running. Raises psycopg.Error where the session is lost, or what runs is cancelled.
+    """
+    done = []
+    found = policies.find(connection)
+    for policy in found:
+        if everything or (policy.due and policy.name not in paused):
+            done.append(_run(connection, policy))
+        elif policy.scheduled_success is not None:
+            record.observed(connection, policy.name, policy.interval, policy.scheduled_success)
+    record.forget_others(connection, [policy.name for policy in found])
+    return done
+
+
+def _run(connection: Connection[Any], policy: policies.Policy) -> Done:
+    started, error = time.monotonic(), ""
+    try:
+        policies.run(connection, policy)
+    except psycopg.Error as failure:
+        if connection.closed or isinstance(failure, psycopg.errors.QueryCanceled):
+            raise
+        error = printable(str(failure))
+    record.ran(connection, policy.name, policy.interval, error)
+    return Done(policy.name, time.monotonic() - started, error)
+
+
+class Keeper:
+    """Upkeep in a thread of its own, until it is told to stop. A database that is away is waited for."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="upkeep", daemon=True)
+        self._connection: Connection[Any] | None = None
+        self._resume: dict[str, float] = {}  # when a piece of upkeep may run again
+        self._errors: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start it; waits for nothing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; what it is at is taken back and done the next time."""
+        self._stop.set()
+        while self._thread.is_alive():
+            if (connection := self._connection) is not None and not connection.closed:
+                connection.cancel()
+            self._thread.join(0.2)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                wait = self._pass()
+            except psycopg.Error as error:
+                self._disconnect()
+                wait = STANDBY_S * (0.5 + random.random() / 2)
+                if not self._stop.is_set():
+                    logger.warning("upkeep: the database failed (%s); trying again in %.0f s", printable(str(error)), wait)
+            self._stop.wait(wait)
+        self._disconnect()
+
+    def _pass(self) -> float:
+        """Do what is due; return how long to wait."""
+        if self._connection is None:
+            self._connection = open_session()
+            if not take_lock(self._connection):
+                self._disconnect()
+                return STANDBY_S
+        paused = {name for name, moment in self._resume.items() if time.monotonic() < moment}
+        for done in run_due(self._connection, paused):
+            self._resume[done.name] = time.monotonic() + REST * done.seconds
+            self._say(done)
+        return PASS_S
+
+    def _say(self, done: Done) -> None:
+        """Log what took long, and an error once."""
+        if done.error != self._errors.get(done.name, ""):
+            if done.error:
+                logger.error("upkeep: %s failed: %s", done.name, done.error)
+            else:
+                logger.info("upkeep: %s works again", done.name)
+        elif done.seconds >= WORTH_SAYING_S:
+            logger.info("upkeep: %s took %.1f s", done.name, done.seconds)
+        self._errors[done.name] = done.error
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,69 @@
+"""The policies that TimescaleDB has for our tables, and doing their work in a session of our own.
+
+A server's background jobs may fail where the same work succeeds in a session (TimescaleDB 2.22.1 on PostgreSQL 15.20: ``cannot drop
+portal "" while it is being set up``), or be switched off; and late data should not wait for their next turn.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+
+from tds_new.rollups import ROLLUPS
+from tds_new.upkeep.record import LATE_AFTER
+
+REFRESH = "refresh_continuous_aggregate"
+
+# job_stats says '-infinity' of what never succeeded. Our record holds what was run here, and what was seen of the scheduler's runs.
+FIND = f"""
+SELECT j.job_id, replace(j.proc_name, 'policy_', ''), coalesce(c.view_name, j.hypertable_name), j.schedule_interval,
+    CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END,
+    coalesce(s.last_successful_finish > clock_timestamp() - {LATE_AFTER} * j.schedule_interval, false),
+    coalesce(m.ultima_execucao > clock_timestamp() - CASE WHEN m.erro = '' THEN j.schedule_interval
+        ELSE least(j.schedule_interval, INTERVAL '5 minutes') END, false)
+FROM timescaledb_information.jobs j
+LEFT JOIN timescaledb_information.continuous_aggregates c ON j.hypertable_name IN (c.materialization_hypertable_name, c.view_name)
+LEFT JOIN timescaledb_information.job_stats s USING (job_id)
+LEFT JOIN tds_new_manutencao_execucao m
+    ON m.nome = replace(j.proc_name, 'policy_', '') || ' ' || coalesce(c.view_name, j.hypertable_name)
+WHERE j.proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression')
+  AND coalesce(c.view_name, j.hypertable_name) LIKE 'tds\\_new\\_%'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy: what it does to which table, how often, and when TimescaleDB's scheduler last succeeded with it."""
+
+    job_id: int
+    kind: str
+    table: str
+    interval: timedelta
+    scheduled_success: datetime | None
+    scheduler_works: bool
+    ran_lately: bool
+
+    @property
+    def name(self) -> str:
+        """Its name in the record."""
+        return f"{self.kind} {self.table}"
+
+    @property
+    def due(self) -> bool:
+        """Whether it is ours to run now. A refresh always is: what did not change costs it nothing."""
+        return self.kind == REFRESH or not (self.scheduler_works or self.ran_lately)
+
+
+def find(connection: Connection[Any]) -> list[Policy]:
+    """Our tables' policies, in the order in which they build on each other. Empty on plain PostgreSQL."""
+    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is None:
+        return []
+    order = [rollup.name for rollup in ROLLUPS]
+    found = [Policy(*row) for row in connection.execute(FIND)]
+    return sorted(found, key=lambda p: (p.kind != REFRESH, order.index(p.table) if p.table in order else 0, p.table))
+
+
+def run(connection: Connection[Any], policy: Policy) -> None:
+    """Do the policy's work, in transactions of its own; the connection must be in autocommit mode. Raises psycopg.Error."""
+    connection.execute(f"CALL run_job({policy.job_id:d})")

@@ -1,0 +1,40 @@
+"""When each piece of upkeep last ran and how that ended: ``ManutencaoExecucao``, for people and Prometheus."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+
+LATE_AFTER = 3  # intervals without success
+
+RECORD = f"""
+INSERT INTO tds_new_manutencao_execucao AS m (nome, ultima_execucao, ultimo_sucesso, erro, prazo)
+VALUES (%(name)s, clock_timestamp(), CASE WHEN %(error)s = '' THEN clock_timestamp() END, %(error)s,
+    CASE WHEN %(error)s = '' THEN clock_timestamp() + {LATE_AFTER} * %(interval)s::interval END)
+ON CONFLICT (nome) DO UPDATE SET
+    ultima_execucao = excluded.ultima_execucao, ultimo_sucesso = coalesce(excluded.ultimo_sucesso, m.ultimo_sucesso),
+    erro = excluded.erro, prazo = coalesce(excluded.prazo, m.prazo)
+"""
+OBSERVE = f"""
+INSERT INTO tds_new_manutencao_execucao AS m (nome, ultima_execucao, ultimo_sucesso, prazo)
+VALUES (%(name)s, %(at)s, %(at)s, %(at)s + {LATE_AFTER} * %(interval)s::interval)
+ON CONFLICT (nome) DO UPDATE SET
+    ultima_execucao = excluded.ultima_execucao, ultimo_sucesso = excluded.ultimo_sucesso, erro = '', prazo = excluded.prazo
+    WHERE m.ultima_execucao < excluded.ultima_execucao
+"""
+FORGET = "DELETE FROM tds_new_manutencao_execucao WHERE NOT nome = ANY(%s)"
+
+
+def ran(connection: Connection[Any], name: str, interval: timedelta, error: str = "") -> None:
+    """Write down a run that has just ended, ``error`` where it failed."""
+    connection.execute(RECORD, {"name": name, "interval": interval, "error": error})
+
+
+def observed(connection: Connection[Any], name: str, interval: timedelta, at: datetime) -> None:
+    """Write down that the database's own scheduler did it at ``at``."""
+    connection.execute(OBSERVE, {"name": name, "interval": interval, "at": at})
+
+
+def forget_others(connection: Connection[Any], names: list[str]) -> None:
+    """Take away what is no more a piece of upkeep."""
+    connection.execute(FORGET, [names])

@@ -1,0 +1,210 @@
+"""Upkeep: sums are refreshed and old data compressed, by whichever works, TimescaleDB's scheduler or a session of our own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.contrib.admin.sites import site
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils.timezone import now
+
+from tds_new.consumption.worker import drain
+from tds_new.embedded.postgres import PostgresServer
+from tds_new.ingestion.telemetry_processor import TelemetryProcessor
+from tds_new.models import ManutencaoExecucao
+from tds_new.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
+from tds_new.upkeep import keeper, policies
+from tds_new.upkeep.keeper import Keeper
+from tds_new.web import metricas
+from tests.consumers import ConsumerProcess, database_url
+from tests.ingestion import TOPIC, World, execute, message, payload
+from tests.waiting import until
+
+REFRESHES = [f"refresh_continuous_aggregate {rollup.name}" for rollup in ROLLUPS]
+COMPRESSIONS = ["compression tds_new_consumo_15min", "compression tds_new_leitura_dispositivo"]
+LONG_AGO = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=100)
+
+
+def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+@pytest.fixture
+def session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """A session for upkeep. What it materialises would outlive the blocks, and hide later tests' from unrefreshed sums."""
+    with keeper.open_session() as session:
+        yield session
+    execute("TRUNCATE tds_new_consumo_15min")
+    if rows("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+        for rollup in ROLLUPS:
+            execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
+        execute("UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000")
+
+
+def store(processor: TelemetryProcessor, *values: int, at: datetime = LONG_AGO, code: str = "D01") -> None:
+    """Store readings of a device, an hour apart, and compute their consumption."""
+    entries = [
+        {"dispositivo_codigo": code, "valor": value, "timestamp": (at + number * timedelta(hours=1)).isoformat()}
+        for number, value in enumerate(values)
+    ]
+    assert processor.process([message(payload(*entries), TOPIC)]).stored == len(values)
+    drain()
+
+
+def totals() -> dict[str, Decimal | None]:
+    """The sum over each level."""
+    columns = {HORARIO.name: "consumo", DIARIO.name: "consumo", MENSAL.name: "total_consumo"}
+    return {name: rows(f"SELECT sum({column}) FROM {name}")[0][0] for name, column in columns.items()}
+
+
+@pytest.mark.timescale
+def test_every_policy_succeeds_by_the_scheduler_or_by_us(session: psycopg.Connection[Any]) -> None:
+    keeper.run_due(session)
+    found = policies.find(session)
+    assert [policy.name for policy in found] == REFRESHES + COMPRESSIONS
+    own = dict(ManutencaoExecucao.objects.values_list("nome", "ultimo_sucesso"))
+    for policy in found:
+        successes = [moment for moment in (policy.scheduled_success, own.get(policy.name)) if moment]
+        assert successes, policy.name
+        assert max(successes) > now() - policy.interval
+    assert not ManutencaoExecucao.objects.overdue().exists()
+
+
+@pytest.mark.timescale
+def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
+    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
+) -> None:
+    store(processor, 1, 2, 4)
+    keeper.run_due(session)
+    assert set(totals().values()) == {Decimal(7)}
+    watermarks = rows("SELECT watermark FROM _timescaledb_catalog.continuous_aggs_watermark")
+    assert min(watermarks)[0] > LONG_AGO.timestamp() * 1e6  # all of it is materialised: what comes now is late
+    store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
+    assert totals()[DIARIO.name] == Decimal(7)
+    keeper.run_due(session)
+    assert set(totals().values()) == {Decimal(15)}
+
+
+@pytest.mark.timescale
+def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
+    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
+) -> None:
+    store(processor, 1)
+    assert [done.name for done in keeper.run_due(session)] == REFRESHES + COMPRESSIONS
+    compressed = rows("SELECT DISTINCT hypertable_name FROM timescaledb_information.chunks WHERE is_compressed")
+    assert {("tds_new_leitura_dispositivo",), ("tds_new_consumo_15min",)} <= set(compressed)
+    assert [done.name for done in keeper.run_due(session)] == REFRESHES
+    ManutencaoExecucao.objects.filter(nome=COMPRESSIONS[0]).update(ultima_execucao=now() - timedelta(hours=13))
+    assert [done.name for done in keeper.run_due(session, {REFRESHES[0]})] == [*REFRESHES[1:], COMPRESSIONS[0]]
+
+
+@pytest.mark.timescale
+def test_a_piece_that_fails_is_told_and_the_others_are_done(session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = policies.run
+
+    def fail(connection: psycopg.Connection[Any], policy: policies.Policy) -> None:
+        if policy.name == REFRESHES[1]:
+            connection.execute("SELECT 1/0")
+        run(connection, policy)
+
+    monkeypatch.setattr(policies, "run", fail)
+    with pytest.raises(CommandError, match="1 of 5 failed"):
+        call_command("run_maintenance", stdout=(said := StringIO()))
+    assert f"[ERROR] {REFRESHES[1]}: division by zero" in said.getvalue()
+    assert f"[OK] {REFRESHES[2]}: " in said.getvalue()
+    [late] = ManutencaoExecucao.objects.overdue()
+    assert (late.nome, late.erro, late.ultimo_sucesso) == (REFRESHES[1], "division by zero", None)
+    monkeypatch.undo()
+    call_command("run_maintenance", stdout=StringIO())
+    assert not ManutencaoExecucao.objects.overdue().exists()
+    assert not ManutencaoExecucao.objects.exclude(erro="").exists()
+
+
+@pytest.mark.timescale
+def test_one_process_at_a_time(session: psycopg.Connection[Any]) -> None:
+    assert keeper.take_lock(session)
+    call_command("run_maintenance", stdout=(said := StringIO()))
+    assert said.getvalue() == "[OK] another process does the upkeep\n"
+
+
+@pytest.mark.timescale
+def test_the_keeper_ends_in_the_middle_of_its_work(session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "run", lambda connection, _: connection.execute("SELECT pg_sleep(3600)"))
+    kept = Keeper()
+    kept.start()
+    until(lambda: rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3600)%%'"), "it is at work")
+    kept.stop()
+    until(lambda: not rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3600)%%'"), "the server knows")
+    assert not ManutencaoExecucao.objects.exists()
+
+
+@pytest.mark.timescale
+def test_the_worker_of_consumption_keeps_the_sums(world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]) -> None:
+    environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url(), "TDS_UPKEEP": "on"}
+    process = subprocess.Popen([sys.executable, "manage.py", "process_consumption"], cwd=settings.BASE_DIR, env=environment)
+    try:
+        until(lambda: ManutencaoExecucao.objects.filter(ultimo_sucesso__isnull=False).count() == 5, "everything was done once")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timescale
+def test_a_server_whose_own_jobs_run_or_fail_has_its_sums_refreshed(own_postgres: PostgresServer) -> None:
+    environment = {**ConsumerProcess.environment(), "DATABASE_URL": own_postgres.url("tds_new")}
+
+    def manage(*arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=settings.BASE_DIR, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    manage("migrate", "--verbosity=0", "--skip-checks")
+    with psycopg.connect(own_postgres.url("tds_new"), autocommit=True) as direct:
+
+        def tried() -> bool:
+            found = direct.execute(
+                "SELECT count(*) FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs USING (job_id) "
+                "WHERE proc_name = 'policy_refresh_continuous_aggregate' AND last_run_status IS NOT NULL"
+            ).fetchone()
+            return found is not None and found[0] == len(ROLLUPS)
+
+        until(tried, "the server's scheduler has run every refresh, or failed with it")
+        said = manage("run_maintenance")
+        assert all(f"[OK] {name}: " in said for name in REFRESHES)
+        for policy in policies.find(direct):
+            assert policy.scheduler_works or policy.ran_lately, policy.name
+
+
+def test_on_plain_postgresql_there_are_no_policies(session: psycopg.Connection[Any], on_timescale: bool) -> None:
+    assert bool(policies.find(session)) == on_timescale
+
+
+@pytest.mark.django_db
+def test_what_is_overdue_is_shown(client: Any, django_user_model: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, prazo in (("in time", now() + timedelta(hours=1)), ("late", now() - timedelta(hours=1)), ("never", None)):
+        ManutencaoExecucao.objects.create(nome=name, ultima_execucao=now(), prazo=prazo)
+    left = {name: metricas.registry().get_sample_value("tds_platform_upkeep_left_seconds", {"name": name}) for name in ("in time", "late")}
+    assert left["in time"] is not None
+    assert left["late"] is not None
+    assert left["late"] < 0 < left["in time"]
+    call_command("check_telemetry")
+    said = capsys.readouterr().out
+    assert "[WARN] upkeep: late is overdue; last success -" in said
+    assert "in time" not in said
+    client.force_login(django_user_model.objects.create_superuser("root@example.com", "a long enough secret 1"))
+    page = client.get("/admin/tds_new/manutencaoexecucao/")
+    assert site.is_registered(ManutencaoExecucao)
+    assert page.status_code == 200
+    assert "Late está em atraso" in page.content.decode()
+    assert "In time está em atraso" not in page.content.decode()
