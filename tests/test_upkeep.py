@@ -96,6 +96,22 @@ def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
 
 
 @pytest.mark.timescale
+def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
+    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
+) -> None:
+    store(processor, 1, 2)
+    keeper.run_due(session)
+    at = [datetime.now(UTC) - timedelta(minutes=10), LONG_AGO + timedelta(minutes=20)]
+    processor.process([message(payload({"dispositivo_codigo": "D01", "valor": 4, "timestamp": time.isoformat()}), TOPIC) for time in at])
+    drain()
+    changed = rows(
+        "SELECT greatest_modified_value - lowest_modified_value FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log"
+    )
+    assert changed
+    assert max(changed)[0] < timedelta(days=3).total_seconds() * 1e6
+
+
+@pytest.mark.timescale
 def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
     world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
 ) -> None:

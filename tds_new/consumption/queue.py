@@ -26,12 +26,12 @@ WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND
 ORDER BY processado_em NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 DONE = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
-# Short ranges are what people wait for; what is computed anew comes after them.
+# Short ranges are what people wait for, the present ones first; what is computed anew comes after them.
 PEEK = """
 SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000)::bigint END,
     CASE WHEN isfinite(fim) THEN (extract(epoch FROM fim) * 1000000)::bigint END, dispositivos
 FROM tds_new_consumo_pendente WHERE particao = %s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())
-ORDER BY fim > inicio + INTERVAL '1 day', id LIMIT %s
+ORDER BY fim > inicio + INTERVAL '1 day', fim < clock_timestamp() - INTERVAL '1 day', id LIMIT %s
 """
 TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
 HELD = "SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente WHERE particao = %s AND tentar_em > clock_timestamp()"
@@ -71,14 +71,19 @@ def claim(cursor: Cursor[Any], but: Collection[int]) -> int | None:
 def take(cursor: Cursor[Any], partition: int) -> tuple[list[list[Span]], bool]:
     """Take ranges off a claimed partition; return them in rounds in which no device comes twice, and whether more are left.
 
-    New ranges of a device that is held back join the held ones.
+    New ranges of a device that is held back join the held ones. All are of about one time: TimescaleDB takes everything between the
+    first and the last block that a transaction writes for changed, and a late reading beside present ones would mean all between them.
     """
     taken: list[int] = []
     ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
     readings = 0
+    about: int | None = None
     queued = cursor.execute(PEEK, [partition, MAX_QUEUED]).fetchall()
     for number, first, last, devices in queued:
         first, last = BEGINNING if first is None else first, END if last is None else last
+        about = first if about is None else about
+        if abs(first - about) > 2 * DAY_US:
+            continue
         readings += len(devices) * (8 + min(last - first, LONGEST_STEP_US) * READINGS_PER_DAY // DAY_US)
         if taken and readings > MAX_READINGS:
             break
