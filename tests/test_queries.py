@@ -8,7 +8,8 @@ import pytest
 
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import frota
-from tds_new.queries.consumo import consumo_por_mes, meses_ate
+from tds_new.queries.calendario import meses_ate
+from tds_new.queries.consumo import consumo_por_mes
 from tds_new.queries.janela import Janela
 from tds_new.queries.recentes import ultimas_leituras
 from tds_new.queries.series import Serie, series
@@ -148,7 +149,7 @@ def test_months_follow_the_local_calendar_and_sum_their_devices() -> None:
     energia, agua_por_mes = consumo_por_mes(dona, None, MEIO_DIA)
 
     assert (energia.grandeza, energia.unidade, agua_por_mes.unidade) == ("ENERGIA", "kWh", "m³")
-    assert [m.mes for m in energia.meses] == meses_ate(date(2026, 2, 1))
+    assert [m.mes for m in energia.meses] == meses_ate(date(2026, 2, 1), 13)
     assert [m.total for m in energia.meses[-3:]] == [None, Decimal("123.45"), Decimal("90.39")]
     assert consumo_por_mes(dona, [dois], MEIO_DIA)[0].meses[-1].total == Decimal("22.5")
 

@@ -266,26 +266,6 @@ def test_a_block_that_fails_says_so_and_leaves_the_others(client: Client, medida
     assert "ETag" not in dados(client, medida)
 
 
-def test_costly_months_are_remembered_for_a_while_and_say_until_when(
-    client: Client, medida: Conta, agora: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tds_new.web.painel.memoria.DEMORADO_S", 0)
-    monkeypatch.setattr("tds_new.web.painel.memoria.VEZES", 1_000_000)
-    antes = cartao(dados(client, medida).json(), "ENERGIA-kWh")
-    depois = agora + 2 * MIN
-    monkeypatch.setattr("tds_new.web.views.painel.now", lambda: depois)
-    fabrica.leituras(Dispositivo.objects.get(gateway__codigo="GW-1", codigo="D01"), [(depois, 2000)])
-
-    lembrado = cartao(dados(client, medida).json(), "ENERGIA-kWh")
-    filtrado = cartao(
-        dados(client, medida, f"?disp={Dispositivo.objects.get(gateway__codigo='GW-1', codigo='D01').pk}").json(), "ENERGIA-kWh"
-    )
-
-    assert lembrado["exibe"] == antes["exibe"]
-    assert lembrado["linha"] == "01/02 a 18/02, até 12:02"
-    assert filtrado["exibe"] == "1.000"
-
-
 # --- polls ---
 
 

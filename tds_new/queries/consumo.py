@@ -1,68 +1,156 @@
-"""Monthly consumption per quantity and unit."""
+"""Consumption of local days and months, and of the month so far beside the same stretch of the month before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
-from django.db.models import Sum
-
-from tds_new.models import ConsumoMensal, Conta, Dispositivo
+from tds_new.models import Conta, Dispositivo
+from tds_new.queries.calendario import (
+    BLOCO,
+    DIA,
+    Periodo,
+    inicio_do_bloco,
+    mes_local,
+    meses_ate,
+    mesmo_trecho_do_mes_anterior,
+    periodo_do_mes,
+    periodo_dos_dias,
+    somar_meses,
+)
+from tds_new.queries.somas import Soma, somar
 
 MESES = 13
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumoNoPeriodo:
+    """One quantity in one unit in ``periodo``: all of it (``soma``), what of it lies in blocks that are over (``fechado``), and
+    ``anterior``: as much of the month before (``periodo_anterior``) as ``fechado`` is of this one.
+
+    ``ate``: the moment up to which there is data, the end of the last block included; within the block that is still filling, the
+    newest reading. None where there is none.
+    """
+
+    grandeza: str
+    unidade: str
+    periodo: Periodo
+    soma: Soma
+    fechado: Soma
+    periodo_anterior: Periodo
+    anterior: Soma
+    ate: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumoDoMes:
-    """A month's consumption of one quantity in one unit; ``total`` is None where nothing was measured."""
+    """A local month's consumption and the same month's a year before; a month still filling is ``parcial``."""
 
     mes: date
-    total: Decimal | None
+    soma: Soma
+    ano_anterior: Decimal | None
+    parcial: bool
+
+    @property
+    def total(self) -> Decimal | None:
+        """None where nothing is known."""
+        return self.soma.total
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumoPorMes:
-    """Thirteen months of one quantity in one unit, oldest first; the last one is the current month, up to ``ate``."""
+    """Thirteen months of one quantity in one unit, oldest first; the last one is the current month."""
 
     grandeza: str
     unidade: str
     meses: list[ConsumoDoMes]
-    ate: datetime
 
 
-def meses_ate(mes: date, quantos: int = MESES) -> list[date]:
-    """The first days of ``quantos`` months, the last of them ``mes``."""
-    indices = [mes.year * 12 + mes.month - 1 - atras for atras in reversed(range(quantos))]
-    return [date(i // 12, i % 12 + 1, 1) for i in indices]
+@dataclass(frozen=True, slots=True)
+class ConsumoDoDia:
+    """A local day's consumption."""
+
+    dia: date
+    soma: Soma
 
 
-def mes_corrente(agora: datetime) -> date:
-    """The month that ``agora`` falls in by the platform's calendar, which ``tds_new_consumo_mensal`` follows."""
-    return agora.astimezone(ZoneInfo(settings.TDS_TIME_ZONE)).date().replace(day=1)
+@dataclass(frozen=True, slots=True)
+class ConsumoPorDia:
+    """Consecutive local days of one quantity in one unit."""
+
+    grandeza: str
+    unidade: str
+    dias: list[ConsumoDoDia]
 
 
-def consumo_por_mes(conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime) -> list[ConsumoPorMes]:
-    """Consumption of ``conta``, by quantity and unit in the order of ``Dispositivo.Grandeza``.
+def consumo_do_mes(conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime) -> list[ConsumoNoPeriodo]:
+    """The month so far by the Conta's calendar, of its ``dispositivos`` or of everything measured for it (None)."""
+    zone = conta.zone
+    mes = periodo_do_mes(mes_local(agora, zone), zone)
+    # Where the newest block that is over belongs to the month before, nothing of this month can be compared yet.
+    corte = max(mes.inicio, inicio_do_bloco(agora))
+    periodo, fechado = Periodo(mes.inicio, corte + BLOCO), Periodo(mes.inicio, corte)
+    anterior = mesmo_trecho_do_mes_anterior(corte, zone) if corte > mes.inicio else _nada(mes, zone)
+    aberto = Periodo(corte, corte + BLOCO)
+    achados = []
+    for somas in somar(conta, dispositivos, [fechado, aberto, anterior], agora):
+        ja, ainda, antes = somas.periodos
+        tudo = Soma()
+        tudo.mais(ja)
+        tudo.mais(ainda)
+        tudo.esperados = ja.esperados  # what is still filling is not missing
+        ate = _ate(somas.ultima_leitura, periodo)
+        achados.append(ConsumoNoPeriodo(somas.grandeza, somas.unidade, periodo, tudo, ja, anterior, antes, ate))
+    return achados
+
+
+def _nada(mes: Periodo, zone: ZoneInfo) -> Periodo:
+    inicio = periodo_do_mes(somar_meses(mes_local(mes.inicio, zone), -1), zone).inicio
+    return Periodo(inicio, inicio)
+
+
+def _ate(ultima: datetime | None, periodo: Periodo) -> datetime | None:
+    """The end of the block of the newest reading; the reading itself in the block that is still filling."""
+    if ultima is None or ultima < periodo.inicio:
+        return None
+    fim = inicio_do_bloco(ultima) + BLOCO
+    return ultima.astimezone(UTC) if fim >= periodo.fim else fim
+
+
+def consumo_por_mes(
+    conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime, corrente: Sequence[ConsumoNoPeriodo] | None = None
+) -> list[ConsumoPorMes]:
+    """Thirteen months by the Conta's calendar, the current one so far, each with the same month a year before.
 
     Of ``dispositivos`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
+    ``corrente`` saves asking for the current month again (:func:`consumo_do_mes`).
     """
-    meses = meses_ate(mes_corrente(agora))
-    zone = ZoneInfo(settings.TDS_TIME_ZONE)
-    linhas = ConsumoMensal.objects.filter(
-        conta=conta, mes_referencia__gte=datetime.combine(meses[0], time(), zone), total_consumo__isnull=False
-    )
-    if dispositivos is not None:
-        linhas = linhas.filter(dispositivo__in=[d.pk for d in dispositivos])
-    totais: dict[tuple[str, str], dict[date, Decimal]] = {}
-    agrupadas = linhas.order_by().values("dispositivo__grandeza", "dispositivo__unidade", "mes_referencia").annotate(Sum("total_consumo"))
-    for grandeza, unidade, mes, total in agrupadas.values_list(
-        "dispositivo__grandeza", "dispositivo__unidade", "mes_referencia", "total_consumo__sum"
-    ):
-        totais.setdefault((grandeza, unidade), {})[mes.astimezone(zone).date()] = total
+    zone = conta.zone
+    if corrente is None:
+        corrente = consumo_do_mes(conta, dispositivos, agora)
+    este = mes_local(agora, zone)
+    fechados = meses_ate(somar_meses(este, -1), 2 * MESES - 2)
+    lidos = {(s.grandeza, s.unidade): s for s in somar(conta, dispositivos, [periodo_do_mes(mes, zone) for mes in fechados], agora)}
+    deste = {(c.grandeza, c.unidade): c.soma for c in corrente}
     ordem = list(Dispositivo.Grandeza.values)
+    achados = []
+    for grandeza, unidade in sorted({*lidos, *deste}, key=lambda chave: (ordem.index(chave[0]), chave[1])):
+        somas = dict(zip(fechados, lidos[grandeza, unidade].periodos, strict=True)) if (grandeza, unidade) in lidos else {}
+        somas[este] = deste.get((grandeza, unidade), Soma())
+        meses = [
+            ConsumoDoMes(mes, somas.get(mes, Soma()), somas.get(somar_meses(mes, -12), Soma()).total, mes == este)
+            for mes in meses_ate(este, MESES)
+        ]
+        if any(m.total is not None for m in meses):
+            achados.append(ConsumoPorMes(grandeza, unidade, meses))
+    return achados
+
+
+def consumo_por_dia(conta: Conta, dispositivos: Sequence[Dispositivo] | None, de: date, ate: date, agora: datetime) -> list[ConsumoPorDia]:
+    """Every day from ``de`` to ``ate`` (both included) by the Conta's calendar; days of 23 and 25 hours are whole."""
+    dias = [de + n * DIA for n in range((ate - de).days + 1)]
+    somas = somar(conta, dispositivos, [periodo_dos_dias(dia, dia, conta.zone) for dia in dias], agora)
     return [
-        ConsumoPorMes(grandeza, unidade, [ConsumoDoMes(mes, por_mes.get(mes)) for mes in meses], agora)
-        for (grandeza, unidade), por_mes in sorted(totais.items(), key=lambda item: (ordem.index(item[0][0]), item[0][1]))
+        ConsumoPorDia(s.grandeza, s.unidade, [ConsumoDoDia(dia, soma) for dia, soma in zip(dias, s.periodos, strict=True)]) for s in somas
     ]

@@ -58,7 +58,7 @@ def _linha_do_mes(contexto: Contexto, consumo: ConsumoPorMes) -> str:
     mes = consumo.meses[-1].mes
     if not vistos or max(vistos).astimezone(contexto.conta.zone).date() < mes:
         return _("desde %(de)s") % {"de": formatos.dia_mes(mes)}
-    fim = min(max(vistos), consumo.ate).astimezone(contexto.conta.zone)
+    fim = min(max(vistos), contexto.agora).astimezone(contexto.conta.zone)
     return _("%(de)s a %(ate)s, até %(hora)s") % {
         "de": formatos.dia_mes(mes),
         "ate": formatos.dia_mes(fim.date()),

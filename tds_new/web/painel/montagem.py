@@ -11,13 +11,12 @@ from django.utils.translation import gettext as _
 
 from tds_new.models import Conta
 from tds_new.queries import frota
-from tds_new.queries.consumo import ConsumoPorMes
+from tds_new.queries.consumo import ConsumoPorMes, consumo_por_mes
 from tds_new.web import filtros
 from tds_new.web.etag import VERSAO
 from tds_new.web.painel.cartoes import cartoes
 from tds_new.web.painel.contexto import Contexto
 from tds_new.web.painel.graficos import Grafico, barras, janela, linhas
-from tds_new.web.painel.memoria import consumo_lembrado
 from tds_new.web.painel.tabelas import leituras, offline
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, A
 
 
 def _consumos(contexto: Contexto) -> list[ConsumoPorMes]:
-    return consumo_lembrado(contexto.conta, contexto.filtro.selecionados or None, contexto.agora)
+    return consumo_por_mes(contexto.conta, contexto.filtro.selecionados or None, contexto.agora)
 
 
 def _bloco(falhas: dict[str, str], nome: str, calcular: Callable[[], T], sem_dados: T) -> T:
