@@ -1,11 +1,11 @@
-"""The operator's admin: Contas, people, gateways, devices, what was set aside, and the consumers. Readings are not in it."""
+"""The operator's admin: Contas, people, gateways, devices, meters, what was set aside, consumers. Of readings only what needs people."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin import contas, dispositivos, gateways, operacao, users
+from tds_new.admin import auditoria, contas, dispositivos, gateways, medicao, operacao, revisao, users
 
-__all__ = ["contas", "dispositivos", "gateways", "operacao", "users"]
+__all__ = ["auditoria", "contas", "dispositivos", "gateways", "medicao", "operacao", "revisao", "users"]
 
 admin.site.site_header = _("TDS New: operação")
 admin.site.site_title = _("TDS New")

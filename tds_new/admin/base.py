@@ -1,4 +1,4 @@
-"""What the admin's pages share: deletion that is refused in words, and pages that only show."""
+"""What the admin's pages share: who signs a change, deletion that is refused in words, pages in a Conta's zone, pages that only show."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +7,14 @@ from django.contrib.admin.actions import delete_selected as delete_selected_acti
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import SimpleTemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from tds_new.models import Dispositivo
+from tds_new.models.medicao import assinar
 from tds_new.models.protecao import ProtectedByReadings
 
 if TYPE_CHECKING:
@@ -23,7 +27,50 @@ else:
 NAMED_AT_MOST = 5
 
 
-class ProtectedDeletionAdmin(BaseAdmin):
+class SignedAdmin(BaseAdmin):
+    """An admin whose changes the audit trail puts down to the person who is logged in."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Store, signed."""
+        with transaction.atomic():
+            assinar(request.user)
+            super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Store what is on the page with the object, signed."""
+        with transaction.atomic():
+            assinar(request.user)
+            super().save_formset(request, form, formset, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete, signed."""
+        with transaction.atomic():
+            assinar(request.user)
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Delete the chosen, signed."""
+        with transaction.atomic():
+            assinar(request.user)
+            super().delete_queryset(request, queryset)
+
+
+class LocalTimeAdmin(BaseAdmin):
+    """An admin whose pages about one device show and take times by the clock of its Conta."""
+
+    def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
+        """The device that the page is about."""
+        raise NotImplementedError
+
+    def changeform_view(self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None) -> Any:
+        """The page, processed and rendered in the zone of the device's Conta."""
+        device = self.page_device(request, object_id)
+        with timezone.override(device.conta.zone if device else None):
+            response = super().changeform_view(request, object_id, form_url, extra_context)
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+
+class ProtectedDeletionAdmin(SignedAdmin):
     """An admin of objects that may have readings: these are never deleted, and the page says what to do instead."""
 
     actions = ["delete_selected"]

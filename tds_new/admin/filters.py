@@ -1,9 +1,9 @@
-"""Filters of the list of set-aside messages that stay short whatever the number of gateways."""
+"""Filters that stay short whatever the number of gateways and Contas."""
 
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -70,3 +70,38 @@ class ContaFilter(_MostRefusedFilter):
     parameter_name = "conta"
     model = Conta
     counter_path = "gateway__conta"
+
+
+class ContaWithRowsFilter(admin.SimpleListFilter):
+    """The Contas with the most rows in the list, and always the one that was chosen."""
+
+    title = _("conta (com mais registros)")
+    parameter_name = "conta"
+    path = "dispositivo__conta"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Ids and names, the Conta with most rows first."""
+        counted = model_admin.model._default_manager.order_by().values_list(self.path).annotate(n=Count("pk")).order_by("-n", self.path)
+        ids = [row[0] for row in counted[:LISTED_AT_MOST]]
+        chosen = request.GET.get("conta", "")
+        if _is_key(chosen) and int(chosen) not in ids:
+            ids.append(int(chosen))
+        names = {conta.pk: conta.name for conta in Conta.objects.filter(pk__in=ids)}
+        return [(str(pk), names.get(pk, str(pk))) for pk in ids]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows of the chosen Conta; none where the address was tampered with."""
+        value = self.value()
+        if value is None:
+            return queryset
+        return queryset.filter(**{self.path: int(value)}) if _is_key(value) else queryset.none()
+
+
+class ContaOfReadingFilter(ContaWithRowsFilter):
+    """By the Conta that the reading belongs to, which after a transfer is not the device's."""
+
+    path = "conta"
+
+
+def _is_key(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) < 19
