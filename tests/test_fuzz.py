@@ -20,7 +20,7 @@ from tds_new.fuzz.judge import Tally
 from tds_new.fuzz.memory import InMemory
 from tds_new.fuzz.oracle import Verdict, expect
 from tds_new.fuzz.run import Fuzzer, markdown
-from tds_new.ingestion import database, lossless, payload, preparation, store, telemetry_processor
+from tds_new.ingestion import database, lossless, payload, preparation, set_aside, store, telemetry_processor
 from tds_new.ingestion.payload import Telemetry
 from tds_new.ingestion.rejection import MessageRefusedError, Reason
 from tds_new.ingestion.transport.subscriber import MQTTSubscriber
@@ -202,9 +202,9 @@ def _inserting(old: str, new: str) -> Callable[[Patch], None]:
 IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "the last value wins": lambda patch: patch.setattr(store, "SKIP_KNOWN", OVERWRITE),
     "conflicts are forgotten": lambda patch: patch.setattr(telemetry_processor, "_conflicts", lambda *_: []),
-    "nothing is set aside": lambda patch: patch.setattr(store, "insert_rejected", lambda *_: None),
-    "rejects are not counted": lambda patch: patch.setattr(store, "COUNT_REJECTED", COUNT_NOTHING),
-    "delivered again, set aside again": lambda patch: patch.setattr(store, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"),
+    "nothing is set aside": lambda patch: patch.setattr(set_aside, "insert_rejected", lambda *_: None),
+    "rejects are not counted": lambda patch: patch.setattr(set_aside, "COUNT_REJECTED", COUNT_NOTHING),
+    "delivered again, set aside again": lambda patch: patch.setattr(set_aside, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"),
     "another reading's raw message": _inserting("-> e.indice", "-> 0"),
     "one tenant's for all": _inserting(
         "d.conta_id, d.gateway_id, d.id, e.valor", "(SELECT min(id) FROM tds_new_conta), d.gateway_id, d.id, e.valor"

@@ -123,7 +123,7 @@ def section(found: dict[str, Any]) -> list[str]:
         f"| beside the flood {cells(found['flooded'])}",
         "",
         f"Of the flood's {published:,} messages {found['flood_stored']:,} were stored; {limited:,} ({100 * limited / published:.0f} %)",
-        f"were over the limit and set aside (limite_excedido), the newest {found['kept']:,} of them kept. It shows in the admin's counters",
+        f"were over the limit and set aside (limite_excedido), {found['kept']:,} of them kept. It shows in the admin's counters",
         f"of refusals (tds_new_rejeicao_contador: {limited:,}), in Prometheus (tds_rejected_total: {found['metric']:,}) and in the log:",
         "",
         f"    {found['logged']}",

@@ -15,7 +15,8 @@ from tds_new.ingestion.payload import Reading, check_gateway_mac, clean_text, de
 from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.resolver import KnownGateway, Resolver
-from tds_new.ingestion.store import Activity, RejectedRow, Sighting, StagedReading
+from tds_new.ingestion.set_aside import RejectedRow
+from tds_new.ingestion.store import Activity, Sighting, StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000

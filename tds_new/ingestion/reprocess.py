@@ -9,7 +9,7 @@ from django.utils.timezone import now
 
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.store import MAX_ROWS_PER_MESSAGE, RejectedRow
+from tds_new.ingestion.set_aside import MAX_ROWS_PER_MESSAGE, RejectedRow
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
 

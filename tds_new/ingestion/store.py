@@ -1,18 +1,13 @@
-"""The only writer of readings: one transaction a batch. All SQL of the write path is here."""
+"""The only writer of readings: one transaction a batch. The SQL of the write path is here and in ``set_aside``."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 from psycopg import Connection, Cursor
 from psycopg.errors import UniqueViolation
-
-from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.rejection import Refusal
 
 # Temporary tables of the session, emptied at each commit.
 STAGING = """
@@ -52,35 +47,6 @@ LEFT JOIN LATERAL (
 ) l ON true
 WHERE d.id IS NULL OR l.valor <> e.valor
 ORDER BY e.ordem
-"""
-
-COPY_REJECTED = """
-COPY tds_new_mensagem_rejeitada
-    (recebida_em, topico, payload, motivo, detalhe, leitura_indice, gateway_id, conta_id, impressao)
-FROM STDIN WITH (FORMAT binary)
-"""
-FIND_REJECTED = "SELECT impressao FROM tds_new_mensagem_rejeitada WHERE impressao = ANY(%s)"
-COUNT_REJECTED = """
-INSERT INTO tds_new_rejeicao_contador (gateway_id, motivo, total, primeira_em, ultima_em)
-SELECT gateway_id, motivo, total, primeira_em, ultima_em
-FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[], %(totals)s::bigint[], %(first)s::timestamptz[], %(last)s::timestamptz[])
-    AS nova (gateway_id, motivo, total, primeira_em, ultima_em)
-ORDER BY gateway_id, motivo
-ON CONFLICT (gateway_id, motivo) DO UPDATE SET
-    total = tds_new_rejeicao_contador.total + excluded.total,
-    ultima_em = greatest(tds_new_rejeicao_contador.ultima_em, excluded.ultima_em)
-"""
-PRUNE_REJECTED = """
-DELETE FROM tds_new_mensagem_rejeitada r USING (
-    SELECT velha.id
-    FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[]) AS chave (gateway_id, motivo)
-    CROSS JOIN LATERAL (
-        SELECT id FROM tds_new_mensagem_rejeitada m
-        WHERE m.motivo = chave.motivo AND m.gateway_id IS NOT DISTINCT FROM chave.gateway_id
-        ORDER BY id DESC OFFSET %(keep)s
-    ) velha
-) velhas
-WHERE r.id = velhas.id
 """
 
 # Rows are locked in the order of their ids, so that several writers never wait for each other in a circle.
@@ -129,9 +95,6 @@ SELECT array_agg(id), conta_id FROM muda GROUP BY conta_id
 """
 
 
-MAX_ROWS_PER_MESSAGE = 50  # rows that one message's bad readings may take for one reason; all of them are counted
-
-
 class StagedReading(msgspec.Struct, frozen=True, gc=False):
     """A reading ready to be stored. ``message`` is its message's number in the batch, ``index`` its place in ``leituras``."""
 
@@ -142,24 +105,6 @@ class StagedReading(msgspec.Struct, frozen=True, gc=False):
     conta_id: int
     device_id: int
     valor: Decimal
-
-
-class RejectedRow(msgspec.Struct, frozen=True, gc=False):
-    """A row for ``tds_new_mensagem_rejeitada``."""
-
-    message: int
-    received_at: datetime
-    topic: str
-    payload: bytes
-    refusal: Refusal
-    gateway_id: int | None
-    conta_id: int | None
-
-    @property
-    def fingerprint(self) -> int:
-        """The same for the same refusal of the same message."""
-        identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(identity + self.payload, digest_size=8).digest(), "big", signed=True)
 
 
 class Sighting(msgspec.Struct, gc=False):
@@ -251,65 +196,6 @@ def _escaped(text: str) -> str:
     if "\n" in text or "\r" in text or "\t" in text:
         text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return text
-
-
-def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
-    """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept.
-
-    Of messages that the broker delivers again (``redelivered``, message numbers), what is set aside already is passed over.
-    """
-    again = [row.fingerprint for row in rows if row.message in redelivered]
-    if again:
-        found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
-        # By message and reason: past MAX_ROWS_PER_MESSAGE its readings have no row to be found.
-        known = {(row.message, row.refusal.reason) for row in rows if row.message in redelivered and row.fingerprint in found}
-        rows = [row for row in rows if (row.message, row.refusal.reason) not in known]
-    if not rows:
-        return
-    groups: dict[tuple[int | None, str], list[RejectedRow]] = {}
-    for row in rows:
-        groups.setdefault((row.gateway_id, row.refusal.reason.value), []).append(row)
-    with cursor.copy(COPY_REJECTED) as copy:
-        copy.set_types(["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8", "int8"])
-        for group in groups.values():
-            for row in _kept(group, keep):
-                copy.write_row(_rejected_values(row))
-    keys = list(groups)
-    parameters: dict[str, Any] = {
-        "gateways": [gateway for gateway, _ in keys],
-        "reasons": [reason for _, reason in keys],
-        "totals": [len(group) for group in groups.values()],
-        "first": [min(row.received_at for row in group) for group in groups.values()],
-        "last": [max(row.received_at for row in group) for group in groups.values()],
-        "keep": keep,
-    }
-    cursor.execute(COUNT_REJECTED, parameters)
-    cursor.execute(PRUNE_REJECTED, parameters)
-
-
-def _kept(group: list[RejectedRow], keep: int) -> list[RejectedRow]:
-    """The newest rows, of one message only so many that its payload is not copied without end."""
-    copies: Counter[int] = Counter()
-    kept = []
-    for row in group[-keep:]:
-        copies[row.message] += 1
-        if copies[row.message] <= MAX_ROWS_PER_MESSAGE:
-            kept.append(row)
-    return kept
-
-
-def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
-    return (
-        row.received_at,
-        clean_text(row.topic),
-        row.payload[:65_536],
-        row.refusal.reason.value,
-        clean_text(row.refusal.detail),
-        row.refusal.index,
-        row.gateway_id,
-        row.conta_id,
-        row.fingerprint,
-    )
 
 
 def record_activity(cursor: Cursor, activity: Activity) -> None:

@@ -15,13 +15,14 @@ import psycopg
 from django.conf import settings
 from psycopg import Connection
 
-from tds_new.ingestion import database, store
+from tds_new.ingestion import database, set_aside, store
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
 from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.rejection import Reason, Refusal
 from tds_new.ingestion.resolver import Resolver
-from tds_new.ingestion.store import Activity, RejectedRow
+from tds_new.ingestion.set_aside import RejectedRow
+from tds_new.ingestion.store import Activity
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class TelemetryProcessor:
             if self._record_rejected:
                 # What is retained comes with every subscription.
                 redelivered = {number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt}
-                store.insert_rejected(cursor, rejected, self._keep, redelivered)
+                set_aside.insert_rejected(cursor, rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
         if due:

@@ -201,16 +201,16 @@ def stay_disconnected() -> None:
 
 @mutant("sets a redelivered message aside again", "pubacks_lost", "pubacks_lost")
 def set_aside_again() -> None:
-    from tds_new.ingestion import store
+    from tds_new.ingestion import set_aside
 
-    _replace(store, "insert_rejected", lambda insert: lambda cursor, rows, keep, _: insert(cursor, rows, keep, set()))
+    _replace(set_aside, "insert_rejected", lambda insert: lambda cursor, rows, keep, _: insert(cursor, rows, keep, set()))
 
 
 @mutant("drops what it cannot use without setting it aside")
 def drop_silently() -> None:
-    from tds_new.ingestion import store
+    from tds_new.ingestion import set_aside
 
-    _replace(store, "insert_rejected", lambda _: lambda *_: None)
+    _replace(set_aside, "insert_rejected", lambda _: lambda *_: None)
 
 
 @mutant("stamps readings with the server's clock")

@@ -70,7 +70,7 @@ def set_points(trap: Trap) -> None:
     """Wrap the consumer's steps."""
     import psycopg
 
-    from tds_new.ingestion import preparation, store
+    from tds_new.ingestion import preparation, set_aside, store
     from tds_new.ingestion.inbox import Inbox
     from tds_new.ingestion.telemetry_processor import TelemetryProcessor
     from tds_new.ingestion.transport import MQTTSubscriber
@@ -80,7 +80,7 @@ def set_points(trap: Trap) -> None:
     after(Inbox, "take", lambda batch: trap.reach("received") if batch else None)
     after(preparation, "parse_telemetry", lambda _: trap.reach("parsed"))
     after(store, "insert_readings", lambda _: trap.reach("copied"))
-    after(store, "insert_rejected", lambda _: trap.reach("set_aside"))
+    after(set_aside, "insert_rejected", lambda _: trap.reach("set_aside"))
     before(MQTTSubscriber, "pause", lambda: trap.reach("finishing"))
     for name in ("process", "store"):
         _wrap_service(TelemetryProcessor, name, trap)
