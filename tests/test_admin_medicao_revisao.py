@@ -1,4 +1,4 @@
-"""The list of readings out of the ordinary: who sees it, what is decided on it, what that does to consumption, and that it can be undone."""
+"""The list of readings out of the ordinary: who sees it, what is decided on it, what that does to consumption, and undoing it."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -24,7 +24,7 @@ def test_the_list_has_each_class_with_its_value_base_and_jump_and_what_waits_com
     devices = [meter(values, f"D{n}") for n, values in enumerate((SPIKE, JUMP, ROLLOVER, RESTART))]
     meter((1000, 1010, 1009.9, 1020), "QUIET", tolerancia_queda=Decimal(1))  # a tolerated dip is nobody's concern
     found = listed(superuser())
-    assert [(r.dispositivo, r.classe, r.situacao) for r in found][0] == (devices[1], "IMPLAUSIVEL", "ESPERA")
+    assert (found[0].dispositivo, found[0].classe, found[0].situacao) == (devices[1], "IMPLAUSIVEL", "ESPERA")
     assert {(r.dispositivo_id, r.classe, r.situacao) for r in found[1:]} == {
         (devices[0].pk, "SUSPEITA", "RESOLVIDA"), (devices[2].pk, "VIRADA", "RESOLVIDA"), (devices[3].pk, "REINICIO", "RESOLVIDA"),
     }  # fmt: skip

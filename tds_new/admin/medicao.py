@@ -330,8 +330,8 @@ class RevisaoLeituraAdmin(RegistroAdmin):
         """What the decision was taken on."""
         if entry.valor is None:
             return _("Sem leitura guardada com a decisão.")
-        said = [f"{_('valor')} {self.value(entry)}", self.seen_as(entry)]
+        said = [self.value(entry), self.seen_as(entry)]
         if entry.inicio:
-            base = quantity(entry.valor_base, entry.dispositivo.unidade)
-            said.append(f"{_('base')} {base} ({clock(entry.inicio, entry.dispositivo.conta.zone)})")
+            base, when = quantity(entry.valor_base, entry.dispositivo.unidade), clock(entry.inicio, entry.dispositivo.conta.zone)
+            said.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})
         return " · ".join(filter(None, said))

@@ -260,7 +260,8 @@ class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
             CHANGE.name: ngettext("%(n)d troca registrada.", "%(n)d trocas registradas.", count),
             UNDO.name: ngettext("%(n)d decisão desfeita.", "%(n)d decisões desfeitas.", count),
         }[decision.name] % {"n": count}
-        self.message_user(request, f"{said} {_('O consumo é recalculado em segundos.')}", messages.SUCCESS)
+        soon = _("O consumo é recalculado em segundos.")
+        self.message_user(request, f"{said} {soon}", messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def when(self, row: LeituraEmRevisao) -> str:
