@@ -27,11 +27,13 @@ PASS_S = 1.0  # a pass over all partitions begins at most so often, so that a de
 REPORT_S = 10.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0
 
-# Every join is by a key, of few ranges with a large table: hashing that table would read all of it. Late data may fall into
-# compressed chunks. A long history of a device that sends often takes longer than a statement of the consumer's may.
+# Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go through it for each range
+# (which looks cheap to the planner where statistics are not yet gathered), would read all of it. Late data may fall into compressed
+# chunks. A long history of a device that sends often takes longer than a statement of the consumer's may.
 SESSION = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
+    "SET LOCAL enable_material = off",
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL statement_timeout = '10min'",
     "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0",
