@@ -5,11 +5,28 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from tests.metering.model import Change, Meter, Parameters, Reading
 
-START = datetime(2026, 3, 2, 22, 0, tzinfo=UTC)
+# The last of January where it is still that in Brazil, São Paulo's clocks going forward and back, Rio Branco's back, before 1970, and
+# three times a day on which the tests' present (:data:`NOW`) falls.
+STARTS = [datetime(2026, 3, 2, 22, tzinfo=UTC)] * 3 + [
+    datetime(2026, 1, 31, 23, 50, tzinfo=UTC),
+    datetime(2018, 11, 4, 1, 30, tzinfo=UTC),
+    datetime(2019, 2, 17, 0, 40, tzinfo=UTC),
+    datetime(2013, 11, 10, 2, 0, tzinfo=UTC),
+    datetime(1969, 12, 31, 21, 7, tzinfo=UTC),
+]
+NOW = datetime(2026, 3, 3, 4, 10, tzinfo=UTC)
 MODULUS = Decimal(1000)
+GREATEST = Decimal("99999999999.9999")  # of numeric(15,4)
+LEAST = Decimal("0.0001")
+
+INTERVALS = [1, 60, 300, 900, 86_400]
+FACTORS = [Decimal(1), Decimal(1), Decimal(40), Decimal("0.333333")]
+EXTREME_FACTORS = [Decimal("0.000001"), Decimal("999999.999999"), Decimal("0.0005")]
+EXTREMES = [GREATEST, -GREATEST, GREATEST - LEAST, Decimal(0), LEAST, -LEAST, Decimal("50000000000.0001")]
 
 
 @dataclass(frozen=True)
@@ -18,18 +35,27 @@ class Step:
 
     table: str
     at: datetime
-    value: Reading | Parameters | Change | str | int | None
+    value: Any
+
+    @property
+    def place(self) -> object:
+        """What it is put in place of, within its table."""
+        if self.table == "interval":
+            return self.value[0]
+        return None if self.table in {"own", "gateway"} else self.at
 
 
 def apply(meter: Meter, steps: Iterable[Step]) -> Meter:
     """Store ``steps`` in this order. Of two readings of one time the first stays."""
     for step in steps:
         if step.table == "readings":
-            meter.readings.setdefault(step.at, step.value)  # type: ignore[arg-type]
+            meter.readings.setdefault(step.at, step.value)
         elif step.table == "own":
-            meter.own = step.value  # type: ignore[assignment]
+            meter.own = step.value
+        elif step.table == "gateway":
+            meter.gateway = step.value
         elif step.table == "interval":
-            meter.interval = step.value  # type: ignore[assignment]
+            meter.intervals |= dict([step.value])
         elif step.value is None:
             getattr(meter, step.table).pop(step.at, None)
         else:
@@ -37,48 +63,124 @@ def apply(meter: Meter, steps: Iterable[Step]) -> Meter:
     return meter
 
 
-def parameters(random: Random) -> Parameters:
+def steps_of(meter: Meter) -> list[Step]:
+    """What is stored, as steps of which each has its own place: any order of them stores the same."""
+    found = [
+        Step(table, at, value) for table in ("readings", "changes", "decisions", "dated") for at, value in getattr(meter, table).items()
+    ]
+    found += [Step("interval", NOW, item) for item in meter.intervals.items()]
+    return [*found, Step("own", NOW, meter.own), Step("gateway", NOW, meter.gateway)]
+
+
+def parameters(random: Random, *, extreme: bool = False) -> Parameters:
     """Each of M, PMAX and eps on or off."""
+    if extreme:
+        return Parameters(
+            modulus=random.choice([None, LEAST, GREATEST]),
+            pmax=random.choice([None, Decimal(0), LEAST, GREATEST]),
+            eps=random.choice([Decimal(0), LEAST, GREATEST]),
+            factor=random.choice(FACTORS + EXTREME_FACTORS),
+        )
     return Parameters(
         modulus=random.choice([None, MODULUS]),
         pmax=random.choice([None, Decimal(60), Decimal("100.5")]),
         eps=random.choice([Decimal(0), Decimal("0.5"), Decimal(10)]),
-        factor=random.choice([Decimal(1), Decimal(1), Decimal(40), Decimal("0.333333")]),
+        factor=random.choice(FACTORS),
     )
+
+
+class History:
+    """A history as it comes into being, in order of time. ``mood`` is what it is most hostile in."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.mood = random.choices(["usual", "extreme", "dense", "sparse", "hopeless"], [70, 9, 9, 3, 9])[0]
+        self.moment = random.choice(STARTS)
+        self.register = Decimal(random.randrange(9_990_000)) / 10_000
+        self.steps: list[Step] = []
+        self.kind = Reading(self.moment, self.register, tipo=random.choice(["ACUMULADA"] * 6 + ["INCREMENTAL", "INSTANTANEA"]))
+        self.spike = 0
+
+    def build(self) -> list[Step]:
+        """Every step of it."""
+        random, extreme = self.random, self.mood == "extreme"
+        for _ in range(random.randint(1, 150 if self.mood == "hopeless" else 40)):
+            self.pass_time()
+            self.count()
+            self.event()
+            self.read()
+            if random.random() < 0.06:
+                self.add("decisions", random.choice(["APROVADA", "DESCARTADA", None]))
+            if random.random() < 0.04:
+                self.add("dated", parameters(random, extreme=extreme), seconds=random.choice([0, 100]))
+            if random.random() < 0.02:
+                self.steps.append(Step(random.choice(["changes", "dated"]), random.choice(self.steps).at, None))
+        own = parameters(random, extreme=extreme)
+        self.add("own", replace(own, pmax=LEAST, eps=random.choice([Decimal(0), Decimal(700)])) if self.mood == "hopeless" else own)
+        self.add("interval", (1, random.choice(INTERVALS)))
+        if random.random() < 0.3:  # to another gateway, and perhaps back
+            self.add("interval", (2, random.choice(INTERVALS)))
+            self.steps += [Step("gateway", self.moment, gateway) for gateway in random.choice([[2], [2, 1]])]
+        return self.steps
+
+    def add(self, table: str, value: Any, *, seconds: int = 0) -> None:
+        """Enter something at this moment, or so many seconds before."""
+        self.steps.append(Step(table, self.moment - timedelta(seconds=seconds), value))
+
+    def pass_time(self) -> None:
+        """To the next reading: from a microsecond to nearly a year."""
+        random = self.random
+        seconds = {
+            "dense": [0, 1, 10, 60, 60, 1800],
+            "sparse": [300, 900, 900, 86_400, 86_400 * random.randint(1, 4)],
+        }.get(self.mood, [60, 60, 300, 300, 300, 300, 300, 900, 901, 3600, 10_000, 40_000])
+        if self.mood == "sparse" and random.random() < 0.01:
+            seconds = [86_400 * 30] * 4 + [86_400 * 300]
+        self.moment += timedelta(seconds=random.choice(seconds))
+        self.moment += timedelta(microseconds=random.choice([0, 0, 0, 1, 999_999]))
+        if random.random() < 0.1:  # at a block's border, or right before it
+            self.moment += timedelta(minutes=15) - (self.moment - datetime(1970, 1, 1, tzinfo=UTC)) % timedelta(minutes=15)
+            self.moment -= timedelta(microseconds=random.choice([0, 1]))
+
+    def count(self) -> None:
+        """The register goes on."""
+        random = self.random
+        if self.mood == "extreme":
+            self.register = random.choice([self.register, *EXTREMES])
+        elif self.mood == "hopeless":
+            self.register = Decimal(random.randrange(9_990_000)) / 10_000
+        else:
+            self.register += Decimal(random.choice([0, 1, 700, 25_000, 123_457])) / 10_000
+
+    def event(self) -> None:
+        """A reset, a meter change, a spike, or another Conta, gateway, unit or kind."""
+        random, event = self.random, self.random.random()
+        if event < 0.04:
+            self.register = Decimal(random.choice([0, 3]))
+        elif event < 0.08:
+            final, self.register = self.register, Decimal(random.choice([0, 7]))
+            self.add("changes", Change(final, self.register), seconds=random.choice([0, 20]))
+        elif event < 0.14:
+            self.spike = random.randint(1, 7)
+        elif event < 0.19:
+            other = {"conta": random.choice([1, 2]), "gateway": random.choice([1, 2]), "unidade": random.choice(["kWh", "MWh"])}
+            self.kind = replace(self.kind, **other, tipo=random.choice(["ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA"]))  # type: ignore[arg-type]
+        elif event < 0.21:  # the gateway's way only: the chain goes on
+            self.kind = replace(self.kind, gateway=random.choice([1, 2]))
+
+    def read(self) -> None:
+        """The reading, sometimes twice, sometimes in conflict with itself."""
+        random, value = self.random, self.register
+        if self.mood != "extreme":
+            self.register %= MODULUS
+            value = self.register + Decimal(random.choice([500, 90_000]) if self.spike > 0 else random.choice([0] * 9 + [-1]))
+        self.spike -= 1
+        self.add("readings", replace(self.kind, time=self.moment, valor=value))
+        if random.random() < 0.1:
+            other = value if random.random() < 0.5 or self.mood == "extreme" else value + 5
+            self.add("readings", replace(self.kind, time=self.moment, valor=other))
 
 
 def history(random: Random) -> list[Step]:
     """A history in order of time, hostile throughout."""
-    moment, register, steps = START, Decimal(random.randrange(9_990_000)) / 10_000, list[Step]()
-    kind = Reading(moment, register, tipo=random.choice(["ACUMULADA"] * 6 + ["INCREMENTAL", "INSTANTANEA"]))
-    spike = 0
-    for _ in range(random.randint(1, 40)):
-        moment += timedelta(seconds=random.choice([60, 300, 300, 300, 900, 901, 3600, 40_000]))
-        moment += timedelta(microseconds=random.choice([0, 0, 0, 1, 999_999]))
-        register += Decimal(random.choice([0, 1, 25_000, 123_457])) / 10_000
-        event = random.random()
-        if event < 0.04:
-            register = Decimal(random.choice([0, 3]))
-        elif event < 0.08:
-            final, register = register, Decimal(random.choice([0, 7]))
-            steps.append(Step("changes", moment - timedelta(seconds=random.choice([0, 20])), Change(final, register)))
-        elif event < 0.14:
-            spike = random.randint(1, 5)
-        elif event < 0.19:
-            other = {"conta": random.choice([1, 2]), "gateway": random.choice([1, 2]), "unidade": random.choice(["kWh", "MWh"])}
-            kind = replace(kind, **other, tipo=random.choice(["ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA"]))  # type: ignore[arg-type]
-        register %= MODULUS
-        offset = Decimal(random.choice([500, 90_000])) if spike > 0 else Decimal(random.choice([0] * 9 + [-1]))
-        spike -= 1
-        steps.append(Step("readings", moment, replace(kind, time=moment, valor=register + offset)))
-        if random.random() < 0.1:  # a duplicate, or a conflict
-            steps.append(Step("readings", moment, replace(kind, time=moment, valor=register + random.choice([0, 5]))))
-        if random.random() < 0.06:
-            steps.append(Step("decisions", moment, random.choice(["APROVADA", "DESCARTADA", None])))
-        if random.random() < 0.04:
-            steps.append(Step("dated", moment - timedelta(seconds=random.choice([0, 100])), parameters(random)))
-        if random.random() < 0.02:
-            steps.append(Step(random.choice(["changes", "dated"]), random.choice(steps).at, None))
-    steps.append(Step("own", START, parameters(random)))
-    steps.append(Step("interval", START, random.choice([60, 300, 900, 86_400])))
-    return steps
+    return History(random).build()

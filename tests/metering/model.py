@@ -3,6 +3,7 @@
 Written from the document alone, and to be kept so: nothing here comes from ``tds_new.consumption``.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -48,19 +49,28 @@ class Change(NamedTuple):
 
 @dataclass
 class Meter:
-    """Everything about one device that its consumption depends on; ``interval`` is the gateway's expected one, in seconds."""
+    """Everything about one device that its consumption depends on.
+
+    ``intervals`` are the gateways' expected ones, in seconds, where not ``interval``; ``gateway`` is the one that it is behind now.
+    """
 
     own: Parameters = Parameters()
     dated: dict[datetime, Parameters] = field(default_factory=dict)
     changes: dict[datetime, Change] = field(default_factory=dict)
     decisions: dict[datetime, str] = field(default_factory=dict)
     interval: int = 300
+    intervals: dict[int, int] = field(default_factory=dict)
+    gateway: int = 1
     readings: dict[datetime, Reading] = field(default_factory=dict)
 
     def parameters(self, moment: datetime) -> Parameters:
         """Those in force."""
         begun = [desde for desde in self.dated if desde <= moment]
         return self.dated[max(begun)] if begun else self.own
+
+    def longest(self) -> timedelta:
+        """The longest pair that measures."""
+        return 3 * timedelta(seconds=self.intervals.get(self.gateway, self.interval))
 
     def changes_between(self, before: datetime, until: datetime) -> list[Change]:
         """In their order, the last moment included, the first not."""
@@ -218,54 +228,60 @@ def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> boo
 # --- blocks -------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Content:
+    """What a block's row is made of: the readings in it, the counted segments over it, the time measured, and its shares of segments."""
+
+    readings: list[Reading] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    covered: timedelta = timedelta(0)
+    from_segments: Decimal = Decimal(0)
+
+
 def blocks(meter: Meter, chains: list[list[Reading]], segments: list[Segment]) -> Blocks:
     """Every block that holds a reading or is overlapped by a counted segment."""
-    readings = [reading for chain in chains for reading in chain]
-    keys = {(block_of(reading.time), reading.conta) for reading in readings}
-    keys |= {(start, s.later.conta) for s in segments for start, _ in cuts(s.base.time, s.later.time)}
+    contents: dict[tuple[datetime, int], Content] = defaultdict(Content)
+    for chain in chains:
+        for reading in chain:
+            contents[block_of(reading.time), reading.conta].readings.append(reading)
+    for segment in segments:
+        for start, _ in cuts(segment.base.time, segment.later.time):
+            contents[start, segment.later.conta].segments.append(segment)
+        for start, amount in spread(meter, segment):
+            contents[start, segment.later.conta].from_segments += amount
     measured = [(s.base, s.later) for s in segments if s.classe != "REINICIO"]
     measured += [pair for chain in chains if chain[0].tipo != "ACUMULADA" for pair in pairwise(chain)]
-    shares: dict[tuple[datetime, int], Decimal] = {}
-    for segment in segments:
-        for start, amount in spread(meter, segment):
-            shares[start, segment.later.conta] = shares.get((start, segment.later.conta), Decimal(0)) + amount
-    return {key: block(meter, key, readings, segments, measured, shares.get(key, Decimal(0))) for key in keys}
+    for one, other in measured:
+        if other.time - one.time <= meter.longest():
+            for start, length in cuts(one.time, other.time):
+                if (start, other.conta) in contents:
+                    contents[start, other.conta].covered += length
+    return {key: block(meter, key, content) for key, content in contents.items()}
 
 
-def block(
-    meter: Meter,
-    key: tuple[datetime, int],
-    readings: list[Reading],
-    segments: list[Segment],
-    measured: list[tuple[Reading, Reading]],
-    from_segments: Decimal,
-) -> Block:
+def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
     """One row."""
-    start, conta = key
-    inside = [reading for reading in readings if reading.conta == conta and block_of(reading.time) == start]
-    over = [s for s in segments if s.later.conta == conta and overlap(start, s.base.time, s.later.time)]
-    longest = 3 * timedelta(seconds=meter.interval)
-    covered = [overlap(start, one.time, other.time) for one, other in measured if other.conta == conta and other.time - one.time <= longest]
+    inside, over = content.readings, content.segments
     increments = [worth(meter, reading) for reading in inside if reading.tipo == "INCREMENTAL"]
     gauges = [worth(meter, reading) for reading in inside if reading.tipo == "INSTANTANEA"]
     only_gauges = not over and all(reading.tipo == "INSTANTANEA" for reading in inside)
     if any(s.classe == "REINICIO" for s in over):
         qualidade = "ESTIMADO"
-    elif any(s.later.time - s.base.time > longest for s in over):
+    elif any(s.later.time - s.base.time > meter.longest() for s in over):
         qualidade = "INTERPOLADO"
     else:
         qualidade = "MEDIDO"
     return Block(
-        bloco=start,
-        conta_id=conta,
+        bloco=key[0],
+        conta_id=key[1],
         gateway_id=inside[-1].gateway if inside else over[-1].later.gateway,
-        consumo=None if only_gauges else from_segments + sum(increments, Decimal(0)),
+        consumo=None if only_gauges else content.from_segments + sum(increments, Decimal(0)),
         leituras=len(inside),
-        fracao_medida=cut_down(ratio(sum(covered, timedelta(0)), QUARTER), 4),
+        fracao_medida=cut_down(ratio(content.covered, QUARTER), 4),
         qualidade=qualidade,
         minimo=min(gauges, default=None),
         maximo=max(gauges, default=None),
-        soma=sum(gauges) if gauges else None,
+        soma=sum(gauges, Decimal(0)) if gauges else None,
         ultimo=gauges[-1] if gauges else None,
         amostras=len(gauges) or None,
     )

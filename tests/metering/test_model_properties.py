@@ -29,7 +29,7 @@ def test_blocks_hold_exactly_what_segments_and_increments_count() -> None:
         expected = sum((worth(meter, r) for chain in chains for r in chain if r.tipo == "INCREMENTAL"), Decimal(0))
         for chain in chains:
             if chain[0].tipo == "ACUMULADA":
-                expected += sum((half_even(Fraction(s.d * meter.own.factor)) for s in judge(meter, chain, None)[0]), Decimal(0))
+                expected += sum((half_even(Fraction(s.d) * Fraction(meter.own.factor)) for s in judge(meter, chain, None)[0]), Decimal(0))
         blocks, occurrences = compute(meter)
         seen |= {occurrence.classe for occurrence in occurrences.values()}
         assert sum((b.consumo for b in blocks.values() if b.consumo is not None), Decimal(0)) == expected, f"seed {number}"

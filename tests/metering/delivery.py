@@ -1,0 +1,234 @@
+"""Histories brought to the database, each for a device of its own, many at a time, and what the ledger makes of them.
+
+Steps are stored as they come: readings as the consumer stores them, the rest as people enter it. A case depends on its seed alone, however
+many others are delivered with it, unless workers run at the side.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from django.db import connection
+
+from tds_new.consumption import worker
+from tds_new.ingestion import database
+from tds_new.models import Conta
+from tests import fabrica
+from tests.metering.histories import Step, apply, history
+from tests.metering.model import Block, Meter, Occurrence, Parameters, Reading, compute
+
+TABLES: dict[type[Any], str] = {Block: "tds_new_consumo_15min", Occurrence: "tds_new_ocorrencia_medicao"}
+
+NEW_GATEWAYS = """
+INSERT INTO tds_new_gateway (conta_id, codigo, mac, qte_max_dispositivos)
+SELECT %(conta)s, 'C' || m, '0a:00:' || substr(h, 1, 2) || ':' || substr(h, 3, 2) || ':' || substr(h, 5, 2) || ':' || substr(h, 7, 2), 1
+FROM (SELECT m + n AS m, lpad(to_hex(m + n), 8, '0') AS h
+      FROM generate_series(1, %(number)s) n, (SELECT coalesce(max(id), 0) AS m FROM tds_new_gateway) m) a
+RETURNING id
+"""
+NEW_DEVICES = """
+INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo) SELECT %s, id, 'D01' FROM unnest(%s::bigint[]) id RETURNING id
+"""
+READINGS = """
+INSERT INTO tds_new_leitura_dispositivo (dispositivo_id, "time", conta_id, gateway_id, valor, unidade, tipo_leitura)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::text[], %s::text[])
+ON CONFLICT DO NOTHING
+"""
+OWN = """
+UPDATE tds_new_dispositivo d
+SET valor_maximo_registro = n.m, consumo_maximo_hora = n.p, tolerancia_queda = n.e, fator_conversao = n.f
+FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[]) AS n (id, m, p, e, f) WHERE d.id = n.id
+"""
+MOVE = "UPDATE tds_new_dispositivo d SET gateway_id = n.g FROM unnest(%s::bigint[], %s::bigint[]) AS n (id, g) WHERE d.id = n.id"
+INTERVALS = (
+    "UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s FROM unnest(%s::bigint[], %s::integer[]) AS n (id, s) WHERE g.id = n.id"
+)
+DATED = """
+INSERT INTO tds_new_vigencia_parametros
+    (dispositivo_id, desde, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, fator_conversao)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+ON CONFLICT (dispositivo_id, desde) DO UPDATE SET valor_maximo_registro = excluded.valor_maximo_registro,
+    consumo_maximo_hora = excluded.consumo_maximo_hora, tolerancia_queda = excluded.tolerancia_queda,
+    fator_conversao = excluded.fator_conversao
+"""
+CHANGES = """
+INSERT INTO tds_new_troca_medidor (dispositivo_id, ocorrida_em, leitura_final, leitura_inicial)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[])
+ON CONFLICT (dispositivo_id, ocorrida_em) DO UPDATE SET leitura_final = excluded.leitura_final, leitura_inicial = excluded.leitura_inicial
+"""
+DECISIONS = """
+INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao) SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[])
+ON CONFLICT (dispositivo_id, leitura_em) DO UPDATE SET decisao = excluded.decisao
+"""
+TAKE_AWAY = (
+    "DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at) WHERE t.dispositivo_id = n.id AND t.{column} = n.at"
+)
+
+
+def columns(p: Parameters) -> tuple[Any, ...]:
+    return p.modulus, p.pmax, p.eps, p.factor
+
+
+# By table: the statement that enters rows, the values of one, and table and column for taking away.
+ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
+    "changes": (CHANGES, lambda change: (change.final, change.initial), "tds_new_troca_medidor", "ocorrida_em"),
+    "decisions": (DECISIONS, lambda decision: (decision,), "tds_new_revisao_leitura", "leitura_em"),
+    "dated": (DATED, columns, "tds_new_vigencia_parametros", "desde"),
+}
+
+
+@dataclass
+class Case:
+    """A history, what is still to come of it, and the device that it becomes; ``random`` decides in which batches it comes."""
+
+    name: str
+    waiting: list[Step]
+    random: Random
+    meter: Meter = field(default_factory=Meter)
+    device: int = 0
+    gateways: dict[int, int] = field(default_factory=dict)  # the history's numbers to the database's
+
+    def next_steps(self) -> list[Step]:
+        """The next batch of it, perhaps nothing."""
+        size = self.random.choice([0, 1, 3, 10, 100])
+        steps, self.waiting = self.waiting[:size], self.waiting[size:]
+        return steps
+
+
+def case(seed: int) -> Case:
+    """The history of this seed: in order, mostly in order, or in any."""
+    random = Random(seed)
+    steps = history(random)
+    order = random.choice(["in order", "some late", "any", "any"])
+    if order == "any":
+        random.shuffle(steps)
+    elif order == "some late":
+        steps = [step for _, step in sorted(enumerate(steps), key=lambda item: item[0] + random.choice([0, 0, 0, 0, 0, 3, 30]))]
+    return Case(f"seed {seed}", steps, random)
+
+
+def install(cases: Sequence[Case], conta: Conta | None = None) -> None:
+    """A device with two gateways for each case."""
+    conta = conta or Conta.objects.first() or fabrica.conta()
+    with connection.cursor() as cursor:
+        cursor.execute(NEW_GATEWAYS, {"conta": conta.pk, "number": 2 * len(cases)})
+        gateways = [pk for (pk,) in cursor.fetchall()]
+        cursor.execute(NEW_DEVICES, [conta.pk, gateways[::2]])
+        for (pk,), one, first, second in zip(cursor.fetchall(), cases, gateways[::2], gateways[1::2], strict=True):
+            one.device, one.gateways = pk, {1: first, 2: second}
+
+
+def store(batch: Sequence[tuple[Case, Sequence[Step]]]) -> None:
+    """Store a batch of steps, as the consumer and people do, and note them in the cases' models."""
+    tables: dict[str, list[tuple[Case, Step]]] = defaultdict(list)
+    for one, steps in batch:
+        apply(one.meter, steps)
+        for step in steps:
+            tables[step.table].append((one, step))
+    for table in sorted(tables):
+        found = tables[table]
+        if table == "readings":  # all of them: the first of two stays
+            _execute(READINGS, [_reading(one, step.value) for one, step in found])
+        elif table == "interval":
+            _execute(INTERVALS, [(one.gateways[step.value[0]], step.value[1]) for one, step in _last(found)])
+        elif table == "gateway":
+            _execute(MOVE, [(one.device, one.gateways[step.value]) for one, step in _last(found)])
+        elif table == "own":
+            _execute(OWN, [(one.device, *columns(step.value)) for one, step in _last(found)])
+        else:
+            enter, values, name, column = ENTRIES[table]
+            last = _last(found)
+            _execute(enter, [(one.device, step.at, *values(step.value)) for one, step in last if step.value is not None])
+            gone = TAKE_AWAY.format(table=name, column=column)
+            _execute(gone, [(one.device, step.at) for one, step in last if step.value is None])
+
+
+def _reading(one: Case, reading: Reading) -> tuple[Any, ...]:
+    gateway = one.gateways[reading.gateway]
+    return one.device, reading.time, reading.conta, gateway, reading.valor, reading.unidade, reading.tipo
+
+
+def _last(found: list[tuple[Case, Step]]) -> list[tuple[Case, Step]]:
+    """The last step of each place: what stays of a batch."""
+    places = {(one.device, step.place): (one, step) for one, step in found}
+    return list(places.values())
+
+
+def _execute(statement: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+
+
+def deliver(cases: Sequence[Case], *, drain: Callable[[], object] = worker.drain) -> None:
+    """Store everything that the cases wait for, batch by batch, the worker being run after every second one."""
+    number = 0
+    while waiting := [one for one in cases if one.waiting]:
+        store([(one, steps) for one in waiting if (steps := one.next_steps())])
+        number += 1
+        if number % 2 == 0:
+            drain()
+    worker.drain()
+
+
+@contextmanager
+def workers(number: int) -> Iterator[None]:
+    """So many workers at the side, all day long. Raises whatever one of them failed with."""
+    failures, done = list[BaseException](), threading.Event()
+
+    def work() -> None:
+        try:
+            with database.connect("worker") as session:
+                while not done.is_set():
+                    worker.drain(session)
+                    done.wait(0.01)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def stored(row: type[Any], cases: Sequence[Case]) -> dict[int, set[Any]]:
+    """All rows of the cases' devices in a table of the ledger, by device, with the history's numbers of gateways."""
+    numbers = {pk: number for one in cases for number, pk in one.gateways.items()}
+    found: dict[int, set[Any]] = {one.device: set() for one in cases}
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT dispositivo_id, {', '.join(row._fields)} FROM {TABLES[row]} WHERE dispositivo_id = ANY(%s)", [list(found)])
+        for device, *values in cursor.fetchall():
+            new = row(*values)
+            found[device].add(new if row is Occurrence else new._replace(gateway_id=numbers[new.gateway_id]))
+    return found
+
+
+def differences(cases: Sequence[Case]) -> list[str]:
+    """Where the ledger is not what the model says: one text a case."""
+    rows = {row: stored(row, cases) for row in TABLES}
+    found = []
+    for one in cases:
+        blocks, occurrences = compute(one.meter)
+        expected: dict[type[Any], set[Any]] = {Block: set(blocks.values()), Occurrence: set(occurrences.values())}
+        for row, right in expected.items():
+            if (stored_rows := rows[row][one.device]) != right:
+                extra, missing = sorted(stored_rows - right)[:3], sorted(right - stored_rows)[:3]
+                found.append(f"{one.name}: stored {extra}, should be {missing}")
+    return found
+
+
+def clear() -> None:
+    """Forget readings and figures, so that the next cases find small tables."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_ocorrencia_medicao")
