@@ -18,20 +18,19 @@ READINGS_PER_DAY = 288
 RETRY = "5 minutes"
 
 ENSURE_PARTITIONS = "INSERT INTO tds_new_consumo_particao (id) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING"
+# What people wait for is short; what is computed anew, long. Neither may keep the other waiting for ever, so they are taken separately.
+WAITING = "(fim > inicio + INTERVAL '1 day') = %(anew)s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())"
 # The one that waited longest first.
-CLAIM = """
+CLAIM = f"""
 SELECT id FROM tds_new_consumo_particao p
-WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND (tentar_em IS NULL OR tentar_em <= clock_timestamp()))
-  AND NOT id = ANY(%s)
+WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND {WAITING}) AND NOT id = ANY(%(but)s)
 ORDER BY processado_em NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 DONE = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
-# Short ranges are what people wait for, the present ones first; what is computed anew comes after them.
-PEEK = """
+PEEK = f"""
 SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000)::bigint END,
     CASE WHEN isfinite(fim) THEN (extract(epoch FROM fim) * 1000000)::bigint END, dispositivos
-FROM tds_new_consumo_pendente WHERE particao = %s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())
-ORDER BY fim > inicio + INTERVAL '1 day', fim < clock_timestamp() - INTERVAL '1 day', id LIMIT %s
+FROM tds_new_consumo_pendente WHERE particao = %(partition)s AND {WAITING} ORDER BY id LIMIT %(limit)s
 """
 TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
 HELD = "SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente WHERE particao = %s AND tentar_em > clock_timestamp()"
@@ -62,23 +61,27 @@ def ensure_partitions(connection: Connection[Any]) -> None:
     connection.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
 
 
-def claim(cursor: Cursor[Any], but: Collection[int]) -> int | None:
-    """Lock a partition that has ranges to compute and that nobody else has locked, ``but`` these; None where there is none."""
-    row = cursor.execute(CLAIM, [list(but)]).fetchone()
+def claim(cursor: Cursor[Any], but: Collection[int], *, anew: bool) -> int | None:
+    """Lock a partition that has ranges to compute and that nobody else has locked, ``but`` these; None where there is none.
+
+    ``anew``: ranges longer than a day; else the others.
+    """
+    row = cursor.execute(CLAIM, {"but": list(but), "anew": anew}).fetchone()
     return row[0] if row else None
 
 
-def take(cursor: Cursor[Any], partition: int) -> tuple[list[list[Span]], bool]:
+def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[Span]], bool]:
     """Take ranges off a claimed partition; return them in rounds in which no device comes twice, and whether more are left.
 
-    New ranges of a device that is held back join the held ones. All are of about one time: TimescaleDB takes everything between the
-    first and the last block that a transaction writes for changed, and a late reading beside present ones would mean all between them.
+    New ranges of a device that is held back join the held ones. The oldest comes first, and with it all that are of about its time:
+    TimescaleDB takes everything between the first and the last block that a transaction writes for changed, and a late reading beside
+    present ones would mean all between them.
     """
     taken: list[int] = []
     ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
     readings = 0
     about: int | None = None
-    queued = cursor.execute(PEEK, [partition, MAX_QUEUED]).fetchall()
+    queued = cursor.execute(PEEK, {"partition": partition, "anew": anew, "limit": MAX_QUEUED}).fetchall()
     for number, first, last, devices in queued:
         first, last = BEGINNING if first is None else first, END if last is None else last
         about = first if about is None else about

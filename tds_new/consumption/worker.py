@@ -48,9 +48,10 @@ class Processed(NamedTuple):
     more: bool
 
 
-def process_partition(connection: Connection[Any], but: Collection[int] = ()) -> Processed | None:
-    """Compute a share of one partition's queue in a transaction; None where nobody else's partition (``but``) has anything to compute.
+def process_partition(connection: Connection[Any], but: Collection[int] = (), *, anew: bool = False) -> Processed | None:
+    """Compute a share of one partition's queue in a transaction; None where no partition but these has anything that nobody has in hand.
 
+    ``anew``: a share of the ranges longer than a day; else of the others.
     A device whose computation fails is logged, held back for some minutes, and the others are computed.
     Raises psycopg.OperationalError where the database fails; then nothing has changed.
     """
@@ -58,11 +59,11 @@ def process_partition(connection: Connection[Any], but: Collection[int] = ()) ->
     with connection.transaction(), Cursor(connection) as cursor:
         for statement in SESSION:
             cursor.execute(statement)
-        partition = queue.claim(cursor, but)
+        partition = queue.claim(cursor, but, anew=anew)
         if partition is None:
             return None
         written = Written()
-        rounds, more = queue.take(cursor, partition)
+        rounds, more = queue.take(cursor, partition, anew=anew)
         for spans in rounds:
             written.merge(_compute(cursor, partition, spans))
         count_changed(cursor, written.contas)
@@ -96,7 +97,7 @@ def drain(connection: Connection[Any] | None = None) -> Written:
     connection = connection or django_session()
     queue.ensure_partitions(connection)
     total = Written()
-    while (processed := process_partition(connection)) is not None:
+    while (processed := process_partition(connection) or process_partition(connection, anew=True)) is not None:
         total.merge(processed.written)
     return total
 
@@ -142,7 +143,7 @@ class Worker:
         self._disconnect()
 
     def _pass(self) -> bool:
-        """Compute a share of each partition once; say whether any was so full that the next pass should begin at once."""
+        """Compute a share of each partition once, and one of what is computed anew; say whether the next pass should begin at once."""
         if self._connection is None:
             self._connection = database.connect("tds_new_consumption")
             queue.ensure_partitions(self._connection)
@@ -151,9 +152,15 @@ class Worker:
         while not self._stop.is_set() and (processed := process_partition(self._connection, done)) is not None:
             done.add(processed.partition)
             more = more or processed.more
-            self._rows += processed.written.rows
-            self._transactions += 1
+            self._count(processed)
+        if not self._stop.is_set() and (processed := process_partition(self._connection, anew=True)) is not None:
+            more = True
+            self._count(processed)
         return more
+
+    def _count(self, processed: Processed) -> None:
+        self._rows += processed.written.rows
+        self._transactions += 1
 
     def _report(self) -> None:
         elapsed = time.monotonic() - self._since

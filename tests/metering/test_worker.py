@@ -18,7 +18,7 @@ from django.db import connection, connections
 from tds_new.consumption import blocks, ledger, queue
 from tds_new.consumption.blocks import Account, Chain
 from tds_new.consumption.meter import Meter
-from tds_new.consumption.worker import drain
+from tds_new.consumption.worker import Worker, drain
 from tds_new.models import ConsumoBloco, ConsumoPendente, Dispositivo, LeituraDispositivo, OcorrenciaMedicao
 from tests import fabrica
 from tests.consumers import ConsumerProcess, database_url
@@ -236,3 +236,35 @@ def test_rebuilding_beside_a_worker_waits_for_it(devices: list[Dispositivo], pro
     assert process.wait(30) == 0
     found = figures()
     assert found == reference(readings(devices, 100))
+
+
+def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(devices: list[Dispositivo]) -> None:
+    """New readings before every look at the queue, as from gateways that never pause."""
+    LeituraDispositivo.objects.bulk_create(readings(devices, 4))
+    drain()
+    last = {}
+    for device in devices:
+        last[device] = LeituraDispositivo.objects.create(
+            time=START - timedelta(days=60),
+            valor=0,
+            dispositivo=device,
+            gateway_id=device.gateway_id,
+            conta_id=device.conta_id,
+            unidade=device.unidade,
+            tipo_leitura=device.tipo_leitura,
+        )
+    ConsumoBloco.objects.filter(dispositivo=devices[0]).update(consumo=1)
+    queue.enqueue(connection, [devices[0].pk])
+    worker = Worker()
+    for number in range(4):
+        for reading in readings(devices, 5 + number)[4 + number :: 5 + number]:
+            reading.time += timedelta(days=1, hours=number)
+            reading.save(force_insert=True)
+        worker._pass()
+    worker._disconnect()
+    assert ConsumoBloco.objects.filter(bloco__lt=START - timedelta(days=59)).values("dispositivo").distinct().count() == len(devices)
+    assert queue.to_rebuild(connection) == 0
+    drain()
+    found = figures()
+    call_command("rebuild_consumption", stdout=StringIO())
+    assert found == figures()

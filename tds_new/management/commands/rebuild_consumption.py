@@ -43,7 +43,7 @@ class Command(BaseCommand):
         self.stdout.write(f"[OK] {total} ranges queued")
         rows, shared = 0, False
         while waiting:
-            processed = process_partition(django_session())
+            processed = process_partition(django_session(), anew=True)
             if processed is None:  # a worker beside has the partitions that are left
                 shared = True
                 time.sleep(WAIT_S)
