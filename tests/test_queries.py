@@ -1,4 +1,4 @@
-"""The readers of readings: buckets, rates, months, newest readings; the same on both databases."""
+"""The readers of readings: windows, newest readings, the fleet, whose figures are whose; the same on both databases."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +12,7 @@ from tds_new.queries.calendario import meses_ate
 from tds_new.queries.consumo import consumo_por_mes
 from tds_new.queries.janela import Janela
 from tds_new.queries.recentes import ultimas_leituras
-from tds_new.queries.series import Serie, series
+from tds_new.queries.series import series
 from tests import fabrica
 
 SP = ZoneInfo("America/Sao_Paulo")
@@ -21,89 +21,6 @@ MEIO_DIA = datetime(2026, 2, 18, 12, 0, tzinfo=SP)
 MIN = timedelta(minutes=1)
 
 pytestmark = pytest.mark.django_db
-
-
-def do_dia(dispositivo: Dispositivo, de: date = DIA, ate: date = DIA) -> Serie:
-    dispositivo = Dispositivo.objects.select_related("gateway").get(pk=dispositivo.pk)
-    return series(dispositivo.conta, [dispositivo], Janela.entre(de, ate, SP))[0]
-
-
-def test_a_register_is_drawn_as_the_mean_rate_between_its_readings() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    fabrica.leituras(medidor, fabrica.escada(MEIO_DIA, 5 * MIN, [1000, 1001, 1003, 1003]))
-
-    pontos = do_dia(medidor).pontos
-
-    # The pair that ends at 12:05 fills the bucket of 12:00.
-    assert [(p.inicio, p.media) for p in pontos] == [(MEIO_DIA, 12.0), (MEIO_DIA + 5 * MIN, 24.0), (MEIO_DIA + 10 * MIN, 0.0)]
-
-
-def test_several_readings_in_a_bucket_give_consumption_over_hours_not_a_mean_of_rates() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta(), intervalo_esperado_s=60))
-    fabrica.leituras(medidor, [(MEIO_DIA, 0), (MEIO_DIA + MIN, 1), (MEIO_DIA + 5 * MIN, 1)])
-
-    assert [p.media for p in do_dia(medidor).pontos] == [pytest.approx(12.0)]  # 1 kWh in 5 minutes, not (60 + 0) / 2
-
-
-def test_a_register_that_goes_down_leaves_a_gap() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    fabrica.leituras(medidor, fabrica.escada(MEIO_DIA, 5 * MIN, [1000, 1001, 5, 6]))
-
-    assert [p.media for p in do_dia(medidor).pontos] == [12.0, None, 12.0]
-
-
-def test_an_outage_is_a_gap_and_not_a_long_mean() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    antes = fabrica.escada(MEIO_DIA - timedelta(hours=6), 5 * MIN, range(30))
-    fabrica.leituras(medidor, [*antes, *fabrica.escada(MEIO_DIA, 5 * MIN, range(100, 110))])
-
-    serie = do_dia(medidor)
-
-    assert [p.media for p in serie.pontos].count(None) == 1
-    assert max(p.media for p in serie.pontos if p.media is not None) == 12.0
-    assert serie.lacuna < 3600
-
-
-def test_a_device_that_sends_once_a_day_still_has_a_line() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    fabrica.leituras(medidor, fabrica.escada(MEIO_DIA - timedelta(days=4), timedelta(days=1), [0, 24, 72, 96, 120]))
-
-    assert [p.media for p in do_dia(medidor, DIA - timedelta(days=6)).pontos] == [1.0, 2.0, 1.0, 1.0]
-
-
-def test_the_pair_across_the_start_of_the_window_counts() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    meia_noite = datetime(2026, 2, 18, tzinfo=SP)
-    fabrica.leituras(medidor, [(meia_noite - 2 * MIN, 10), (meia_noite + 3 * MIN, 11)])
-
-    assert [(p.inicio, p.media) for p in do_dia(medidor).pontos] == [(meia_noite, 12.0)]
-
-
-def test_increments_are_summed_over_their_hours() -> None:
-    medidor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()), tipo="INCREMENTAL")
-    fabrica.leituras(medidor, fabrica.escada(MEIO_DIA, 5 * MIN, [9, 0.5, 1]))
-
-    assert [p.media for p in do_dia(medidor).pontos] == [6.0, 12.0]
-
-
-def test_a_gauge_has_mean_least_and_greatest_and_may_be_negative() -> None:
-    sensor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()), "D03", "TEMPERATURA", "°C", "INSTANTANEA")
-    fabrica.leituras(sensor, [(MEIO_DIA, -5), (MEIO_DIA + MIN, -3), (MEIO_DIA + 2 * MIN, 2)])
-
-    (ponto,) = do_dia(sensor).pontos
-
-    assert (ponto.inicio, ponto.media, ponto.minimo, ponto.maximo, ponto.leituras) == (MEIO_DIA, -2.0, -5.0, 2.0, 3)
-
-
-def test_two_devices_with_one_code_stay_two_series() -> None:
-    dona = fabrica.conta()
-    aqui, ali = (fabrica.dispositivo(fabrica.gateway(dona, codigo), "D01") for codigo in ("GW-1", "GW-2"))
-    fabrica.leituras(aqui, fabrica.escada(MEIO_DIA, 5 * MIN, [0, 1]))
-    fabrica.leituras(ali, fabrica.escada(MEIO_DIA, 5 * MIN, [500, 502]))
-
-    ambas = series(dona, list(Dispositivo.objects.order_by("pk")), Janela.entre(DIA, DIA, SP))
-
-    assert [(s.dispositivo.pk, [p.media for p in s.pontos]) for s in ambas] == [(aqui.pk, [12.0]), (ali.pk, [24.0])]
 
 
 def transferir(gateway: Gateway, para: Conta) -> None:
@@ -219,17 +136,6 @@ def test_a_day_of_25_hours_is_whole_and_its_marks_are_local() -> None:
 
     assert janela.fim.timestamp() - janela.inicio.timestamp() == 25 * 3600
     assert [m.astimezone(nova_iorque).hour for m in janela.marcas()] == [0, 6, 12, 18]
-
-
-def test_daily_buckets_are_local_days() -> None:
-    sensor = fabrica.dispositivo(fabrica.gateway(fabrica.conta()), "D03", "TEMPERATURA", "°C", "INSTANTANEA")
-    tarde = datetime(2026, 2, 18, 23, 30, tzinfo=SP)  # the 19th in UTC
-    fabrica.leituras(sensor, [(tarde, 20), (tarde - timedelta(hours=12), 10)])
-
-    (ponto,) = do_dia(sensor, date(2025, 12, 1), date(2026, 2, 20)).pontos
-
-    assert ponto.inicio.astimezone(SP) == datetime(2026, 2, 18, tzinfo=SP)
-    assert ponto.media == 15.0
 
 
 def test_a_rolling_window_ends_with_the_current_bucket() -> None:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import connection
 
-from tds_new.queries.calendario import DIA, Periodo, meia_noite, somar_meses
+from tds_new.queries.calendario import BLOCO, DIA, Periodo, meia_noite, somar_meses
 
 EPOCA = datetime(1970, 1, 1, tzinfo=UTC)
 HORA = timedelta(hours=1)
@@ -42,22 +42,24 @@ DE_UM_BLOCO = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos
 
 @dataclass(frozen=True, slots=True)
 class Camada:
-    """A table of sums: its time column, its columns under the names of ``SOMAS``, and how long one of its buckets is (SQL)."""
+    """A table of sums: its time column, its columns under the names of ``SOMAS``, and how long its buckets are (SQL; at most)."""
 
     tabela: str
     coluna: str
     somas: str
     duracao: str
+    largura: timedelta
 
 
-BLOCOS = Camada("tds_new_consumo_15min", "bloco", DE_UM_BLOCO, "15 minutes")
-HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour")
-DIAS = Camada("tds_new_consumo_diario", "dia", SOMAS, "1 day")
+BLOCOS = Camada("tds_new_consumo_15min", "bloco", DE_UM_BLOCO, "15 minutes", BLOCO)
+HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour", HORA)
+DIAS = Camada("tds_new_consumo_diario", "dia", SOMAS, "1 day", DIA + HORA)
 MESES = Camada(
     "tds_new_consumo_mensal",
     "mes_referencia",
     SOMAS.replace("consumo,", "total_consumo AS consumo,", 1).replace("leituras,", "leituras_count AS leituras,", 1),
     "1 month",
+    31 * DIA + HORA,
 )
 
 
@@ -101,7 +103,7 @@ class Grade:
 
 
 def _hora_antes(instante: datetime) -> datetime:
-    return instante.replace(minute=0, second=0, microsecond=0)
+    return instante.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _hora_depois(instante: datetime) -> datetime:

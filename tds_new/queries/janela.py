@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-DIA = timedelta(days=1)
+from tds_new.queries.calendario import DIA
+
+MES = timedelta(days=31)  # the longest: as a step it means local months
 MAIOR_PERIODO = timedelta(days=397)
+MAX_PONTOS = 800
 
 # Longest span of each bucket size. 26 h and 32 d leave room for days of 25 hours; no chart gets more than 800 points.
 PASSOS = (
@@ -13,6 +16,7 @@ PASSOS = (
     (timedelta(hours=26), timedelta(minutes=5)),
     (timedelta(days=8), timedelta(minutes=15)),
     (timedelta(days=32), timedelta(hours=1)),
+    (MAX_PONTOS * DIA, DIA),
 )
 
 # Distances between axis marks, smallest first; from a day on they stand at local midnights.
@@ -20,14 +24,14 @@ MARCAS = tuple(timedelta(hours=h) for h in (1, 3, 6)) + tuple(timedelta(days=d) 
 MAX_MARCAS = 8
 
 
-def passo_para(duracao: timedelta) -> timedelta:
-    """The bucket size for a span of ``duracao``."""
-    return next((passo for limite, passo in PASSOS if duracao <= limite), DIA)
+def passo_para(duracao: timedelta, pontos: int = MAX_PONTOS) -> timedelta:
+    """The bucket size for a span of ``duracao`` on a chart that has room for so many ``pontos``."""
+    return next((passo for limite, passo in PASSOS if duracao <= limite and duracao <= pontos * passo), MES)
 
 
 @dataclass(frozen=True, slots=True)
 class Janela:
-    """``[inicio, fim)`` in aware datetimes, in buckets of ``passo``; a ``passo`` of a day means local days."""
+    """``[inicio, fim)`` in aware datetimes, in buckets of ``passo``; a ``passo`` of a day means local days, ``MES`` local months."""
 
     inicio: datetime
     fim: datetime
@@ -35,21 +39,22 @@ class Janela:
     zone: ZoneInfo
 
     @classmethod
-    def ultimos(cls, duracao: timedelta, agora: datetime, zone: ZoneInfo) -> "Janela":
+    def ultimos(cls, duracao: timedelta, agora: datetime, zone: ZoneInfo, pontos: int = MAX_PONTOS) -> "Janela":
         """The last ``duracao`` up to the end of the bucket that ``agora`` falls in."""
-        passo = passo_para(duracao)
+        passo = passo_para(duracao, pontos)
         local = agora.astimezone(zone)
         meia_noite = datetime.combine(local.date(), time(), zone)
         decorrido = agora.timestamp() - meia_noite.timestamp()
-        fim = meia_noite.timestamp() + (decorrido // passo.total_seconds() + 1) * passo.total_seconds()
+        grade = min(passo, DIA).total_seconds()
+        fim = meia_noite.timestamp() + (decorrido // grade + 1) * grade
         return cls(datetime.fromtimestamp(fim - duracao.total_seconds(), zone), datetime.fromtimestamp(fim, zone), passo, zone)
 
     @classmethod
-    def entre(cls, de: date, ate: date, zone: ZoneInfo) -> "Janela":
+    def entre(cls, de: date, ate: date, zone: ZoneInfo, pontos: int = MAX_PONTOS) -> "Janela":
         """From the first moment of ``de`` to the last of ``ate``, by the calendar of ``zone``."""
         inicio = datetime.combine(de, time(), zone)
         fim = datetime.combine(ate + DIA, time(), zone)
-        return cls(inicio, fim, passo_para(timedelta(seconds=fim.timestamp() - inicio.timestamp())), zone)
+        return cls(inicio, fim, passo_para(timedelta(seconds=fim.timestamp() - inicio.timestamp()), pontos), zone)
 
     @property
     def diaria(self) -> bool:

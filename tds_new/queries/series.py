@@ -1,114 +1,142 @@
-"""Readings of devices as points of a chart, computed in the database."""
+"""Devices as lines of a chart: raw readings, blocks, hours, days or months, by the length of the window and the points asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from django.db import connection
+from django.utils.timezone import now
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.janela import Janela
+from tds_new.queries import brutas
+from tds_new.queries.calendario import BLOCO, DIA, Periodo, inicio_do_bloco, meia_noite
+from tds_new.queries.camadas import Grade, Pedaco, grades, pedacos
+from tds_new.queries.janela import MES, Janela
+from tds_new.queries.pontos import Ponto, Qualidade, Serie
 
-# A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or the increment,
-# divided by the hours. It counts in the bucket in which the pair ends. Two things leave a bucket without a value: a register that
-# went down, and a pair further apart than the device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows
-# when the consumption happened). The rhythm is the expected interval or, for a device that sends more seldom, its mean.
-# Every access is bound by device and time, the primary key; conta_id keeps out what a transferred device measured for others.
-SERIES = """
-WITH alvo AS (
-    SELECT d.id, d.conta_id, d.unidade, d.tipo_leitura, make_interval(secs => g.intervalo_esperado_s) AS intervalo
-    FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id
-    WHERE d.id = ANY(%(dispositivos)s) AND d.conta_id = %(conta)s
-),
-bruta AS (
-    SELECT a.id, a.tipo_leitura, a.intervalo, r.time, r.valor
-    FROM alvo a JOIN tds_new_leitura_dispositivo r ON r.dispositivo_id = a.id
-    WHERE r.time >= %(inicio)s AND r.time <= %(fim)s AND r.dispositivo_id = ANY(%(dispositivos)s)
-      AND r.conta_id = a.conta_id AND r.unidade = a.unidade AND r.tipo_leitura = a.tipo_leitura
-    UNION ALL
-    SELECT a.id, a.tipo_leitura, a.intervalo, anterior.time, anterior.valor
-    FROM alvo a CROSS JOIN LATERAL (
-        SELECT r.time, r.valor FROM tds_new_leitura_dispositivo r
-        WHERE r.dispositivo_id = a.id AND r.time < %(inicio)s AND r.time >= %(antes)s
-          AND r.conta_id = a.conta_id AND r.unidade = a.unidade AND r.tipo_leitura = a.tipo_leitura
-        ORDER BY r.time DESC LIMIT 1
-    ) anterior
-    WHERE a.tipo_leitura <> 'INSTANTANEA'
-),
-leitura AS (
-    SELECT id, tipo_leitura, intervalo, time, valor, time - lag(time) OVER w AS duracao,
-        CASE tipo_leitura WHEN 'ACUMULADA' THEN valor - lag(valor) OVER w WHEN 'INCREMENTAL' THEN valor END AS consumo
-    FROM bruta
-    WINDOW w AS (PARTITION BY id ORDER BY time)
-),
-ritmo AS (
-    SELECT id, greatest(3 * greatest(max(intervalo), avg(duracao)), 2 * %(passo)s::interval) AS lacuna FROM leitura GROUP BY id
-),
-par AS (
-    SELECT l.*, lacuna, tipo_leitura = 'INSTANTANEA' AS instantanea,
-        duracao <= lacuna AND (consumo >= 0 OR tipo_leitura = 'INCREMENTAL') AS vale,
-        CASE WHEN tipo_leitura = 'INSTANTANEA' THEN time ELSE time - interval '1 microsecond' END AS momento
-    FROM leitura l JOIN ritmo USING (id)
-    WHERE tipo_leitura = 'INSTANTANEA' OR duracao IS NOT NULL
-)
-SELECT id, {balde} AS balde, count(*), extract(epoch FROM max(lacuna))::float8,
-    CASE WHEN instantanea THEN avg(valor)
-        ELSE sum(consumo) FILTER (WHERE vale) * 3600 / nullif(sum(extract(epoch FROM duracao)) FILTER (WHERE vale), 0) END::float8,
-    CASE WHEN instantanea THEN min(valor) END::float8,
-    CASE WHEN instantanea THEN max(valor) END::float8
-FROM par
-WHERE momento >= %(inicio)s AND momento < %(fim)s
-GROUP BY id, instantanea, balde
-ORDER BY id, balde
+MINUTO = timedelta(minutes=1)
+# A point is marked as interpolated from this share of its blocks on; in a day a single one would mark nothing that can be seen.
+MARCADO = 0.05
+
+PARTE = """
+SELECT dispositivo_id, {coluna} AS t, {somas} FROM {tabela}
+WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {coluna} >= %(de{n})s AND {coluna} < %(ate{n})s
 """
-SERIES_EM_BALDES = SERIES.format(balde="date_bin(%(passo)s, momento, %(inicio)s)")
-SERIES_EM_DIAS = SERIES.format(balde="date_trunc('day', momento, %(fuso)s)")
-
-# How far back the reading before the window may lie, for the first pair.
-ANTES = timedelta(days=31)
-
-
-@dataclass(frozen=True, slots=True)
-class Ponto:
-    """A bucket: mean (None: a gap), least and greatest (gauges only), and how many readings are in it."""
-
-    inicio: datetime
-    media: float | None
-    minimo: float | None
-    maximo: float | None
-    leituras: int
+PONTOS = """
+SELECT dispositivo_id, {balde} AS balde, sum(consumo), sum(leituras)::int, sum(blocos)::int, sum(blocos_medidos),
+    sum(blocos_interpolados)::int, sum(blocos_estimados)::int, min(minimo)::float8, max(maximo)::float8,
+    (sum(soma) / nullif(sum(amostras), 0))::float8, sum(amostras)::int,
+    ((array_agg(ultimo ORDER BY t DESC) FILTER (WHERE ultimo IS NOT NULL))[1])::float8
+FROM ({partes}) p
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+EM_PASSOS = "date_bin(%(passo)s, t, %(inicio)s)"
+PELO_CALENDARIO = {DIA: "date_trunc('day', t, %(fuso)s)", MES: "date_trunc('month', t, %(fuso)s)"}
 
 
-@dataclass(slots=True)
-class Serie:
-    """A device's points; neighbours further apart than ``lacuna`` (seconds) are not joined by a line."""
+def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, agora: datetime | None = None) -> list[Serie]:
+    """One series per device of ``dispositivos`` that belongs to ``conta``, in their order; at most two statements.
 
-    dispositivo: Dispositivo
-    lacuna: float = 0.0
-    pontos: list[Ponto] = field(default_factory=list)
-
-
-def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela) -> list[Serie]:
-    """One series per device of ``dispositivos`` that belongs to ``conta``, in their order.
-
-    Gauges in their unit; registers and increments as a mean rate per hour of their unit (kWh gives kW).
+    Gauges in their unit; registers and increments as a mean rate per hour of their unit (kWh gives kW), out of blocks unless the window
+    is so short that it is cut into minutes: within 15 minutes a register of few digits would only show its last one jump.
     """
-    por_id = {d.pk: Serie(d) for d in dispositivos if d.conta_id == conta.pk}
-    if not por_id:
-        return []
+    achadas = [Serie(d, janela.passo if _direto(d, janela) else max(janela.passo, BLOCO)) for d in dispositivos if d.conta_id == conta.pk]
+    if cruas := [s for s in achadas if s.passo < BLOCO]:
+        brutas.completar(conta, cruas, janela)
+    if somadas := [s for s in achadas if s.passo >= BLOCO]:
+        _completar(conta, somadas, janela, agora or now())
+    return achadas
+
+
+def _direto(dispositivo: Dispositivo, janela: Janela) -> bool:
+    """Whether the device's readings are drawn one by one where the window's step is finer than a block."""
+    return janela.passo <= MINUTO or dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
+
+
+def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: datetime) -> None:
+    passo = series[0].passo
+    por_id = {s.dispositivo.pk: s for s in series}
+    linhas = _ler(conta, list(por_id), janela, passo, agora)
+    intervalos = {s.dispositivo.pk: s.dispositivo.gateway.intervalo_esperado_s for s in series}
+    ritmos = {pk: _ritmo([linha for linha in linhas if linha[0] == pk], intervalo) for pk, intervalo in intervalos.items()}
+    for pk, *linha in linhas:
+        por_id[pk].pontos.append(_ponto(por_id[pk].dispositivo, ritmos[pk], *linha))
+    for serie in series:
+        serie.lacuna = _lacuna(serie, intervalos[serie.dispositivo.pk])
+
+
+def _ler(conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta, agora: datetime) -> list[tuple[Any, ...]]:
+    periodo = Periodo(janela.inicio.astimezone(UTC), janela.fim.astimezone(UTC))
+    partes = pedacos(periodo, _que_cabem(grades(agora), janela, passo), subtrair=False)
     parametros: dict[str, Any] = {
         "conta": conta.pk,
-        "dispositivos": list(por_id),
-        "inicio": janela.inicio,
-        "fim": janela.fim,
-        "antes": janela.inicio - ANTES,
-        "passo": janela.passo,
+        "dispositivos": dispositivos,
+        "passo": passo,
+        "inicio": inicio_do_bloco(janela.inicio),
         "fuso": janela.zone.key,
     }
+    for n, parte in enumerate(partes):
+        parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
+    sql = PONTOS.format(balde=PELO_CALENDARIO.get(passo, EM_PASSOS), partes="UNION ALL".join(_sql(n, p) for n, p in enumerate(partes)))
     with connection.cursor() as cursor:
-        cursor.execute(SERIES_EM_DIAS if janela.diaria else SERIES_EM_BALDES, parametros)
-        for pk, inicio, leituras, lacuna, media, minimo, maximo in cursor.fetchall():
-            por_id[pk].lacuna = lacuna
-            por_id[pk].pontos.append(Ponto(inicio, media, minimo, maximo, leituras))
-    return list(por_id.values())
+        cursor.execute(sql, parametros)
+        linhas: list[tuple[Any, ...]] = cursor.fetchall()
+    return linhas
+
+
+def _sql(n: int, parte: Pedaco) -> str:
+    return PARTE.format(n=n, tabela=parte.camada.tabela, coluna=parte.camada.coluna, somas=parte.camada.somas)
+
+
+def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list[Grade]:
+    """The sums whose buckets lie each within one bucket of the chart: not the platform's days where the Conta's begin at another hour."""
+    if passo not in PELO_CALENDARIO:
+        return [grade for grade in todas if grade.camada.largura <= passo and grade.antes(janela.inicio) == janela.inicio]
+    primeiro, ultimo = janela.inicio.astimezone(janela.zone).date(), janela.ultimo_dia()
+    dias = [primeiro + n * DIA for n in range((ultimo - primeiro).days + 2)]
+    bordas = [meia_noite(dia, janela.zone) for dia in dias if passo == DIA or dia.day == 1]
+    return [grade for grade in todas if all(grade.antes(borda) == borda for borda in bordas)]
+
+
+def _ponto(
+    dispositivo: Dispositivo,
+    ritmo: float,
+    inicio: datetime,
+    consumo: Decimal | None,
+    leituras: int,
+    blocos: int,
+    medidos: Decimal,
+    interpolados: int,
+    estimados: int,
+    minimo: float | None,
+    maximo: float | None,
+    media: float | None,
+    amostras: int | None,
+    ultimo: float | None,
+) -> Ponto:
+    if dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
+        return Ponto(inicio, media, minimo, maximo, amostras or 0, ultimo=ultimo)
+    qualidade = Qualidade.ESTIMADO if estimados else Qualidade.INTERPOLADO if interpolados > MARCADO * blocos else Qualidade.MEDIDO
+    segundos = blocos * BLOCO.total_seconds()
+    if qualidade is Qualidade.MEDIDO and dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
+        segundos = min(segundos, leituras * ritmo)
+    elif qualidade is Qualidade.MEDIDO:
+        segundos = round(float(medidos) * BLOCO.total_seconds())  # shares are cut to 0.0001, which is less than a second
+    taxa = float(consumo) * 3600 / segundos if consumo is not None and segundos else None
+    return Ponto(inicio, taxa, None, None, leituras, qualidade)
+
+
+def _ritmo(linhas: Sequence[tuple[Any, ...]], intervalo: int) -> float:
+    """The seconds that an increment stands for: as in the buckets measured in full, else the interval expected."""
+    cheios = [(linha[4], linha[3]) for linha in linhas if linha[3] and linha[5] == linha[4]]
+    return sum(blocos for blocos, _ in cheios) * BLOCO.total_seconds() / sum(n for _, n in cheios) if cheios else float(intervalo)
+
+
+def _lacuna(serie: Serie, intervalo: int) -> float:
+    """Three intervals or two steps; for a device that sends more seldom than expected, three of its own."""
+    momentos = [p.inicio.timestamp() for p in serie.pontos if p.media is not None]
+    proprio = median(depois - antes for antes, depois in pairwise(momentos)) if len(momentos) > 1 else 0.0
+    return max(3 * max(float(intervalo), proprio), 2 * serie.passo.total_seconds())

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from tds_new.models import Dispositivo
 from tds_new.queries.consumo import ConsumoPorMes
 from tds_new.queries.janela import Janela
-from tds_new.queries.series import Ponto, Serie, series
+from tds_new.queries.pontos import Ponto, Serie
+from tds_new.queries.series import series
 from tds_new.web import formatos
 from tds_new.web.filtros import MAX_SERIES
 from tds_new.web.painel.contexto import Contexto, cor, grandeza
@@ -46,7 +47,9 @@ def escolhidos(contexto: Contexto) -> dict[str, list[Dispositivo]]:
 def linhas(contexto: Contexto, tem: frozenset[str] = frozenset()) -> list[Grafico]:
     """The line charts, without the parts that the browser has (``tem``). All their points come from one query."""
     grupos = escolhidos(contexto)
-    lidas = {s.dispositivo.pk: s for s in series(contexto.conta, [d for g in grupos.values() for d in g], contexto.filtro.janela)}
+    lidas = {
+        s.dispositivo.pk: s for s in series(contexto.conta, [d for g in grupos.values() for d in g], contexto.filtro.janela, contexto.agora)
+    }
     return [_grafico(contexto, unidade, [lidas[d.pk] for d in grupo if d.pk in lidas], tem) for unidade, grupo in grupos.items()]
 
 
@@ -58,7 +61,7 @@ def _grafico(contexto: Contexto, unidade: str, grupo: list[Serie], tem: frozense
         "titulo": _titulo(unidade, grupo),
         "zero": unidade not in SEM_ZERO,
         "resumo": _resumo(contexto, unidade, grupo),
-        "vazio": "" if any(s.pontos for s in grupo) else _vazio(contexto, grupo),
+        "vazio": "" if any(p.media is not None for s in grupo for p in s.pontos) else _vazio(contexto, grupo),
         "mostrados": _("Mostrando %(n)d de %(total)d dispositivos; escolha outros em Filtros.") % {"n": len(grupo), "total": total}
         if total > len(grupo)
         else "",
@@ -79,7 +82,7 @@ def _titulo(unidade: str, grupo: list[Serie]) -> str:
 
 
 def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None, tem: frozenset[str]) -> dict[str, Any]:
-    passo_ms = int(contexto.filtro.janela.passo.total_seconds() * 1000)
+    passo_ms = int(serie.passo.total_seconds() * 1000)
     partes = em_partes(serie.dispositivo.pk, passo_ms, [_ponto(p) for p in serie.pontos])
     valores = [p.media for p in serie.pontos if p.media is not None]
     minimos = [p.minimo if p.minimo is not None else p.media for p in serie.pontos if p.media is not None]
@@ -102,8 +105,9 @@ def _serie(contexto: Contexto, unidade: str, serie: Serie, posicao: int | None, 
 
 
 def _ponto(ponto: Ponto) -> list[float | int | None]:
-    """``[t, mean, least, greatest, readings]``; t in milliseconds since 1970, the bucket's start."""
-    return [int(ponto.inicio.timestamp() * 1000), _curto(ponto.media), _curto(ponto.minimo), _curto(ponto.maximo), ponto.leituras]
+    """``[t, mean, least, greatest, readings, quality]``; t in milliseconds since 1970, the bucket's start."""
+    t = int(ponto.inicio.timestamp() * 1000)
+    return [t, _curto(ponto.media), _curto(ponto.minimo), _curto(ponto.maximo), ponto.leituras, int(ponto.qualidade)]
 
 
 def _curto(valor: float | None) -> float | None:
