@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
 
+from tds_new import rollups
 from tds_new.models import ConsumoBloco, Dispositivo
-from tds_new.queries.demanda import Pico, picos
+from tds_new.queries.demanda import Pico, maior_pico, picos
 from tests import fabrica
 
 INICIO = datetime(2026, 2, 1, 3, tzinfo=UTC)
@@ -47,3 +51,39 @@ def test_blocks_of_another_conta_and_foreign_devices_stay_out() -> None:
 
     assert picos(medidor.conta, [medidor], INICIO, FIM) == {medidor.pk: None}
     assert picos(outra, [medidor], INICIO, FIM) == {}
+    assert maior_pico(medidor.conta, [medidor], INICIO, FIM) is None
+    assert maior_pico(outra, [medidor], INICIO, FIM) is None
+
+
+def test_the_greatest_of_several_devices_names_its_device_and_the_earliest_moment() -> None:
+    gateway = fabrica.gateway(fabrica.conta())
+    um, dois = (fabrica.dispositivo(gateway, codigo) for codigo in ("D01", "D02"))
+    bloco(um, INICIO + QUARTO, "3")
+    bloco(dois, INICIO + 3 * QUARTO, "4")
+    bloco(dois, INICIO + 90 * QUARTO, "4")
+    bloco(dois, INICIO + 95 * QUARTO, "9", "0.5")
+
+    assert maior_pico(um.conta, [um, dois], INICIO, FIM) == (dois, Pico(Decimal(16), INICIO + 3 * QUARTO))
+
+
+@pytest.mark.timescale
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("zona", ["America/Sao_Paulo", "America/Manaus", "Asia/Kolkata"])
+def test_peaks_out_of_kept_sums_are_those_of_the_blocks(zona: str) -> None:
+    medidor, acaso, zone = fabrica.dispositivo(fabrica.gateway(fabrica.conta())), Random(zona), ZoneInfo(zona)
+    for i in range(400):
+        bloco(medidor, INICIO + i * 7 * QUARTO, str(acaso.randrange(300)), acaso.choice(["1", "1", "0.9"]))
+    with connection.cursor() as cursor:
+        for rollup in rollups.ROLLUPS:
+            cursor.execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
+    try:
+        for de, ate in ((1, 28), (3, 4), (7, 20)):
+            inicio, fim = datetime(2026, 2, de, tzinfo=zone), datetime(2026, 2, ate, 12, 15, tzinfo=zone)
+            certos = [b for b in ConsumoBloco.objects.order_by("bloco") if inicio <= b.bloco < fim and b.fracao_medida == 1]
+            melhor = max(certos, key=lambda b: b.consumo or Decimal(0))
+            assert melhor.consumo
+            for agora in (fim, FIM):
+                assert picos(medidor.conta, [medidor], inicio, fim, agora) == {medidor.pk: Pico(melhor.consumo * 4, melhor.bloco)}
+    finally:
+        rollups.drop(connection)
+        rollups.create(connection, timescale=True)

@@ -1,24 +1,43 @@
-"""Demand: a device's consumption in 15 minutes over a quarter of an hour, and its peak (docs/metering.md)."""
+"""Demand: a device's consumption in 15 minutes over a quarter of an hour, and its peak (docs/metering.md).
+
+Demand is a matter of one meter: what several meters draw together is not asked for, where some measure what flows through others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
+from django.utils.timezone import now
 
 from tds_new.models import Conta, Dispositivo
+from tds_new.queries.calendario import Periodo
+from tds_new.queries.camadas import Pedaco, grades, pedacos
 
 BLOCOS_POR_HORA = 4
 
-# Only blocks measured in full count: a block with a hole in it would make a low figure look like a peak. The earliest of equals wins.
-PICOS = """
-SELECT DISTINCT ON (dispositivo_id) dispositivo_id, consumo, bloco
-FROM tds_new_consumo_15min
-WHERE dispositivo_id = ANY(%(dispositivos)s) AND conta_id = %(conta)s AND bloco >= %(inicio)s AND bloco < %(fim)s
-  AND consumo IS NOT NULL AND fracao_medida = 1 AND qualidade = 'MEDIDO'
-ORDER BY dispositivo_id, consumo DESC, bloco
+# Only blocks measured in full count (``pico``): a block with a hole in it would make a low figure look like a peak.
+PARTE = """
+SELECT dispositivo_id, {coluna} AS inicio, {coluna} + interval '{duracao}' + interval '1 hour' AS fim, pico
+FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {tabela}
+    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {coluna} >= %(de{n})s AND {coluna} < %(ate{n})s) s
+WHERE pico IS NOT NULL
 """
+# The buckets with the greatest block first, then the block itself; the earliest of equals wins.
+PICOS = """
+WITH balde AS ({partes}), maior AS ({maior})
+SELECT m.dispositivo_id, b.consumo, b.bloco
+FROM maior m CROSS JOIN LATERAL (
+    SELECT consumo, bloco FROM tds_new_consumo_15min
+    WHERE dispositivo_id = m.dispositivo_id AND conta_id = %(conta)s AND bloco >= m.inicio AND bloco < m.fim
+      AND bloco >= %(inicio)s AND bloco < %(fim)s AND fracao_medida = 1 AND qualidade = 'MEDIDO' AND consumo IS NOT NULL
+    ORDER BY consumo DESC, bloco LIMIT 1
+) b
+"""
+DE_CADA = "SELECT DISTINCT ON (dispositivo_id) * FROM balde ORDER BY dispositivo_id, pico DESC, inicio"
+DE_TODOS = "SELECT * FROM balde ORDER BY pico DESC, inicio, dispositivo_id LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +48,41 @@ class Pico:
     bloco: datetime
 
 
-def picos(conta: Conta, dispositivos: Sequence[Dispositivo], inicio: datetime, fim: datetime) -> dict[int, Pico | None]:
-    """The peak of each device of ``conta`` in ``[inicio, fim)`` by its id; None where it is not determined."""
+def picos(
+    conta: Conta, dispositivos: Sequence[Dispositivo], inicio: datetime, fim: datetime, agora: datetime | None = None
+) -> dict[int, Pico | None]:
+    """The peak of each device of ``conta`` in ``[inicio, fim)`` by its id; None where it is not determined.
+
+    Both moments are edges of blocks.
+    """
     achados: dict[int, Pico | None] = {d.pk: None for d in dispositivos if d.conta_id == conta.pk}
-    if not achados:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(PICOS, {"conta": conta.pk, "dispositivos": list(achados), "inicio": inicio, "fim": fim})
-        for pk, consumo, bloco in cursor.fetchall():
-            achados[pk] = Pico(consumo * BLOCOS_POR_HORA, bloco)
+    achados.update(_picos(DE_CADA, conta, list(achados), Periodo(inicio, fim), agora))
     return achados
+
+
+def maior_pico(
+    conta: Conta, dispositivos: Sequence[Dispositivo], inicio: datetime, fim: datetime, agora: datetime | None = None
+) -> tuple[Dispositivo, Pico] | None:
+    """The greatest of the devices' peaks and whose it is; None where no device of ``conta`` has one. See :func:`picos`."""
+    por_id = {d.pk: d for d in dispositivos if d.conta_id == conta.pk}
+    achados = _picos(DE_TODOS, conta, list(por_id), Periodo(inicio, fim), agora)
+    return next(((por_id[pk], pico) for pk, pico in achados.items()), None)
+
+
+def _picos(maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, agora: datetime | None) -> dict[int, Pico]:
+    em_utc = Periodo(periodo.inicio.astimezone(UTC), periodo.fim.astimezone(UTC))
+    partes = pedacos(em_utc, grades(agora or now()), subtrair=False)
+    if not dispositivos or not partes:
+        return {}
+    parametros: dict[str, Any] = {"conta": conta.pk, "dispositivos": dispositivos, "inicio": em_utc.inicio, "fim": em_utc.fim}
+    for n, parte in enumerate(partes):
+        parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
+    sql = PICOS.format(partes="UNION ALL".join(_sql(n, parte) for n, parte in enumerate(partes)), maior=maior)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parametros)
+        return {pk: Pico(consumo * BLOCOS_POR_HORA, bloco) for pk, consumo, bloco in cursor.fetchall()}
+
+
+def _sql(n: int, parte: Pedaco) -> str:
+    camada = parte.camada
+    return PARTE.format(n=n, tabela=camada.tabela, coluna=camada.coluna, somas=camada.somas, duracao=camada.duracao)
