@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.models import Dispositivo
+from tds_new.models import AuditoriaMedicao, Dispositivo
 from tds_new.models.medicao import assinar
 from tds_new.models.protecao import ProtectedByReadings
 
@@ -80,7 +80,9 @@ class ProtectedDeletionAdmin(SignedAdmin):
         kept = [str(obj) for obj in objs if obj.has_readings()]
         if kept:
             return [], {}, set(), kept
-        return super().get_deleted_objects(objs, request)
+        deleted, counted, lacking, protected = super().get_deleted_objects(objs, request)
+        lacking.discard(AuditoriaMedicao._meta.verbose_name)  # nobody may delete from the trail, but it goes with its device
+        return deleted, counted, lacking, protected
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Delete one object, or go back to it with a message that says why it stays."""

@@ -75,7 +75,7 @@ class NumberField(forms.DecimalField):
             message = _("Escreva %(plain)s ou %(decimal)s: assim não se sabe se %(other)s separa milhares ou decimais.")
             names = {"plain": text.replace(other, ""), "decimal": text.replace(other, mark), "other": other}
             raise ValidationError(message, params=names, code="ambiguous")
-        if re.fullmatch(rf"[+-]?\d{{1,3}}({group}\d{{3}})+({re.escape(mark)}\d+)?", text):
+        if re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}({group}\d{{3}})+({re.escape(mark)}\d+)?", text):
             text = text.replace(other, "")
         return text.replace(",", ".") if text.count(",") + text.count(".") == 1 else text
 

@@ -50,6 +50,10 @@ class Registro(models.Model):
     class Meta:
         abstract = True
 
+    def __str__(self) -> str:
+        em: datetime = getattr(self, self.momento)
+        return f"{self.dispositivo}, {date_format(localtime(em, self.dispositivo.conta.zone), 'SHORT_DATETIME_FORMAT')}"
+
     def clean(self) -> None:
         """Refuse a second entry of a device at one moment, and a moment for which nothing is computed any more."""
         super().clean()
@@ -84,9 +88,6 @@ class TrocaMedidor(Registro):
         ordering = ["-ocorrida_em"]
         constraints = [models.UniqueConstraint(fields=["dispositivo", "ocorrida_em"], name="tds_new_troca_medidor_chave")]
 
-    def __str__(self) -> str:
-        return f"{self.dispositivo_id} {self.ocorrida_em:%Y-%m-%d %H:%M}: {self.leitura_final} > {self.leitura_inicial}"
-
     def clean(self) -> None:
         """Refuse a change that has not happened yet, one of what is no register, and values that no register shows."""
         super().clean()
@@ -120,9 +121,6 @@ class VigenciaParametros(Registro, ParametrosMedicao):
         verbose_name_plural = _("vigências de parâmetros")
         ordering = ["desde"]
         constraints = [models.UniqueConstraint(fields=["dispositivo", "desde"], name="tds_new_vigencia_chave")]
-
-    def __str__(self) -> str:
-        return f"{self.dispositivo_id} {self.desde:%Y-%m-%d %H:%M}: x {self.fator_conversao}"
 
     def clean(self) -> None:
         """Refuse what lies more than a year ahead: planned work is entered before it is done, a slip of the pen is not."""
@@ -166,9 +164,6 @@ class RevisaoLeitura(Registro):
             models.UniqueConstraint(fields=["dispositivo", "leitura_em"], name="tds_new_revisao_leitura_chave"),
             models.CheckConstraint(condition=models.Q(decisao__in=["APROVADA", "DESCARTADA"]), name="tds_new_revisao_leitura_decisao"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.dispositivo_id} {self.leitura_em:%Y-%m-%d %H:%M}: {self.decisao}"
 
 
 class OcorrenciaMedicao(models.Model):
