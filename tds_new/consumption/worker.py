@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import psycopg
@@ -17,6 +17,7 @@ from django.db import connections
 from psycopg import Connection, Cursor
 
 from tds_new.consumption import ledger, queue
+from tds_new.consumption.ledger import DAY_US, now_us
 from tds_new.consumption.tables import Span, Written, count_changed
 from tds_new.ingestion import database
 from tds_new.logs import printable
@@ -41,10 +42,11 @@ SESSION = (
 
 
 class Processed(NamedTuple):
-    """A share of a partition's queue: what was written, and whether more is left."""
+    """A share of a partition's queue: what was written, whether any of it is of more than a day ago, and whether more is left."""
 
     partition: int
     written: Written
+    late: bool
     more: bool
 
 
@@ -68,7 +70,9 @@ def process_partition(connection: Connection[Any], but: Collection[int] = (), *,
             written.merge(_compute(cursor, partition, spans))
         count_changed(cursor, written.contas)
         queue.done(cursor, partition)
-    return Processed(partition, written, more)
+    since = now_us() - DAY_US
+    late = written.rows > 0 and any(span.start < since for spans in rounds for span in spans)
+    return Processed(partition, written, late, more)
 
 
 def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
@@ -110,9 +114,13 @@ def django_session() -> Connection[Any]:
 
 
 class Worker:
-    """Computes what is queued, until it is told to stop. A database that is away is waited for."""
+    """Computes what is queued, until it is told to stop. A database that is away is waited for.
 
-    def __init__(self) -> None:
+    ``on_late`` is called whenever figures of more than a day ago have changed.
+    """
+
+    def __init__(self, on_late: Callable[[], None] = lambda: None) -> None:
+        self._on_late = on_late
         self._stop = threading.Event()
         self._connection: Connection[Any] | None = None
         self._since = time.monotonic()
@@ -159,6 +167,8 @@ class Worker:
         return more
 
     def _count(self, processed: Processed) -> None:
+        if processed.late:
+            self._on_late()
         self._rows += processed.written.rows
         self._transactions += 1
 

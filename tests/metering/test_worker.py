@@ -268,3 +268,20 @@ def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(
     found = figures()
     call_command("rebuild_consumption", stdout=StringIO())
     assert found == figures()
+
+
+def test_figures_of_long_ago_that_change_are_told(devices: list[Dispositivo]) -> None:
+    told: list[int] = []
+    worker = Worker(on_late=lambda: told.append(1))
+    LeituraDispositivo.objects.bulk_create(readings(devices, 3))
+    worker._pass()
+    assert told
+    told.clear()
+    for reading in readings(devices, 3):
+        reading.time = datetime.now(UTC) - timedelta(minutes=5)
+        reading.save(force_insert=True)
+        break
+    worker._pass()
+    assert not told
+    assert computed()
+    worker._disconnect()

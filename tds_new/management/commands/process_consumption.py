@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Without arguments: until a signal."""
-        parser.add_argument("--once", action="store_true", help="compute what is queued now, say what was written, and end")
+        parser.add_argument("--once", action="store_true", help="compute what is queued now, do the upkeep, say what was done, and end")
         parser.add_argument("--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,10 +36,13 @@ class Command(BaseCommand):
             queue.retry_now(connection)
             written = drain()
             self.stdout.write(f"[OK] {written.rows} block rows written")
+            if settings.TDS_UPKEEP:
+                call_command("run_maintenance", stdout=self.stdout)
             for device, error in queue.failed(django_session()).items():
                 raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
             return
-        worker = Worker()
+        keeper = Keeper() if settings.TDS_UPKEEP else None
+        worker = Worker(on_late=keeper.hurry) if keeper else Worker()
 
         def stop(number: int, frame: FrameType | None) -> None:
             worker.stop()
@@ -47,7 +51,6 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         logging.getLogger("tds_new.consumption").info("consumption: following the readings")
-        keeper = Keeper() if settings.TDS_UPKEEP else None
         if keeper:
             keeper.start()
         try:

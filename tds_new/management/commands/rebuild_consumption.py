@@ -4,6 +4,8 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.models import Q
@@ -55,6 +57,8 @@ class Command(BaseCommand):
         self.stdout.write(f"\n[OK] done; {rows} block rows differed from what was stored")
         if shared:
             self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
+        if settings.TDS_UPKEEP:
+            call_command("run_maintenance", stdout=self.stdout)
         for device, error in queue.failed(django_session()).items():
             raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
 
