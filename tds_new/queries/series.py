@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -26,12 +25,21 @@ SELECT dispositivo_id, {coluna} AS t, {somas} FROM {tabela}
 WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {coluna} >= %(de{n})s AND {coluna} < %(ate{n})s
 """
 PONTOS = """
-SELECT dispositivo_id, {balde} AS balde, sum(consumo), sum(leituras)::int, sum(blocos)::int, sum(blocos_medidos),
+SELECT dispositivo_id, extract(epoch FROM {balde})::int8 AS balde, sum(consumo)::float8, sum(leituras)::int, sum(blocos)::int,
+    sum(blocos_medidos)::float8,
     sum(blocos_interpolados)::int, sum(blocos_estimados)::int, min(minimo)::float8, max(maximo)::float8,
     (sum(soma) / nullif(sum(amostras), 0))::float8, sum(amostras)::int,
     ((array_agg(ultimo ORDER BY t DESC) FILTER (WHERE ultimo IS NOT NULL))[1])::float8
 FROM ({partes}) p
 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# A block is a point of its own.
+PONTOS_DE_BLOCOS = """
+SELECT dispositivo_id, extract(epoch FROM t)::int8, consumo::float8, leituras, blocos, blocos_medidos::float8,
+    blocos_interpolados, blocos_estimados, minimo::float8, maximo::float8,
+    (soma / nullif(amostras, 0))::float8, amostras, ultimo::float8
+FROM ({partes}) p
+ORDER BY 1, 2
 """
 EM_PASSOS = "date_bin(%(passo)s, t, %(inicio)s)"
 PELO_CALENDARIO = {DIA: "date_trunc('day', t, %(fuso)s)", MES: "date_trunc('month', t, %(fuso)s)"}
@@ -58,14 +66,15 @@ def _direto(dispositivo: Dispositivo, janela: Janela) -> bool:
 
 def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: datetime) -> None:
     passo = series[0].passo
-    por_id = {s.dispositivo.pk: s for s in series}
-    linhas = _ler(conta, list(por_id), janela, passo, agora)
-    intervalos = {s.dispositivo.pk: s.dispositivo.gateway.intervalo_esperado_s for s in series}
-    ritmos = {pk: _ritmo([linha for linha in linhas if linha[0] == pk], intervalo) for pk, intervalo in intervalos.items()}
-    for pk, *linha in linhas:
-        por_id[pk].pontos.append(_ponto(por_id[pk].dispositivo, ritmos[pk], *linha))
+    linhas: dict[int, list[tuple[Any, ...]]] = {s.dispositivo.pk: [] for s in series}
+    for pk, *linha in _ler(conta, list(linhas), janela, passo, agora):
+        linhas[pk].append(tuple(linha))
     for serie in series:
-        serie.lacuna = _lacuna(serie, intervalos[serie.dispositivo.pk])
+        dispositivo, dela = serie.dispositivo, linhas[serie.dispositivo.pk]
+        intervalo = float(dispositivo.gateway.intervalo_esperado_s)
+        ritmo = _ritmo(dela, intervalo)
+        serie.pontos = [_ponto(dispositivo.tipo_leitura, ritmo, *linha) for linha in dela]
+        serie.lacuna = _lacuna(serie, intervalo)
 
 
 def _ler(conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta, agora: datetime) -> list[tuple[Any, ...]]:
@@ -80,7 +89,9 @@ def _ler(conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta
     }
     for n, parte in enumerate(partes):
         parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
-    sql = PONTOS.format(balde=PELO_CALENDARIO.get(passo, EM_PASSOS), partes="UNION ALL".join(_sql(n, p) for n, p in enumerate(partes)))
+    juntas = "UNION ALL".join(_sql(n, parte) for n, parte in enumerate(partes))
+    balde = PELO_CALENDARIO.get(passo, EM_PASSOS)
+    sql = PONTOS_DE_BLOCOS.format(partes=juntas) if passo == BLOCO else PONTOS.format(balde=balde, partes=juntas)
     with connection.cursor() as cursor:
         cursor.execute(sql, parametros)
         linhas: list[tuple[Any, ...]] = cursor.fetchall()
@@ -102,13 +113,13 @@ def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list
 
 
 def _ponto(
-    dispositivo: Dispositivo,
+    tipo_leitura: str,
     ritmo: float,
-    inicio: datetime,
-    consumo: Decimal | None,
+    epoca: int,
+    consumo: float | None,
     leituras: int,
     blocos: int,
-    medidos: Decimal,
+    medidos: float,
     interpolados: int,
     estimados: int,
     minimo: float | None,
@@ -117,26 +128,27 @@ def _ponto(
     amostras: int | None,
     ultimo: float | None,
 ) -> Ponto:
-    if dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
+    inicio = datetime.fromtimestamp(epoca, UTC)
+    if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
         return Ponto(inicio, media, minimo, maximo, amostras or 0, ultimo=ultimo)
     qualidade = Qualidade.ESTIMADO if estimados else Qualidade.INTERPOLADO if interpolados > MARCADO * blocos else Qualidade.MEDIDO
     segundos = blocos * BLOCO.total_seconds()
-    if qualidade is Qualidade.MEDIDO and dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
+    if qualidade is Qualidade.MEDIDO and tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
         segundos = min(segundos, leituras * ritmo)
     elif qualidade is Qualidade.MEDIDO:
-        segundos = round(float(medidos) * BLOCO.total_seconds())  # shares are cut to 0.0001, which is less than a second
-    taxa = float(consumo) * 3600 / segundos if consumo is not None and segundos else None
+        segundos = round(medidos * BLOCO.total_seconds())  # shares are cut to 0.0001, which is less than a second
+    taxa = consumo * 3600 / segundos if consumo is not None and segundos else None
     return Ponto(inicio, taxa, None, None, leituras, qualidade)
 
 
-def _ritmo(linhas: Sequence[tuple[Any, ...]], intervalo: int) -> float:
+def _ritmo(linhas: Sequence[tuple[Any, ...]], intervalo: float) -> float:
     """The seconds that an increment stands for: as in the buckets measured in full, else the interval expected."""
-    cheios = [(linha[4], linha[3]) for linha in linhas if linha[3] and linha[5] == linha[4]]
-    return sum(blocos for blocos, _ in cheios) * BLOCO.total_seconds() / sum(n for _, n in cheios) if cheios else float(intervalo)
+    cheios = [(blocos, leituras) for _, _, leituras, blocos, medidos, *_ in linhas if leituras and medidos == blocos]
+    return sum(blocos for blocos, _ in cheios) * BLOCO.total_seconds() / sum(n for _, n in cheios) if cheios else intervalo
 
 
-def _lacuna(serie: Serie, intervalo: int) -> float:
+def _lacuna(serie: Serie, intervalo: float) -> float:
     """Three intervals or two steps; for a device that sends more seldom than expected, three of its own."""
     momentos = [p.inicio.timestamp() for p in serie.pontos if p.media is not None]
     proprio = median(depois - antes for antes, depois in pairwise(momentos)) if len(momentos) > 1 else 0.0
-    return max(3 * max(float(intervalo), proprio), 2 * serie.passo.total_seconds())
+    return max(3 * max(intervalo, proprio), 2 * serie.passo.total_seconds())
