@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from tds_new.models import Conta, ContaAtividade, Dispositivo, Gateway
+from tds_new.models import ConsumoBloco, Conta, ContaAtividade, Dispositivo, Gateway
 from tests import fabrica
 
 pytestmark = pytest.mark.django_db
@@ -68,14 +68,130 @@ def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(cli
 
     energia = cartao(payload, "ENERGIA-kWh")
     assert (Decimal(energia["valor"]), energia["exibe"], energia["un"]) == (24 + 72, "96,00", "kWh")
-    assert energia["linha"] == "01/02 a 18/02, até 12:01"
+    assert (energia["linha"], energia["ate"]) == ("1 a 18/02, até 12:01", "2026-02-18T15:01:30Z")
     assert cartao(payload, "AGUA-m³")["exibe"] == "0,30"
-    assert [c["id"] for c in payload["cartoes"]] == ["ENERGIA-kWh", "AGUA-m³", "gateways", "dispositivos", "ultima"]
+    assert [c["id"] for c in payload["cartoes"]] == ["ENERGIA-kWh", "AGUA-m³", "demanda", "gateways", "dispositivos", "ultima"]
     gateways = cartao(payload, "gateways")
     assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == ("1", "de 2", "critico", "1 offline")
     assert cartao(payload, "dispositivos")["exibe"] == "3"
     ultima = cartao(payload, "ultima")
     assert (ultima["instante"], ultima["linha"]) == ("2026-02-18T15:01:30Z", "18/02/2026 12:01")
+
+
+def test_bars_follow_the_contas_own_calendar_and_stand_beside_the_year_before(client: Client, dona: Conta, agora: datetime) -> None:
+    Conta.objects.update(timezone="America/Manaus")
+    de = fabrica.dispositivo(fabrica.gateway(dona), tipo="INCREMENTAL")
+    virada = datetime(2026, 2, 1, 4, tzinfo=UTC)  # midnight in Manaus
+    fabrica.leituras(de, [(virada - MIN, 5), (virada, 7), (datetime(2025, 2, 9, tzinfo=UTC), 3)])
+
+    (energia,) = dados(client, dona).json()["barras"]
+
+    assert [(m["valor"], m["anterior"]) for m in energia["meses"][-2:]] == [(5.0, None), (7.0, 3.0)]
+    assert energia["comparada"] is True
+    assert "Em cinza, o mesmo mês do ano anterior." in energia["resumo"]
+
+
+# --- the month before, what it rests on, demand ---
+
+
+def blocos(de: Dispositivo, inicio: datetime, fim: datetime, consumo: str, fracao: str = "1", qualidade: str = "MEDIDO") -> None:
+    ConsumoBloco.objects.bulk_create(
+        ConsumoBloco(
+            dispositivo=de, bloco=inicio + n * 15 * MIN, conta_id=de.conta_id, gateway_id=de.gateway_id, consumo=Decimal(consumo),
+            leituras=3, fracao_medida=Decimal(fracao), qualidade=qualidade,
+        )
+        for n in range((fim - inicio) // (15 * MIN))
+    )  # fmt: skip
+
+
+JANEIRO, FEVEREIRO = (datetime(2026, mes, 1, 3, tzinfo=UTC) for mes in (1, 2))
+CORTE = datetime(2026, 2, 18, 15, tzinfo=UTC)  # the start of the block of `agora`
+CORTE_DE_JANEIRO = CORTE.replace(month=1)
+
+
+@pytest.fixture
+def medidor(dona: Conta, agora: datetime) -> Dispositivo:
+    de = fabrica.dispositivo(fabrica.gateway(dona, visto=agora))
+    Dispositivo.objects.update(last_seen=CORTE - MIN)
+    ContaAtividade.objects.create(conta=dona, ultima_leitura=agora)
+    return Dispositivo.objects.get(pk=de.pk)
+
+
+@pytest.mark.parametrize(
+    ("antes", "depois", "detalhe", "falado"),
+    [
+        ("1", "1.06", "▲ 6,0% ante 1 a 18/01 (1.680 kWh)", "6,0% acima do período de 1 a 18/01"),
+        ("1", "0.5", "▼ 50% ante 1 a 18/01 (1.680 kWh)", "50% abaixo do período de 1 a 18/01"),
+        ("1", "1.009", "estável ante 1 a 18/01 (1.680 kWh)", ""),
+        ("0", "1", "antes 0 kWh, de 1 a 18/01", ""),
+    ],
+)
+def test_the_month_is_compared_with_the_same_stretch_of_the_one_before(
+    client: Client, dona: Conta, medidor: Dispositivo, antes: str, depois: str, detalhe: str, falado: str
+) -> None:
+    blocos(medidor, JANEIRO, FEVEREIRO, antes)  # all of January: what lies after the 18th, 12:00, stays out
+    blocos(medidor, FEVEREIRO, CORTE, depois)
+
+    energia = cartao(dados(client, dona).json(), "ENERGIA-kWh")
+
+    assert (energia["detalhe"].replace("\u00a0", " "), energia["falado"]) == (detalhe, falado)
+    assert Decimal(energia["anterior"]) == 1680 * Decimal(antes)
+    assert (energia["qualidade"], energia["cobertura"]) == ("100% medido", "1.0000")
+    assert energia["linha"] == "1 a 18/02, até 12:00"
+
+
+def test_what_was_measured_too_little_is_not_compared_and_says_why(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    blocos(medidor, JANEIRO, FEVEREIRO, "1")
+    meio = FEVEREIRO + timedelta(days=12)
+    blocos(medidor, FEVEREIRO, meio, "1")
+    blocos(medidor, meio, CORTE, "1", "0", "INTERPOLADO")
+
+    energia = cartao(dados(client, dona).json(), "ENERGIA-kWh")
+
+    assert energia["detalhe"] == "sem comparação: só 68,5% medido"
+    assert energia["qualidade"] == "68,5% medido · ◐ 31,4% interpolado"
+
+
+def test_a_month_before_that_was_measured_too_little_is_no_measure(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    blocos(medidor, JANEIRO, CORTE_DE_JANEIRO, "1", "0.9", "ESTIMADO")
+    blocos(medidor, FEVEREIRO, CORTE, "1")
+
+    assert cartao(dados(client, dona).json(), "ENERGIA-kWh")["detalhe"] == "sem comparação: só 90% medido de 1 a 18/01"
+
+
+def test_without_a_month_before_nothing_is_compared(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    blocos(medidor, FEVEREIRO, CORTE, "1")
+
+    assert cartao(dados(client, dona).json(), "ENERGIA-kWh")["detalhe"] == "sem comparação: nada medido de 1 a 18/01"
+
+
+def test_the_peak_demand_says_when_and_of_which_meter(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    outro = fabrica.dispositivo(medidor.gateway, "D02")
+    blocos(medidor, FEVEREIRO, CORTE, "1")
+    quando = datetime(2026, 2, 11, 21, 45, tzinfo=UTC)
+    blocos(outro, quando, quando + 15 * MIN, "103")
+    blocos(outro, CORTE, CORTE + 15 * MIN, "900")  # not over yet
+
+    demanda = cartao(dados(client, dona).json(), "demanda")
+
+    assert (demanda["exibe"], demanda["un"], demanda["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
+    assert (Decimal(demanda["valor"]), demanda["detalhe"]) == (412, "D02")
+
+
+def test_a_peak_out_of_blocks_with_holes_is_not_determined(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    blocos(medidor, FEVEREIRO, CORTE, "1", "0.9")
+
+    demanda = cartao(dados(client, dona).json(), "demanda")
+
+    assert (demanda["valor"], demanda["exibe"], demanda["linha"]) == (None, "—", "Não apurada")
+
+
+def test_a_reading_that_is_not_computed_yet_leaves_no_empty_page(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    payload = dados(client, dona).json()
+
+    energia = cartao(payload, "ENERGIA-kWh")
+    assert (energia["exibe"], energia["linha"]) == ("—", "Calculando o consumo…")
+    assert [g["id"] for g in payload["graficos"]] == ["kW"]
 
 
 def test_no_chart_mixes_units_and_registers_are_drawn_as_rates(client: Client, medida: Conta) -> None:
@@ -95,9 +211,10 @@ def test_bars_have_13_local_months_and_name_the_unfinished_one(client: Client, m
     energia = dados(client, medida).json()["barras"][0]
 
     assert [m["mes"] for m in energia["meses"]][::6] == ["fev/25", "ago/25", "fev/26"]
-    assert energia["meses"][-1] == {"mes": "fev/26", "valor": 96.0, "exibe": "96,00", "parcial": True}
-    assert energia["meses"][0]["valor"] is None
+    assert energia["meses"][-1].items() >= {"mes": "fev/26", "valor": 96.0, "exibe": "96,00", "anterior": None, "parcial": True}.items()
+    assert energia["meses"][0].items() >= {"valor": None, "cobertura": None, "medido": "—"}.items()
     assert "vai até 18/02" in energia["resumo"]
+    assert energia["comparada"] is False
 
 
 def test_last_readings_show_the_registers_digits_and_the_meters_time(client: Client, medida: Conta) -> None:

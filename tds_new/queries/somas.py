@@ -24,19 +24,18 @@ FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {tabela} WHERE conta_id = %(
 WHERE consumo IS NOT NULL
 GROUP BY 1, 2
 """
-# A device is expected to measure from its first data on (or from its registration, where that falls into its first bucket) until now;
-# one that has left or was switched off until its last data. One that has been silent all the while is expected all the while.
+# A device is expected to measure from the period of its first data on (from its registration, where that is later and before the data)
+# until now; one that has left or was switched off until its last data. One that has been silent all the while is expected all the while.
 SOMAS = """
 WITH parte AS MATERIALIZED ({partes}),
 vida AS (
-    SELECT dispositivo_id, min(primeiro) AS primeiro, min(primeiro + duracao) AS fim_do_primeiro, max(ultimo + duracao) AS fim
-    FROM parte GROUP BY 1
+    SELECT dispositivo_id, min(primeiro + duracao) AS primeiro, max(ultimo + duracao) AS fim FROM parte GROUP BY 1
 ),
 dono AS (
     SELECT d.id, d.grandeza, d.unidade,
         CASE WHEN v.primeiro IS NULL THEN '-infinity'
-            WHEN d.created_at > v.primeiro AND d.created_at < v.fim_do_primeiro THEN d.created_at
-            ELSE v.primeiro END AS inicio,
+            ELSE greatest((SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i < v.primeiro),
+                CASE WHEN d.created_at < v.primeiro THEN d.created_at END) END AS inicio,
         CASE WHEN d.conta_id = %(conta)s AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity' ELSE v.fim END AS fim,
         CASE WHEN d.conta_id = %(conta)s THEN d.last_seen END AS ultima
     FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id LEFT JOIN vida v ON v.dispositivo_id = d.id

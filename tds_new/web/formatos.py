@@ -100,6 +100,15 @@ def dia_mes(dia: date) -> str:
     return f"{MESES['en'][dia.month - 1]} {dia.day}" if idioma() == "en" else f"{dia:%d/%m}"
 
 
+def dias(de: date, ate: date) -> str:
+    """``1 a 18/02`` or ``Feb 1 to 18``; ``28/01 a 03/02`` across months; a single day as itself."""
+    if de == ate:
+        return dia_mes(ate)
+    if (de.year, de.month) != (ate.year, ate.month):
+        return f"{dia_mes(de)} to {dia_mes(ate)}" if idioma() == "en" else f"{dia_mes(de)} a {dia_mes(ate)}"
+    return f"{dia_mes(de)} to {ate.day}" if idioma() == "en" else f"{de.day} a {dia_mes(ate)}"
+
+
 def data_hora(instante: datetime, zone: ZoneInfo) -> str:
     """``18/02/2026 12:47`` by the clock of ``zone``."""
     local = instante.astimezone(zone)

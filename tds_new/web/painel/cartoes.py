@@ -1,69 +1,41 @@
-"""The cards: consumption of the month, gateways, devices, last reading."""
-
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+"""The cards: consumption of the month, peak demand, gateways, devices, last reading."""
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from tds_new.models import Dispositivo
 from tds_new.queries import frota
-from tds_new.queries.consumo import ConsumoPorMes
+from tds_new.queries.consumo import ConsumoNoPeriodo
+from tds_new.queries.demanda import Pico
 from tds_new.web import formatos
-from tds_new.web.painel.contexto import Contexto, consumo_no_mes, cor
+from tds_new.web.painel.cartao import Cartao, cartao, iso
+from tds_new.web.painel.consumos import com_demanda, consumo, consumo_a_calcular, demanda
+from tds_new.web.painel.contexto import Contexto
 
-Cartao = dict[str, Any]
 MAX_CONSUMOS = 5
 
 
-def cartoes(contexto: Contexto, consumos: list[ConsumoPorMes]) -> list[Cartao]:
-    """All cards in their fixed order."""
-    return [*(_consumo(contexto, c) for c in consumos[:MAX_CONSUMOS]), _gateways(contexto), _dispositivos(contexto), _ultima(contexto)]
+def cartoes(contexto: Contexto, consumos: list[ConsumoNoPeriodo] | None, maior: list[tuple[Dispositivo, Pico]] | None) -> list[Cartao]:
+    """All cards in their fixed order; those of ``consumos`` and of the peak (``maior``, at most one) only where they could be read."""
+    return [
+        *(_consumos(contexto, consumos)[:MAX_CONSUMOS] if consumos is not None else []),
+        *([demanda(contexto, maior[0] if maior else None)] if maior is not None and com_demanda(contexto) else []),
+        _gateways(contexto),
+        _dispositivos(contexto),
+        _ultima(contexto),
+    ]
 
 
-def _cartao(identidade: str, titulo: str, icone: str, **resto: Any) -> Cartao:
-    vazio: Cartao = dict.fromkeys(("un", "linha", "detalhe", "estado", "palavra"), "")
-    return {"id": identidade, "titulo": titulo, "icone": icone, "valor": None, "exibe": formatos.FALTA, "instante": None, **vazio, **resto}
-
-
-def _consumo(contexto: Contexto, consumo: ConsumoPorMes) -> Cartao:
-    atual, anterior = consumo.meses[-1], consumo.meses[-2]
-    unidade, divisor = formatos.escala(consumo.unidade, max(abs(m.total or Decimal(0)) for m in consumo.meses[-2:]))
-    detalhe = ""
-    if anterior.total is not None:
-        detalhe = _("%(mes)s inteiro: %(total)s") % {
-            "mes": formatos.mes_ano(anterior.mes),
-            "total": formatos.com_unidade(anterior.total / divisor, unidade),
-        }
-    parte = {
-        "identidade": f"{consumo.grandeza}-{consumo.unidade}",
-        "titulo": consumo_no_mes(consumo.grandeza),
-        "icone": cor(consumo.grandeza),
-    }
-    if atual.total is None:
-        return _cartao(**parte, linha=_("Nenhuma leitura neste mês"), detalhe=detalhe)
-    return _cartao(
-        **parte,
-        valor=str(atual.total),
-        un=unidade,
-        exibe=formatos.valor(atual.total / divisor, unidade),
-        linha=_linha_do_mes(contexto, consumo),
-        detalhe=detalhe,
-    )
-
-
-def _linha_do_mes(contexto: Contexto, consumo: ConsumoPorMes) -> str:
-    """``01/02 a 18/02, até 12:45``: up to the newest reading of this quantity that is in it."""
-    vistos = [d.last_seen for d in contexto.dispositivos if d.last_seen and (d.grandeza, d.unidade) == (consumo.grandeza, consumo.unidade)]
-    mes = consumo.meses[-1].mes
-    if not vistos or max(vistos).astimezone(contexto.conta.zone).date() < mes:
-        return _("desde %(de)s") % {"de": formatos.dia_mes(mes)}
-    fim = min(max(vistos), contexto.agora).astimezone(contexto.conta.zone)
-    return _("%(de)s a %(ate)s, até %(hora)s") % {
-        "de": formatos.dia_mes(mes),
-        "ate": formatos.dia_mes(fim.date()),
-        "hora": f"{fim:%H:%M}",
-    }
+def _consumos(contexto: Contexto, consumos: list[ConsumoNoPeriodo]) -> list[Cartao]:
+    """A card for each quantity that has figures, and for each that should have: a reading that came just now is computed in a moment."""
+    achados = {(c.grandeza, c.unidade): consumo(contexto, c) for c in consumos}
+    if not contexto.nunca_mediu:
+        for d in contexto.dispositivos:
+            chave = d.grandeza, d.unidade
+            if d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA and d.last_seen and chave not in achados:
+                achados[chave] = consumo_a_calcular(contexto, *chave)
+    ordem = list(Dispositivo.Grandeza.values)
+    return [achados[chave] for chave in sorted(achados, key=lambda chave: (ordem.index(chave[0]), chave[1]))]
 
 
 def _gateways(contexto: Contexto) -> Cartao:
@@ -73,7 +45,7 @@ def _gateways(contexto: Contexto) -> Cartao:
     estado, palavra = ("ok", _("Todos online")) if gateways and not mudos else ("critico", _("%(n)d offline") % {"n": mudos})
     if not gateways:
         estado, palavra = "neutro", _("Nenhum cadastrado")
-    return _cartao(
+    return cartao(
         "gateways",
         _("Gateways online"),
         "gateway",
@@ -95,7 +67,7 @@ def _dispositivos(contexto: Contexto) -> Cartao:
         estado, palavra = "atencao", ngettext("%(n)d sem dados recentes", "%(n)d sem dados recentes", mudos) % {"n": mudos}
     else:
         estado, palavra = "ok", _("Todos com dados")
-    return _cartao(
+    return cartao(
         "dispositivos",
         _("Dispositivos com dados"),
         "dispositivo",
@@ -110,9 +82,9 @@ def _dispositivos(contexto: Contexto) -> Cartao:
 def _ultima(contexto: Contexto) -> Cartao:
     vistos = [(d.last_seen, d) for d in contexto.dispositivos if d.last_seen]
     if not vistos:
-        return _cartao("ultima", _("Última leitura"), "relogio", linha=_("Nenhuma leitura ainda"))
+        return cartao("ultima", _("Última leitura"), "relogio", linha=_("Nenhuma leitura ainda"))
     instante, dispositivo = max(vistos, key=lambda par: par[0])
-    return _cartao(
+    return cartao(
         "ultima",
         _("Última leitura"),
         "relogio",
@@ -121,8 +93,3 @@ def _ultima(contexto: Contexto) -> Cartao:
         detalhe=contexto.nomes[dispositivo.pk],
         instante=iso(instante),
     )
-
-
-def iso(instante: datetime) -> str:
-    """UTC, whole seconds: an instant for the browser to count from."""
-    return instante.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

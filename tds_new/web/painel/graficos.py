@@ -2,18 +2,17 @@
 
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from tds_new.models import Dispositivo
-from tds_new.queries.consumo import ConsumoPorMes
+from tds_new.queries.consumo import ConsumoDoMes, ConsumoPorMes
 from tds_new.queries.janela import Janela
 from tds_new.queries.pontos import Ponto, Serie
 from tds_new.queries.series import series
 from tds_new.web import formatos
 from tds_new.web.filtros import MAX_SERIES
+from tds_new.web.painel.consumos import COMPARAVEL, porcento
 from tds_new.web.painel.contexto import Contexto, cor, grandeza
 from tds_new.web.painel.partes import em_partes
 
@@ -120,11 +119,13 @@ def _resumo(contexto: Contexto, unidade: str, grupo: list[Serie]) -> str:
     if not pontos:
         return ""
     maximo, ponto, serie = max(pontos, key=lambda item: item[0] or 0.0)
-    return _("Maior valor: %(maximo)s em %(quando)s, %(dispositivo)s.") % {
+    maior = _("Maior valor: %(maximo)s em %(quando)s, %(dispositivo)s.") % {
         "maximo": formatos.com_unidade(maximo, unidade),
         "quando": formatos.data_hora(ponto.inicio, contexto.conta.zone),
         "dispositivo": contexto.nomes[serie.dispositivo.pk],
     }
+    marcados = any(p.qualidade for _maximo, p, _serie in pontos)
+    return f"{maior} {_('Tracejado: interpolado ou estimado.')}" if marcados else maior
 
 
 def _vazio(contexto: Contexto, grupo: list[Serie]) -> str:
@@ -159,27 +160,51 @@ def barras(contexto: Contexto, consumos: list[ConsumoPorMes]) -> list[Grafico]:
 
 def _barras(contexto: Contexto, consumo: ConsumoPorMes) -> Grafico:
     totais = [m.total for m in consumo.meses if m.total is not None]
-    unidade, divisor = formatos.escala(consumo.unidade, max((abs(t) for t in totais), default=Decimal(0)))
-    hoje = contexto.agora.astimezone(ZoneInfo(settings.TDS_TIME_ZONE)).date()
+    anteriores = [m.ano_anterior for m in consumo.meses if m.ano_anterior is not None]
+    unidade, divisor = formatos.escala(consumo.unidade, max((abs(t) for t in totais + anteriores), default=Decimal(0)))
     return {
         "id": f"{consumo.grandeza}-{consumo.unidade}",
         "un": unidade,
         "cor": f"q-{cor(consumo.grandeza)}",
         "titulo": _("%(grandeza)s por mês (%(unidade)s)") % {"grandeza": grandeza(consumo.grandeza), "unidade": unidade},
-        "resumo": _("%(total)s em 13 meses. * %(mes)s vai até %(dia)s.")
+        "resumo": _resumo_dos_meses(contexto, consumo, formatos.com_unidade(sum(totais, Decimal(0)) / divisor, unidade)),
+        "comparada": bool(anteriores),
+        "meses": [_mes(m, unidade, divisor) for m in consumo.meses],
+    }
+
+
+def _resumo_dos_meses(contexto: Contexto, consumo: ConsumoPorMes, total: str) -> str:
+    frases = [
+        _("%(total)s em 13 meses. * %(mes)s vai até %(dia)s.")
         % {
-            "total": formatos.com_unidade(sum(totais, Decimal(0)) / divisor, unidade),
+            "total": total,
             "mes": formatos.mes_ano(consumo.meses[-1].mes),
-            "dia": formatos.dia_mes(hoje),
-        },
-        "fuso": settings.TDS_TIME_ZONE if contexto.conta.timezone != settings.TDS_TIME_ZONE else "",
-        "meses": [
-            {
-                "mes": formatos.mes_ano(m.mes),
-                "valor": None if m.total is None else float(m.total / divisor),
-                "exibe": formatos.valor(None if m.total is None else m.total / divisor, unidade),
-                "parcial": m is consumo.meses[-1],
-            }
-            for m in consumo.meses
-        ],
+            "dia": formatos.dia_mes(contexto.agora.astimezone(contexto.conta.zone).date()),
+        }
+    ]
+    if any(m.ano_anterior is not None for m in consumo.meses):
+        frases.append(_("Em cinza, o mesmo mês do ano anterior."))
+    if any(_incompleto(m) for m in consumo.meses):
+        frases.append(_("◐ menos de 95% medido."))
+    return " ".join(frases)
+
+
+def _incompleto(mes: ConsumoDoMes) -> bool:
+    return mes.soma.cobertura is not None and mes.soma.cobertura < COMPARAVEL
+
+
+def _mes(mes: ConsumoDoMes, unidade: str, divisor: Decimal) -> dict[str, Any]:
+    def medida(total: Decimal | None) -> Decimal | None:
+        return None if total is None else total / divisor
+
+    total, anterior = medida(mes.total), medida(mes.ano_anterior)
+    return {
+        "mes": formatos.mes_ano(mes.mes),
+        "valor": None if total is None else float(total),
+        "exibe": formatos.valor(total, unidade),
+        "anterior": None if anterior is None else float(anterior),
+        "exibe_anterior": formatos.valor(anterior, unidade),
+        "cobertura": None if mes.soma.cobertura is None else round(float(mes.soma.cobertura), 4),
+        "medido": formatos.FALTA if mes.soma.cobertura is None else porcento(mes.soma.cobertura),
+        "parcial": mes.parcial,
     }

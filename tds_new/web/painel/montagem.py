@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 
 from tds_new.models import Conta
 from tds_new.queries import frota
-from tds_new.queries.consumo import ConsumoPorMes, consumo_por_mes
+from tds_new.queries.consumo import ConsumoNoPeriodo, ConsumoPorMes, consumo_do_mes, consumo_por_mes
 from tds_new.web import filtros
 from tds_new.web.etag import VERSAO
 from tds_new.web.painel.cartoes import cartoes
+from tds_new.web.painel.consumos import demanda_do_mes
 from tds_new.web.painel.contexto import Contexto
 from tds_new.web.painel.graficos import Grafico, barras, janela, linhas
 from tds_new.web.painel.tabelas import leituras, offline
@@ -36,7 +37,9 @@ def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, A
     A block that fails says so in ``falhas`` and leaves the others whole.
     """
     falhas: dict[str, str] = {}
-    consumos: list[ConsumoPorMes] = _bloco(falhas, "barras", lambda: _consumos(contexto), [])
+    sem_consumos: tuple[list[ConsumoNoPeriodo] | None, list[ConsumoPorMes]] = None, []
+    deste_mes, por_mes = _bloco(falhas, "barras", lambda: _consumos(contexto), sem_consumos)
+    maior = None if contexto.nunca_mediu else _bloco(falhas, "demanda", lambda: demanda_do_mes(contexto), None)
     graficos: list[Grafico] = [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto, tem), [])
     vazio: dict[str, Any] = {"vazio": "", "linhas": []}
     return {
@@ -44,17 +47,19 @@ def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, A
         "seq": contexto.sequencias.ingestao,
         "titulo": contexto.filtro.titulo,
         "janela": janela(contexto.filtro.janela),
-        "cartoes": cartoes(contexto, consumos),
+        "cartoes": cartoes(contexto, deste_mes, maior),
         "graficos": graficos,
-        "barras": barras(contexto, consumos),
+        "barras": barras(contexto, por_mes),
         "leituras": _bloco(falhas, "leituras", lambda: leituras(contexto), vazio),
         "offline": offline(contexto),
         "falhas": falhas,
     }
 
 
-def _consumos(contexto: Contexto) -> list[ConsumoPorMes]:
-    return consumo_por_mes(contexto.conta, contexto.filtro.selecionados or None, contexto.agora)
+def _consumos(contexto: Contexto) -> tuple[list[ConsumoNoPeriodo] | None, list[ConsumoPorMes]]:
+    dispositivos = contexto.filtro.selecionados or None
+    deste_mes = consumo_do_mes(contexto.conta, dispositivos, contexto.agora)
+    return deste_mes, consumo_por_mes(contexto.conta, dispositivos, contexto.agora, deste_mes)
 
 
 def _bloco(falhas: dict[str, str], nome: str, calcular: Callable[[], T], sem_dados: T) -> T:

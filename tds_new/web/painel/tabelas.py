@@ -9,7 +9,7 @@ from tds_new.models import Dispositivo
 from tds_new.queries import frota
 from tds_new.queries.recentes import Leitura, ultimas_leituras
 from tds_new.web import formatos
-from tds_new.web.painel.cartoes import iso
+from tds_new.web.painel.cartao import iso
 from tds_new.web.painel.contexto import Contexto, cor, grandeza
 
 MAX_OFFLINE = 5

@@ -14,7 +14,7 @@ from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import frota
 from tds_new.web import formatos
 from tds_new.web.acesso import da_conta
-from tds_new.web.painel.cartoes import iso
+from tds_new.web.painel.cartao import iso
 from tds_new.web.painel.contexto import cor, grandeza
 
 POR_PAGINA = 50

@@ -44,12 +44,13 @@
 
   function conjuntos(serie, janela) {
     const cor = css('--' + serie.cor);
-    const dados = (i) => comLacunas(serie, serie.pontos.map((p) => ({ x: meio(serie, p), y: p[1] === null ? null : p[i] })));
+    const dados = (i) => comLacunas(serie, serie.pontos.map((p) => ({ x: meio(serie, p), y: p[1] === null ? null : p[i], q: p[5] })));
+    const marcado = (c) => [c.p0DataIndex, c.p1DataIndex].some((i) => linha.data[i].q);
     const comum = { parsing: false, spanGaps: false, tension: 0, pointHitRadius: 0, pointHoverRadius: 0, serie };
     const linha = {
       ...comum, data: dados(1), papel: 'linha', borderColor: cor, backgroundColor: cor, borderWidth: 2, borderDash: tracejada(serie.cor),
       pointRadius: (c) => sozinho(c.dataset.data, c.dataIndex) ? 2.5 : 0, pointHoverRadius: 4,
-      segment: { borderDash: (c) => c.p1.parsed.x + serie.passo / 2 > TDS.agora() ? [2, 3] : undefined }
+      segment: { borderDash: (c) => c.p1.parsed.x + serie.passo / 2 > TDS.agora() ? [2, 3] : marcado(c) ? [4, 4] : undefined }
     };
     if (!medidora(serie)) return [linha];
     const faixa = { ...comum, borderWidth: 0, pointRadius: 0, papel: 'faixa' };
@@ -193,7 +194,8 @@
   function frase(serie, ponto) {
     const p = serie.pontos.find((q) => meio(serie, q) === ponto.x);
     const faixa = p && p[2] !== null && p[4] > 1 ? ` (${fmt.valor(p[2], serie.un)}–${fmt.valor(p[3], serie.un)})` : '';
-    return `${serie.nome}: ${fmt.comUnidade(ponto.y, serie.un)}${faixa}`;
+    const marca = ponto.q ? `, ${ponto.q === 2 ? textos.estimado : textos.interpolado}` : '';
+    return `${serie.nome}: ${fmt.comUnidade(ponto.y, serie.un)}${faixa}${marca}`;
   }
 
   /* The nearest value of each series to a moment, if it has one there. */
@@ -247,33 +249,53 @@
     return c.createPattern(tela, 'repeat');
   }
 
-  const semBarra = {
-    id: 'tdsSemBarra',
+  /* A month without data says so in its place; one that was measured in part has a mark above its bar. */
+  const marcasDosMeses = {
+    id: 'tdsMeses',
     afterDatasetsDraw(chart) {
       const { ctx, chartArea: a, scales: { x }, $barras: b } = chart;
       if (!b) return;
+      const barras = chart.getDatasetMeta(chart.data.datasets.length - 1).data;
       ctx.save();
       ctx.fillStyle = css('--text-2');
+      ctx.font = `13px ${Chart.defaults.font.family}`;
       ctx.textAlign = 'center';
-      b.meses.forEach((m, i) => { if (m.valor === null) ctx.fillText(fmt.FALTA, x.getPixelForValue(i), a.bottom - 4); });
+      b.meses.forEach((m, i) => {
+        const sem = m.valor === null;
+        if (sem && m.anterior === null) ctx.fillText(fmt.FALTA, x.getPixelForValue(i), a.bottom - 4);
+        else if (sem) ctx.fillText(fmt.FALTA, barras[i].x, a.bottom - 4);
+        else if (incompleto(m)) ctx.fillText('\u25d0', barras[i].x, Math.max(a.top + 10, barras[i].y - 4));
+      });
       ctx.restore();
     }
   };
 
+  const incompleto = (m) => m.cobertura !== null && m.cobertura < 0.95;
+  const quaseNada = (m) => m.cobertura !== null && m.cobertura < 0.5;
+
+  /* The same month of the year before in grey, then the month: full, hatched while it fills, an outline where little was measured. */
   function barrasDe(barras) {
-    const cor = css('--' + barras.cor), riscada = hachura(cor);
-    return {
-      data: barras.meses.map((m) => m.valor), borderColor: cor, borderWidth: barras.meses.map((m) => m.parcial ? 1 : 0), borderRadius: 2,
-      backgroundColor: barras.meses.map((m) => m.parcial ? riscada : cor), categoryPercentage: 0.9, barPercentage: 0.85
+    const cor = css('--' + barras.cor), riscada = hachura(cor), comum = { borderRadius: 2, categoryPercentage: 0.86, barPercentage: 0.95 };
+    const meses = {
+      ...comum, data: barras.meses.map((m) => m.valor), borderColor: cor, borderWidth: barras.meses.map((m) => m.parcial || quaseNada(m) ? 1 : 0),
+      backgroundColor: barras.meses.map((m) => m.parcial ? riscada : quaseNada(m) ? transparente(cor, 0.12) : cor)
     };
+    if (!barras.comparada) return [meses];
+    return [{ ...comum, data: barras.meses.map((m) => m.anterior), backgroundColor: css('--barra-antes'), antes: true }, meses];
   }
 
   const mesDe = (m) => m.mes + (m.parcial ? ' *' : '');
 
+  function fraseDoMes(barras, item) {
+    const m = barras.meses[item.dataIndex];
+    if (item.dataset.antes) return `${textos.ano_anterior}: ${m.exibe_anterior}\u00a0${barras.un}`;
+    return `${m.exibe}\u00a0${barras.un}${incompleto(m) ? `, ${textos.so_medido.replace('%s', m.medido)}` : ''}`;
+  }
+
   TDS.desenharBarras = function (canvas, barras) {
     const chart = new Chart(canvas, {
       type: 'bar',
-      data: { labels: barras.meses.map(mesDe), datasets: [barrasDe(barras)] },
+      data: { labels: barras.meses.map(mesDe), datasets: barrasDe(barras) },
       options: {
         ...base(), interaction: { mode: 'index', intersect: false },
         scales: {
@@ -282,10 +304,10 @@
         },
         plugins: {
           legend: { display: false },
-          tooltip: { callbacks: { label: (item) => `${chart.$barras.meses[item.dataIndex].exibe}\u00a0${chart.$barras.un}` } }
+          tooltip: { itemSort: (x, y) => y.datasetIndex - x.datasetIndex, callbacks: { label: (item) => fraseDoMes(chart.$barras, item) } }
         }
       },
-      plugins: [semBarra]
+      plugins: [marcasDosMeses]
     });
     chart.$barras = barras;
     chart.update('none');
@@ -293,9 +315,11 @@
   };
 
   TDS.atualizarBarras = function (chart, barras) {
+    const novos = barrasDe(barras);
     chart.$barras = barras;
     chart.data.labels = barras.meses.map(mesDe);
-    Object.assign(chart.data.datasets[0], barrasDe(barras));
+    if (novos.length === chart.data.datasets.length) novos.forEach((n, i) => Object.assign(chart.data.datasets[i], n));
+    else chart.data.datasets = novos;
     chart.update('none');
   };
 

@@ -61,7 +61,8 @@
     const grafico = porId(dados.graficos, figura.dataset.grafico);
     if (!grafico) return;
     const tempos = [...new Set(grafico.series.flatMap((s) => s.pontos.map((p) => p[0])))].sort((a, b) => b - a);
-    const indices = grafico.series.map((s) => new Map(s.pontos.map((p) => [p[0], p[1]])));
+    const indices = grafico.series.map((s) => new Map(s.pontos.map((p) => [p[0], p])));
+    const marca = (p) => !p || !p[5] ? '' : ` (${p[5] === 2 ? textos.estimado : textos.interpolado})`;
     const tabela = document.createElement('table');
     tabela.className = 'tabela densa';
     const legenda = tabela.createCaption();
@@ -74,7 +75,7 @@
     for (const t of tempos) {
       const linha = corpo.insertRow(), cabeca = celula('th', fmt.dataHora(t, TDS.fuso));
       cabeca.scope = 'row';
-      linha.append(cabeca, ...grafico.series.map((s, i) => celula('td', fmt.valor(indices[i].get(t), s.un), 'num')));
+      linha.append(cabeca, ...grafico.series.map((s, i) => celula('td', fmt.valor((indices[i].get(t) || [])[1], s.un) + marca(indices[i].get(t)), 'num')));
     }
     caixa.replaceChildren(tabela);
   }
@@ -88,7 +89,7 @@
 
   function campos(d) {
     const mapa = { titulo: d.titulo, 'leituras/vazio': d.leituras.vazio, 'offline/vazio': d.offline.vazio, 'offline/mais': d.offline.mais };
-    for (const c of d.cartoes) for (const parte of ['un', 'linha', 'detalhe', 'palavra']) mapa[`cartao/${c.id}/${parte}`] = c[parte];
+    for (const c of d.cartoes) for (const parte of ['un', 'linha', 'detalhe', 'falado', 'qualidade', 'palavra']) mapa[`cartao/${c.id}/${parte}`] = c[parte];
     for (const c of d.cartoes) if (!c.instante) mapa[`cartao/${c.id}/exibe`] = c.exibe;
     for (const g of d.graficos) {
       for (const parte of ['titulo', 'resumo', 'vazio']) mapa[`grafico/${g.id}/${parte}`] = g[parte];
@@ -96,7 +97,7 @@
     }
     for (const b of d.barras) {
       for (const parte of ['titulo', 'resumo']) mapa[`barra/${b.id}/${parte}`] = b[parte];
-      b.meses.forEach((m, i) => { mapa[`barra/${b.id}/${i}`] = m.exibe; });
+      b.meses.forEach((m, i) => { mapa[`barra/${b.id}/${i}`] = m.exibe; mapa[`barra/${b.id}/${i}/medido`] = m.medido; });
     }
     return mapa;
   }
@@ -109,6 +110,8 @@
       if (elemento.dataset.campo.endsWith('/exibe')) marcar(elemento);
     }
     for (const c of dados.cartoes) {
+      const detalhe = document.querySelector(`[data-campo="${CSS.escape('cartao/' + c.id + '/detalhe')}"]`);
+      if (detalhe && c.falado) detalhe.setAttribute('aria-hidden', 'true'); else if (detalhe) detalhe.removeAttribute('aria-hidden');
       const pilula = document.querySelector(`[data-pilula="${CSS.escape('cartao/' + c.id)}"]`);
       if (pilula && pilula.dataset.estado !== c.estado) { pilula.dataset.estado = c.estado; trocarIcone(pilula.querySelector('use'), c.estado); }
       const tempo = document.querySelector(`time[data-campo="${CSS.escape('cartao/' + c.id + '/exibe')}"]`);
@@ -271,7 +274,8 @@
   /* A block that failed keeps what it showed, and says so. */
   function suprirFalhas(novos) {
     const [falha] = Object.values(novos.falhas);
-    if (novos.falhas.barras) Object.assign(novos, { barras: dados.barras, cartoes: dados.cartoes.map((c) => porId(novos.cartoes, c.id) || c) });
+    if (novos.falhas.barras) novos.barras = dados.barras;
+    if (novos.falhas.barras || novos.falhas.demanda) novos.cartoes = dados.cartoes.map((c) => porId(novos.cartoes, c.id) || c);
     for (const bloco of ['graficos', 'leituras']) if (novos.falhas[bloco]) novos[bloco] = dados[bloco];
     if (falha) avisar('atencao', falha); else if (falhou) faixa.hidden = true;
     falhou = Boolean(falha);
@@ -284,7 +288,7 @@
       if (novos.v !== dados.v) { poll.parar(); avisar('info', textos.versao_nova, location.href, textos.recarregar); return; }
       suprirFalhas(novos);
       if (estrutura(novos) !== inicial) {
-        if (document.getElementById('nunca')) { location.reload(); return; }
+        if (document.getElementById('nunca') || document.getElementById('sem-barras')) { location.reload(); return; }
         avisar('info', textos.novidades, location.href, textos.recarregar);
       }
       dados = novos.falhas.graficos ? novos : completar(novos);
