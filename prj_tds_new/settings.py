@@ -203,6 +203,9 @@ if any(c in MQTT_SHARE_GROUP for c in "/+#"):
 TDS_PROCESS_CONSUMPTION = env.boolean("TDS_PROCESS_CONSUMPTION", True)
 # That worker does the database's upkeep too (refresh, compression, retention); off where `run_maintenance` is run by cron.
 TDS_UPKEEP = env.boolean("TDS_UPKEEP", True)
+# Days after which data is compressed (TimescaleDB), and raw readings are dropped; 0: never. Consumption is kept for ever.
+TDS_COMPRESS_AFTER_DAYS = env.integer("TDS_COMPRESS_AFTER_DAYS", 45, 0, 36_500)
+TDS_RAW_RETENTION_DAYS = env.integer("TDS_RAW_RETENTION_DAYS", 0, 0, 36_500)
 TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 2000, 1, 20_000)
 TDS_BATCH_MAX_AGE_MS = env.integer("TDS_BATCH_MAX_AGE_MS", 10, 0, 5_000)
 TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)

@@ -6,8 +6,9 @@ from django.conf import settings
 from tests.brokers import make_broker, mosquitto
 from tests.consumers import start_consumer
 from tests.ingestion import clock, processor, world
+from tests.sums import upkeep_session
 
-__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "world"]
+__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "upkeep_session", "world"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

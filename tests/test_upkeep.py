@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -13,42 +12,25 @@ import pytest
 from django.conf import settings
 from django.contrib.admin.sites import site
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.utils.timezone import now
 
 from tds_new.consumption.worker import drain
 from tds_new.embedded.postgres import PostgresServer
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import ManutencaoExecucao
-from tds_new.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
+from tds_new.rollups import DIARIO, MENSAL, ROLLUPS
 from tds_new.upkeep import keeper, policies
 from tds_new.upkeep.keeper import Keeper
 from tds_new.web import metricas
 from tests.consumers import ConsumerProcess, database_url
-from tests.ingestion import TOPIC, World, execute, message, payload
+from tests.ingestion import TOPIC, World, message, payload
+from tests.sums import rows, totals
 from tests.waiting import until
 
 REFRESHES = [f"refresh_continuous_aggregate {rollup.name}" for rollup in ROLLUPS]
 COMPRESSIONS = ["compression tds_new_consumo_15min", "compression tds_new_leitura_dispositivo"]
+Session = psycopg.Connection[Any]
 LONG_AGO = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=100)
-
-
-def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())
-
-
-@pytest.fixture
-def session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
-    """A session for upkeep. What it materialises would outlive the blocks, and hide later tests' from unrefreshed sums."""
-    with keeper.open_session() as session:
-        yield session
-    execute("TRUNCATE tds_new_consumo_15min")
-    if rows("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
-        for rollup in ROLLUPS:
-            execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
-        execute("UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000")
 
 
 def store(processor: TelemetryProcessor, *values: int, at: datetime = LONG_AGO, code: str = "D01") -> None:
@@ -61,16 +43,10 @@ def store(processor: TelemetryProcessor, *values: int, at: datetime = LONG_AGO, 
     drain()
 
 
-def totals() -> dict[str, Decimal | None]:
-    """The sum over each level."""
-    columns = {HORARIO.name: "consumo", DIARIO.name: "consumo", MENSAL.name: "total_consumo"}
-    return {name: rows(f"SELECT sum({column}) FROM {name}")[0][0] for name, column in columns.items()}
-
-
 @pytest.mark.timescale
-def test_every_policy_succeeds_by_the_scheduler_or_by_us(session: psycopg.Connection[Any]) -> None:
-    keeper.run_due(session)
-    found = policies.find(session)
+def test_every_policy_succeeds_by_the_scheduler_or_by_us(upkeep_session: Session) -> None:
+    keeper.run_due(upkeep_session)
+    found = policies.find(upkeep_session)
     assert [policy.name for policy in found] == REFRESHES + COMPRESSIONS
     own = dict(ManutencaoExecucao.objects.values_list("nome", "ultimo_sucesso"))
     for policy in found:
@@ -81,26 +57,39 @@ def test_every_policy_succeeds_by_the_scheduler_or_by_us(session: psycopg.Connec
 
 
 @pytest.mark.timescale
-def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
-    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
-) -> None:
+def test_late_data_of_any_age_is_in_every_sum_after_a_pass(world: World, processor: TelemetryProcessor, upkeep_session: Session) -> None:
     store(processor, 1, 2, 4)
-    keeper.run_due(session)
+    keeper.run_due(upkeep_session)
     assert set(totals().values()) == {Decimal(7)}
     watermarks = rows("SELECT watermark FROM _timescaledb_catalog.continuous_aggs_watermark")
     assert min(watermarks)[0] > LONG_AGO.timestamp() * 1e6  # all of it is materialised: what comes now is late
     store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
     assert totals()[DIARIO.name] == Decimal(7)
-    keeper.run_due(session)
+    keeper.run_due(upkeep_session)
+    assert set(totals().values()) == {Decimal(15)}
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("command", [["process_consumption", "--once"], ["rebuild_consumption"]])
+def test_commands_that_compute_bring_late_readings_into_every_sum(
+    world: World, processor: TelemetryProcessor, upkeep_session: Session, settings: Any, command: list[str]
+) -> None:
+    settings.TDS_UPKEEP = True
+    store(processor, 1, 2, 4)
+    keeper.run_due(upkeep_session)
+    late = {"dispositivo_codigo": "D01", "valor": 8, "timestamp": (LONG_AGO + timedelta(minutes=20)).isoformat()}
+    processor.process([message(payload(late), TOPIC)])
+    call_command(*command, stdout=StringIO())
+    upkeep_session.execute(f"CALL refresh_continuous_aggregate('{MENSAL.name}', NULL, NULL)")
     assert set(totals().values()) == {Decimal(15)}
 
 
 @pytest.mark.timescale
 def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
-    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
+    world: World, processor: TelemetryProcessor, upkeep_session: Session
 ) -> None:
     store(processor, 1, 2)
-    keeper.run_due(session)
+    keeper.run_due(upkeep_session)
     at = [datetime.now(UTC) - timedelta(minutes=10), LONG_AGO + timedelta(minutes=20)]
     processor.process([message(payload({"dispositivo_codigo": "D01", "valor": 4, "timestamp": time.isoformat()}), TOPIC) for time in at])
     drain()
@@ -113,19 +102,19 @@ def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
 
 @pytest.mark.timescale
 def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
-    world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]
+    world: World, processor: TelemetryProcessor, upkeep_session: Session
 ) -> None:
     store(processor, 1)
-    assert [done.name for done in keeper.run_due(session)] == REFRESHES + COMPRESSIONS
+    assert [done.name for done in keeper.run_due(upkeep_session)] == REFRESHES + COMPRESSIONS
     compressed = rows("SELECT DISTINCT hypertable_name FROM timescaledb_information.chunks WHERE is_compressed")
     assert {("tds_new_leitura_dispositivo",), ("tds_new_consumo_15min",)} <= set(compressed)
-    assert [done.name for done in keeper.run_due(session)] == REFRESHES
+    assert [done.name for done in keeper.run_due(upkeep_session)] == REFRESHES
     ManutencaoExecucao.objects.filter(nome=COMPRESSIONS[0]).update(ultima_execucao=now() - timedelta(hours=13))
-    assert [done.name for done in keeper.run_due(session, {REFRESHES[0]})] == [*REFRESHES[1:], COMPRESSIONS[0]]
+    assert [done.name for done in keeper.run_due(upkeep_session, {REFRESHES[0]})] == [*REFRESHES[1:], COMPRESSIONS[0]]
 
 
 @pytest.mark.timescale
-def test_a_piece_that_fails_is_told_and_the_others_are_done(session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_that_fails_is_told_and_the_others_are_done(upkeep_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     run = policies.run
 
     def fail(connection: psycopg.Connection[Any], policy: policies.Policy) -> None:
@@ -147,14 +136,14 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(session: psycopg.Con
 
 
 @pytest.mark.timescale
-def test_one_process_at_a_time(session: psycopg.Connection[Any]) -> None:
-    assert keeper.take_lock(session)
+def test_one_process_at_a_time(upkeep_session: Session) -> None:
+    assert keeper.take_lock(upkeep_session)
     call_command("run_maintenance", stdout=(said := StringIO()))
     assert said.getvalue() == "[OK] another process does the upkeep\n"
 
 
 @pytest.mark.timescale
-def test_the_keeper_ends_in_the_middle_of_its_work(session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_keeper_ends_in_the_middle_of_its_work(upkeep_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policies, "run", lambda connection, _: connection.execute("SELECT pg_sleep(3600)"))
     kept = Keeper()
     kept.start()
@@ -165,7 +154,7 @@ def test_the_keeper_ends_in_the_middle_of_its_work(session: psycopg.Connection[A
 
 
 @pytest.mark.timescale
-def test_the_worker_of_consumption_keeps_the_sums(world: World, processor: TelemetryProcessor, session: psycopg.Connection[Any]) -> None:
+def test_the_worker_of_consumption_keeps_the_sums(world: World, processor: TelemetryProcessor, upkeep_session: Session) -> None:
     environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url(), "TDS_UPKEEP": "on"}
     process = subprocess.Popen([sys.executable, "manage.py", "process_consumption"], cwd=settings.BASE_DIR, env=environment)
     try:
@@ -202,8 +191,8 @@ def test_a_server_whose_own_jobs_run_or_fail_has_its_sums_refreshed(own_postgres
             assert policy.scheduler_works or policy.ran_lately, policy.name
 
 
-def test_on_plain_postgresql_there_are_no_policies(session: psycopg.Connection[Any], on_timescale: bool) -> None:
-    assert bool(policies.find(session)) == on_timescale
+def test_on_plain_postgresql_there_are_no_policies(upkeep_session: Session, on_timescale: bool) -> None:
+    assert bool(policies.find(upkeep_session)) == on_timescale
 
 
 @pytest.mark.django_db

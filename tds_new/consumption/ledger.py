@@ -1,7 +1,8 @@
 """Stale ranges in, figures out.
 
 A stale range is computed from a reading that is settled whatever came later, up to one from which on nothing has changed; only rows
-that differ are written. The caller holds the lock on the devices' partition, so nobody else writes their rows.
+that differ are written. The caller holds the lock on the devices' partition, so nobody else writes their rows. Where readings were
+dropped, what lies before the border is final: a device's chain goes on from its anchor.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from tds_new.consumption.tables import (
     Span,
     Written,
     load_chains,
+    load_frozen,
     load_meters,
     load_occurrences,
     nth_reading,
@@ -41,6 +43,7 @@ class Stale:
     device_id: int
     first: int
     last: int
+    frozen: int = BEGINNING  # before it nothing changes
     start: int = BEGINNING
     end: int = END
     reach: int = 16  # how many readings further to look, where the margin is not enough
@@ -49,6 +52,8 @@ class Stale:
         """Read a margin around the range; what ends within the last hour may as well be read to its end."""
         if self.first > BEGINNING:
             self.start = self.first - self.first % BLOCK_US - MARGIN_US
+        if self.start < self.frozen:
+            self.start = BEGINNING
         if self.last < now_us() - MARGIN_US:
             self.end = self.last - self.last % BLOCK_US + BLOCK_US + MARGIN_US
 
@@ -63,14 +68,15 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
 
     Return what was written, and what is left of ranges that are too long for one go.
     """
-    pending = [Stale(device, first, last) for device, first, last in ranges]
+    frozen = load_frozen(cursor)
+    pending = [Stale(device, max(first, frozen), last, frozen) for device, first, last in ranges if last >= frozen]
     meters = load_meters(cursor, [s.device_id for s in pending])
     pending = [s for s in pending if s.device_id in meters]
     left = [rest for stale in pending if (rest := _shorten(cursor, stale))]
     results: list[Result] = []
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
-        chains, known = load_chains(cursor, spans, meters), load_occurrences(cursor, spans)
+        chains, known = load_chains(cursor, spans, meters, frozen), load_occurrences(cursor, spans, frozen)
         again: list[Stale] = []
         for stale in pending:
             device = stale.device_id
@@ -101,7 +107,7 @@ def _widen(cursor: Cursor[Any], stale: Stale, *, before: bool) -> None:
     """Read further back, or further on."""
     found = nth_reading(cursor, stale.device_id, stale.start if before else stale.end, stale.reach, before=before)
     if before:
-        stale.start = BEGINNING if found is None else found
+        stale.start = BEGINNING if found is None or found < stale.frozen else found
     else:
         stale.end = END if found is None else found + 1
     stale.reach *= 8
@@ -136,7 +142,8 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         border = until - until % BLOCK_US + BLOCK_US
         if not any(t >= border for t in found.settled):
             return 1
-    first = BEGINNING if changed is None else changed - changed % BLOCK_US
+    first = max(stale.frozen, BEGINNING if changed is None else changed - changed % BLOCK_US)
+    since = max(stale.frozen - 1, since)
     last = END if until >= END else until - until % BLOCK_US + BLOCK_US
     blocks = {key: block for key, block in found.blocks.items() if first <= key[1] < last}
     owners = {time: chain.conta_id for chain in chains for time in chain.times} if found.occurrences else {}

@@ -47,6 +47,13 @@ SELECT o.dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, (va
     (extract(epoch FROM decidida_em) * 1000000)::bigint
 FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[]) AS f (id, inicio)
 JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = f.id AND coalesce(o.decidida_em, 'infinity') >= f.inicio
+WHERE o.leitura_em >= %(frozen)s
+"""
+LOAD_FROZEN = "SELECT (extract(epoch FROM ate) * 1000000)::bigint FROM tds_new_consumo_congelado"
+LOAD_ANCHORS = """
+SELECT dispositivo_id, conta_id, gateway_id, tipo_leitura, unidade, (extract(epoch FROM leitura_em) * 1000000)::bigint,
+    (valor * 10000)::bigint
+FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%s)
 """
 # The bounds of all ranges as constants, so that only the chunks concerned are looked at.
 LOAD_READINGS = """
@@ -170,28 +177,39 @@ def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
     return meters
 
 
-def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, list[Occurrence]]:
-    """What the ledger has of each device that was decided in its span or later."""
+def load_frozen(cursor: Cursor[Any]) -> int:
+    """The time before which everything is final, :data:`BEGINNING` where nothing is. It holds as long as a partition is locked."""
+    row = cursor.execute(LOAD_FROZEN).fetchone()
+    return row[0] if row else BEGINNING
+
+
+def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span], frozen: int) -> dict[int, list[Occurrence]]:
+    """What the ledger has of each device that was decided in its span or later, final ones aside."""
     found: dict[int, list[Occurrence]] = defaultdict(list)
-    parameters = {"devices": [s.device_id for s in spans], "starts": [text(s.start) for s in spans]}
+    parameters = {"devices": [s.device_id for s in spans], "starts": [text(s.start) for s in spans], "frozen": text(frozen)}
     for device, time, value, kind, base_time, base_value, amount, settled in cursor.execute(LOAD_OCCURRENCES, parameters):
         found[device].append(Occurrence(time, value, SegmentClass(kind), base_time, base_value, amount, settled))
     return found
 
 
-def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter]) -> dict[int, list[Chain]]:
-    """The readings of each span as chains, in order."""
+def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter], frozen: int) -> dict[int, list[Chain]]:
+    """The readings of each span as chains, in order. What is before ``frozen`` is the device's anchor alone."""
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     parameters = {
         "devices": [s.device_id for s in spans],
-        "starts": [text(s.start) for s in spans],
+        "starts": [text(max(s.start, frozen)) for s in spans],
         "ends": [text(s.end) for s in spans],
-        "first": text(min(s.start for s in spans)),
+        "first": text(max(min(s.start for s in spans), frozen)),
         "last": text(max(s.end for s in spans)),
     }
     for device, *group in cursor.execute(LOAD_READINGS, parameters, binary=True):
         groups[device].append(tuple(group))
-    return {device: _chains(found, meters[device].discarded) for device, found in groups.items()}
+    discarded = {device: meter.discarded for device, meter in meters.items()}
+    if anchored := [s.device_id for s in spans if s.start < frozen]:
+        for device, *group, time, value in cursor.execute(LOAD_ANCHORS, [anchored]):
+            groups[device].append((*group, [time], [value]))
+            discarded[device] = discarded[device] - {time}  # final, whatever is decided later
+    return {device: _chains(found, discarded[device]) for device, found in groups.items()}
 
 
 def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:

@@ -13,7 +13,8 @@ from tds_new.mac import normalise_mac
 MAX_ENTRIES = 50_000
 
 LOOK_UP = """
-SELECT g.id, g.conta_id, g.mac, g.device_id, g.is_active AND c.is_active, g.aceita_leituras_desde,
+SELECT g.id, g.conta_id, g.mac, g.device_id, g.is_active AND c.is_active,
+       greatest(g.aceita_leituras_desde, (SELECT ate FROM tds_new_consumo_congelado)),
        d.id, d.codigo, d.unidade, d.status
 FROM tds_new_gateway g
 JOIN tds_new_conta c ON c.id = g.conta_id

@@ -3,6 +3,10 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+MARK = """INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
+    SELECT dispositivo_id % 8, min(time), max(time), array_agg(DISTINCT dispositivo_id)
+    FROM novas GROUP BY dispositivo_id % 8, date_bin('15 minutes', time, 'epoch');"""
+
 # Of a Conta's history there may be blocks alone, once its readings are dropped.
 PROTECTION = """
 CREATE OR REPLACE FUNCTION tds_new_protege_conta() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -23,6 +27,25 @@ BEGIN
             USING ERRCODE = 'foreign_key_violation';
     END IF;
     RETURN OLD;
+END $$;
+"""
+
+# What is final is not added to: the ingestion sets such readings aside, and the database itself stores none. Else as before.
+MARKS = f"""
+CREATE OR REPLACE FUNCTION tds_new_marca_leituras() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM tds_new_consumo_congelado WHERE ate > (SELECT min(time) FROM novas)) THEN
+        RAISE EXCEPTION 'consumption before % is closed', (SELECT ate FROM tds_new_consumo_congelado) USING ERRCODE = 'check_violation';
+    END IF;
+    {MARK}
+    RETURN NULL;
+END $$;
+"""
+MARKS_REVERSE = f"""
+CREATE OR REPLACE FUNCTION tds_new_marca_leituras() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    {MARK}
+    RETURN NULL;
 END $$;
 """
 
@@ -102,4 +125,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(PROTECTION, PROTECTION_REVERSE),
+        migrations.RunSQL(MARKS, MARKS_REVERSE),
     ]

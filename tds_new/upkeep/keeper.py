@@ -4,16 +4,19 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from psycopg import Connection
 
 from tds_new.ingestion import database
 from tds_new.logs import printable
-from tds_new.upkeep import policies, record
+from tds_new.upkeep import policies, record, retention
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,7 @@ PASS_S = 10.0  # late data is in hours, days and months after so long, and the t
 REST = 4  # a refresh that took a second is followed by as many without one
 STANDBY_S = 30.0
 WORTH_SAYING_S = 5.0
+RETENTION, RETENTION_EVERY = "retention tds_new_leitura_dispositivo", timedelta(hours=1)
 LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
 
 # What takes long may take long, but never makes others wait for a lock. The planner's estimates of refreshes invite a useless compiler.
@@ -55,27 +59,32 @@ def run_due(connection: Connection[Any], paused: Container[str] = (), *, everyth
 
     A piece that fails does not keep the others from running. Raises psycopg.Error where the session is lost, or what runs is cancelled.
     """
-    done = []
-    found = policies.find(connection)
-    for policy in found:
+    policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
+    done, names = [], []
+    for policy in policies.find(connection):
+        names.append(policy.name)
         if everything or (policy.due and policy.name not in paused):
-            done.append(_run(connection, policy))
+            done.append(_run(connection, policy.name, policy.interval, partial(policies.run, connection, policy)))
         elif policy.scheduled_success is not None:
             record.observed(connection, policy.name, policy.interval, policy.scheduled_success)
-    record.forget_others(connection, [policy.name for policy in found])
+    if days := settings.TDS_RAW_RETENTION_DAYS:
+        names.append(RETENTION)
+        if everything or not record.ran_lately(connection, RETENTION, RETENTION_EVERY):
+            done.append(_run(connection, RETENTION, RETENTION_EVERY, partial(retention.apply, connection, days)))
+    record.forget_others(connection, names)
     return done
 
 
-def _run(connection: Connection[Any], policy: policies.Policy) -> Done:
+def _run(connection: Connection[Any], name: str, interval: timedelta, work: Callable[[], object]) -> Done:
     started, error = time.monotonic(), ""
     try:
-        policies.run(connection, policy)
-    except psycopg.Error as failure:
+        work()
+    except (psycopg.Error, retention.NotComputedError) as failure:
         if connection.closed or isinstance(failure, psycopg.errors.QueryCanceled):
             raise
         error = printable(str(failure))
-    record.ran(connection, policy.name, policy.interval, error)
-    return Done(policy.name, time.monotonic() - started, error)
+    record.ran(connection, name, interval, error)
+    return Done(name, time.monotonic() - started, error)
 
 
 class Keeper:
@@ -83,6 +92,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="upkeep", daemon=True)
         self._connection: Connection[Any] | None = None
         self._resume: dict[str, float] = {}  # when a piece of upkeep may run again
@@ -92,9 +102,14 @@ class Keeper:
         """Start it; waits for nothing."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Look at once: what was long ago has changed."""
+        self._wake.set()
+
     def stop(self) -> None:
         """End it; what it is at is taken back and done the next time."""
         self._stop.set()
+        self._wake.set()
         while self._thread.is_alive():
             if (connection := self._connection) is not None and not connection.closed:
                 connection.cancel()
@@ -102,6 +117,7 @@ class Keeper:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
+            self._wake.clear()
             try:
                 wait = self._pass()
             except psycopg.Error as error:
@@ -109,7 +125,8 @@ class Keeper:
                 wait = STANDBY_S * (0.5 + random.random() / 2)
                 if not self._stop.is_set():
                     logger.warning("upkeep: the database failed (%s); trying again in %.0f s", printable(str(error)), wait)
-            self._stop.wait(wait)
+            if not self._stop.is_set():
+                self._wake.wait(wait)
         self._disconnect()
 
     def _pass(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from tds_new.rollups import ROLLUPS
-from tds_new.upkeep.record import LATE_AFTER
+from tds_new.upkeep.record import AGAIN, LATE_AFTER
 
 REFRESH = "refresh_continuous_aggregate"
 
@@ -21,7 +21,7 @@ SELECT j.job_id, replace(j.proc_name, 'policy_', ''), coalesce(c.view_name, j.hy
     CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END,
     coalesce(s.last_successful_finish > clock_timestamp() - {LATE_AFTER} * j.schedule_interval, false),
     coalesce(m.ultima_execucao > clock_timestamp() - CASE WHEN m.erro = '' THEN j.schedule_interval
-        ELSE least(j.schedule_interval, INTERVAL '5 minutes') END, false)
+        ELSE least(j.schedule_interval, INTERVAL '{AGAIN}') END, false)
 FROM timescaledb_information.jobs j
 LEFT JOIN timescaledb_information.continuous_aggregates c ON j.hypertable_name IN (c.materialization_hypertable_name, c.view_name)
 LEFT JOIN timescaledb_information.job_stats s USING (job_id)
@@ -29,6 +29,11 @@ LEFT JOIN tds_new_manutencao_execucao m
     ON m.nome = replace(j.proc_name, 'policy_', '') || ' ' || coalesce(c.view_name, j.hypertable_name)
 WHERE j.proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression')
   AND coalesce(c.view_name, j.hypertable_name) LIKE 'tds\\_new\\_%'
+"""
+COMPRESSION = """
+SELECT h.hypertable_name, (j.config ->> 'compress_after')::interval FROM timescaledb_information.hypertables h
+LEFT JOIN timescaledb_information.jobs j ON j.hypertable_name = h.hypertable_name AND j.proc_name = 'policy_compression'
+WHERE h.hypertable_name IN ('tds_new_leitura_dispositivo', 'tds_new_consumo_15min') ORDER BY 1
 """
 
 
@@ -55,9 +60,14 @@ class Policy:
         return self.kind == REFRESH or not (self.scheduler_works or self.ran_lately)
 
 
+def is_timescale(connection: Connection[Any]) -> bool:
+    """Whether the database has TimescaleDB."""
+    return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
+
+
 def find(connection: Connection[Any]) -> list[Policy]:
     """Our tables' policies, in the order in which they build on each other. Empty on plain PostgreSQL."""
-    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is None:
+    if not is_timescale(connection):
         return []
     order = [rollup.name for rollup in ROLLUPS]
     found = [Policy(*row) for row in connection.execute(FIND)]
@@ -67,3 +77,15 @@ def find(connection: Connection[Any]) -> list[Policy]:
 def run(connection: Connection[Any], policy: Policy) -> None:
     """Do the policy's work, in transactions of its own; the connection must be in autocommit mode. Raises psycopg.Error."""
     connection.execute(f"CALL run_job({policy.job_id:d})")
+
+
+def set_compression(connection: Connection[Any], days: int) -> None:
+    """Have what is older than ``days`` days compressed from now on; nothing where ``days`` is 0."""
+    for table, compressed_after in connection.execute(COMPRESSION).fetchall() if is_timescale(connection) else ():
+        wanted = timedelta(days=days) if days else None
+        if compressed_after == wanted:
+            continue
+        if compressed_after is not None:
+            connection.execute("SELECT remove_compression_policy(%s)", [table])
+        if wanted is not None:
+            connection.execute("SELECT add_compression_policy(%s, %s::interval)", [table, wanted])

@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 
 LATE_AFTER = 3  # intervals without success
+AGAIN = "5 minutes"  # after a failure
 
 RECORD = f"""
 INSERT INTO tds_new_manutencao_execucao AS m (nome, ultima_execucao, ultimo_sucesso, erro, prazo)
@@ -22,6 +23,10 @@ ON CONFLICT (nome) DO UPDATE SET
     ultima_execucao = excluded.ultima_execucao, ultimo_sucesso = excluded.ultimo_sucesso, erro = '', prazo = excluded.prazo
     WHERE m.ultima_execucao < excluded.ultima_execucao
 """
+RAN_LATELY = f"""
+SELECT 1 FROM tds_new_manutencao_execucao WHERE nome = %(name)s
+    AND ultima_execucao > clock_timestamp() - CASE WHEN erro = '' THEN %(interval)s ELSE least(%(interval)s, INTERVAL '{AGAIN}') END
+"""
 FORGET = "DELETE FROM tds_new_manutencao_execucao WHERE NOT nome = ANY(%s)"
 
 
@@ -33,6 +38,11 @@ def ran(connection: Connection[Any], name: str, interval: timedelta, error: str 
 def observed(connection: Connection[Any], name: str, interval: timedelta, at: datetime) -> None:
     """Write down that the database's own scheduler did it at ``at``."""
     connection.execute(OBSERVE, {"name": name, "interval": interval, "at": at})
+
+
+def ran_lately(connection: Connection[Any], name: str, interval: timedelta) -> bool:
+    """Whether it ran within its interval; what failed is due again after some minutes."""
+    return connection.execute(RAN_LATELY, {"name": name, "interval": interval}).fetchone() is not None
 
 
 def forget_others(connection: Connection[Any], names: list[str]) -> None:

@@ -1,0 +1,41 @@
+"""``apply_retention``: drop raw readings older than ``TDS_RAW_RETENTION_DAYS``; upkeep does it every hour."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from tds_new.upkeep import retention
+from tds_new.upkeep.keeper import open_session
+
+
+class Command(BaseCommand):
+    """Says what it drops. Consumption stays: hours, days and months are the same after it as before."""
+
+    help = "Drop raw readings older than TDS_RAW_RETENTION_DAYS. Their consumption stays, and is final."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Without arguments: drop."""
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look, say, drop."""
+        days = settings.TDS_RAW_RETENTION_DAYS
+        if not days:
+            self.stdout.write("[OK] TDS_RAW_RETENTION_DAYS is 0: readings are kept for ever")
+            return
+        with open_session() as connection:
+            expired = retention.find(connection, days)
+            if expired is None:
+                self.stdout.write(f"[OK] nothing is older than {days} days")
+                return
+            if options["dry_run"]:
+                self.stdout.write(f"[OK] would drop {expired}")
+                return
+            try:
+                retention.apply(connection, days)
+            except retention.NotComputedError as error:
+                raise CommandError(str(error)) from error
+            self.stdout.write(f"[OK] dropped {expired}")

@@ -1,0 +1,46 @@
+"""Hours, days and months in tests: refreshing them, and leaving the database as later tests expect it."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tds_new.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
+from tds_new.schema import has_timescale
+from tds_new.upkeep import keeper
+
+
+def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """What a statement answers in the test database."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def refresh() -> None:
+    """Materialise everything; nothing on plain PostgreSQL."""
+    if has_timescale(connection):
+        with connection.cursor() as cursor:
+            for rollup in ROLLUPS:
+                cursor.execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
+
+
+def totals() -> dict[str, Decimal | None]:
+    """The sum over each level."""
+    columns = {HORARIO.name: "consumo", DIARIO.name: "consumo", MENSAL.name: "total_consumo"}
+    return {name: rows(f"SELECT sum({column}) FROM {name}")[0][0] for name, column in columns.items()}
+
+
+@pytest.fixture
+def upkeep_session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """A session for upkeep. What it materialises would outlive the blocks, and hide later tests' from unrefreshed sums."""
+    with keeper.open_session() as session:
+        yield session
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE tds_new_consumo_15min")
+        refresh()
+        if has_timescale(connection):
+            cursor.execute("UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000")
