@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import ReadOnlyAdmin
+from tds_new.admin.base import ReadOnlyAdmin, WideListAdmin
 from tds_new.admin.filters import ContaWithRowsFilter
 from tds_new.admin.formatos import NOTHING, clock, clock_with_zone, number
 from tds_new.models import AuditoriaMedicao, Dispositivo, Gateway, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
@@ -24,7 +24,7 @@ DONE: dict[str, Promise] = {
     "UPDATE": gettext_lazy("Alterado"),
     "DELETE": gettext_lazy("Excluído"),
 }
-# What says nothing to people: keys, and what has a column of its own.
+# What says nothing to people: keys, and what the entry itself says.
 UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_em"}
 
 
@@ -59,10 +59,10 @@ class DoneFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditoriaMedicao)
-class AuditoriaMedicaoAdmin(ReadOnlyAdmin):
+class AuditoriaMedicaoAdmin(WideListAdmin, ReadOnlyAdmin):
     """The trail of all devices; ``?dispositivo=`` shows that of one."""
 
-    list_display = ("when", "who", "device", "conta", "what", "changes", "why")
+    list_display = ("when", "who", "device", "what", "changes", "why")
     list_filter = (TableFilter, DoneFilter, ContaWithRowsFilter, "em")
     list_select_related = ("dispositivo__conta", "dispositivo__gateway")
     list_per_page = 50
@@ -75,7 +75,7 @@ class AuditoriaMedicaoAdmin(ReadOnlyAdmin):
         "dispositivo__gateway__mac",
         "dispositivo__conta__name",
     )
-    fields = ("when", "who", "device", "conta", "what", "changes", "why")
+    fields = ("when", "who", "device", "what", "changes", "why")
     readonly_fields = fields
 
     class Media:
@@ -97,15 +97,10 @@ class AuditoriaMedicaoAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
     def device(self, change: AuditoriaMedicao) -> str:
-        """The device and its gateway."""
+        """The device, its gateway and its Conta."""
         url = reverse("admin:tds_new_dispositivo_change", args=[change.dispositivo_id])
-        gateway = change.dispositivo.gateway
-        return format_html('<a href="{}">{}</a><br><span class="quiet">{}</span>', url, change.dispositivo, gateway)
-
-    @admin.display(description=gettext_lazy("conta"), ordering="dispositivo__conta__name")
-    def conta(self, change: AuditoriaMedicao) -> str:
-        """The device's Conta."""
-        return str(change.dispositivo.conta)
+        device = change.dispositivo
+        return format_html('<a href="{}">{}</a><br><span class="quiet">{} · {}</span>', url, device, device.gateway.codigo, device.conta)
 
     @admin.display(description=gettext_lazy("o quê"))
     def what(self, change: AuditoriaMedicao) -> str:
@@ -122,7 +117,7 @@ class AuditoriaMedicaoAdmin(ReadOnlyAdmin):
         lines = []
         for name in [name for name in {**before, **after} if name not in UNSAID]:
             old, new = before.get(name), after.get(name)
-            if old == new or (not before and new in (None, "")) or (not after and old in (None, "")):
+            if old == new or (not (before and after) and (name == "motivo" or (old or new) in (None, ""))):
                 continue
             label = _label(model, name)
             values = [_readable(change, model, name, value, gateways) for value, there in ((old, before), (new, after)) if there]

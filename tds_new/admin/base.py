@@ -116,6 +116,16 @@ class ProtectedDeletionAdmin(SignedAdmin):
         return HttpResponseRedirect(url or request.get_full_path())
 
 
+class WideListAdmin(BaseAdmin):
+    """An admin whose list needs all the width that there is."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """The list under its own name, without the navigation beside it."""
+        title = str(self.opts.verbose_name_plural)
+        shown = {"title": title[:1].upper() + title[1:], "is_nav_sidebar_enabled": False}
+        return super().changelist_view(request, {**shown, **(extra_context or {})})
+
+
 class ReadOnlyAdmin(BaseAdmin):
     """An admin of rows that only the platform writes."""
 

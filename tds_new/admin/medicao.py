@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, SignedAdmin
+from tds_new.admin.base import LocalTimeAdmin, SignedAdmin, WideListAdmin
 from tds_new.admin.filters import ContaWithRowsFilter
 from tds_new.admin.formatos import NumberField, clock, clock_with_zone, number, offset, quantity
 from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
@@ -93,7 +93,7 @@ class RegistroForm(RegistroModelForm):
             super().add_error(field, error)
 
 
-class RegistroAdmin(LocalTimeAdmin, SignedAdmin):
+class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     """The pages of one kind of entry."""
 
     form = RegistroForm
@@ -129,7 +129,21 @@ class RegistroAdmin(LocalTimeAdmin, SignedAdmin):
             text = _("Abra o dispositivo: na página dele está o botão para registrar “%(what)s”.")
             self.message_user(request, text % {"what": self.opts.verbose_name}, messages.WARNING)
             return HttpResponseRedirect(reverse("admin:tds_new_dispositivo_changelist"))
-        return super().add_view(request, form_url, extra_context)
+        return super().add_view(request, form_url, {**(extra_context or {}), "show_save_and_add_another": False})
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The page of one entry. Another is added on its device's page."""
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_save_and_add_another": False})
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What the platform says of an entry is said once there is one."""
+        return [name for name in super().get_fields(request, obj) if obj or name not in ("registered", "evidence")]
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        """Back to the device, which shows the entry."""
+        if not request.user.has_perm("tds_new.view_dispositivo"):
+            return super().response_post_save_add(request, obj)
+        return HttpResponseRedirect(reverse("admin:tds_new_dispositivo_change", args=[obj.dispositivo_id]))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """The form, for its device."""
@@ -156,7 +170,7 @@ class RegistroAdmin(LocalTimeAdmin, SignedAdmin):
     @admin.display(description=gettext_lazy("gateway"), ordering="dispositivo__gateway__codigo")
     def gateway(self, entry: Registro) -> str:
         """The device's gateway."""
-        return str(entry.dispositivo.gateway)
+        return entry.dispositivo.gateway.codigo
 
     @admin.display(description=gettext_lazy("conta"), ordering="dispositivo__conta__name")
     def conta(self, entry: Registro) -> str:

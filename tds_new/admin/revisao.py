@@ -19,9 +19,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from tds_new.admin.base import ReadOnlyAdmin
+from tds_new.admin.base import ReadOnlyAdmin, WideListAdmin
 from tds_new.admin.filters import ContaOfReadingFilter
-from tds_new.admin.formatos import NOTHING, clock, clock_with_zone, number, quantity
+from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, number, offset, quantity
 from tds_new.admin.troca import SwapForm
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura
 from tds_new.models.medicao import assinar, parametros_em
@@ -108,6 +108,11 @@ def seal(kind: str, text: str) -> str:
     return format_html('<span class="selo selo-{}"><span aria-hidden="true">{}</span> {}</span>', kind.lower(), SYMBOLS.get(kind, ""), text)
 
 
+def labelled(label: str, text: str) -> str:
+    """A value that names itself where the list has no columns: on a phone."""
+    return format_html('<span class="rotulo">{}</span> {}', label, text)
+
+
 @dataclass(frozen=True)
 class Neighbour:
     """A line of the table of neighbouring readings."""
@@ -128,7 +133,7 @@ def neighbours(row: LeituraEmRevisao, around: list[Vizinha]) -> list[Neighbour]:
         seals += [seal(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))] if reading.decisao else []
         difference = number(reading.valor - around[number_ - 1].valor) if number_ else NOTHING
         place = (reading.time == row.leitura_em, reading.time == row.inicio)
-        lines.append(Neighbour(clock(reading.time, zone), quantity(reading.valor, reading.unidade), difference, seals, *place))
+        lines.append(Neighbour(clock(reading.time, zone), number(reading.valor), difference, seals, *place))
     return lines
 
 
@@ -148,10 +153,10 @@ class SituacaoFilter(admin.SimpleListFilter):
 
 
 @admin.register(LeituraEmRevisao)
-class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
+class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     """Readings that the ledger found out of the ordinary, or that somebody has decided on; what waits for people comes first."""
 
-    list_display = ("when", "device", "gateway", "conta", "value", "base", "jump", "kind", "state")
+    list_display = ("when", "place", "value", "base", "jump", "kind", "state")
     list_filter = (SituacaoFilter, "classe", ContaOfReadingFilter, "leitura_em")
     list_select_related = ("dispositivo__conta", "gateway", "conta", "decisao__registrado_por")
     list_per_page = AT_ONCE
@@ -231,6 +236,7 @@ class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": decision.title,
+            "is_nav_sidebar_enabled": False,
             "opts": self.opts,
             "media": self.media + form.media,
             "decision": decision,
@@ -266,7 +272,14 @@ class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def when(self, row: LeituraEmRevisao) -> str:
         """The meter's time, in the Conta's zone."""
-        return clock_with_zone(row.leitura_em, row.conta.zone)
+        zone = row.conta.zone
+        day, time = clock(row.leitura_em, zone).split(NBSP)
+        return format_html('{} <br>{} <span class="quiet">{}</span>', day, time, offset(row.leitura_em, zone))
+
+    @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
+    def place(self, row: LeituraEmRevisao) -> str:
+        """The device, its gateway and the Conta."""
+        return format_html('{}<br><span class="quiet">{} · {}</span>', self.device(row), row.gateway.codigo, row.conta)
 
     @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
     def device(self, row: LeituraEmRevisao) -> str:
@@ -276,20 +289,21 @@ class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("valor"), ordering="valor")
     def value(self, row: LeituraEmRevisao) -> str:
         """What the register showed."""
-        return quantity(row.valor, row.dispositivo.unidade)
+        return labelled(_("valor"), quantity(row.valor, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("base"), ordering="valor_base")
     def base(self, row: LeituraEmRevisao) -> str:
         """The reading that it was tested against, with its time."""
         if row.inicio is None:
             return NOTHING
-        value = quantity(row.valor_base, row.dispositivo.unidade)
+        value = labelled(_("base"), quantity(row.valor_base, row.dispositivo.unidade))
         return format_html('{}<br><span class="quiet">{}</span>', value, clock(row.inicio, row.conta.zone))
 
     @admin.display(description=gettext_lazy("salto"), ordering="salto")
     def jump(self, row: LeituraEmRevisao) -> str:
         """How far it is from its base."""
-        return ("+" if row.salto is not None and row.salto > 0 else "") + quantity(row.salto, row.dispositivo.unidade)
+        sign = "+" if row.salto is not None and row.salto > 0 else ""
+        return labelled(_("salto"), sign + quantity(row.salto, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("classe"), ordering="classe")
     def kind(self, row: LeituraEmRevisao) -> str:
@@ -304,7 +318,7 @@ class LeituraEmRevisaoAdmin(ReadOnlyAdmin):
     def state(self, row: LeituraEmRevisao) -> str:
         """Whether people have to decide, or who has decided."""
         who = row.decisao.registrado_por if row.decisao else None
-        by = format_html('<br><span class="quiet">{}</span>', who) if who else ""
+        by = format_html('<br><span class="quiet quem">{}</span>', who) if who else ""
         return format_html("{}{}", seal(row.situacao, row.get_situacao_display()), by)
 
     @admin.display(description=gettext_lazy("decisão"))

@@ -192,8 +192,8 @@ class Migration(migrations.Migration):
                     "situacao",
                     models.CharField(
                         choices=[
-                            ("ESPERA", "À espera de decisão"),
-                            ("RESOLVIDA", "Resolvida pelas leituras"),
+                            ("ESPERA", "À espera"),
+                            ("RESOLVIDA", "Resolvida"),
                             ("APROVADA", "Aprovada"),
                             ("DESCARTADA", "Descartada"),
                         ],

@@ -210,8 +210,8 @@ class LeituraEmRevisao(models.Model):
     Classe = OcorrenciaMedicao.Classe
 
     class Situacao(models.TextChoices):
-        ESPERA = "ESPERA", _("À espera de decisão")
-        RESOLVIDA = "RESOLVIDA", _("Resolvida pelas leituras")
+        ESPERA = "ESPERA", _("À espera")
+        RESOLVIDA = "RESOLVIDA", _("Resolvida")
         APROVADA = "APROVADA", _("Aprovada")
         DESCARTADA = "DESCARTADA", _("Descartada")
 
