@@ -134,7 +134,7 @@ def _vazio(contexto: Contexto, grupo: list[Serie]) -> str:
     if not vistos:
         return _("Estes dispositivos ainda não enviaram nenhuma leitura.")
     if max(vistos) >= contexto.filtro.janela.inicio and max(vistos) < contexto.filtro.janela.fim:
-        return _("Ainda falta uma segunda leitura para calcular a média do intervalo.")
+        return _("As leituras chegaram; a média aparece assim que houver um intervalo entre duas delas calculado.")
     return f"{texto} " + _("A última foi em %(quando)s.") % {"quando": formatos.data_hora(max(vistos), contexto.conta.zone)}
 
 
