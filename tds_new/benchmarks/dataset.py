@@ -46,7 +46,9 @@ REGISTER = """
 WITH tamanho AS (
     SELECT n, sum(n) OVER (ORDER BY n) - n AS antes FROM generate_series(1, %(devices)s) AS n
 ), conta AS (
-    INSERT INTO tds_new_conta (name) SELECT 'Conta ' || n FROM tamanho WHERE antes < %(devices)s RETURNING id, name
+    INSERT INTO tds_new_conta (name, timezone)
+    SELECT 'Conta ' || n, (ARRAY['America/Sao_Paulo', 'America/Sao_Paulo', 'America/Manaus', 'America/Noronha'])[n %% 4 + 1]
+    FROM tamanho WHERE antes < %(devices)s RETURNING id, name
 ), d AS (
     SELECT k, t.n, k - t.antes - 1 AS lugar FROM tamanho t
     JOIN generate_series(1, %(devices)s) AS k ON k > t.antes AND k <= t.antes + t.n
@@ -133,7 +135,7 @@ FROM show_chunks(%(table)s::regclass, older_than => %(end)s::timestamptz, newer_
 
 QUEUE = """
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
-SELECT id %% 8, '-infinity', 'infinity', ARRAY[id] FROM unnest(%s::bigint[]) AS id
+SELECT id %% 8, coalesce(%s, '-infinity'::timestamptz), 'infinity', ARRAY[id] FROM unnest(%s::bigint[]) AS id
 """
 TAKE_AWAY = """
 CREATE TABLE bench_atrasadas AS SELECT * FROM tds_new_leitura_dispositivo
@@ -263,9 +265,9 @@ def forget_fleet(connection: Connection[Any]) -> None:
     connection.execute(FORGET_FLEET)
 
 
-def differing(connection: Connection[Any], devices: Sequence[int]) -> int:
-    """How many block rows of these devices the real ledger computes otherwise than they were filled. It puts them right."""
-    connection.execute(QUEUE, [list(devices)])
+def differing(connection: Connection[Any], devices: Sequence[int], since: datetime | None = None) -> int:
+    """How many block rows of these devices the real ledger computes otherwise (from ``since`` on). It puts them right."""
+    connection.execute(QUEUE, [since, list(devices)])
     return drain(connection).rows
 
 

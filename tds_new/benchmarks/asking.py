@@ -1,0 +1,250 @@
+"""Ask what the dashboard asks, many times, of a data set that is there: a process of its own, on the database of its environment.
+
+Runs as ``python -m tds_new.benchmarks.asking`` with a JSON order as its argument; prints a JSON result, and how far it is as errors.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
+django.setup()
+
+from django.db import connection  # noqa: E402 - needs what is set up
+
+from tds_new.benchmarks.figures import Percentiles  # noqa: E402
+from tds_new.models import Conta, Dispositivo  # noqa: E402
+from tds_new.queries import consumo, demanda, frota, recentes, series  # noqa: E402
+from tds_new.queries.calendario import DIA, meia_noite, mes_local, meses_ate, somar_meses  # noqa: E402
+from tds_new.queries.janela import Janela  # noqa: E402
+from tds_new.web.painel.graficos import MAX_GRAFICOS, SERIES_SEM_FILTRO, unidade_do_grafico  # noqa: E402
+
+RAW_TIMEOUT_MS = 120_000
+
+# The same figures from the readings themselves, as far as a sum of differences gives them.
+RAW = """
+SELECT dispositivo_id, {bucket} AS balde, count(*), min(valor), max(valor),
+    sum(CASE tipo_leitura WHEN 'ACUMULADA' THEN greatest(valor - antes, 0) WHEN 'INCREMENTAL' THEN valor END)
+FROM (
+    SELECT dispositivo_id, time, tipo_leitura, valor, lag(valor) OVER (PARTITION BY dispositivo_id ORDER BY time) AS antes
+    FROM tds_new_leitura_dispositivo
+    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(devices)s) AND time >= %(start)s AND time < %(end)s
+) l GROUP BY 1, 2
+"""
+RAW_BUCKETS = {"step": "date_bin(%(step)s, time, %(start)s)"} | {u: f"date_trunc('{u}', time, %(zone)s)" for u in ("day", "month")}
+RAW_PEAK = f"SELECT DISTINCT ON (dispositivo_id) * FROM ({RAW.format(bucket=RAW_BUCKETS['step'])}) b ORDER BY dispositivo_id, sum DESC"
+RAW_LATEST = """
+SELECT * FROM tds_new_leitura_dispositivo WHERE conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s ORDER BY time DESC LIMIT 10
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How often each question is asked, how often of raw readings, of what time, and with which seed."""
+
+    samples: int
+    raw: int
+    start: str
+    now: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A question's times in milliseconds: each case's first time, the same again, and of raw readings (median; None: not asked)."""
+
+    name: str
+    limit: float
+    first: Percentiles
+    again: Percentiles
+    raw: float | None
+    statements: float
+
+
+@dataclass
+class Case:
+    """What one question is asked about: a Conta and its devices, one of them, and a month within the data."""
+
+    conta: Conta
+    devices: list[Dispositivo]
+    now: datetime
+    month: date
+    one: Dispositivo
+    drawn: list[Dispositivo] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Draw what the dashboard draws without a selection: the first four devices of each unit."""
+        by_unit: dict[str, list[Dispositivo]] = {}
+        for device in sorted(self.devices, key=lambda d: list(Dispositivo.Grandeza.values).index(d.grandeza)):
+            by_unit.setdefault(unidade_do_grafico(device), []).append(device)
+        self.drawn = [device for group in list(by_unit.values())[:MAX_GRAFICOS] for device in group[:SERIES_SEM_FILTRO]]
+
+    def last(self, days: int) -> Janela:
+        """The window of the last days."""
+        return Janela.ultimos(days * DIA, self.now, self.conta.zone)
+
+    @property
+    def whole_month(self) -> Janela:
+        """The window of the month."""
+        return Janela.entre(self.month, somar_meses(self.month, 1) - DIA, self.conta.zone)
+
+    def raw(self, sql: str, devices: list[Dispositivo], window: Janela, step: timedelta | None = None) -> None:
+        """Ask raw readings."""
+        parameters: dict[str, Any] = {
+            "conta": self.conta.pk,
+            "devices": [d.pk for d in devices],
+            "start": window.inicio,
+            "end": window.fim,
+            "step": step or window.passo,
+            "zone": self.conta.zone.key,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            cursor.fetchall()
+
+
+class Question(NamedTuple):
+    """Something that the dashboard asks, the milliseconds that it may take (p95), and the same asked of raw readings."""
+
+    ask: Callable[[Case], object]
+    limit: float
+    raw: Callable[[Case], None] | None = None
+
+
+def _line(devices: Callable[[Case], list[Dispositivo]], window: Callable[[Case], Janela], limit: float = 50) -> Question:
+    def raw(case: Case) -> None:
+        asked = window(case)
+        case.raw(RAW.format(bucket=RAW_BUCKETS["day" if asked.diaria else "step"]), devices(case), asked)
+
+    return Question(lambda c: series.series(c.conta, devices(c), window(c), c.now), limit, raw)
+
+
+def _days(devices: Callable[[Case], list[Dispositivo] | None], limit: float = 50) -> Question:
+    def ask(case: Case) -> object:
+        return consumo.consumo_por_dia(case.conta, devices(case), case.month, somar_meses(case.month, 1) - DIA, case.now)
+
+    return Question(ask, limit, lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["day"]), devices(c) or c.devices, c.whole_month))
+
+
+def _months(case: Case, how_many: int) -> Janela:
+    first = meses_ate(mes_local(case.now, case.conta.zone), how_many)[0]
+    return Janela(meia_noite(first, case.conta.zone), case.now, timedelta(days=1), case.conta.zone)
+
+
+def _all(case: Case) -> list[Dispositivo]:
+    return case.devices
+
+
+def _drawn(case: Case) -> list[Dispositivo]:
+    return case.drawn
+
+
+def _one(case: Case) -> list[Dispositivo]:
+    return [case.one]
+
+
+QUARTER = timedelta(minutes=15)
+QUESTIONS: Mapping[str, Question] = {
+    "has anything changed": Question(lambda c: frota.sequencias(c.conta), 50),
+    "devices": Question(lambda c: frota.dispositivos_ativos(c.conta), 50),
+    "gateways": Question(lambda c: frota.gateways_ativos(c.conta), 50),
+    "latest readings": Question(
+        lambda c: recentes.ultimas_leituras(c.conta, c.devices, c.last(1), c.now), 50, lambda c: c.raw(RAW_LATEST, c.devices, c.last(1))
+    ),
+    "month so far, and the month before": Question(
+        lambda c: consumo.consumo_do_mes(c.conta, None, c.now),
+        50,
+        lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 2)),
+    ),
+    "thirteen months, and the year before": Question(
+        lambda c: consumo.consumo_por_mes(c.conta, None, c.now),
+        50,
+        lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 25)),
+    ),
+    "lines, 24 hours": _line(_drawn, lambda c: c.last(1)),
+    "lines, 7 days": _line(_drawn, lambda c: c.last(7)),
+    "lines, 30 days": _line(_drawn, lambda c: c.last(30)),
+    "lines, a month of the past": _line(_drawn, lambda c: c.whole_month),
+    "lines, a year": _line(_drawn, lambda c: c.last(365)),
+    "days of a month, whole Conta": _days(lambda _: None),
+    "peak of a month, whole Conta": Question(
+        lambda c: demanda.maior_pico(c.conta, c.devices, c.whole_month.inicio, c.whole_month.fim, c.now),
+        50,
+        lambda c: c.raw(RAW_PEAK, c.devices, c.whole_month, QUARTER),
+    ),
+    "a month of one device: line": _line(_one, lambda c: c.whole_month, 30),
+    "a month of one device: days": _days(_one, 30),
+    "a month of one device: peak": Question(
+        lambda c: demanda.picos(c.conta, [c.one], c.whole_month.inicio, c.whole_month.fim, c.now),
+        30,
+        lambda c: c.raw(RAW_PEAK, [c.one], c.whole_month, QUARTER),
+    ),
+}
+
+
+def cases(order: Order, number: int) -> list[Case]:
+    """Random Contas, devices and months; the same for the same seed."""
+    chance, now, start = random.Random(f"{order.seed}-{number}"), datetime.fromisoformat(order.now), datetime.fromisoformat(order.start)
+    contas = list(Conta.objects.order_by("pk"))
+    devices: dict[int, list[Dispositivo]] = {conta.pk: frota.dispositivos_ativos(conta) for conta in contas}
+    made = []
+    for _ in range(order.samples):
+        conta = chance.choice(contas)
+        months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
+        month = somar_meses(mes_local(now, conta.zone), -chance.randint(0, max(0, months - 1)))
+        made.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))
+    return made
+
+
+def ask(name: str, question: Question, asked: list[Case], raw: int) -> Answers:
+    """Ask the question of all cases, twice, and of raw readings of the first ``raw``."""
+    first = [_timed(question.ask, case) for case in asked]
+    with connection.execute_wrapper(counter := _Counter()):
+        again = [_timed(question.ask, case) for case in asked]
+    slow: list[float] = []
+    if question.raw:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(RAW_TIMEOUT_MS)])
+        slow = sorted(_timed(question.raw, case) for case in asked[:raw])
+    median = 1000 * slow[len(slow) // 2] if slow else None
+    return Answers(name, question.limit, Percentiles.of(sorted(first)), Percentiles.of(sorted(again)), median, counter.count / len(asked))
+
+
+class _Counter:
+    """Counts statements."""
+
+    count = 0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.count += 1
+        return execute(sql, params, many, context)
+
+
+def _timed(question: Callable[[Case], object], case: Case) -> float:
+    began = time.perf_counter()
+    question(case)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Read the order, ask, print the answers."""
+    order = Order(**json.loads(sys.argv[1]))
+    found = []
+    for number, (name, question) in enumerate(QUESTIONS.items()):
+        answers = ask(name, question, cases(order, number), order.raw)
+        raw = "" if answers.raw is None else f", raw {answers.raw:,.0f} ms"
+        print(f"{name}: p50 {answers.first.p50:.1f} ms, p95 {answers.first.p95:.1f} ms{raw}", file=sys.stderr, flush=True)
+        found.append(asdict(answers))
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
