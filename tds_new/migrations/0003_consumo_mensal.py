@@ -54,10 +54,10 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
         params=None,
     )
     # No start: late readings of any age are followed up; only ranges that changed are computed again. The current month is
-    # answered from the readings themselves.
+    # answered from the readings themselves. Not at once: a job that runs while migration 0006 replaces the sum ends in a deadlock.
     editor.execute(
         "SELECT add_continuous_aggregate_policy('tds_new_consumo_mensal', start_offset => NULL, end_offset => INTERVAL '1 day', "
-        "schedule_interval => INTERVAL '15 minutes')",
+        "schedule_interval => INTERVAL '15 minutes', initial_start => now() + INTERVAL '1 hour')",
         params=None,
     )
 
