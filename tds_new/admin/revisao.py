@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -82,7 +83,9 @@ def _effect_of_undoing(row: LeituraEmRevisao) -> str:
 
 
 def _effect_of_change(row: LeituraEmRevisao) -> str:
-    return _("O consumo do trecho passa a ser (final − base) + (leitura − inicial). Com os valores sugeridos, nada do salto conta.")
+    text = _("O consumo do trecho passa a ser (final − base) + (leitura − inicial): com os valores sugeridos, %(amount)s.")
+    counted = row.valor if row.classe == CLASSES.REINICIO else Decimal(0)
+    return text % {"amount": quantity(counted, row.dispositivo.unidade)}
 
 
 APPROVE = Decision(
