@@ -30,6 +30,7 @@ class ConsumerThread:
         # A daemon: a server that is told to end at once does not ask the lifespan, and must not wait for us either.
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None
+        self.failed = False
 
     def start(self) -> None:
         """Start it; does not wait for broker or database."""
@@ -49,6 +50,7 @@ class ConsumerThread:
             self._consumer.run()
         except Exception:
             # As its own process would: end, and be started again by whoever watches. A web without a consumer would hide the failure.
+            self.failed = True
             logger.exception("the consumer failed; this process ends")
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -74,3 +76,7 @@ async def _live(receive: Receive, send: Send) -> None:
     await receive()
     await asyncio.to_thread(consumer.stop)
     await send({"type": "lifespan.shutdown.complete"})
+    if consumer.failed:
+        # The requests are answered. A server that ends by SIGTERM ends as it was asked to: systemd's Restart=on-failure would leave it so.
+        logging.shutdown()
+        os._exit(1)
