@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import django
@@ -28,6 +29,7 @@ from tds_new.queries.janela import Janela  # noqa: E402
 from tds_new.web.painel.graficos import MAX_GRAFICOS, SERIES_SEM_FILTRO, unidade_do_grafico  # noqa: E402
 
 RAW_TIMEOUT_MS = 120_000
+AGAIN = 3
 
 # The same figures from the readings themselves, as far as a sum of differences gives them.
 RAW = """
@@ -59,11 +61,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Answers:
-    """A question's times in milliseconds: each case's first time, the same again, and of raw readings (median; None: not asked)."""
+    """A question's times in milliseconds.
+
+    ``first``: when each case was new, ``busy``: processor time meanwhile, this process's and its database session's; ``again``: the
+    best of three more times; ``raw``: of raw readings (median; None: not asked).
+    """
 
     name: str
     limit: float
     first: Percentiles
+    busy: Percentiles
     again: Percentiles
     raw: float | None
     statements: float
@@ -205,17 +212,18 @@ def cases(order: Order, number: int) -> list[Case]:
 
 
 def ask(name: str, question: Question, asked: list[Case], raw: int) -> Answers:
-    """Ask the question of all cases, twice, and of raw readings of the first ``raw``."""
-    first = [_timed(question.ask, case) for case in asked]
+    """Ask the question of all cases, four times, and of raw readings of the first ``raw``."""
+    first, busy = zip(*(_timed(question.ask, case) for case in asked), strict=True)
     with connection.execute_wrapper(counter := _Counter()):
-        again = [_timed(question.ask, case) for case in asked]
+        again = [min(_timed(question.ask, case)[0] for _ in range(AGAIN)) for case in asked]
     slow: list[float] = []
     if question.raw:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(RAW_TIMEOUT_MS)])
-        slow = sorted(_timed(question.raw, case) for case in asked[:raw])
+        slow = sorted(_timed(question.raw, case)[0] for case in asked[:raw])
     median = 1000 * slow[len(slow) // 2] if slow else None
-    return Answers(name, question.limit, Percentiles.of(sorted(first)), Percentiles.of(sorted(again)), median, counter.count / len(asked))
+    times, used, best = (Percentiles.of(sorted(found)) for found in (first, busy, again))
+    return Answers(name, question.limit, times, used, best, median, counter.count / len(asked) / AGAIN)
 
 
 class _Counter:
@@ -228,10 +236,18 @@ class _Counter:
         return execute(sql, params, many, context)
 
 
-def _timed(question: Callable[[Case], object], case: Case) -> float:
-    began = time.perf_counter()
+def _timed(question: Callable[[Case], object], case: Case) -> tuple[float, float]:
+    """Seconds by the clock, and of processors."""
+    began, busy = time.perf_counter(), _busy()
     question(case)
-    return time.perf_counter() - began
+    return time.perf_counter() - began, _busy() - busy
+
+
+def _busy() -> float:
+    """The processor time of this process and of its database session, in seconds."""
+    connection.ensure_connection()
+    session = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
+    return time.process_time() + int(session.read_text(encoding="ascii").split()[0]) / 1e9
 
 
 def main() -> None:
@@ -241,7 +257,8 @@ def main() -> None:
     for number, (name, question) in enumerate(QUESTIONS.items()):
         answers = ask(name, question, cases(order, number), order.raw)
         raw = "" if answers.raw is None else f", raw {answers.raw:,.0f} ms"
-        print(f"{name}: p50 {answers.first.p50:.1f} ms, p95 {answers.first.p95:.1f} ms{raw}", file=sys.stderr, flush=True)
+        times = f"p50 {answers.first.p50:.1f} ms, p95 {answers.first.p95:.1f} ms, of a processor {answers.busy.p95:.1f} ms"
+        print(f"{name}: {times}{raw}", file=sys.stderr, flush=True)
         found.append(asdict(answers))
     json.dump(found, sys.stdout)
 
