@@ -194,3 +194,18 @@ def test_the_consumer_holds_by_its_inbox(monkeypatch: pytest.MonkeyPatch) -> Non
     consumer._inbox.put(Message(TOPIC, b"x", datetime.now(UTC)))
     assert consumer._subscriber._full()
     consumer._subscriber.disconnect()
+
+
+def test_a_malformed_packet_costs_the_connection_and_not_the_thread(flooding: FloodingBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.FIRST_DELAY", 0.01)
+    good = wire.publish(TOPIC, b"good", 1)
+    came: list[Message] = []
+    sent = [good + wire.packet(wire.PUBLISH | 2, b"\0\1a\0"), good]
+    monkeypatch.setattr(flooding, "_flood", lambda connection: connection.sendall(sent.pop(0)))
+    subscriber = MQTTSubscriber(BrokerConfig("127.0.0.1", flooding.port), "c", on_unhandled=came.append)
+    subscriber.subscribe(PATTERN)
+    subscriber.start()
+    until(lambda: len(came) == 2)
+    subscriber.disconnect()
+    assert [(message.payload, message.connection) for message in came] == [(b"good", 0), (b"good", 1)]
+    assert (subscriber.reconnects, flooding.connections) == (1, 2)

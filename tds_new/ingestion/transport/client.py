@@ -45,7 +45,11 @@ class BufferedClient(paho.Client):
         super().__init__(*args, **kwargs)
 
     def publications(self) -> Iterator[Publication]:
-        """The whole PUBLISH packets at the head of the buffer. MQTT 3.1.1, sections 2.2 and 3.3; for MQTT 5 properties are skipped."""
+        """The whole PUBLISH packets at the head of the buffer. MQTT 3.1.1, sections 2.2 and 3.3; for MQTT 5 properties are skipped.
+
+        Raises ValueError where one's fields do not fit into it: nothing after it can be trusted, and the connection is to be closed
+        (MQTT 5, section 4.13).
+        """
         if self._in_packet["command"]:
             return  # paho is in the middle of a packet
         if self._position >= len(self._incoming):
@@ -61,14 +65,17 @@ class BufferedClient(paho.Client):
             if start < 0 or start + length > end:
                 break
             stop, at = start + length, start + 2
-            at += data[start] << 8 | data[start + 1]
+            if length > 2:
+                at += data[start] << 8 | data[start + 1]
             topic, packet_id = data[start + 2 : at], 0
-            if qos:
+            if qos and at + 2 <= stop:
                 packet_id = data[at] << 8 | data[at + 1]
                 at += 2
             if has_properties:
                 size, at = _variable_integer(data, at, stop)
-                at += size
+                at = at + size if at > 0 else stop + 1
+            if at > stop or (qos and not packet_id):
+                raise ValueError(f"a PUBLISH of {length} bytes is malformed")
             position = self._position = stop
             yield Publication(topic, data[at:stop], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
