@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from random import Random
 from typing import Any
 
@@ -83,24 +84,17 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
 
 @dataclass
 class Case:
-    """A history, what is still to come of it, and the device that it becomes; ``random`` decides in which batches it comes."""
+    """A history in the batches in which it comes, and the device that it becomes. The worker runs after each batch."""
 
     name: str
-    waiting: list[Step]
-    random: Random
+    batches: list[list[Step]]
     meter: Meter = field(default_factory=Meter)
     device: int = 0
     gateways: dict[int, int] = field(default_factory=dict)  # the history's numbers to the database's
 
-    def next_steps(self) -> list[Step]:
-        """The next batch of it, perhaps nothing."""
-        size = self.random.choice([0, 1, 3, 10, 100])
-        steps, self.waiting = self.waiting[:size], self.waiting[size:]
-        return steps
-
 
 def case(seed: int) -> Case:
-    """The history of this seed: in order, mostly in order, or in any."""
+    """The history of this seed: in order, mostly in order, or in any; in batches, or nearly all of it and the rest bit by bit."""
     random = Random(seed)
     steps = history(random)
     order = random.choice(["in order", "some late", "any", "any"])
@@ -108,7 +102,24 @@ def case(seed: int) -> Case:
         random.shuffle(steps)
     elif order == "some late":
         steps = [step for _, step in sorted(enumerate(steps), key=lambda item: item[0] + random.choice([0, 0, 0, 0, 0, 3, 30]))]
-    return Case(f"seed {seed}", steps, random)
+    return Case(f"seed {seed}", batches(steps, random))
+
+
+def batches(steps: list[Step], random: Random) -> list[list[Step]]:
+    """``steps`` in random batches."""
+    if random.random() < 0.5:
+        entered = [n for n, step in enumerate(steps) if step.table != "readings"]
+        last = random.sample(range(len(steps)), min(len(steps), random.randint(1, 5))) + random.sample(
+            entered, random.randint(0, 3) % len(entered)
+        )
+        last = list(dict.fromkeys(last))
+        return [[step for n, step in enumerate(steps) if n not in last], *([steps[n]] for n in last)]
+    found, at = [], 0
+    while at < len(steps):
+        size = random.choice([1, 3, 10, 100])
+        found.append(steps[at : at + size])
+        at += size
+    return found
 
 
 def install(cases: Sequence[Case], conta: Conta | None = None) -> None:
@@ -165,13 +176,12 @@ def _execute(statement: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def deliver(cases: Sequence[Case], *, drain: Callable[[], object] = worker.drain) -> None:
-    """Store everything that the cases wait for, batch by batch, the worker being run after every second one."""
-    number = 0
-    while waiting := [one for one in cases if one.waiting]:
-        store([(one, steps) for one in waiting if (steps := one.next_steps())])
-        number += 1
-        if number % 2 == 0:
-            drain()
+    """Store the cases' batches, one of each at a time and each in two pieces, and run the worker after each."""
+    for round_ in zip_longest(*(one.batches for one in cases), fillvalue=[]):
+        halves = [(steps[: len(steps) // 2], steps[len(steps) // 2 :]) for steps in round_]
+        for number in (0, 1):
+            store([(one, half[number]) for one, half in zip(cases, halves, strict=True) if half[number]])
+        drain()
     worker.drain()
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from math import floor
 from random import Random
 from typing import Any
 
@@ -99,25 +101,29 @@ class History:
         self.register = Decimal(random.randrange(9_990_000)) / 10_000
         self.steps: list[Step] = []
         self.kind = Reading(self.moment, self.register, tipo=random.choice(["ACUMULADA"] * 6 + ["INCREMENTAL", "INSTANTANEA"]))
+        self.own = parameters(random, extreme=self.mood == "extreme")
+        if self.mood == "hopeless":
+            self.own = replace(self.own, pmax=LEAST, eps=random.choice([Decimal(0), Decimal(700)]))
+        self.interval = random.choice(INTERVALS)
         self.spike = 0
 
     def build(self) -> list[Step]:
         """Every step of it."""
         random, extreme = self.random, self.mood == "extreme"
         for _ in range(random.randint(1, 150 if self.mood == "hopeless" else 40)):
+            since = self.moment
             self.pass_time()
-            self.count()
+            self.count(since)
             self.event()
             self.read()
-            if random.random() < 0.06:
-                self.add("decisions", random.choice(["APROVADA", "DESCARTADA", None]))
+            if random.random() < 0.08:
+                self.add("decisions", random.choice(["APROVADA", "APROVADA", "DESCARTADA", None]))
             if random.random() < 0.04:
                 self.add("dated", parameters(random, extreme=extreme), seconds=random.choice([0, 100]))
             if random.random() < 0.02:
                 self.steps.append(Step(random.choice(["changes", "dated"]), random.choice(self.steps).at, None))
-        own = parameters(random, extreme=extreme)
-        self.add("own", replace(own, pmax=LEAST, eps=random.choice([Decimal(0), Decimal(700)])) if self.mood == "hopeless" else own)
-        self.add("interval", (1, random.choice(INTERVALS)))
+        self.add("own", self.own)
+        self.add("interval", (1, self.interval))
         if random.random() < 0.3:  # to another gateway, and perhaps back
             self.add("interval", (2, random.choice(INTERVALS)))
             self.steps += [Step("gateway", self.moment, gateway) for gateway in random.choice([[2], [2, 1]])]
@@ -128,7 +134,7 @@ class History:
         self.steps.append(Step(table, self.moment - timedelta(seconds=seconds), value))
 
     def pass_time(self) -> None:
-        """To the next reading: from a microsecond to nearly a year."""
+        """To the next reading: from a microsecond to more than a year."""
         random = self.random
         seconds = {
             "dense": [0, 1, 10, 60, 60, 1800],
@@ -136,19 +142,29 @@ class History:
         }.get(self.mood, [60, 60, 300, 300, 300, 300, 300, 900, 901, 3600, 10_000, 40_000])
         if self.mood == "sparse" and random.random() < 0.01:
             seconds = [86_400 * 30] * 4 + [86_400 * 300]
-        self.moment += timedelta(seconds=random.choice(seconds))
+        if self.mood == "sparse" and random.random() < 0.1:  # long out of use: what comes then is another chain
+            seconds = [86_400 * 130, 86_400 * 450]
+            self.kind = replace(self.kind, unidade="MWh" if self.kind.unidade == "kWh" else "kWh")
+        self.moment += timedelta(seconds=random.choice([*seconds, 3 * self.interval] if self.interval <= 900 else seconds))
         self.moment += timedelta(microseconds=random.choice([0, 0, 0, 1, 999_999]))
         if random.random() < 0.1:  # at a block's border, or right before it
             self.moment += timedelta(minutes=15) - (self.moment - datetime(1970, 1, 1, tzinfo=UTC)) % timedelta(minutes=15)
             self.moment -= timedelta(microseconds=random.choice([0, 1]))
 
-    def count(self) -> None:
-        """The register goes on."""
+    def count(self, since: datetime) -> None:
+        """The register goes on; sometimes just as far as a parameter allows, or a step further."""
         random = self.random
         if self.mood == "extreme":
             self.register = random.choice([self.register, *EXTREMES])
         elif self.mood == "hopeless":
             self.register = Decimal(random.randrange(9_990_000)) / 10_000
+        elif self.own.pmax is not None and random.random() < 0.1:
+            hours = Fraction((self.moment - since) // timedelta(microseconds=1), 3_600_000_000)
+            self.register += min(Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS) + random.choice(
+                [Decimal(0), LEAST]
+            )
+        elif random.random() < 0.05:
+            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, MODULUS * Decimal("0.9") - self.register])
         else:
             self.register += Decimal(random.choice([0, 1, 700, 25_000, 123_457])) / 10_000
 
@@ -160,6 +176,9 @@ class History:
         elif event < 0.08:
             final, self.register = self.register, Decimal(random.choice([0, 7]))
             self.add("changes", Change(final, self.register), seconds=random.choice([0, 20]))
+            if random.random() < 0.3:  # and again, or not as the register was
+                wrong = [Change(Decimal(9), Decimal(2)), Change(max(final - 5, -GREATEST), Decimal(0)), Change(final, Decimal(12))]
+                self.add("changes", random.choice(wrong), seconds=random.choice([0, 10, 20]))
         elif event < 0.14:
             self.spike = random.randint(1, 7)
         elif event < 0.19:

@@ -109,10 +109,10 @@ def test_hours_days_and_months_are_sums_of_blocks_whenever_they_are_refreshed(zo
     cases, late = [], []
     for seed in range(HISTORIES):
         steps = history(Random(seed))
-        cases.append(Case(f"seed {seed}", [s for n, s in enumerate(steps) if n % 3], Random(seed)))
+        cases.append(Case(f"seed {seed}", [[s for n, s in enumerate(steps) if n % 3]]))
         late.append(steps[::3])
     delivery.install(cases)
-    early = [one for one in cases if one.waiting and min(step.at for step in one.waiting) < BETWEEN]
+    early = [one for one in cases if min((step.at for step in one.batches[0]), default=BETWEEN) < BETWEEN]
     delivery.deliver(early)
     assert ConsumoBloco.objects.count() > 300
     assert_sums_are_right(zone)  # nothing is materialised
@@ -121,7 +121,7 @@ def test_hours_days_and_months_are_sums_of_blocks_whenever_they_are_refreshed(zo
     delivery.deliver([one for one in cases if one not in early])
     assert_sums_are_right(zone)  # from there on, answered from the blocks
     for one, steps in zip(cases, late, strict=True):
-        one.waiting = steps
+        one.batches = [steps]
     delivery.deliver(cases)
     refresh(on_timescale)
     assert_sums_are_right(zone)
@@ -135,12 +135,12 @@ HOURLY = Decimal("4.4444")  # 1.1111 in each 15 minutes
 
 def register(zone: ZoneInfo, first: str, last: str) -> Dispositivo:
     """A meter that goes steadily from ``first`` to ``last``, both local, read at both and every 45 minutes between."""
-    one = Case("steady", [], Random(1))
+    one = Case("steady", [[]])
     start, end = (datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC) for text in (first, last))
     times = [start + number * timedelta(minutes=45) for number in range((end - start) // timedelta(minutes=45) + 1)]
     for time in {*times, end}:
         value = HOURLY * ((time - start) // timedelta(minutes=15)) / 4
-        one.waiting.append(Step("readings", time, Reading(time, value)))
+        one.batches[0].append(Step("readings", time, Reading(time, value)))
     delivery.install([one], fabrica.conta())
     delivery.deliver([one])
     return Dispositivo.objects.get(pk=one.device)

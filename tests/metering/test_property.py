@@ -63,7 +63,8 @@ def test_the_same_set_in_any_order_is_the_same_figures() -> None:
     sets = []
     for seed in range(SEED, SEED + HISTORIES):
         whole = delivery.case(seed)
-        apply(whole.meter, whole.waiting)
+        for batch in whole.batches:
+            apply(whole.meter, batch)
         sets.append(steps_of(whole.meter))
     found: list[set[object]] = [set() for _ in sets]
     for shuffles in groups(SHUFFLES * HISTORIES):
@@ -73,7 +74,7 @@ def test_the_same_set_in_any_order_is_the_same_figures() -> None:
             steps, random = list(sets[history]), Random(number)
             steps += random.sample(steps, len(steps) // 3)  # some come twice
             random.shuffle(steps)
-            cases.append(Case(f"history {history}, shuffle {shuffle}", steps, random))
+            cases.append(Case(f"history {history}, shuffle {shuffle}", delivery.batches(steps, random)))
         delivery.install(cases)
         delivery.deliver(cases)
         rows = [delivery.stored(row, cases) for row in (Block, Occurrence)]

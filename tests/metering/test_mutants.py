@@ -1,0 +1,59 @@
+"""The property test can fail: the wrong ledgers are noticed by the histories that the suite runs.
+
+The suite tries a few of them; ``METERING_MUTANTS=all`` each (several minutes).
+"""
+
+import logging
+import os
+from datetime import timedelta
+
+import pytest
+
+from tds_new.consumption import ledger
+from tests.metering import delivery
+from tests.metering.histories import NOW
+from tests.metering.model import EPOCH
+from tests.metering.mutants import MUTANTS
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
+
+FIRST_SEED, CASES, AT_ONCE = 1, 100, 25  # the histories of test_property
+FEW = [
+    "a reset is tested before a rollover",
+    "the maximum is for any interval",
+    "an approval is ignored",
+    "a dip moves the base",
+    "what rounding leaves is lost",
+    "any reading before will do as a base",
+    "the last block is not known whole",
+    "decisions mark nothing",
+]
+
+
+@pytest.fixture(autouse=True)
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
+    logging.getLogger("tds_new.consumption.worker").disabled = True  # devices that a mutant cannot compute
+
+
+def seeds_until_noticed() -> int | None:
+    """How many histories it took to see a difference; None where there was none."""
+    for first in range(FIRST_SEED, FIRST_SEED + CASES, AT_ONCE):
+        cases = [delivery.case(seed) for seed in range(first, first + AT_ONCE)]
+        delivery.install(cases)
+        delivery.deliver(cases)
+        if delivery.differences(cases):
+            return first + AT_ONCE - FIRST_SEED
+    return None
+
+
+@pytest.mark.parametrize("name", MUTANTS if os.environ.get("METERING_MUTANTS") == "all" else FEW)
+def test_a_wrong_ledger_is_noticed(name: str) -> None:
+    with MUTANTS[name].at_work():
+        found = seeds_until_noticed()
+    print(f"{name}: {found}")
+    assert found is not None, name
+
+
+def test_the_right_one_is_not() -> None:
+    assert seeds_until_noticed() is None
