@@ -260,6 +260,21 @@ def test_points_of_any_step_and_zone_hold_the_blocks_of_their_bucket(guardar: Ca
     }
 
 
+def test_an_hour_in_which_a_device_changed_gateways_is_one_point(guardar: Callable[[], None]) -> None:
+    de = medidor()
+    outro = fabrica.gateway(de.conta, "GW-2")
+    inicio = datetime(2019, 2, 14, 15, tzinfo=UTC)
+    for n, gateway in enumerate((de.gateway, de.gateway, outro, outro)):
+        ConsumoBloco.objects.create(
+            dispositivo=de, bloco=inicio + n * QUARTO, conta_id=de.conta_id, gateway_id=gateway.pk, consumo=Decimal(n), leituras=3,
+            fracao_medida=Decimal(1), qualidade="MEDIDO",
+        )  # fmt: skip
+    guardar()
+    janela = Janela(inicio, inicio + timedelta(hours=2), timedelta(hours=1), SP)
+
+    assert serie(de, janela, inicio + UM_DIA).pontos == [Ponto(inicio, 6.0, None, None, 12)]
+
+
 def test_a_day_with_one_interpolated_block_is_not_marked_and_one_with_many_is() -> None:
     de = medidor()
     inicio = datetime(2026, 1, 5, tzinfo=SP)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import NamedTuple
 
 from tds_new.models import Dispositivo
 
@@ -15,8 +16,7 @@ class Qualidade(IntEnum):
     ESTIMADO = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Ponto:
+class Ponto(NamedTuple):
     """A bucket: mean (None: a gap), least, greatest and last value (gauges only), and how many readings are in it."""
 
     inicio: datetime

@@ -1,6 +1,7 @@
 """Devices as lines of a chart: raw readings, blocks, hours, days or months, by the length of the window and the points asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -12,11 +13,13 @@ from django.utils.timezone import now
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries import brutas
 from tds_new.queries.calendario import BLOCO, DIA, Periodo, inicio_do_bloco, meia_noite
-from tds_new.queries.camadas import Grade, Pedaco, grades, pedacos
+from tds_new.queries.camadas import BLOCOS, DIAS, HORA, HORAS, Grade, Pedaco, grades, pedacos
 from tds_new.queries.janela import MES, Janela
 from tds_new.queries.pontos import Ponto, Qualidade, Serie
 
 MINUTO = timedelta(minutes=1)
+BLOCO_S = BLOCO.total_seconds()
+MEDIDO, INTERPOLADO, ESTIMADO = Qualidade
 # A point is marked as interpolated from this share of its blocks on; in a day a single one would mark nothing that can be seen.
 MARCADO = 0.05
 
@@ -24,24 +27,26 @@ PARTE = """
 SELECT dispositivo_id, {coluna} AS t, {somas} FROM {tabela}
 WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {coluna} >= %(de{n})s AND {coluna} < %(ate{n})s
 """
-PONTOS = """
-SELECT dispositivo_id, extract(epoch FROM {balde})::int8 AS balde, sum(consumo)::float8, sum(leituras)::int, sum(blocos)::int,
-    sum(blocos_medidos)::float8,
-    sum(blocos_interpolados)::int, sum(blocos_estimados)::int, min(minimo)::float8, max(maximo)::float8,
-    (sum(soma) / nullif(sum(amostras), 0))::float8, sum(amostras)::int,
-    ((array_agg(ultimo ORDER BY t DESC) FILTER (WHERE ultimo IS NOT NULL))[1])::float8
+# What is finer than the chart's step, as one bucket.
+AGRUPADAS = """
+SELECT dispositivo_id, {balde} AS t, sum(consumo) AS consumo, sum(leituras) AS leituras, sum(blocos) AS blocos,
+    sum(blocos_medidos) AS blocos_medidos, sum(blocos_interpolados) AS blocos_interpolados, sum(blocos_estimados) AS blocos_estimados,
+    max(pico) AS pico, min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
+    ((max(ARRAY[extract(epoch FROM t), ultimo]) FILTER (WHERE ultimo IS NOT NULL))[2]) AS ultimo
 FROM ({partes}) p
-GROUP BY 1, 2 ORDER BY 1, 2
+GROUP BY 1, 2
 """
-# A block is a point of its own.
-PONTOS_DE_BLOCOS = """
-SELECT dispositivo_id, extract(epoch FROM t)::int8, consumo::float8, leituras, blocos, blocos_medidos::float8,
-    blocos_interpolados, blocos_estimados, minimo::float8, maximo::float8,
-    (soma / nullif(amostras, 0))::float8, amostras, ultimo::float8
-FROM ({partes}) p
-ORDER BY 1, 2
+# A row a device: thousands of points are read several times as fast as columns.
+COLUNAS = """
+SELECT dispositivo_id, array_agg(extract(epoch FROM t)::int8), array_agg(consumo::float8), array_agg(leituras::int), array_agg(blocos::int),
+    array_agg(blocos_medidos::float8), array_agg(blocos_interpolados::int), array_agg(blocos_estimados::int), array_agg(minimo::float8),
+    array_agg(maximo::float8), array_agg((soma / nullif(amostras, 0))::float8), array_agg(amostras::int), array_agg(ultimo::float8)
+FROM (SELECT * FROM ({partes}) u ORDER BY dispositivo_id, t) p
+GROUP BY 1
 """
 EM_PASSOS = "date_bin(%(passo)s, t, %(inicio)s)"
+# The table whose buckets are the chart's own.
+IGUAIS = {BLOCO: BLOCOS.coluna, HORA: HORAS.coluna, DIA: DIAS.coluna}
 PELO_CALENDARIO = {DIA: "date_trunc('day', t, %(fuso)s)", MES: "date_trunc('month', t, %(fuso)s)"}
 
 
@@ -64,22 +69,44 @@ def _direto(dispositivo: Dispositivo, janela: Janela) -> bool:
     return janela.passo <= MINUTO or dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
 
 
+@dataclass(frozen=True, slots=True)
+class Colunas:
+    """A device's buckets by time: seconds since 1970, sums and gauges, each a list of the same length."""
+
+    t: list[int] = field(default_factory=list)
+    consumo: list[float | None] = field(default_factory=list)
+    leituras: list[int] = field(default_factory=list)
+    blocos: list[int] = field(default_factory=list)
+    medidos: list[float] = field(default_factory=list)
+    interpolados: list[int] = field(default_factory=list)
+    estimados: list[int] = field(default_factory=list)
+    minimo: list[float | None] = field(default_factory=list)
+    maximo: list[float | None] = field(default_factory=list)
+    media: list[float | None] = field(default_factory=list)
+    amostras: list[int | None] = field(default_factory=list)
+    ultimo: list[float | None] = field(default_factory=list)
+
+
 def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: datetime) -> None:
     passo = series[0].passo
-    linhas: dict[int, list[tuple[Any, ...]]] = {s.dispositivo.pk: [] for s in series}
-    for pk, *linha in _ler(conta, list(linhas), janela, passo, agora):
-        linhas[pk].append(tuple(linha))
+    dispositivos = [s.dispositivo.pk for s in series]
+    partes = pedacos(
+        Periodo(janela.inicio.astimezone(UTC), janela.fim.astimezone(UTC)), _que_cabem(grades(agora), janela, passo), subtrair=False
+    )
+    lidas = _ler(conta, dispositivos, janela, passo, partes, iguais=IGUAIS.get(passo))
+    if any(len(set(colunas.t)) < len(colunas.t) for colunas in lidas.values()):
+        lidas = _ler(conta, dispositivos, janela, passo, partes, iguais=None)  # a device that changed gateways has two rows in a bucket
     for serie in series:
-        dispositivo, dela = serie.dispositivo, linhas[serie.dispositivo.pk]
-        intervalo = float(dispositivo.gateway.intervalo_esperado_s)
-        ritmo = _ritmo(dela, intervalo)
-        serie.pontos = [_ponto(dispositivo.tipo_leitura, ritmo, *linha) for linha in dela]
-        serie.lacuna = _lacuna(serie, intervalo)
+        colunas = lidas.get(serie.dispositivo.pk, Colunas())
+        intervalo = float(serie.dispositivo.gateway.intervalo_esperado_s)
+        serie.pontos = _pontos(serie.dispositivo.tipo_leitura, colunas, intervalo)
+        serie.lacuna = _lacuna(colunas.t, serie.pontos, intervalo, passo)
 
 
-def _ler(conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta, agora: datetime) -> list[tuple[Any, ...]]:
-    periodo = Periodo(janela.inicio.astimezone(UTC), janela.fim.astimezone(UTC))
-    partes = pedacos(periodo, _que_cabem(grades(agora), janela, passo), subtrair=False)
+def _ler(
+    conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta, partes: Sequence[Pedaco], iguais: str | None
+) -> dict[int, Colunas]:
+    """By device; rows of the table whose time column is ``iguais`` are points as they are, others are grouped."""
     parametros: dict[str, Any] = {
         "conta": conta.pk,
         "dispositivos": dispositivos,
@@ -87,19 +114,17 @@ def _ler(conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta
         "inicio": inicio_do_bloco(janela.inicio),
         "fuso": janela.zone.key,
     }
+    prontas, finas = [], []
     for n, parte in enumerate(partes):
         parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
-    juntas = "UNION ALL".join(_sql(n, parte) for n, parte in enumerate(partes))
-    balde = PELO_CALENDARIO.get(passo, EM_PASSOS)
-    sql = PONTOS_DE_BLOCOS.format(partes=juntas) if passo == BLOCO else PONTOS.format(balde=balde, partes=juntas)
+        camada = parte.camada
+        sql = PARTE.format(n=n, tabela=camada.tabela, coluna=camada.coluna, somas=camada.somas)
+        (prontas if camada.coluna == iguais else finas).append(sql)
+    if finas:
+        prontas.append(AGRUPADAS.format(balde=PELO_CALENDARIO.get(passo, EM_PASSOS), partes="UNION ALL".join(finas)))
     with connection.cursor() as cursor:
-        cursor.execute(sql, parametros)
-        linhas: list[tuple[Any, ...]] = cursor.fetchall()
-    return linhas
-
-
-def _sql(n: int, parte: Pedaco) -> str:
-    return PARTE.format(n=n, tabela=parte.camada.tabela, coluna=parte.camada.coluna, somas=parte.camada.somas)
+        cursor.execute(COLUNAS.format(partes="UNION ALL".join(prontas)), parametros)
+        return {pk: Colunas(*colunas) for pk, *colunas in cursor.fetchall()}
 
 
 def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list[Grade]:
@@ -112,43 +137,40 @@ def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list
     return [grade for grade in todas if all(grade.antes(borda) == borda for borda in bordas)]
 
 
-def _ponto(
-    tipo_leitura: str,
-    ritmo: float,
-    epoca: int,
-    consumo: float | None,
-    leituras: int,
-    blocos: int,
-    medidos: float,
-    interpolados: int,
-    estimados: int,
-    minimo: float | None,
-    maximo: float | None,
-    media: float | None,
-    amostras: int | None,
-    ultimo: float | None,
-) -> Ponto:
-    inicio = datetime.fromtimestamp(epoca, UTC)
+def _pontos(tipo_leitura: str, c: Colunas, intervalo: float) -> list[Ponto]:
+    inicios = [datetime.fromtimestamp(t, UTC) for t in c.t]
     if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
-        return Ponto(inicio, media, minimo, maximo, amostras or 0, ultimo=ultimo)
-    qualidade = Qualidade.ESTIMADO if estimados else Qualidade.INTERPOLADO if interpolados > MARCADO * blocos else Qualidade.MEDIDO
-    segundos = blocos * BLOCO.total_seconds()
-    if qualidade is Qualidade.MEDIDO and tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
-        segundos = min(segundos, leituras * ritmo)
-    elif qualidade is Qualidade.MEDIDO:
-        segundos = round(medidos * BLOCO.total_seconds())  # shares are cut to 0.0001, which is less than a second
-    taxa = consumo * 3600 / segundos if consumo is not None and segundos else None
-    return Ponto(inicio, taxa, None, None, leituras, qualidade)
+        gauges = zip(inicios, c.media, c.minimo, c.maximo, c.amostras, c.ultimo, strict=True)
+        return [Ponto(inicio, media, minimo, maximo, n or 0, MEDIDO, ultimo) for inicio, media, minimo, maximo, n, ultimo in gauges]
+    qualidades = [
+        ESTIMADO if estimados else INTERPOLADO if interpolados > MARCADO * blocos else MEDIDO
+        for estimados, interpolados, blocos in zip(c.estimados, c.interpolados, c.blocos, strict=True)
+    ]
+    if tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
+        ritmo = _ritmo(c, intervalo)
+        medidos = [min(blocos * BLOCO_S, leituras * ritmo) for blocos, leituras in zip(c.blocos, c.leituras, strict=True)]
+    else:
+        medidos = [round(m * BLOCO_S) for m in c.medidos]  # shares are cut to 0.0001, which is less than a second
+    sobre = zip(inicios, c.consumo, c.leituras, c.blocos, medidos, qualidades, strict=True)
+    return [
+        Ponto(inicio, _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S), None, None, leituras, qualidade)
+        for inicio, consumo, leituras, blocos, segundos, qualidade in sobre
+    ]
 
 
-def _ritmo(linhas: Sequence[tuple[Any, ...]], intervalo: float) -> float:
+def _taxa(consumo: float | None, segundos: float) -> float | None:
+    """Per hour, over the time that was measured; all of it where part of the consumption was spread over what was not."""
+    return consumo * 3600 / segundos if consumo is not None and segundos else None
+
+
+def _ritmo(c: Colunas, intervalo: float) -> float:
     """The seconds that an increment stands for: as in the buckets measured in full, else the interval expected."""
-    cheios = [(blocos, leituras) for _, _, leituras, blocos, medidos, *_ in linhas if leituras and medidos == blocos]
-    return sum(blocos for blocos, _ in cheios) * BLOCO.total_seconds() / sum(n for _, n in cheios) if cheios else intervalo
+    cheios = [(b, n) for b, n, medidos in zip(c.blocos, c.leituras, c.medidos, strict=True) if n and medidos == b]
+    return sum(blocos for blocos, _ in cheios) * BLOCO_S / sum(n for _, n in cheios) if cheios else intervalo
 
 
-def _lacuna(serie: Serie, intervalo: float) -> float:
+def _lacuna(momentos: Sequence[int], pontos: Sequence[Ponto], intervalo: float, passo: timedelta) -> float:
     """Three intervals or two steps; for a device that sends more seldom than expected, three of its own."""
-    momentos = [p.inicio.timestamp() for p in serie.pontos if p.media is not None]
-    proprio = median(depois - antes for antes, depois in pairwise(momentos)) if len(momentos) > 1 else 0.0
-    return max(3 * max(intervalo, proprio), 2 * serie.passo.total_seconds())
+    com_valor = [t for t, ponto in zip(momentos, pontos, strict=True) if ponto.media is not None]
+    proprio = median(depois - antes for antes, depois in pairwise(com_valor)) if len(com_valor) > 1 else 0.0
+    return max(3 * max(intervalo, proprio), 2 * passo.total_seconds())
