@@ -114,7 +114,8 @@ def _ler(
         "inicio": inicio_do_bloco(janela.inicio),
         "fuso": janela.zone.key,
     }
-    prontas, finas = [], []
+    prontas: list[str] = []
+    finas: list[str] = []
     for n, parte in enumerate(partes):
         parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
         camada = parte.camada

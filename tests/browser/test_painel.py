@@ -202,12 +202,49 @@ def test_a_block_that_fails_in_a_poll_keeps_what_it_showed_and_recovers(
         raise DatabaseError("broken on purpose")
 
     with monkeypatch.context() as quebrado:
-        quebrado.setattr("tds_new.web.painel.montagem.consumo_lembrado", falhar)
+        quebrado.setattr("tds_new.web.painel.montagem.consumo_do_mes", falhar)
         ContaAtividade.objects.update(status_seq=9)
         expect(page.locator("#faixa")).to_contain_text("Não foi possível carregar este bloco.", timeout=10_000)
         expect(cartao(page, "ENERGIA-kWh")).to_contain_text(esperado)
 
     expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
+
+
+def test_what_was_not_measured_is_marked_in_the_chart_and_named_in_its_table(vazia: Conta, abrir: AbrirPagina) -> None:
+    inicio = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=6)
+    passo = timedelta(minutes=5)
+    medidor = fabrica.dispositivo(fabrica.gateway(vazia, visto=now()))
+    depois = fabrica.escada(inicio + timedelta(hours=3), passo, range(40, 52))
+    fabrica.leituras(medidor, [*fabrica.escada(inicio, passo, range(12)), *depois])
+    page = abrir(painel(vazia))
+
+    desenhado(page, "figure[data-grafico=kW]")
+    figura = page.locator("figure[data-grafico=kW]")
+    expect(figura).to_contain_text("Tracejado: interpolado ou estimado.")
+    figura.locator(".como-tabela summary").click()
+
+    expect(figura.locator(".como-tabela td", has_text="(interpolado)").first).to_be_visible()
+    tracejado = page.evaluate(
+        """() => { const chart = Chart.getChart(document.querySelector('figure canvas')), { data } = chart.getDatasetMeta(0);
+            const { borderDash } = chart.data.datasets[0].segment;
+            return data.slice(1).map((p1, i) => Boolean(borderDash({ p0DataIndex: i, p1DataIndex: i + 1, p1 }))); }"""
+    )
+    assert any(tracejado)
+    assert not all(tracejado)
+
+
+def test_the_year_before_stands_in_grey_beside_the_months(vazia: Conta, abrir: AbrirPagina) -> None:
+    medidor = fabrica.dispositivo(fabrica.gateway(vazia), tipo="INCREMENTAL")
+    fabrica.leituras(medidor, [(now() - timedelta(days=400), 7), (now() - timedelta(days=35), 5), (now() - timedelta(minutes=5), 3)])
+    page = abrir(painel(vazia))
+    figura = "figure[data-barras=ENERGIA-kWh]"
+
+    desenhado(page, figura)
+    page.locator(f"{figura} .como-tabela summary").click()
+
+    expect(page.locator(f"{figura} th", has_text="Ano anterior")).to_be_visible()
+    expect(page.locator(f"{figura} figcaption")).to_contain_text("Em cinza, o mesmo mês do ano anterior.")
+    assert page.evaluate("Chart.getChart(document.querySelector('[data-barras] canvas')).data.datasets.length") == 2
 
 
 def test_the_first_reading_turns_the_empty_page_into_a_dashboard(vazia: Conta, abrir: AbrirPagina) -> None:
