@@ -150,10 +150,10 @@ def test_two_entries_at_one_moment_are_refused_in_words(root: Client, model: str
 
 @pytest.mark.parametrize("model", KINDS)
 def test_what_is_closed_is_not_entered_nor_explained_otherwise(root: Client, model: str) -> None:
-    device = meter(SPIKE)
+    device, other = meter(SPIKE), meter(SPIKE, "D02")
     add(root, model, device)
     ConsumoCongelado.objects.create(ate=datetime(2026, 3, 3, 3, tzinfo=UTC))
-    assert "O consumo até 03/03/2026 00:00 está fechado" in str(errors(add(root, model, meter(SPIKE, "D02"))))
+    assert "O consumo até 03/03/2026 00:00 está fechado" in str(errors(add(root, model, other)))
     again = root.post(url(model, "change", KINDS[model][1].objects.get().pk), {**KINDS[model][0], "motivo": "outro"})
     assert "está fechado" in str(errors(again))
 

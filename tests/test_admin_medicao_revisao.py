@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from tds_new.admin import revisao
 from tds_new.consumption.worker import drain
-from tds_new.models import AuditoriaMedicao, LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, User
+from tds_new.models import AuditoriaMedicao, ConsumoCongelado, LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, User
 from tests import fabrica
 from tests.medidores import EDITOR, JUMP, RESTART, ROLLOVER, SPIKE, START, STEP, decide, meter, person, row, said, superuser, total, url
 
@@ -178,6 +178,35 @@ def test_two_who_decide_at_once_do_not_both_decide(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(revisao, "_apply", taken)
     assert "alguém decidiu ao mesmo tempo" in said(decide(client, "approve", [row(device, 3)]))
+
+
+@pytest.mark.parametrize("action", ["approve", "discard", "undo", "declare_change"])
+def test_what_is_closed_is_decided_no_more(action: str) -> None:
+    device, client = meter(JUMP), superuser()
+    if action == "undo":
+        decide(client, "approve", [row(device, 3)])
+    ConsumoCongelado.objects.create(ate=START + timedelta(days=1))
+    before = RevisaoLeitura.objects.count()
+    assert "O consumo até 03/03/2026 09:00 está fechado" in said(decide(client, action, [row(device, 3)]))
+    assert (RevisaoLeitura.objects.count(), TrocaMedidor.objects.count()) == (before, 0)
+
+
+def test_no_more_are_decided_at_once_than_fit_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, client = [row(meter(JUMP, f"D{n}"), 3) for n in range(3)], superuser()
+    monkeypatch.setattr(revisao, "AT_ONCE", 2)
+    assert "Decida até 2 leituras por vez" in said(decide(client, "discard", rows))
+    assert not RevisaoLeitura.objects.exists()
+
+
+def test_after_a_transfer_a_reading_and_its_decision_stay_with_the_conta_that_it_was_read_for() -> None:
+    device, other, client = meter(JUMP), fabrica.conta("Outra"), superuser()
+    decide(client, "discard", [row(device, 3)])
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tds_new_dispositivo SET conta_id = %s WHERE id = %s", [other.pk, device.pk])
+    assert row(device, 3).conta == device.conta
+    drain()
+    assert row(device, 3).conta == device.conta
+    assert listed(client, conta=other.pk) == []
 
 
 def test_a_reading_that_has_left_the_list_meanwhile_is_said_to_have() -> None:

@@ -25,7 +25,7 @@ from tds_new.admin.filters import ContaOfReadingFilter
 from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, number, offset, quantity
 from tds_new.admin.troca import SwapForm
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura
-from tds_new.models.medicao import assinar, parametros_em
+from tds_new.models.medicao import assinar, parametros_em, why_closed
 from tds_new.queries.medicao import Vizinha, vizinhas
 
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
@@ -347,6 +347,9 @@ def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
     unfit = [str(row) for row in rows if not decision.allowed(row)]
     if unfit:
         return f"{decision.refusal} ({', '.join(unfit[:5])}{', ...' if len(unfit) > 5 else ''})"
+    first = min(rows, key=lambda row: row.leitura_em)
+    if closed := why_closed(first.leitura_em, first.conta):
+        return f"{first}: {closed}"
     if decision is CHANGE and len({row.dispositivo_id for row in rows}) < len(rows):
         return _("Escolha uma só leitura de cada dispositivo: a troca foi uma.")
     return ""

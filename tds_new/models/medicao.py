@@ -35,6 +35,15 @@ def assinar(usuario: Any, motivo: str = "") -> None:
         cursor.execute(names, [usuario.get_username(), motivo])
 
 
+def why_closed(em: datetime, conta: Conta) -> str:
+    """Why nothing is computed again at ``em``, in the time of ``conta``; empty where it is."""
+    frozen = ConsumoCongelado.objects.first()
+    if frozen is None or em >= frozen.ate:
+        return ""
+    text = _("O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado.")
+    return text % {"ate": date_format(localtime(frozen.ate, conta.zone), "SHORT_DATETIME_FORMAT")}
+
+
 class Registro(models.Model):
     """An entry that a person makes about a device's metering. The database marks what it touches for computing again (migration 0006)."""
 
@@ -65,11 +74,9 @@ class Registro(models.Model):
         others: models.QuerySet[Any] = type(self)._default_manager.filter(**{"dispositivo": self.dispositivo_id, self.momento: em})
         if others.exclude(pk=self.pk).exists():
             raise ValidationError({self.momento: _("Este dispositivo já tem um registro deste tipo nesse mesmo instante; altere aquele.")})
-        frozen = ConsumoCongelado.objects.first()
-        if frozen is not None and em < frozen.ate:
-            text = _("O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado.")
-            ate = date_format(localtime(frozen.ate, self.dispositivo.conta.zone), "SHORT_DATETIME_FORMAT")
-            raise ValidationError({self.momento: text % {"ate": ate}})
+        closed = why_closed(em, self.dispositivo.conta)
+        if closed:
+            raise ValidationError({self.momento: closed})
 
 
 class TrocaMedidor(Registro):
