@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.test import Client
@@ -381,6 +382,26 @@ def test_a_block_that_fails_says_so_and_leaves_the_others(client: Client, medida
     assert "statement timeout" not in response.text
     assert response.context["etag"] == ""
     assert "ETag" not in dados(client, medida)
+
+
+def test_months_that_are_over_are_remembered_for_a_while_where_they_are_costly(
+    client: Client, dona: Conta, medidor: Dispositivo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tds_new.web.painel.memoria.DEMORADO_S", 0)
+    monkeypatch.setattr("tds_new.web.painel.memoria.VEZES", 1_000_000)
+    cache.clear()
+    blocos(medidor, JANEIRO, FEVEREIRO, "1")
+    blocos(medidor, FEVEREIRO, CORTE - 60 * MIN, "1")
+    antes = dados(client, dona).json()["barras"][0]["meses"]
+    ConsumoBloco.objects.filter(bloco__lt=FEVEREIRO).delete()
+    blocos(medidor, CORTE - 60 * MIN, CORTE, "1")
+
+    depois = dados(client, dona).json()["barras"][0]["meses"]
+    escolhido = dados(client, dona, f"?disp={medidor.pk}").json()["barras"][0]["meses"]
+    cache.clear()
+
+    assert (antes[-2]["valor"], depois[-2]["valor"], escolhido[-2]["valor"]) == (2976, 2976, None)
+    assert depois[-1]["valor"] == antes[-1]["valor"] + 4
 
 
 # --- polls ---

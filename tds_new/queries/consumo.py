@@ -19,7 +19,7 @@ from tds_new.queries.calendario import (
     periodo_dos_dias,
     somar_meses,
 )
-from tds_new.queries.somas import Soma, somar
+from tds_new.queries.somas import Soma, SomasDaGrandeza, somar
 
 MESES = 13
 
@@ -118,28 +118,40 @@ def _ate(ultima: datetime | None, periodo: Periodo) -> datetime | None:
     return ultima.astimezone(UTC) if fim >= periodo.fim else fim
 
 
+def meses_fechados(conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime) -> list[SomasDaGrandeza]:
+    """The 24 months before the current one by the Conta's calendar, oldest first: thirteen months less one, and as many a year before."""
+    meses = _fechados(mes_local(agora, conta.zone))
+    return somar(conta, dispositivos, [periodo_do_mes(mes, conta.zone) for mes in meses], agora)
+
+
+def _fechados(este: date) -> list[date]:
+    return meses_ate(somar_meses(este, -1), 2 * (MESES - 1))
+
+
 def consumo_por_mes(
-    conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime, corrente: Sequence[ConsumoNoPeriodo] | None = None
+    conta: Conta,
+    dispositivos: Sequence[Dispositivo] | None,
+    agora: datetime,
+    corrente: Sequence[ConsumoNoPeriodo] | None = None,
+    fechados: Sequence[SomasDaGrandeza] | None = None,
 ) -> list[ConsumoPorMes]:
     """Thirteen months by the Conta's calendar, the current one so far, each with the same month a year before.
 
     Of ``dispositivos`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
-    ``corrente`` saves asking for the current month again (:func:`consumo_do_mes`).
+    What is known already is not asked for again: ``corrente`` of :func:`consumo_do_mes`, ``fechados`` of :func:`meses_fechados`.
     """
-    zone = conta.zone
-    if corrente is None:
-        corrente = consumo_do_mes(conta, dispositivos, agora)
-    este = mes_local(agora, zone)
-    fechados = meses_ate(somar_meses(este, -1), 2 * MESES - 2)
-    lidos = {(s.grandeza, s.unidade): s for s in somar(conta, dispositivos, [periodo_do_mes(mes, zone) for mes in fechados], agora)}
-    deste = {(c.grandeza, c.unidade): c.soma for c in corrente}
+    este = mes_local(agora, conta.zone)
+    corrente = consumo_do_mes(conta, dispositivos, agora) if corrente is None else corrente
+    fechados = meses_fechados(conta, dispositivos, agora) if fechados is None else fechados
+    somas = {(s.grandeza, s.unidade): dict(zip(_fechados(este), s.periodos, strict=True)) for s in fechados}
+    for c in corrente:
+        somas.setdefault((c.grandeza, c.unidade), {})[este] = c.soma
     ordem = list(Dispositivo.Grandeza.values)
     achados = []
-    for grandeza, unidade in sorted({*lidos, *deste}, key=lambda chave: (ordem.index(chave[0]), chave[1])):
-        somas = dict(zip(fechados, lidos[grandeza, unidade].periodos, strict=True)) if (grandeza, unidade) in lidos else {}
-        somas[este] = deste.get((grandeza, unidade), Soma())
+    for grandeza, unidade in sorted(somas, key=lambda chave: (ordem.index(chave[0]), chave[1])):
+        dela = somas[grandeza, unidade]
         meses = [
-            ConsumoDoMes(mes, somas.get(mes, Soma()), somas.get(somar_meses(mes, -12), Soma()).total, mes == este)
+            ConsumoDoMes(mes, dela.get(mes, Soma()), dela.get(somar_meses(mes, -12), Soma()).total, mes == este)
             for mes in meses_ate(este, MESES)
         ]
         if any(m.total is not None for m in meses):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from django.db import DatabaseError
@@ -11,13 +12,15 @@ from django.utils.translation import gettext as _
 
 from tds_new.models import Conta
 from tds_new.queries import frota
-from tds_new.queries.consumo import ConsumoNoPeriodo, ConsumoPorMes, consumo_do_mes, consumo_por_mes
+from tds_new.queries.calendario import mes_local
+from tds_new.queries.consumo import ConsumoNoPeriodo, ConsumoPorMes, consumo_do_mes, consumo_por_mes, meses_fechados
 from tds_new.web import filtros
 from tds_new.web.etag import VERSAO
 from tds_new.web.painel.cartoes import cartoes
 from tds_new.web.painel.consumos import demanda_do_mes
 from tds_new.web.painel.contexto import Contexto
 from tds_new.web.painel.graficos import Grafico, barras, janela, linhas
+from tds_new.web.painel.memoria import lembrar
 from tds_new.web.painel.tabelas import leituras, offline
 
 logger = logging.getLogger(__name__)
@@ -57,9 +60,13 @@ def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, A
 
 
 def _consumos(contexto: Contexto) -> tuple[list[ConsumoNoPeriodo] | None, list[ConsumoPorMes]]:
+    conta, agora = contexto.conta, contexto.agora
     dispositivos = contexto.filtro.selecionados or None
-    deste_mes = consumo_do_mes(contexto.conta, dispositivos, contexto.agora)
-    return deste_mes, consumo_por_mes(contexto.conta, dispositivos, contexto.agora, deste_mes)
+    quais = ",".join(str(d.pk) for d in dispositivos or [])
+    chave = f"{conta.pk}:{conta.timezone}:{mes_local(agora, conta.zone)}:{quais}"
+    fechados = lembrar(f"meses:{sha256(chave.encode()).hexdigest()}", lambda: meses_fechados(conta, dispositivos, agora))
+    deste_mes = consumo_do_mes(conta, dispositivos, agora)
+    return deste_mes, consumo_por_mes(conta, dispositivos, agora, deste_mes, fechados)
 
 
 def _bloco(falhas: dict[str, str], nome: str, calcular: Callable[[], T], sem_dados: T) -> T:
