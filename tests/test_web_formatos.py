@@ -1,7 +1,7 @@
 """Numbers, dates and ages on the server; the browser answers the same vectors in tests/browser."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from django.utils import translation
 
 from tds_new.web import formatos
+from tds_new.web.painel.consumos import porcento
 
 VETORES = json.loads(Path(__file__).with_name("vetores_formato.json").read_text(encoding="utf-8"))
 FUSO = ZoneInfo(VETORES["fuso"])
@@ -55,6 +56,26 @@ def test_dates_with_time(idioma: str, instante: str, texto: str) -> None:
 def test_days(idioma: str, instante: str, texto: str) -> None:
     with translation.override(idioma):
         assert formatos.dia_mes(datetime.fromisoformat(instante).astimezone(FUSO).date()) == texto
+
+
+@pytest.mark.parametrize(
+    ("de", "ate", "portugues", "ingles"),
+    [
+        ("2026-02-01", "2026-02-18", "1 a 18/02", "Feb 1 to 18"),
+        ("2026-02-01", "2026-02-01", "01/02", "Feb 1"),
+        ("2026-01-28", "2026-02-03", "28/01 a 03/02", "Jan 28 to Feb 3"),
+    ],
+)
+def test_stretches_of_days(de: str, ate: str, portugues: str, ingles: str) -> None:
+    for idioma, texto in (("pt-br", portugues), ("en", ingles)):
+        with translation.override(idioma):
+            assert formatos.dias(date.fromisoformat(de), date.fromisoformat(ate)) == texto
+
+
+@pytest.mark.parametrize(("parte", "texto"), [("1", "100%"), ("0.99999", "99,9%"), ("0.9499", "94,9%"), ("0.5", "50%"), ("0", "0%")])
+def test_a_share_is_cut_so_that_only_all_is_a_hundred_percent(parte: str, texto: str) -> None:
+    with translation.override("pt-br"):
+        assert porcento(Decimal(parte)) == texto
 
 
 @pytest.mark.parametrize(("valor", "texto"), [("12345.6700", "12.345,67"), ("100", "100"), ("0.0000", "0"), ("-3.5", "−3,5")])
