@@ -25,7 +25,7 @@ _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 # A JSON number, or a numeric string: the same with leading zeros and a plus sign allowed. Anything that float() or Decimal() would
 # take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no value.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
-_PLAIN = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?")
+_is_plain = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?").fullmatch
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 # An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
@@ -102,18 +102,27 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     readings: list[Reading] = []
     refusals: list[Refusal] = []
     for index, leitura in enumerate(envelope.leituras):
-        literal = bytes(leitura.valor).decode()
-        if "\\" in literal:
-            return _parse_tolerant(text)
-        is_text = literal[:1] == '"'
-        quotes += 6 + 2 * is_text + 4 * ((leitura.unidade is not None) + (leitura.timestamp is not None))
+        literal, unidade, own_time = bytes(leitura.valor).decode(), leitura.unidade, leitura.timestamp
+        quotes += 6 if unidade is None else 10
+        if own_time is not None:
+            quotes += 4
         try:
-            valor = _valor(literal[1:-1], _NUMERIC_STRING) if is_text else _valor(literal, _NUMBER)
-            time = _in_utc(leitura.timestamp or envelope.timestamp)
+            if _is_plain(literal):
+                valor = Decimal(literal) or ZERO  # as nearly every meter writes it: exact and in range; -0 is 0
+            elif literal[:1] != '"':
+                valor = _valor(literal, _NUMBER)
+            elif "\\" in literal:
+                return _parse_tolerant(text)
+            else:
+                quotes += 2
+                valor = _valor(literal[1:-1], _NUMERIC_STRING)
+            time = own_time or envelope.timestamp
+            if time is None or time.tzinfo is not UTC:
+                time = _in_utc(time)
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
         else:
-            readings.append(Reading(index, leitura.dispositivo_codigo, valor, leitura.unidade, time))
+            readings.append(Reading(index, leitura.dispositivo_codigo, valor, unidade, time))
     if text.count('"') != quotes and _may_repeat_keys(text, envelope):
         return _parse_tolerant(text)
     return Telemetry(readings, refusals, envelope.gateway_mac, envelope.seq, text)
@@ -166,8 +175,8 @@ def check_gateway_mac(claimed: str | None, mac: str) -> None:
 
 def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
     """The exact value, rounded half-even to four decimals; raises _RefusedError where it is none or out of numeric(15,4)."""
-    if _PLAIN.fullmatch(literal):
-        return Decimal(literal) or ZERO  # as nearly every meter writes it: exact and in range; -0 is 0
+    if _is_plain(literal):
+        return Decimal(literal) or ZERO
     if not form.fullmatch(literal):
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]!r} is not a number")
     valor = Decimal(literal)

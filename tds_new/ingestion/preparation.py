@@ -108,13 +108,16 @@ class Preparer:
         refusals = list(telemetry.refusals)
         latest = message.received_at + self._future
         devices, contas = prepared.activity.devices, prepared.activity.contas
+        staged, known, since = prepared.readings, gateway.devices, gateway.accepts_since
         for reading in telemetry.readings:
-            refusal = _refusal_of(reading, gateway, latest)
-            if refusal is not None:
-                refusals.append(refusal)
-                continue
-            device_id, moment = gateway.devices[reading.codigo].id, reading.time
-            prepared.readings.append(StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor))
+            device, moment = known.get(reading.codigo), reading.time
+            if device is None or not device.is_active or device.unidade != reading.unidade or not since <= moment <= latest:
+                refusal = _refusal_of(reading, gateway, latest)
+                if refusal is not None:
+                    refusals.append(refusal)
+                    continue
+            device_id = known[reading.codigo].id
+            staged.append(StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor))
             if device_id not in devices or devices[device_id] < moment:
                 devices[device_id] = moment
             if gateway.conta_id not in contas or contas[gateway.conta_id] < moment:

@@ -26,7 +26,7 @@ INSERT_READINGS = """
 INSERT INTO tds_new_leitura_dispositivo
     ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
 SELECT e."time", d.conta_id, d.gateway_id, d.id, e.valor, d.unidade, d.tipo_leitura,
-       jsonb_set(m.payload, '{leituras}', jsonb_build_array(m.payload -> 'leituras' -> e.indice))
+       jsonb_set(m.payload, '{leituras}', '[]'::jsonb || (m.payload -> 'leituras' -> e.indice))
 FROM etapa_leitura e
 JOIN tds_new_dispositivo d ON d.id = e.dispositivo_id AND d.gateway_id = e.gateway_id
 LEFT JOIN etapa_mensagem m ON m.mensagem = e.mensagem
