@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import connection
 
 from tds_new.admin import revisao
 from tds_new.consumption.worker import drain
@@ -170,14 +170,15 @@ def test_what_is_decided_is_decided_once_and_undone_before_it_is_decided_otherwi
     assert RevisaoLeitura.objects.get().decisao == "DESCARTADA"
 
 
-def test_two_who_decide_at_once_do_not_both_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_who_decide_at_once_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     device, client = meter(JUMP), superuser()
-
-    def taken(*_: Any) -> None:
-        raise IntegrityError
-
-    monkeypatch.setattr(revisao, "_apply", taken)
-    assert "alguém decidiu ao mesmo tempo" in said(decide(client, "approve", [row(device, 3)]))
+    open_, decided = row(device, 3), "alguém decidiu ao mesmo tempo"
+    decide(client, "discard", [open_])
+    monkeypatch.setattr(revisao, "_refusal", lambda *_: "")  # both looked before either stored
+    assert decided in said(decide(client, "approve", [open_]))
+    assert RevisaoLeitura.objects.get().decisao == "DESCARTADA"
+    monkeypatch.setattr(RevisaoLeitura.objects, "filter", lambda **_: RevisaoLeitura.objects.none())  # somebody has undone it by now
+    assert decided in said(decide(client, "undo", [open_]))
 
 
 @pytest.mark.parametrize("action", ["approve", "discard", "undo", "declare_change"])

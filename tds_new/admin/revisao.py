@@ -365,4 +365,6 @@ def _apply(rows: list[LeituraEmRevisao], decision: Decision, changes: list[SwapF
         change.instance.motivo, change.instance.registrado_por = motivo, user
         change.save()
     if decision is UNDO:
-        RevisaoLeitura.objects.filter(pk__in=[row.decisao_id for row in rows]).delete()
+        undone, _each = RevisaoLeitura.objects.filter(pk__in=[row.decisao_id for row in rows]).delete()
+        if undone < len(rows):
+            raise IntegrityError("a decision was undone meanwhile")
