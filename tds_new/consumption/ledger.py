@@ -133,8 +133,7 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         if stale.start > BEGINNING:
             return -1
         changed = None
-    since = BEGINNING if origin is None else origin
-    found = account(_from(chains, since), meter)
+    found = account(_from(chains, BEGINNING if origin is None else origin), meter)
     until = next((t for t in found.settled if t > stale.last and sound(t)), END)
     if stale.end < END:
         if until >= END:
@@ -142,8 +141,9 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         border = until - until % BLOCK_US + BLOCK_US
         if not any(t >= border for t in found.settled):
             return 1
-    first = max(stale.frozen, BEGINNING if changed is None else changed - changed % BLOCK_US)
-    since = max(stale.frozen - 1, since)
+    # What was unusual up to the base stays written as it was: by that the range of a reading there that waits its turn is found.
+    first, since = (BEGINNING, BEGINNING) if changed is None else (changed - changed % BLOCK_US, changed)
+    first, since = max(stale.frozen, first), max(stale.frozen - 1, since)
     last = END if until >= END else until - until % BLOCK_US + BLOCK_US
     blocks = {key: block for key, block in found.blocks.items() if first <= key[1] < last}
     owners = {time: chain.conta_id for chain in chains for time in chain.times} if found.occurrences else {}
