@@ -69,7 +69,7 @@ def _dispositivos(contexto: Contexto) -> Cartao:
         estado, palavra = "ok", _("Todos com dados")
     return cartao(
         "dispositivos",
-        _("Dispositivos com dados"),
+        _("Dispositivos"),
         "dispositivo",
         valor=com_dados,
         exibe=formatos.numero(com_dados, 0),

@@ -158,7 +158,7 @@ def demanda_do_mes(contexto: Contexto) -> list[tuple[Dispositivo, Pico]] | None:
 
 def demanda(contexto: Contexto, achada: tuple[Dispositivo, Pico] | None) -> Cartao:
     """The card of the month's peak demand: the value, the block, the meter; never a figure out of a block with a hole."""
-    comum: dict[str, Any] = {"identidade": "demanda", "titulo": _("Demanda máxima no mês"), "icone": "demanda"}
+    comum: dict[str, Any] = {"identidade": "demanda", "titulo": _("Demanda máxima"), "icone": "demanda"}
     if achada is None:
         return cartao(**comum, linha=_("Não apurada"), detalhe=_("Nenhum intervalo de 15 min foi medido por inteiro."))
     dispositivo, pico = achada
