@@ -107,7 +107,7 @@ def test_no_figure_changes_and_a_rebuild_gives_the_same_rows() -> None:
     assert OLDEST + timedelta(days=7) < border <= now() - timedelta(days=DAYS)
     assert not LeituraDispositivo.objects.filter(time__lt=border).exists()
     assert LeituraDispositivo.objects.filter(time__gte=border).exists()
-    assert ConsumoAncora.objects.count() == 20
+    assert ConsumoAncora.objects.values("dispositivo").distinct().count() == 20
     refresh()
     assert totals() == sums
     assert figures() == before
@@ -119,23 +119,74 @@ def test_no_figure_changes_and_a_rebuild_gives_the_same_rows() -> None:
     assert apply() == f"[OK] nothing is older than {DAYS} days\n"
 
 
-def test_consumption_goes_on_from_the_last_reading_before_the_border() -> None:
+def twins(number: int) -> list[tuple[Dispositivo, Dispositivo]]:
+    """Pairs of devices with the same parameters."""
+    gateway = fabrica.gateway(fabrica.conta())
+    pairs = [(fabrica.dispositivo(gateway, f"A{n:02}"), fabrica.dispositivo(gateway, f"B{n:02}")) for n in range(number)]
+    for n, pair in enumerate(pairs):
+        Dispositivo.objects.filter(pk__in=[device.pk for device in pair]).update(
+            tipo_leitura=("ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA")[n % 4],
+            consumo_maximo_hora=50 if n % 3 else None,
+            tolerancia_queda=n % 2,
+            valor_maximo_registro=10_000 if n % 5 == 0 else None,
+        )
+        for device in pair:
+            device.refresh_from_db()
+    return pairs
+
+
+def of(device: Dispositivo) -> tuple[list[Any], list[Any]]:
+    """Every row of a device, but whose it is."""
+    blocks = ConsumoBloco.objects.filter(dispositivo=device).order_by("bloco").values_list()
+    occurrences = OcorrenciaMedicao.objects.filter(dispositivo=device).order_by("leitura_em").values_list()
+    return [[v for v in row if v != device.pk and not isinstance(v, tuple)] for row in blocks], [
+        [v for v in row if v != device.pk and not isinstance(v, tuple)] for row in occurrences
+    ]
+
+
+def test_what_comes_after_the_border_counts_as_if_nothing_had_been_dropped(upkeep_session: Session) -> None:
+    """Devices that are silent across the border for weeks or minutes, and whose later readings come in any order."""
+    random, pairs, later = Random(7), twins(12), []
+    expired_at = OLDEST + timedelta(days=2)
+    insert(pairs[0][0], [(OLDEST, 1)])
+    drain()
+    expired = retention.find(upkeep_session, DAYS)
+    assert expired is not None
+    for n, (whole, cut) in enumerate(pairs):
+        shift = timedelta(seconds=random.randrange(600_000)) if n % 3 else timedelta(0)
+        readings = [(t + shift, v) for t, v in hostile(n, days=75)]
+        away = expired.border + timedelta(days=random.choice([0, 0, 1, 20]))
+        readings = [r for r in readings if not (expired.border - timedelta(days=n % 8) <= r[0] < away) and r[0] > OLDEST]
+        insert(whole, readings)
+        insert(cut, [r for r in readings if r[0] < expired.border])
+        rest = [r for r in readings if r[0] >= expired.border]
+        random.shuffle(rest)
+        later.append(rest)
+    drain()
+    apply()
+    assert ConsumoCongelado.objects.get().ate == expired.border > expired_at
+    assert not LeituraDispositivo.objects.filter(time__lt=expired.border).exists()
+    for part in range(3):
+        for (_, cut), rest in zip(pairs, later, strict=True):
+            insert(cut, rest[part::3])
+        drain()
+    for n, (whole, cut) in enumerate(pairs[1:]):
+        assert of(cut) == of(whole), n
+    assert "done; 0 block rows differed" in rebuild()
+
+
+def test_no_consumption_is_lost_of_a_device_that_was_silent_across_the_border() -> None:
     device = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    stored(device, (OLDEST, 100), (OLDEST + timedelta(days=1), 110))
+    stored(device, (OLDEST, 100), (OLDEST + timedelta(days=1, minutes=7), 110))
     apply()
     assert LeituraDispositivo.objects.count() == 0
-    assert (ConsumoAncora.objects.get().valor, ConsumoAncora.objects.get().leitura_em) == (110, OLDEST + timedelta(days=1))
-    border = ConsumoCongelado.objects.get().ate
-    old = list(ConsumoBloco.objects.filter(bloco__lt=border).order_by("bloco").values_list())
-    later = border + timedelta(days=3)
+    assert [a.valor for a in ConsumoAncora.objects.order_by("leitura_em")] == [100, 110]
+    later = ConsumoCongelado.objects.get().ate + timedelta(days=3)
     stored(device, (later, 170))
-    assert list(ConsumoBloco.objects.filter(bloco__lt=border).order_by("bloco").values_list()) == old  # final
-    seconds = (later - OLDEST - timedelta(days=1)).total_seconds()
-    after = sum(b.consumo or 0 for b in ConsumoBloco.objects.filter(bloco__gte=border))
-    share = Decimal(60) * Decimal((later - border).total_seconds()) / Decimal(seconds)
-    assert abs(after - share) < Decimal("0.001")
-    stored(device, (later + timedelta(hours=1), 171), (border + timedelta(days=1), 150))
-    assert sum(b.consumo or 0 for b in ConsumoBloco.objects.filter(bloco__gte=border + timedelta(days=1))) == 21
+    assert sum(b.consumo or 0 for b in ConsumoBloco.objects.all()) == 70
+    settings_again = ConsumoAncora.objects.count()
+    apply()
+    assert ConsumoAncora.objects.count() == settings_again
     assert "done; 0 block rows differed" in rebuild()
 
 

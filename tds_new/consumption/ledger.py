@@ -2,7 +2,7 @@
 
 A stale range is computed from a reading that is settled whatever came later, up to one from which on nothing has changed; only rows
 that differ are written. The caller holds the lock on the devices' partition, so nobody else writes their rows. Where readings were
-dropped, what lies before the border is final: a device's chain goes on from its anchor.
+dropped, a device's chain goes on from its anchors, and what lies before them is final.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from tds_new.consumption.tables import (
     Span,
     Written,
     load_chains,
-    load_frozen,
+    load_final,
     load_meters,
     load_occurrences,
     nth_reading,
@@ -43,7 +43,7 @@ class Stale:
     device_id: int
     first: int
     last: int
-    frozen: int = BEGINNING  # before it nothing changes
+    final: int = BEGINNING  # before it nothing changes
     start: int = BEGINNING
     end: int = END
     reach: int = 16  # how many readings further to look, where the margin is not enough
@@ -52,7 +52,7 @@ class Stale:
         """Read a margin around the range; what ends within the last hour may as well be read to its end."""
         if self.first > BEGINNING:
             self.start = self.first - self.first % BLOCK_US - MARGIN_US
-        if self.start < self.frozen:
+        if self.start < self.final:
             self.start = BEGINNING
         if self.last < now_us() - MARGIN_US:
             self.end = self.last - self.last % BLOCK_US + BLOCK_US + MARGIN_US
@@ -68,15 +68,19 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
 
     Return what was written, and what is left of ranges that are too long for one go.
     """
-    frozen = load_frozen(cursor)
-    pending = [Stale(device, max(first, frozen), last, frozen) for device, first, last in ranges if last >= frozen]
-    meters = load_meters(cursor, [s.device_id for s in pending])
-    pending = [s for s in pending if s.device_id in meters]
+    asked = list(ranges)
+    devices = [device for device, _, _ in asked]
+    final, meters = load_final(cursor, devices), load_meters(cursor, devices)
+    pending = []
+    for device, first, last in asked:
+        since = final.get(device, BEGINNING)
+        if device in meters and last >= since:
+            pending.append(Stale(device, max(first, since), last, since))
     left = [rest for stale in pending if (rest := _shorten(cursor, stale))]
     results: list[Result] = []
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
-        chains, known = load_chains(cursor, spans, meters, frozen), load_occurrences(cursor, spans, frozen)
+        chains, known = load_chains(cursor, spans, meters, final), load_occurrences(cursor, spans, final)
         again: list[Stale] = []
         for stale in pending:
             device = stale.device_id
@@ -107,7 +111,7 @@ def _widen(cursor: Cursor[Any], stale: Stale, *, before: bool) -> None:
     """Read further back, or further on."""
     found = nth_reading(cursor, stale.device_id, stale.start if before else stale.end, stale.reach, before=before)
     if before:
-        stale.start = BEGINNING if found is None or found < stale.frozen else found
+        stale.start = BEGINNING if found is None or found < stale.final else found
     else:
         stale.end = END if found is None else found + 1
     stale.reach *= 8
@@ -143,7 +147,7 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
             return 1
     # What was unusual up to the base stays written as it was: by that the range of a reading there that waits its turn is found.
     first, since = (BEGINNING, BEGINNING) if changed is None else (changed - changed % BLOCK_US, changed)
-    first, since = max(stale.frozen, first), max(stale.frozen - 1, since)
+    first, since = max(stale.final, first), max(stale.final - 1, since)
     last = END if until >= END else until - until % BLOCK_US + BLOCK_US
     blocks = {key: block for key, block in found.blocks.items() if first <= key[1] < last}
     owners = {time: chain.conta_id for chain in chains for time in chain.times} if found.occurrences else {}

@@ -45,15 +45,20 @@ LOAD_OCCURRENCES = """
 SELECT o.dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, (valor * 10000)::bigint, classe,
     (extract(epoch FROM o.inicio) * 1000000)::bigint, (valor_base * 10000)::bigint, (consumo * 10000)::bigint,
     (extract(epoch FROM decidida_em) * 1000000)::bigint
-FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[]) AS f (id, inicio)
-JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = f.id AND coalesce(o.decidida_em, 'infinity') >= f.inicio
-WHERE o.leitura_em >= %(frozen)s
+FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(final)s::timestamptz[]) AS f (id, inicio, final)
+JOIN tds_new_ocorrencia_medicao o
+    ON o.dispositivo_id = f.id AND coalesce(o.decidida_em, 'infinity') >= f.inicio AND o.leitura_em >= f.final
 """
-LOAD_FROZEN = "SELECT (extract(epoch FROM ate) * 1000000)::bigint FROM tds_new_consumo_congelado"
-LOAD_ANCHORS = """
-SELECT dispositivo_id, conta_id, gateway_id, tipo_leitura, unidade, (extract(epoch FROM leitura_em) * 1000000)::bigint,
-    (valor * 10000)::bigint
+LOAD_DROPPED = "SELECT (extract(epoch FROM ate) * 1000000)::bigint FROM tds_new_consumo_congelado"
+LOAD_FINAL = """
+SELECT DISTINCT dispositivo_id, (extract(epoch FROM final_ate) * 1000000)::bigint
 FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%s)
+"""
+LOAD_ANCHORS = """
+SELECT a.dispositivo_id, conta_id, gateway_id, tipo_leitura, unidade, (extract(epoch FROM leitura_em) * 1000000)::bigint,
+    (valor * 10000)::bigint
+FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS f (id, inicio, fim)
+JOIN tds_new_consumo_ancora a ON a.dispositivo_id = f.id AND a.leitura_em >= f.inicio AND a.leitura_em < f.fim
 """
 # The bounds of all ranges as constants, so that only the chunks concerned are looked at.
 LOAD_READINGS = """
@@ -177,39 +182,47 @@ def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
     return meters
 
 
-def load_frozen(cursor: Cursor[Any]) -> int:
-    """The time before which everything is final, :data:`BEGINNING` where nothing is. It holds as long as a partition is locked."""
-    row = cursor.execute(LOAD_FROZEN).fetchone()
-    return row[0] if row else BEGINNING
+def load_final(cursor: Cursor[Any], devices: list[int]) -> dict[int, int]:
+    """The time before which a device's blocks are final, where readings of it were dropped. It holds as long as its partition is locked."""
+    return dict(cursor.execute(LOAD_FINAL, [devices]).fetchall())
 
 
-def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span], frozen: int) -> dict[int, list[Occurrence]]:
+def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span], final: dict[int, int]) -> dict[int, list[Occurrence]]:
     """What the ledger has of each device that was decided in its span or later, final ones aside."""
     found: dict[int, list[Occurrence]] = defaultdict(list)
-    parameters = {"devices": [s.device_id for s in spans], "starts": [text(s.start) for s in spans], "frozen": text(frozen)}
+    parameters = {
+        "devices": [s.device_id for s in spans],
+        "starts": [text(s.start) for s in spans],
+        "final": [text(final.get(s.device_id, BEGINNING)) for s in spans],
+    }
     for device, time, value, kind, base_time, base_value, amount, settled in cursor.execute(LOAD_OCCURRENCES, parameters):
         found[device].append(Occurrence(time, value, SegmentClass(kind), base_time, base_value, amount, settled))
     return found
 
 
-def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter], frozen: int) -> dict[int, list[Chain]]:
-    """The readings of each span as chains, in order. What is before ``frozen`` is the device's anchor alone."""
+def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter], final: dict[int, int]) -> dict[int, list[Chain]]:
+    """The readings of each span as chains, in order; those that were dropped are replaced by the devices' anchors."""
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    parameters = {
+    row = cursor.execute(LOAD_DROPPED).fetchone()
+    dropped = row[0] if row else BEGINNING
+    parameters: dict[str, Any] = {
         "devices": [s.device_id for s in spans],
-        "starts": [text(max(s.start, frozen)) for s in spans],
+        "starts": [text(max(s.start, dropped)) for s in spans],
         "ends": [text(s.end) for s in spans],
-        "first": text(max(min(s.start for s in spans), frozen)),
+        "first": text(max(min(s.start for s in spans), dropped)),
         "last": text(max(s.end for s in spans)),
     }
     for device, *group in cursor.execute(LOAD_READINGS, parameters, binary=True):
         groups[device].append(tuple(group))
-    discarded = {device: meter.discarded for device, meter in meters.items()}
-    if anchored := [s.device_id for s in spans if s.start < frozen]:
-        for device, *group, time, value in cursor.execute(LOAD_ANCHORS, [anchored]):
+    if any(s.start < dropped for s in spans):
+        parameters["starts"] = [text(s.start) for s in spans]
+        for device, *group, time, value in cursor.execute(LOAD_ANCHORS, parameters):
             groups[device].append((*group, [time], [value]))
-            discarded[device] = discarded[device] - {time}  # final, whatever is decided later
-    return {device: _chains(found, discarded[device]) for device, found in groups.items()}
+    chains = {}
+    for device, found in groups.items():
+        since = final.get(device, BEGINNING)  # where the chain begins is final, whatever is decided later
+        chains[device] = _chains(found, {time for time in meters[device].discarded if time >= since})
+    return chains
 
 
 def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:

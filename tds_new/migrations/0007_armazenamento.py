@@ -83,16 +83,19 @@ class Migration(migrations.Migration):
             name="ConsumoAncora",
             fields=[
                 (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "dispositivo_id", "leitura_em", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
                     "dispositivo",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        primary_key=True,
-                        related_name="+",
-                        serialize=False,
-                        to="tds_new.dispositivo",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tds_new.dispositivo"
                     ),
                 ),
                 ("leitura_em", models.DateTimeField()),
+                ("final_ate", models.DateTimeField()),
                 ("valor", models.DecimalField(decimal_places=4, max_digits=15)),
                 ("tipo_leitura", models.CharField(max_length=12)),
                 ("unidade", models.CharField(max_length=10)),

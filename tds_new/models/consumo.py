@@ -140,7 +140,7 @@ class ConsumoParticao(models.Model):
 
 
 class ConsumoCongelado(models.Model):
-    """A single row once readings were dropped: blocks that begin before ``ate`` are final, and the readings for them may be gone."""
+    """A single row once readings were dropped: those before ``ate`` may be gone, and no more of them are stored."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     ate = models.DateTimeField()
@@ -154,13 +154,16 @@ class ConsumoCongelado(models.Model):
 
 
 class ConsumoAncora(models.Model):
-    """A device's last accepted reading before ``ConsumoCongelado.ate``: where its chain goes on once the readings before are dropped.
+    """A device's readings just before ``ConsumoCongelado.ate``, from which its chain goes on once the readings before are dropped.
 
-    While there is one the device is not deleted: its blocks would be without an owner.
+    From them its blocks that begin at ``final_ate`` (one value a device) or later can be computed again; those before are final.
+    While it has any the device is not deleted: its blocks would be without an owner.
     """
 
-    dispositivo = models.OneToOneField(Dispositivo, models.PROTECT, primary_key=True, related_name="+")
+    pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
+    dispositivo = models.ForeignKey(Dispositivo, models.PROTECT, related_name="+", db_index=False)
     leitura_em = models.DateTimeField()
+    final_ate = models.DateTimeField()
     valor = models.DecimalField(max_digits=15, decimal_places=4)
     tipo_leitura = models.CharField(max_length=12)
     unidade = models.CharField(max_length=10)

@@ -45,6 +45,7 @@ def open_session() -> Connection[Any]:
     connection = database.connect("tds_new_upkeep")
     for statement in SESSION:
         connection.execute(statement)
+    connection.execute(policies.ALONE)
     return connection
 
 
@@ -79,7 +80,7 @@ def _run(connection: Connection[Any], name: str, interval: timedelta, work: Call
     started, error = time.monotonic(), ""
     try:
         work()
-    except (psycopg.Error, retention.NotComputedError) as failure:
+    except (psycopg.Error, retention.NotYetError) as failure:
         if connection.closed or isinstance(failure, psycopg.errors.QueryCanceled):
             raise
         error = printable(str(failure))

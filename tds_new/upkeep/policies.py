@@ -30,6 +30,10 @@ LEFT JOIN tds_new_manutencao_execucao m
 WHERE j.proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression')
   AND coalesce(c.view_name, j.hypertable_name) LIKE 'tds\\_new\\_%'
 """
+# Changed stretches are refreshed one by one; more than 10 would by default be taken for one, with everything between.
+ALONE = """
+SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'timescaledb.materializations_per_refresh_window'
+"""
 COMPRESSION = """
 SELECT h.hypertable_name, (j.config ->> 'compress_after')::interval FROM timescaledb_information.hypertables h
 LEFT JOIN timescaledb_information.jobs j ON j.hypertable_name = h.hypertable_name AND j.proc_name = 'policy_compression'
@@ -61,8 +65,11 @@ class Policy:
 
 
 def is_timescale(connection: Connection[Any]) -> bool:
-    """Whether the database has TimescaleDB."""
-    return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
+    """Whether readings are a hypertable. (The extension may be there, and they not yet: ``enable_timescale``.)"""
+    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is None:
+        return False
+    found = "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = 'tds_new_leitura_dispositivo'"
+    return connection.execute(found).fetchone() is not None
 
 
 def find(connection: Connection[Any]) -> list[Policy]:

@@ -1,7 +1,7 @@
 """Dropping raw readings that are older than ``TDS_RAW_RETENTION_DAYS``, and keeping every figure that came of them (docs/metering.md).
 
-First the border: what lies before it is final from then on, and the last believed reading of each device before it becomes its anchor.
-Then the readings before it go. Killed in between, the next run goes on.
+First the border: no reading before it is stored from then on, and the last ones of each device before it become its anchors. Then the
+readings before it go. Killed in between, the next run goes on.
 """
 
 from dataclasses import dataclass
@@ -31,27 +31,49 @@ FROM timescaledb_information.chunks WHERE hypertable_name = '{READINGS}' AND ran
 """
 COUNT = f"SELECT count(*) FROM {READINGS} WHERE time < %s"
 
+MOVING = "SELECT to_regclass('tds_new_mudanca_timescale')"
+
 # No worker computes and no reading comes meanwhile; both wait some milliseconds.
 LOCK_WORKERS = "SELECT id FROM tds_new_consumo_particao ORDER BY id FOR UPDATE"
 LOCK_READINGS = f"LOCK TABLE {READINGS} IN SHARE ROW EXCLUSIVE MODE"
 WAITING = "SELECT count(*) FROM tds_new_consumo_pendente WHERE inicio < %s"
-# What is no base in the ledger is no anchor either.
-ANCHOR = f"""
-INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, valor, tipo_leitura, unidade, conta_id, gateway_id)
-SELECT d.id, l.time, l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id
+# What the ledger goes on from, of each device: the readings from a base on, the last one before the block of the last base before the
+# border. So that block and all after it can be computed again, exactly as if nothing had been dropped. A base is what the ledger believed,
+# decided by nothing later. Of a device that has been silent since the last time, the anchors stay.
+BASE = f"""
+SELECT l.time FROM {READINGS} l
+WHERE l.dispositivo_id = d.id AND l.time < {{before}} AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
+  AND NOT EXISTS (SELECT FROM tds_new_ocorrencia_medicao o
+      WHERE o.dispositivo_id = d.id AND o.leitura_em = l.time AND o.classe IN ('QUEDA', 'SUSPEITA'))
+  AND NOT EXISTS (SELECT FROM tds_new_ocorrencia_medicao o
+      WHERE o.dispositivo_id = d.id AND o.inicio < l.time AND coalesce(o.decidida_em, 'infinity') > l.time)
+  AND NOT EXISTS (SELECT FROM tds_new_revisao_leitura r
+      WHERE r.dispositivo_id = d.id AND r.leitura_em = l.time AND r.decisao = 'DESCARTADA')
+ORDER BY l.time DESC LIMIT 1
+"""
+BASES = f"""
+CREATE TEMPORARY TABLE base_da_ancora ON COMMIT DROP AS
+SELECT d.id, ultima.final_ate, origem.time AS origem
 FROM tds_new_dispositivo d
-CROSS JOIN LATERAL (
-    SELECT * FROM {READINGS} l
-    WHERE l.dispositivo_id = d.id AND l.time < %(border)s
-      AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
-      AND NOT EXISTS (SELECT FROM tds_new_ocorrencia_medicao o
-          WHERE o.dispositivo_id = d.id AND o.leitura_em = l.time AND o.classe IN ('QUEDA', 'SUSPEITA'))
-      AND NOT EXISTS (SELECT FROM tds_new_revisao_leitura r
-          WHERE r.dispositivo_id = d.id AND r.leitura_em = l.time AND r.decisao = 'DESCARTADA')
-    ORDER BY l.time DESC LIMIT 1
-) l
-ON CONFLICT (dispositivo_id) DO UPDATE SET leitura_em = excluded.leitura_em, valor = excluded.valor,
-    tipo_leitura = excluded.tipo_leitura, unidade = excluded.unidade, conta_id = excluded.conta_id, gateway_id = excluded.gateway_id
+CROSS JOIN LATERAL (SELECT date_bin('15 minutes', time, 'epoch') AS final_ate FROM ({BASE.format(before="%(border)s")}) u) ultima
+LEFT JOIN LATERAL ({BASE.format(before="ultima.final_ate + INTERVAL '1 microsecond'")}) origem ON true
+"""
+# A device's first base of all has none before; one whose base before is an anchor keeps its anchors.
+FORGET = """
+DELETE FROM tds_new_consumo_ancora a USING base_da_ancora b WHERE a.dispositivo_id = b.id AND a.leitura_em < b.origem
+"""
+ANCHOR = f"""
+INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id)
+SELECT d.id, l.time, coalesce(b.final_ate, (SELECT max(a.final_ate) FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id)),
+    l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id
+FROM tds_new_dispositivo d
+LEFT JOIN base_da_ancora b ON b.id = d.id
+JOIN {READINGS} l ON l.dispositivo_id = d.id AND l.time < %(border)s
+    AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity') AND l.time >= coalesce(b.origem, '-infinity')
+WHERE b.id IS NOT NULL OR EXISTS (SELECT FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id)
+"""
+ADVANCE = """
+UPDATE tds_new_consumo_ancora a SET final_ate = b.final_ate FROM base_da_ancora b WHERE a.dispositivo_id = b.id
 """
 FREEZE = """
 INSERT INTO tds_new_consumo_congelado (id, ate) VALUES (1, %s)
@@ -66,8 +88,8 @@ DELETE FROM {READINGS} WHERE dispositivo_id = %(device)s AND time < %(border)s A
 """
 
 
-class NotComputedError(Exception):
-    """Consumption before the border is still to be computed; readings are kept until it is."""
+class NotYetError(Exception):
+    """Readings are kept for now: consumption of them is still to be computed, or they are being moved to TimescaleDB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +130,13 @@ def _border(connection: Connection[Any], days: int) -> datetime | None:
 def apply(connection: Connection[Any], days: int) -> datetime | None:
     """Drop what is older than ``days`` days and return the border before which everything is final; None where there was nothing.
 
-    The connection must be in autocommit mode. Raises NotComputedError where the ledger has to compute something before that, psycopg.Error.
+    The connection must be in autocommit mode. Raises NotYetError, psycopg.Error.
     """
     border = _border(connection, days) if days else None
     if border is None:
         return None
+    if (connection.execute(MOVING).fetchone() or (None,))[0] is not None:
+        raise NotYetError("enable_timescale is at work; nothing is dropped")
     _freeze(connection, border)
     if is_timescale(connection):
         connection.execute(DROP_CHUNKS, [border])
@@ -130,8 +154,11 @@ def _freeze(connection: Connection[Any], border: datetime) -> None:
         connection.execute(LOCK_READINGS)
         waiting = connection.execute(WAITING, [border]).fetchone()
         if waiting and waiting[0]:
-            raise NotComputedError(f"{waiting[0]} ranges before {border:%Y-%m-%d %H:%MZ} wait for process_consumption; nothing is dropped")
+            raise NotYetError(f"{waiting[0]} ranges before {border:%Y-%m-%d %H:%MZ} wait for process_consumption; nothing is dropped")
+        connection.execute(BASES, {"border": border})
+        connection.execute(FORGET)
         connection.execute(ANCHOR, {"border": border})
+        connection.execute(ADVANCE)
         connection.execute(FREEZE, [border])
 
 

@@ -36,6 +36,6 @@ class Command(BaseCommand):
                 return
             try:
                 retention.apply(connection, days)
-            except retention.NotComputedError as error:
+            except retention.NotYetError as error:
                 raise CommandError(str(error)) from error
             self.stdout.write(f"[OK] dropped {expired}")
