@@ -47,6 +47,7 @@ def test_times_are_the_contas_and_numbers_are_written_as_in_the_language() -> No
     assert "+7.980\u00a0kWh" in page
     english = client.get(url("leituraemrevisao", "changelist"), HTTP_ACCEPT_LANGUAGE="en").content.decode()
     assert "9,000\u00a0kWh" in english
+    assert "Mar 2, 2026 <br>08:45:00" in english
     assert "Suspect reading" in english
 
 

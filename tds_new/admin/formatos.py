@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.formats import date_format, get_format, number_format
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 NBSP = "\u00a0"
@@ -24,11 +25,12 @@ def offset(em: datetime, zone: ZoneInfo) -> str:
 
 
 def clock(em: datetime | None, zone: ZoneInfo) -> str:
-    """``18/02/2026 12:47:10`` by the clock of ``zone``."""
+    """``18/02/2026 12:47:10`` or ``Feb 18, 2026 12:47:10`` by the clock of ``zone``."""
     if em is None:
         return NOTHING
     local = em.astimezone(zone)
-    return f"{date_format(local.date(), 'SHORT_DATE_FORMAT')}{NBSP}{local:%H:%M:%S}"
+    day = date_format(local.date(), "M j, Y" if (get_language() or "").startswith("en") else "d/m/Y")
+    return f"{day}{NBSP}{local:%H:%M:%S}"
 
 
 def clock_with_zone(em: datetime | None, zone: ZoneInfo) -> str:

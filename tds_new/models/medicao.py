@@ -10,6 +10,7 @@ from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime, now
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.models.consumo import ConsumoCongelado
@@ -35,13 +36,19 @@ def assinar(usuario: Any, motivo: str = "") -> None:
         cursor.execute(names, [usuario.get_username(), motivo])
 
 
+def written(em: datetime, conta: Conta) -> str:
+    """``18/02/2026 12:47`` or ``Feb 18, 2026 12:47``, by the clock of ``conta``: never a day that may be a month."""
+    english = (get_language() or "").startswith("en")
+    return str(date_format(localtime(em, conta.zone), "M j, Y H:i" if english else "d/m/Y H:i"))
+
+
 def why_closed(em: datetime, conta: Conta) -> str:
     """Why nothing is computed again at ``em``, in the time of ``conta``; empty where it is."""
     frozen = ConsumoCongelado.objects.first()
     if frozen is None or em >= frozen.ate:
         return ""
     text = _("O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado.")
-    return text % {"ate": date_format(localtime(frozen.ate, conta.zone), "SHORT_DATETIME_FORMAT")}
+    return text % {"ate": written(frozen.ate, conta)}
 
 
 class Registro(models.Model):
@@ -60,8 +67,7 @@ class Registro(models.Model):
         abstract = True
 
     def __str__(self) -> str:
-        em: datetime = getattr(self, self.momento)
-        return f"{self.dispositivo}, {date_format(localtime(em, self.dispositivo.conta.zone), 'SHORT_DATETIME_FORMAT')}"
+        return f"{self.dispositivo}, {written(getattr(self, self.momento), self.dispositivo.conta)}"
 
     def clean(self) -> None:
         """Refuse a second entry of a device at one moment, and a moment for which nothing is computed any more."""
@@ -249,7 +255,7 @@ class LeituraEmRevisao(models.Model):
         ordering = ["-espera", "-leitura_em", "chave"]
 
     def __str__(self) -> str:
-        return f"{self.dispositivo} {date_format(localtime(self.leitura_em, self.conta.zone), 'SHORT_DATETIME_FORMAT')}"
+        return f"{self.dispositivo}, {written(self.leitura_em, self.conta)}"
 
     @property
     def may_be_approved(self) -> bool:
