@@ -22,6 +22,7 @@ STARTS = [datetime(2026, 3, 2, 22, tzinfo=UTC)] * 3 + [
 ]
 NOW = datetime(2026, 3, 3, 4, 10, tzinfo=UTC)
 MODULUS = Decimal(1000)
+NINE_TENTHS = Decimal(900)
 GREATEST = Decimal("99999999999.9999")  # of numeric(15,4)
 LEAST = Decimal("0.0001")
 
@@ -158,13 +159,15 @@ class History:
             self.register = random.choice([self.register, *EXTREMES])
         elif self.mood == "hopeless":
             self.register = Decimal(random.randrange(9_990_000)) / 10_000
+        elif self.register == NINE_TENTHS and random.random() < 0.5:
+            self.register = Decimal(3)
         elif self.own.pmax is not None and random.random() < 0.1:
             hours = Fraction((self.moment - since) // timedelta(microseconds=1), 3_600_000_000)
             self.register += min(Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS) + random.choice(
                 [Decimal(0), LEAST]
             )
         elif random.random() < 0.05:
-            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, MODULUS * Decimal("0.9") - self.register])
+            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, NINE_TENTHS - self.register])
         else:
             self.register += Decimal(random.choice([0, 1, 700, 25_000, 123_457])) / 10_000
 

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tds_new.consumption import ledger
+from tds_new.consumption import ledger, queue
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import NOW, apply, steps_of
@@ -47,6 +47,19 @@ def test_the_ledger_is_what_the_model_says() -> None:
         print(f"seeds {seeds.start} to {seeds.stop - 1}: equal", flush=True)
 
 
+def test_ranges_may_be_computed_one_by_one_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readings are seen as soon as they are stored, their ranges are computed later: here each alone, in any order."""
+    random = Random(SEED)
+    monkeypatch.setattr(queue, "_merged", lambda ranges: random.sample(ranges, len(ranges)))
+    for seeds in groups(CASES // 2):
+        cases = [delivery.case(2 * 10**9 + seed) for seed in seeds]
+        delivery.install(cases)
+        delivery.deliver(cases)
+        assert delivery.differences(cases) == []
+        delivery.clear()
+        print(f"seeds {2 * 10**9 + seeds.start} to {2 * 10**9 + seeds.stop - 1}, range by range: equal", flush=True)
+
+
 def test_the_ledger_is_what_the_model_says_with_workers_at_the_side() -> None:
     """Three workers compute while batches are stored; what each finds differs from run to run, what they leave does not."""
     for seeds in groups(CASES // 4):
@@ -56,7 +69,7 @@ def test_the_ledger_is_what_the_model_says_with_workers_at_the_side() -> None:
             delivery.deliver(cases, drain=lambda: None)
         assert delivery.differences(cases) == []
         delivery.clear()
-        print(f"seeds {-seeds.start} to {1 - seeds.stop}, three workers: equal", flush=True)
+        print(f"seeds {10**9 + seeds.start} to {10**9 + seeds.stop - 1}, three workers: equal", flush=True)
 
 
 def test_the_same_set_in_any_order_is_the_same_figures() -> None:
