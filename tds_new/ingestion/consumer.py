@@ -186,8 +186,8 @@ class Consumer:
 
     def _watch(self) -> None:
         watch, statistics = self._metrics.watch, self._statistics
-        watch("tds_queue_messages", "Messages waiting to be stored", lambda: len(self._inbox))
-        watch("tds_queue_age_seconds", "Age of the oldest waiting message", lambda: self._inbox.oldest_age(time.time()))
+        watch("tds_queue_messages", "Messages waiting here to be stored; more wait at the broker", lambda: len(self._inbox))
+        watch("tds_queue_age_seconds", "Age of the oldest message waiting here", lambda: self._inbox.oldest_age(time.time()))
         watch("tds_broker_connected", "1 while every subscription is granted", lambda: float(self._subscriber.subscribed))
         watch("tds_broker_reconnects", "Connections to the broker that were lost", lambda: self._subscriber.reconnects)
         watch("tds_broker_dropped", "Messages the broker has dropped since this start", lambda: statistics.totals["broker_dropped"])
