@@ -37,7 +37,8 @@ FROM tds_new_dispositivo d WHERE gateway_id IN (SELECT id FROM tds_new_gateway O
 """
 # What the publisher's registers begin with, and grow by with each reading.
 REGISTERS = {"D01": (Decimal(1000), Decimal("0.25")), "D02": (Decimal(500), Decimal("0.013"))}
-BEFORE, APART = timedelta(hours=2), 60  # readings that are there already, seconds apart
+BEFORE = timedelta(minutes=70)  # so long have the gateways been sending; registers are below what the publisher begins with by then
+STEPS = 60  # readings of each device that are stored at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Delay:
     rate: float
     seconds: float
     senders: int
+    apart: int
     watched: int
     delay: dict[str, Any]
     wrong: int
@@ -103,8 +105,10 @@ def measure(bench: Bench) -> Delay:
     made.register_fleet(sizes.senders)
     with made.connect() as connection:
         dataset.prepare(connection)
-        steps = int(BEFORE.total_seconds()) // APART
-        dataset.store(connection, datetime.now(UTC).replace(microsecond=0) - BEFORE, APART, 0, steps - 1)
+        steps = int(BEFORE.total_seconds()) // sizes.apart
+        start = datetime.now(UTC).replace(microsecond=0) - BEFORE
+        for first in range(0, steps - 1, STEPS):
+            dataset.store(connection, start, sizes.apart, first, min(first + STEPS, steps - 1))
         drain(connection)
         bench.say(f"{sizes.senders:,} gateways have sent for {BEFORE}")
     with made.connect() as connection, made.consumer(), bench.worker() as worker:
@@ -125,7 +129,7 @@ def measure(bench: Bench) -> Delay:
         drain(connection)  # what the worker had not come to of the others
         differing = dataset.differing(connection, list(watch.committed))
     bench.say(f"{sizes.rate:,.0f} messages/s for {sizes.seconds:g} s: p50 {delay.p50:.0f} ms, p99 {delay.p99:.0f} ms")
-    return Delay(sizes.rate, sizes.seconds, sizes.senders, len(watch.committed), asdict(delay), watch.wrong, differing, *busy)
+    return Delay(sizes.rate, sizes.seconds, sizes.senders, sizes.apart, len(watch.committed), asdict(delay), watch.wrong, differing, *busy)
 
 
 def verdicts(found: dict[str, Any]) -> list[Verdict]:
@@ -142,6 +146,7 @@ def section(found: dict[str, Any]) -> list[str]:
     rate = f"{found['rate']:,.0f} messages/s"
     return [
         f"{found['senders']:,} gateways of three devices, {rate} for {found['seconds']:g} s through broker, consumer and worker.",
+        f"Each device has more than an hour of readings by then, {found['apart']} s apart.",
         f"The readings of {found['watched']} devices are watched, every {EVERY:g} s: when they are committed, and when in their block.",
         "",
         "| commit to block | readings | p50 | p95 | p99 | worst |",

@@ -30,6 +30,7 @@ class Sizes:
     rate: float = 1_500
     senders: int = 1_500
     seconds: float = 60
+    apart: int = 60
     devices: int = 1_000
     days: int = 40
     disk_devices: int = 100

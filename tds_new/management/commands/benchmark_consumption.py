@@ -21,6 +21,7 @@ class Command(BenchmarkCommand):
         "rate": "messages/s of 3 readings for delay",
         "senders": "gateways that send them",
         "seconds": "for how long",
+        "apart": "seconds between the readings of the hour before",
         "devices": "devices for late",
         "days": "days of their readings, 31 to 45",
         "disk_devices": "devices for storage",
