@@ -65,8 +65,12 @@ CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous, timescaledb.materi
 # answered from the blocks themselves. A month's end must lie within the month before, or its policy would never have a whole bucket.
 POLICY = """
 SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}',
-    schedule_interval => INTERVAL '{every}', if_not_exists => true);
+    schedule_interval => INTERVAL '{every}', if_not_exists => true{single});
 """
+# In one batch: TimescaleDB 2.22.1 refreshes in several where it may, and then two refreshes side by side (the server's own job, ours,
+# somebody's by hand) materialise buckets twice. Older versions know no batches.
+SINGLE = ", buckets_per_batch => 0"
+KNOWS_BATCHES = "SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)"
 POLICIES = {HORARIO.name: ("1 hour", "5 minutes"), DIARIO.name: ("1 day", "10 minutes"), MENSAL.name: ("1 day", "10 minutes")}
 
 
@@ -89,11 +93,13 @@ def statements(rollup: Rollup, *, timescale: bool) -> str:
 def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
     """Create all three, empty, with their refresh policies where there are any."""
     with connection.cursor() as cursor:
+        cursor.execute(KNOWS_BATCHES)
+        single = SINGLE if cursor.fetchone() else ""
         for rollup in ROLLUPS:
             cursor.execute(statements(rollup, timescale=timescale))
             if timescale:
                 end, every = POLICIES[rollup.name]
-                cursor.execute(POLICY.format(name=rollup.name, end=end, every=every))
+                cursor.execute(POLICY.format(name=rollup.name, end=end, every=every, single=single))
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:

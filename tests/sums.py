@@ -12,6 +12,12 @@ from tds_new.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
 from tds_new.schema import has_timescale
 from tds_new.upkeep import keeper
 
+TOTALS = {
+    HORARIO.name: f"SELECT sum(consumo) FROM {HORARIO.name}",
+    DIARIO.name: f"SELECT sum(consumo) FROM {DIARIO.name}",
+    MENSAL.name: f"SELECT sum(total_consumo) FROM {MENSAL.name}",
+}
+
 
 def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """What a statement answers in the test database."""
@@ -29,9 +35,13 @@ def refresh() -> None:
 
 
 def totals() -> dict[str, Decimal | None]:
-    """The sum over each level."""
-    columns = {HORARIO.name: "consumo", DIARIO.name: "consumo", MENSAL.name: "total_consumo"}
-    return {name: rows(f"SELECT sum({column}) FROM {name}")[0][0] for name, column in columns.items()}
+    """The sum over each level in the test database."""
+    return {name: rows(statement)[0][0] for name, statement in TOTALS.items()}
+
+
+def totals_in(direct: psycopg.Connection[Any]) -> dict[str, Decimal | None]:
+    """The same in any database."""
+    return {name: (direct.execute(statement).fetchone() or (None,))[0] for name, statement in TOTALS.items()}
 
 
 @pytest.fixture

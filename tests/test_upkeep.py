@@ -57,6 +57,14 @@ def test_every_policy_succeeds_by_the_scheduler_or_by_us(upkeep_session: Session
 
 
 @pytest.mark.timescale
+def test_policies_refresh_in_one_batch_because_several_side_by_side_materialise_twice(upkeep_session: Session) -> None:
+    configs = rows(
+        "SELECT config ->> 'buckets_per_batch' FROM timescaledb_information.jobs WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+    )
+    assert configs == [("0",)] * len(ROLLUPS)
+
+
+@pytest.mark.timescale
 def test_late_data_of_any_age_is_in_every_sum_after_a_pass(world: World, processor: TelemetryProcessor, upkeep_session: Session) -> None:
     store(processor, 1, 2, 4)
     keeper.run_due(upkeep_session)

@@ -1,0 +1,1 @@
+"""Moving a plain database over to TimescaleDB while it works (``enable_timescale``)."""
