@@ -75,6 +75,7 @@ SELECT to_timestamp(n * 300 + bench_segundo(d.id)), d.conta_id, d.gateway_id, d.
     (bench_valor(d.tipo_leitura, d.id, n) * 0.001)::numeric(15, 4), d.unidade, d.tipo_leitura
 FROM (SELECT * FROM tds_new_dispositivo ORDER BY id) d
 CROSS JOIN generate_series(3 * %(from)s::bigint, 3 * %(until)s::bigint - 1) n
+{order}
 """
 
 STORE = """
@@ -126,7 +127,10 @@ FROM (
         OFFSET 0
     ) v
 ) x
+{order}
 """
+# Rows lie in the order in which they arrived, until compression sorts them by device.
+ORDER = {READINGS: "ORDER BY n, d.id", BLOCKS: "ORDER BY k, id"}
 CHUNKS = "SELECT extract(epoch FROM time_interval) FROM timescaledb_information.dimensions WHERE hypertable_name = %s"
 COMPRESS = """
 SELECT compress_chunk(c, if_not_compressed => true)
@@ -232,9 +236,12 @@ def _fill_piece(url: str, piece: Piece, start: datetime, end: datetime) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
         connection.execute("SET session_replication_role = replica")  # without triggers: nothing is stale
-        stored = connection.execute(piece.statement, {**bounds, **blocks}).rowcount
+        connection.execute("SET work_mem = '256MB'")
+        old = has_timescale(connection) and piece.end <= datetime.now(UTC) - COMPRESSED_AFTER
+        statement = piece.statement.format(order="" if old else ORDER[piece.statement])
+        stored = connection.execute(statement, {**bounds, **blocks}).rowcount
         connection.execute("SET session_replication_role = origin")
-        if has_timescale(connection) and piece.end <= datetime.now(UTC) - COMPRESSED_AFTER:
+        if old:
             connection.execute(COMPRESS, bounds)
         return stored
 
