@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
 from zoneinfo import ZoneInfo
@@ -235,6 +235,29 @@ def test_a_meter_silent_for_longer_than_is_looked_at_counts_as_missing() -> None
     (consumo,) = consumo_do_mes(de.conta, None, AGORA)
 
     assert (consumo.soma.total, consumo.soma.cobertura, consumo.ate) == (None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("ultima", "ate"),
+    [
+        ("12:36:10", "12:36:10"),  # within the block that is still filling
+        ("12:40", "12:38"),  # a meter whose clock is ahead
+        ("12:47", "12:38"),
+        ("12:29:59", "12:30"),
+        ("12:01", "12:15"),
+    ],
+)
+def test_a_figure_is_as_old_as_its_last_block(ultima: str, ate: str) -> None:
+    def hoje(hora: str) -> datetime:
+        return datetime.combine(date(2019, 2, 19), time.fromisoformat(hora), SP)
+
+    de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    blocos(de, datetime(2019, 2, 19, 12, tzinfo=SP), 3)
+    Dispositivo.objects.update(last_seen=hoje(ultima))
+
+    (consumo,) = consumo_do_mes(de.conta, None, AGORA)
+
+    assert consumo.ate == hoje(ate)
 
 
 def test_a_transferred_meters_months_stay_with_the_conta_that_they_were_measured_for(manter: Callable[[], None]) -> None:

@@ -100,7 +100,7 @@ def consumo_do_mes(conta: Conta, dispositivos: Sequence[Dispositivo] | None, ago
         tudo.mais(ja)
         tudo.mais(ainda)
         tudo.esperados = ja.esperados  # what is still filling is not missing
-        ate = _ate(somas.ultima_leitura, periodo)
+        ate = _ate(somas.ultima_leitura, periodo, agora)
         achados.append(ConsumoNoPeriodo(somas.grandeza, somas.unidade, periodo, tudo, ja, anterior, antes, ate))
     return achados
 
@@ -110,12 +110,12 @@ def _nada(mes: Periodo, zone: ZoneInfo) -> Periodo:
     return Periodo(inicio, inicio)
 
 
-def _ate(ultima: datetime | None, periodo: Periodo) -> datetime | None:
-    """The end of the block of the newest reading; the reading itself in the block that is still filling."""
+def _ate(ultima: datetime | None, periodo: Periodo, agora: datetime) -> datetime | None:
+    """The end of the block of the newest reading; the reading itself in the block that is still filling, and never later than now."""
     if ultima is None or ultima < periodo.inicio:
         return None
     fim = inicio_do_bloco(ultima) + BLOCO
-    return ultima.astimezone(UTC) if fim >= periodo.fim else fim
+    return min(ultima, agora).astimezone(UTC) if fim >= periodo.fim else fim
 
 
 def meses_fechados(conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime) -> list[SomasDaGrandeza]:
