@@ -124,6 +124,17 @@ def test_the_trail_goes_with_its_device(model: str) -> None:
 
 
 @signed
+def test_the_trail_goes_with_its_device_in_whatever_order_the_rows_go() -> None:
+    device = meter(())
+    entry(device)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM tds_new_auditoria_medicao")
+        cursor.execute("DELETE FROM tds_new_troca_medidor")  # writes a line again
+        cursor.execute("DELETE FROM tds_new_dispositivo")
+    assert not AuditoriaMedicao.objects.exists()
+
+
+@signed
 def test_an_entry_moved_to_another_device_is_in_both_trails_and_computed_for_both() -> None:
     device, other = meter(JUMP), meter(JUMP, "D02")
     change = entry(device)
