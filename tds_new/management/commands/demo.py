@@ -29,7 +29,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--days", type=int, default=62, help="days of readings that the first run starts with (62: all of the month before)")
+        parser.add_argument(
+            "--days", type=int, default=62, help="days of readings that the first run starts with (62: all of the month before)"
+        )
         parser.add_argument("--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)")
         parser.add_argument("--die-with-parent", action="store_true", help="stop when the program that started this one has ended")
 
