@@ -106,13 +106,16 @@ def case(seed: int) -> Case:
 
 
 def batches(steps: list[Step], random: Random) -> list[list[Step]]:
-    """``steps`` in random batches."""
-    if random.random() < 0.5:
+    """``steps`` in random batches; or all but a few, which come one by one: what people enter, and readings about what was unusual."""
+    if random.random() < 0.6:
+        _, unusual = compute(apply(Meter(), steps))
+        times = sorted({step.at for step in steps if step.table == "readings"})
+        about = {time for n, time in enumerate(times) if any(t in unusual for t in times[max(0, n - 2) : n + 3])}
+        near = [n for n, step in enumerate(steps) if step.table == "readings" and step.at in about]
         entered = [n for n, step in enumerate(steps) if step.table != "readings"]
-        last = random.sample(range(len(steps)), min(len(steps), random.randint(1, 5))) + random.sample(
-            entered, random.randint(0, 3) % len(entered)
-        )
+        last = [n for some in (near, entered, range(len(steps))) for n in random.sample(some, min(len(some), random.randint(0, 3)))]
         last = list(dict.fromkeys(last))
+        random.shuffle(last)
         return [[step for n, step in enumerate(steps) if n not in last], *([steps[n]] for n in last)]
     found, at = [], 0
     while at < len(steps):

@@ -97,7 +97,7 @@ class History:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.mood = random.choices(["usual", "extreme", "dense", "sparse", "hopeless"], [70, 9, 9, 3, 9])[0]
+        self.mood = random.choices(["usual", "extreme", "dense", "sparse", "hopeless"], [66, 9, 9, 8, 8])[0]
         self.moment = random.choice(STARTS)
         self.register = Decimal(random.randrange(9_990_000)) / 10_000
         self.steps: list[Step] = []
@@ -139,11 +139,11 @@ class History:
         random = self.random
         seconds = {
             "dense": [0, 1, 10, 60, 60, 1800],
-            "sparse": [300, 900, 900, 86_400, 86_400 * random.randint(1, 4)],
+            "sparse": [300, 300, 900, 900, 10_000, 86_400],
         }.get(self.mood, [60, 60, 300, 300, 300, 300, 300, 900, 901, 3600, 10_000, 40_000])
         if self.mood == "sparse" and random.random() < 0.01:
             seconds = [86_400 * 30] * 4 + [86_400 * 300]
-        if self.mood == "sparse" and random.random() < 0.1:  # long out of use: what comes then is another chain
+        if self.mood == "sparse" and random.random() < 0.15:  # long out of use: what comes then is another chain
             seconds = [86_400 * 130, 86_400 * 450]
             self.kind = replace(self.kind, unidade="MWh" if self.kind.unidade == "kWh" else "kWh")
         self.moment += timedelta(seconds=random.choice([*seconds, 3 * self.interval] if self.interval <= 900 else seconds))
@@ -159,15 +159,15 @@ class History:
             self.register = random.choice([self.register, *EXTREMES])
         elif self.mood == "hopeless":
             self.register = Decimal(random.randrange(9_990_000)) / 10_000
-        elif self.register == NINE_TENTHS and random.random() < 0.5:
+        elif self.register == NINE_TENTHS and random.random() < 0.8:
             self.register = Decimal(3)
         elif self.own.pmax is not None and random.random() < 0.1:
             hours = Fraction((self.moment - since) // timedelta(microseconds=1), 3_600_000_000)
             self.register += min(Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS) + random.choice(
                 [Decimal(0), LEAST]
             )
-        elif random.random() < 0.05:
-            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, NINE_TENTHS - self.register])
+        elif random.random() < 0.08:
+            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, *[NINE_TENTHS - self.register] * 2])
         else:
             self.register += Decimal(random.choice([0, 1, 700, 25_000, 123_457])) / 10_000
 
@@ -195,7 +195,8 @@ class History:
         random, value = self.random, self.register
         if self.mood != "extreme":
             self.register %= MODULUS
-            value = self.register + Decimal(random.choice([500, 90_000]) if self.spike > 0 else random.choice([0] * 9 + [-1]))
+            off = [Decimal(500), Decimal(90_000)] if self.spike > 0 else [Decimal(0)] * 8 + [Decimal(-1), -self.own.eps / 2]
+            value = self.register + random.choice(off)
         self.spike -= 1
         self.add("readings", replace(self.kind, time=self.moment, valor=value))
         if random.random() < 0.1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.consumption import blocks, ledger, meter, queue, segments, tables
+from tds_new.consumption import blocks, ledger, meter, segments, tables
 
 Function = Callable[..., Any]
 
@@ -22,6 +22,7 @@ class Mutant:
     function: Function
     right: str
     wrong: str
+    of_property: bool = False
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -33,8 +34,8 @@ class Mutant:
         module = inspect.getmodule(self.function)
         assert module is not None
         exec(compile(source.replace(self.right, self.wrong), "mutant", "exec"), dict(vars(module)), names)  # noqa: S102
-        right = self.function.__code__
-        self.function.__code__ = names[self.function.__name__].__code__
+        wrong = names[self.function.__name__]
+        right, self.function.__code__ = self.function.__code__, (wrong.fget if self.of_property else wrong).__code__
         try:
             yield
         finally:
@@ -110,7 +111,7 @@ BLOCKS = {
     "three intervals are too long": Mutant(blocks._split, "end - start > 3 *", "end - start >= 3 *"),
     "three intervals are too long for other kinds": Mutant(blocks._cover_pairs, "end - start <= longest", "end - start < longest"),
     "a reset measures": Mutant(blocks._split, "elif not long", "if not long"),
-    "the fraction is rounded": Mutant(MEASURED.fget, "* 10_000 // BLOCK_US", "* 10_000 // BLOCK_US + 1"),
+    "the fraction is rounded": Mutant(MEASURED.fget, "* 10_000 // BLOCK_US", "* 10_000 // BLOCK_US + 1", of_property=True),
     "the gateway is the first reading's": Mutant(blocks._count_readings, "time > block.last_reading", "block.readings == 1"),
 }
 RANGES = {
@@ -122,7 +123,7 @@ RANGES = {
     "the range begins at its first reading": Mutant(ledger._attempt, "if t < stale.first and sound(t)", "if t <= stale.first and sound(t)"),
     "the range ends with its last reading": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t >= stale.last and sound(t)"),
     "the range ends where it now settles": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t > stale.last"),
-    "only the first of a device's ranges": Mutant(queue._merged, "merged.append((first, last))", "merged[:] = merged or [(first, last)]"),
+    "occurrences are rewritten from before the base": Mutant(ledger._attempt, "% BLOCK_US, changed)", "% BLOCK_US, origin or BEGINNING)"),
     "a long range is computed in its first step only": Mutant(ledger._shorten, "return rest", "return None"),
     "blocks that are no more are kept": Mutant(tables._delete_vanished, "not in new[device_id]", "in ()"),
     "occurrences that are no more are kept": Mutant(tables.write_occurrences, "in old - new]", "in ()]"),

@@ -17,7 +17,7 @@ from tests.metering.histories import NOW, apply, steps_of
 from tests.metering.model import EPOCH, Block, Occurrence
 
 SEED = int(os.environ.get("METERING_SEED", "1"))
-CASES = int(os.environ.get("METERING_CASES", "100"))
+CASES = int(os.environ.get("METERING_CASES", "150"))
 SHUFFLES = int(os.environ.get("METERING_SHUFFLES", "20"))
 AT_ONCE = 500
 HISTORIES = 5  # that are shuffled
@@ -51,7 +51,7 @@ def test_ranges_may_be_computed_one_by_one_in_any_order(monkeypatch: pytest.Monk
     """Readings are seen as soon as they are stored, their ranges are computed later: here each alone, in any order."""
     random = Random(SEED)
     monkeypatch.setattr(queue, "_merged", lambda ranges: random.sample(ranges, len(ranges)))
-    for seeds in groups(CASES // 2):
+    for seeds in groups(CASES // 3):
         cases = [delivery.case(2 * 10**9 + seed) for seed in seeds]
         delivery.install(cases)
         delivery.deliver(cases)
