@@ -177,6 +177,7 @@ def test_the_peak_demand_says_when_and_of_which_meter(client: Client, dona: Cont
 
     assert (demanda["exibe"], demanda["un"], demanda["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
     assert (Decimal(demanda["valor"]), demanda["detalhe"]) == (412, "D02")
+    assert demanda["qualidade"] == "50% medido"  # D02 measured next to nothing
 
 
 def test_a_peak_out_of_blocks_with_holes_is_not_determined(client: Client, dona: Conta, medidor: Dispositivo) -> None:
@@ -184,7 +185,7 @@ def test_a_peak_out_of_blocks_with_holes_is_not_determined(client: Client, dona:
 
     demanda = cartao(dados(client, dona).json(), "demanda")
 
-    assert (demanda["valor"], demanda["exibe"], demanda["linha"]) == (None, "—", "Não apurada")
+    assert (demanda["valor"], demanda["exibe"], demanda["linha"], demanda["qualidade"]) == (None, "—", "Não apurada", "90% medido")
 
 
 def test_a_reading_that_is_not_computed_yet_leaves_no_empty_page(client: Client, dona: Conta, medidor: Dispositivo) -> None:

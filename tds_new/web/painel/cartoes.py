@@ -9,7 +9,7 @@ from tds_new.queries.consumo import ConsumoNoPeriodo
 from tds_new.queries.demanda import Pico
 from tds_new.web import formatos
 from tds_new.web.painel.cartao import Cartao, cartao, iso
-from tds_new.web.painel.consumos import com_demanda, consumo, consumo_a_calcular, demanda
+from tds_new.web.painel.consumos import COM_DEMANDA, com_demanda, consumo, consumo_a_calcular, demanda
 from tds_new.web.painel.contexto import Contexto
 
 MAX_CONSUMOS = 5
@@ -17,9 +17,10 @@ MAX_CONSUMOS = 5
 
 def cartoes(contexto: Contexto, consumos: list[ConsumoNoPeriodo] | None, maior: list[tuple[Dispositivo, Pico]] | None) -> list[Cartao]:
     """All cards in their fixed order; those of ``consumos`` and of the peak (``maior``, at most one) only where they could be read."""
+    energia = next((c.fechado for c in consumos or [] if (c.grandeza, c.unidade) == COM_DEMANDA), None)
     return [
         *(_consumos(contexto, consumos)[:MAX_CONSUMOS] if consumos is not None else []),
-        *([demanda(contexto, maior[0] if maior else None)] if maior is not None and com_demanda(contexto) else []),
+        *([demanda(contexto, maior[0] if maior else None, energia)] if maior is not None and com_demanda(contexto) else []),
         _gateways(contexto),
         _dispositivos(contexto),
         _ultima(contexto),

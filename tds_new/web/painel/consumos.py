@@ -19,7 +19,7 @@ from tds_new.web.painel.contexto import Contexto, consumo_no_mes, cor
 # Below this share of measured blocks a comparison would compare what was missing.
 COMPARAVEL = Decimal("0.95")
 ESTAVEL = Decimal("0.01")
-KWH = "kWh"
+COM_DEMANDA = Dispositivo.Grandeza.ENERGIA, "kWh"
 
 
 def consumo(contexto: Contexto, achado: ConsumoNoPeriodo) -> Cartao:
@@ -142,9 +142,7 @@ def qualidade(soma: Soma) -> str:
 def com_demanda(contexto: Contexto) -> list[Dispositivo]:
     """The meters whose demand is looked at: those of energy, in kWh."""
     return [
-        d
-        for d in contexto.dispositivos
-        if (d.grandeza, d.unidade) == (Dispositivo.Grandeza.ENERGIA, KWH) and d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA
+        d for d in contexto.dispositivos if (d.grandeza, d.unidade) == COM_DEMANDA and d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA
     ]
 
 
@@ -156,9 +154,18 @@ def demanda_do_mes(contexto: Contexto) -> list[tuple[Dispositivo, Pico]] | None:
     return [maior] if maior else []
 
 
-def demanda(contexto: Contexto, achada: tuple[Dispositivo, Pico] | None) -> Cartao:
-    """The card of the month's peak demand: the value, the block, the meter; never a figure out of a block with a hole."""
-    comum: dict[str, Any] = {"identidade": "demanda", "titulo": _("Demanda máxima"), "icone": "demanda"}
+def demanda(contexto: Contexto, achada: tuple[Dispositivo, Pico] | None, energia: Soma | None) -> Cartao:
+    """The card of the month's peak demand: the value, the block, the meter; never a figure out of a block with a hole.
+
+    How much of the month's ``energia`` was measured tells how far the peak can be relied upon.
+    """
+    medido = {"parte": porcento(energia.cobertura)} if energia and energia.cobertura is not None else None
+    comum: dict[str, Any] = {
+        "identidade": "demanda",
+        "titulo": _("Demanda máxima"),
+        "icone": "demanda",
+        "qualidade": _("%(parte)s medido") % medido if medido else "",
+    }
     if achada is None:
         return cartao(**comum, linha=_("Não apurada"), detalhe=_("Nenhum intervalo de 15 min foi medido por inteiro."))
     dispositivo, pico = achada
