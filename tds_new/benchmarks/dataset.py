@@ -8,7 +8,7 @@ that to what the real ledger computes from the readings.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -24,6 +24,7 @@ from tds_new.consumption.worker import drain
 Progress = Callable[[float], None]
 COMPRESSED_AFTER = timedelta(days=45)  # as shipped
 SESSIONS = 2  # fill so many chunks at a time
+TRIES = 5
 
 # Values in 0.001. A register grows by 0.02 to 0.12 in five minutes on average, less by night, never down; temperatures swing with
 # the day. 0.0218 is a day's 288th part of a circle.
@@ -263,13 +264,22 @@ def compress(connection: Connection[Any], table: str) -> None:
 
 def empty(connection: Connection[Any]) -> None:
     """Take all readings away, and what came of them."""
-    connection.execute(EMPTY)
+    _truncate(connection, EMPTY)
 
 
 def forget_fleet(connection: Connection[Any]) -> None:
     """Take everything away but the partitions of the queue."""
     empty(connection)
-    connection.execute(FORGET_FLEET)
+    _truncate(connection, FORGET_FLEET)
+
+
+def _truncate(connection: Connection[Any], statement: str) -> None:
+    """Truncate; a job of the server's that is at the same tables may end the first try in a deadlock."""
+    for _ in range(TRIES - 1):
+        with suppress(psycopg.errors.DeadlockDetected):
+            connection.execute(statement)
+            return
+    connection.execute(statement)
 
 
 def differing(connection: Connection[Any], devices: Sequence[int], since: datetime | None = None) -> int:
