@@ -6,11 +6,10 @@ The suite tries a few of them; ``METERING_MUTANTS=all`` each (several minutes).
 import logging
 import os
 from datetime import timedelta
-from random import Random
 
 import pytest
 
-from tds_new.consumption import ledger, queue
+from tds_new.consumption import ledger
 from tests.metering import delivery
 from tests.metering.histories import NOW
 from tests.metering.model import EPOCH
@@ -29,7 +28,6 @@ FEW = [
     "the last block is not known whole",
     "decisions mark nothing",
 ]
-APART = {"occurrences are rewritten from before the base"}  # noticed where each range is computed alone
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +48,7 @@ def histories_until_noticed() -> int | None:
 
 
 @pytest.mark.parametrize("name", MUTANTS if os.environ.get("METERING_MUTANTS") == "all" else FEW)
-def test_a_wrong_ledger_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in APART:
-        random = Random(FIRST_SEED)
-        monkeypatch.setattr(queue, "_merged", lambda ranges: random.sample(ranges, len(ranges)))
+def test_a_wrong_ledger_is_noticed(name: str) -> None:
     with MUTANTS[name].at_work():
         found = histories_until_noticed()
     print(f"{name}: {found}")
