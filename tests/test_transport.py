@@ -223,6 +223,22 @@ def test_a_publication_survives_a_reconnect(mosquitto: Broker, connect: Connect,
         until(lambda: not subscriber.unsent)
 
 
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_answers_arrive_also_where_they_are_not_kept(
+    mosquitto: Broker, connect: Connect, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.MAX_KEPT", 0)
+    subscriber = connect(mosquitto, ALL, protocol=protocol)
+    until(lambda: subscriber.subscribed)
+    answers = [b"", b"x" * 200, b"y" * 20_000]
+    with mosquitto.client(GATEWAY_A.user) as gateway:
+        gateway.subscribe(f"{PREFIX}/{MAC_A}/ack")
+        for answer in answers:
+            subscriber.answer(f"{PREFIX}/{MAC_A}/ack", answer)
+        assert [payload for _, payload in gateway.receive(3)] == answers
+    assert (subscriber.unsent, subscriber.reconnects) == (0, 0)
+
+
 def test_the_end_is_said_in_order_and_sends_no_will(mosquitto: Broker, connect: Connect) -> None:
     will = Will(f"{PREFIX}/{MAC_A}/ack", b"gone", retain=False)
     with mosquitto.client(GATEWAY_A.user) as gateway:

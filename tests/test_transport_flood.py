@@ -16,6 +16,7 @@ from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
 from tds_new.ingestion.transport.client import READ_SIZE
+from tds_new.ingestion.transport.subscriber import MAX_KEPT
 from tests.brokers import PREFIX
 from tests.waiting import until
 
@@ -34,6 +35,7 @@ class FloodingBroker:
     def __init__(self, messages: int = MESSAGES) -> None:
         self._numbers = range(messages)
         self.acknowledged: list[int] = []
+        self.answers: list[bytes] = []
         self.pings = self.connections = self.goodbyes = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -62,6 +64,9 @@ class FloodingBroker:
                         threading.Thread(target=self._flood, args=(connection,), daemon=True).start()
                     elif first == wire.PUBACK:
                         self.acknowledged.append(int.from_bytes(body, "big"))
+                    elif first & 0xF0 == wire.PUBLISH:
+                        assert first & 6 == 2  # QoS 1
+                        self.answers.append(wire.publication(first, body)[1])
                     elif first == PINGREQ:
                         self.pings += 1
                     elif first == DISCONNECT:
@@ -146,6 +151,16 @@ def test_acknowledgements_go_out_while_nothing_is_read(flooding: FloodingBroker,
     subscriber.ack(held)
     until(lambda: len(flooding.acknowledged) == 10)
     assert BOUND <= len(received) <= BOUND + OVERSHOOT
+
+
+def test_answers_wait_for_no_puback_which_would_not_be_read(flooding: FloodingBroker, received: Inbox, subscriber: MQTTSubscriber) -> None:
+    until(lambda: received.full)
+    answers = [b'{"seq": %d}' % number for number in range(3 * MAX_KEPT)]
+    for answer in answers:
+        subscriber.answer(f"{PREFIX}/aa:bb:cc:dd:ee:0a/ack", answer)
+    until(lambda: len(flooding.answers) == len(answers))
+    assert flooding.answers == answers
+    until(lambda: subscriber.unsent == MAX_KEPT)  # that many are sent again on another connection
 
 
 def test_it_ends_in_order_while_nothing_is_read(flooding: FloodingBroker, received: Inbox, subscriber: MQTTSubscriber) -> None:

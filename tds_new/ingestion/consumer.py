@@ -245,7 +245,7 @@ class Consumer:
         committed, oldest = time.time(), batch[0].received_at.timestamp()
         self._subscriber.ack(batch)
         for answer in result.answers:
-            self._subscriber.publish(answer.topic, json.dumps({"seq": answer.seq}).encode())
+            self._subscriber.answer(answer.topic, json.dumps({"seq": answer.seq}).encode())
         self._statistics.record(result, oldest, committed)
         self._metrics.record(result, committed - started, oldest, committed)
         if logger.isEnabledFor(logging.DEBUG):

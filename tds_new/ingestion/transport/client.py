@@ -79,6 +79,20 @@ class BufferedClient(paho.Client):
             position = self._position = stop
             yield Publication(topic, data[at:stop], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send a PUBLISH with QoS 1 and forget it: whatever becomes of it, it is not sent again."""
+        name, is_5 = topic.encode(), self._protocol == MQTTProtocolVersion.MQTTv5
+        body = len(name).to_bytes(2, "big") + name + self._mid_generate().to_bytes(2, "big") + b"\0" * is_5 + payload
+        length, size = bytearray(), len(body)
+        while size > 127:
+            length.append(size & 127 | 128)
+            size >>= 7
+        if self.want_write():
+            self.loop_write()  # what was published before goes before
+        self._outgoing += bytes([_PUBLISH | 2]) + length + bytes([size]) + body
+        with self._msgtime_mutex:
+            self._last_msg_out = time.monotonic()
+
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send a PUBACK for each."""
         self._outgoing += b"".join([_acknowledgement(_PUBACK, 2, packet_id) for packet_id in packet_ids])

@@ -37,6 +37,7 @@ CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's ans
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 STABLE_AFTER = 30.0  # a connection that lasted so long starts the delays anew
 MAX_ROUTES = 100_000
+MAX_KEPT = 1_000  # publications under way; further ones wait for the broker's PUBACKs
 TURN_PACKETS = 2_000  # handle at most so many before acknowledgements get their turn
 SESSION_EXPIRY = 30 * 24 * 3600
 
@@ -160,6 +161,13 @@ class MQTTSubscriber:
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         """Publish once connected; with QoS 1 again until the broker has acknowledged it."""
         self._order(lambda: self._publish(topic, payload, qos, retain))
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """:meth:`publish`, for what is asked for again where it does not come: with ``MAX_KEPT`` not acknowledged it is not kept.
+
+        While nothing is read no PUBACK is either, and behind a long queue they come late: answers wait for none.
+        """
+        self._order(lambda: self._answer(topic, payload))
 
     # --- the thread -----------------------------------------------------------------------------------------------------------
 
@@ -294,6 +302,12 @@ class MQTTSubscriber:
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self._client.publish(topic, payload, qos, retain)
 
+    def _answer(self, topic: str, payload: bytes) -> None:
+        if len(self._client._out_messages) < MAX_KEPT:
+            self._client.publish(topic, payload, 1)
+        else:
+            self._client.send(topic, payload)
+
     def _subscribe_all(self) -> None:
         settled = self._granted.union(*self._waiting_subacks.values())
         wanted = [(pattern, qos) for pattern, qos in self._subscriptions.items() if pattern not in settled]
@@ -321,7 +335,7 @@ class MQTTSubscriber:
         )
         client.connect_timeout = CONNECT_TIMEOUT
         client.max_queued_messages_set(100_000)
-        client.max_inflight_messages_set(1_000)
+        client.max_inflight_messages_set(MAX_KEPT)
         if config.username:
             client.username_pw_set(config.username, config.password or None)
         if config.tls is not None:
