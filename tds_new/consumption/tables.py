@@ -45,9 +45,8 @@ LOAD_OCCURRENCES = """
 SELECT o.dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, (valor * 10000)::bigint, classe,
     (extract(epoch FROM o.inicio) * 1000000)::bigint, (valor_base * 10000)::bigint, (consumo * 10000)::bigint,
     (extract(epoch FROM decidida_em) * 1000000)::bigint
-FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(final)s::timestamptz[]) AS f (id, inicio, final)
-JOIN tds_new_ocorrencia_medicao o
-    ON o.dispositivo_id = f.id AND coalesce(o.decidida_em, 'infinity') >= f.inicio AND o.leitura_em >= f.final
+FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[]) AS f (id, inicio)
+JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = f.id AND coalesce(o.decidida_em, 'infinity') >= f.inicio
 """
 LOAD_DROPPED = "SELECT (extract(epoch FROM ate) * 1000000)::bigint FROM tds_new_consumo_congelado"
 LOAD_FINAL = """
@@ -187,14 +186,10 @@ def load_final(cursor: Cursor[Any], devices: list[int]) -> dict[int, int]:
     return dict(cursor.execute(LOAD_FINAL, [devices]).fetchall())
 
 
-def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span], final: dict[int, int]) -> dict[int, list[Occurrence]]:
-    """What the ledger has of each device that was decided in its span or later, final ones aside."""
+def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, list[Occurrence]]:
+    """What the ledger has of each device that was decided in its span or later; final ones too, for they say which anchors are no bases."""
     found: dict[int, list[Occurrence]] = defaultdict(list)
-    parameters = {
-        "devices": [s.device_id for s in spans],
-        "starts": [text(s.start) for s in spans],
-        "final": [text(final.get(s.device_id, BEGINNING)) for s in spans],
-    }
+    parameters = {"devices": [s.device_id for s in spans], "starts": [text(s.start) for s in spans]}
     for device, time, value, kind, base_time, base_value, amount, settled in cursor.execute(LOAD_OCCURRENCES, parameters):
         found[device].append(Occurrence(time, value, SegmentClass(kind), base_time, base_value, amount, settled))
     return found
