@@ -17,7 +17,7 @@ from tests.metering.histories import NOW, apply, steps_of
 from tests.metering.model import EPOCH, Block, Occurrence
 
 SEED = int(os.environ.get("METERING_SEED", "1"))
-CASES = int(os.environ.get("METERING_CASES", "150"))
+CASES = os.environ.get("METERING_CASES")
 SHUFFLES = int(os.environ.get("METERING_SHUFFLES", "20"))
 AT_ONCE = 500
 HISTORIES = 5  # that are shuffled
@@ -31,14 +31,20 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
 
 
+@pytest.fixture
+def size(on_timescale: bool) -> int:
+    """How many histories; TimescaleDB takes three times as long."""
+    return int(CASES or (50 if on_timescale else 150))
+
+
 def groups(total: int) -> list[range]:
     """All numbers from the first seed on, in groups that are delivered together."""
     return [range(at, min(at + AT_ONCE, SEED + total)) for at in range(SEED, SEED + total, AT_ONCE)]
 
 
-def test_the_ledger_is_what_the_model_says() -> None:
-    print(f"METERING_SEED={SEED} METERING_CASES={CASES}")
-    for seeds in groups(CASES):
+def test_the_ledger_is_what_the_model_says(size: int) -> None:
+    print(f"METERING_SEED={SEED} METERING_CASES={size}")
+    for seeds in groups(size):
         cases = [delivery.case(seed) for seed in seeds]
         delivery.install(cases)
         delivery.deliver(cases)
@@ -47,11 +53,11 @@ def test_the_ledger_is_what_the_model_says() -> None:
         print(f"seeds {seeds.start} to {seeds.stop - 1}: equal", flush=True)
 
 
-def test_ranges_may_be_computed_one_by_one_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranges_may_be_computed_one_by_one_in_any_order(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readings are seen as soon as they are stored, their ranges are computed later: here each alone, in any order."""
     random = Random(SEED)
     monkeypatch.setattr(queue, "_merged", lambda ranges: random.sample(ranges, len(ranges)))
-    for seeds in groups(CASES // 3):
+    for seeds in groups(size // 3):
         cases = [delivery.case(2 * 10**9 + seed) for seed in seeds]
         delivery.install(cases)
         delivery.deliver(cases)
@@ -60,9 +66,9 @@ def test_ranges_may_be_computed_one_by_one_in_any_order(monkeypatch: pytest.Monk
         print(f"seeds {2 * 10**9 + seeds.start} to {2 * 10**9 + seeds.stop - 1}, range by range: equal", flush=True)
 
 
-def test_the_ledger_is_what_the_model_says_with_workers_at_the_side() -> None:
+def test_the_ledger_is_what_the_model_says_with_workers_at_the_side(size: int) -> None:
     """Three workers compute while batches are stored; what each finds differs from run to run, what they leave does not."""
-    for seeds in groups(CASES // 4):
+    for seeds in groups(size // 4):
         cases = [delivery.case(10**9 + seed) for seed in seeds]
         delivery.install(cases)
         with delivery.workers(3):
