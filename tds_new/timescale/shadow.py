@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-ROWS = 20_000  # about so many rows a transaction copies
+ROWS = 10_000  # about so many rows a transaction copies
 PROGRESS = "tds_new_mudanca_timescale"
 
 
