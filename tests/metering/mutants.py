@@ -123,7 +123,6 @@ RANGES = {
     "the range begins at its first reading": Mutant(ledger._attempt, "if t < stale.first and sound(t)", "if t <= stale.first and sound(t)"),
     "the range ends with its last reading": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t >= stale.last and sound(t)"),
     "the range ends where it now settles": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t > stale.last"),
-    "a long range is computed in its first step only": Mutant(ledger._shorten, "return rest", "return None"),
     "blocks that are no more are kept": Mutant(tables._delete_vanished, "not in new[device_id]", "in ()"),
     "occurrences that are no more are kept": Mutant(tables.write_occurrences, "in old - new]", "in ()]"),
     "decisions mark nothing": Unmarked("tds_new_revisao_leitura", "tds_new_marca_registro"),
