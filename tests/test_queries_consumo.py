@@ -187,14 +187,14 @@ def test_coverage_counts_what_was_measured_of_what_should_have_been(manter: Call
     blocos(de, inicio, 60)
     blocos(de, inicio + 60 * QUARTO, 20, fracao_medida=Decimal("0.5"), qualidade="INTERPOLADO")
     blocos(de, inicio + 80 * QUARTO, 10, fracao_medida=Decimal(0), qualidade="ESTIMADO")
-    Dispositivo.objects.update(last_seen=inicio + 90 * QUARTO)
+    Dispositivo.objects.update(last_seen=inicio + 89 * QUARTO)
     manter()
 
     (consumo,) = consumo_do_mes(de.conta, None, inicio + 100 * QUARTO)
 
     assert (consumo.fechado.esperados, consumo.fechado.medidos, consumo.fechado.blocos) == (100, 70, 90)
     assert (consumo.soma.cobertura, consumo.soma.interpolado, consumo.soma.estimado) == (Decimal("0.7"), Decimal("0.2"), Decimal("0.1"))
-    assert consumo.ate == inicio + 91 * QUARTO
+    assert consumo.ate == inicio + 90 * QUARTO
 
 
 def test_a_meter_that_fell_silent_is_missed_and_one_that_left_or_was_switched_off_is_not(manter: Callable[[], None]) -> None:
@@ -258,6 +258,16 @@ def test_a_figure_is_as_old_as_its_last_block(ultima: str, ate: str) -> None:
     (consumo,) = consumo_do_mes(de.conta, None, AGORA)
 
     assert consumo.ate == hoje(ate)
+
+
+def test_a_figure_is_not_called_newer_than_what_was_computed() -> None:
+    de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    blocos(de, datetime(2019, 2, 19, 11, tzinfo=SP), 3)
+    Dispositivo.objects.update(last_seen=AGORA)
+
+    (consumo,) = consumo_do_mes(de.conta, None, AGORA)
+
+    assert consumo.ate == datetime(2019, 2, 19, 11, 45, tzinfo=SP)
 
 
 def test_a_transferred_meters_months_stay_with_the_conta_that_they_were_measured_for(manter: Callable[[], None]) -> None:

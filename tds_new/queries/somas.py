@@ -37,7 +37,7 @@ dono AS (
             ELSE greatest((SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i < v.primeiro),
                 CASE WHEN d.created_at < v.primeiro THEN d.created_at END) END AS inicio,
         CASE WHEN d.conta_id = %(conta)s AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity' ELSE v.fim END AS fim,
-        CASE WHEN d.conta_id = %(conta)s THEN d.last_seen END AS ultima
+        CASE WHEN d.conta_id = %(conta)s THEN d.last_seen END AS ultima, v.fim - interval '1 microsecond' AS calculado
     FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id LEFT JOIN vida v ON v.dispositivo_id = d.id
     WHERE v.dispositivo_id IS NOT NULL
         OR (d.conta_id = %(conta)s{filtro} AND d.status <> 'INATIVO' AND g.is_active AND d.tipo_leitura <> 'INSTANTANEA'
@@ -48,7 +48,7 @@ FROM parte JOIN dono ON dono.id = parte.dispositivo_id GROUP BY peca, grandeza, 
 UNION ALL
 SELECT false, p.n, grandeza, unidade,
     round(sum(date_part('epoch', greatest('0', least(p.fim, dono.fim) - greatest(p.inicio, dono.inicio))))::numeric / 900, 4),
-    NULL, NULL, NULL, NULL, max(ultima)
+    NULL, NULL, NULL, NULL, CASE WHEN max(ultima) IS NOT NULL THEN least(max(ultima), max(calculado)) END
 FROM dono CROSS JOIN unnest(%(numeros)s::int[], %(inicios)s::timestamptz[], %(fins)s::timestamptz[]) AS p (n, inicio, fim)
 GROUP BY p.n, grandeza, unidade
 """
@@ -99,7 +99,10 @@ class Soma:
 
 @dataclass(slots=True)
 class SomasDaGrandeza:
-    """One quantity in one unit: a sum for each period asked for, and its newest reading among the devices that the Conta has."""
+    """One quantity in one unit: a sum for each period asked for, and its newest reading among the devices that the Conta has.
+
+    ``ultima_leitura`` is not later than the last block that was computed: the ledger follows ingestion within seconds.
+    """
 
     grandeza: str
     unidade: str
