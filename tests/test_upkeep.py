@@ -23,7 +23,7 @@ from tds_new.upkeep import keeper, policies
 from tds_new.upkeep.keeper import Keeper
 from tds_new.web import metricas
 from tests.consumers import ConsumerProcess, database_url
-from tests.ingestion import TOPIC, World, message, payload
+from tests.ingestion import NOW, TOPIC, World, message, payload
 from tests.sums import rows, totals
 from tests.waiting import until
 
@@ -98,7 +98,7 @@ def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
 ) -> None:
     store(processor, 1, 2)
     keeper.run_due(upkeep_session)
-    at = [datetime.now(UTC) - timedelta(minutes=10), LONG_AGO + timedelta(minutes=20)]
+    at = [NOW, LONG_AGO + timedelta(minutes=20)]
     processor.process([message(payload({"dispositivo_codigo": "D01", "valor": 4, "timestamp": time.isoformat()}), TOPIC) for time in at])
     drain()
     changed = rows(

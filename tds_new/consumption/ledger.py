@@ -44,6 +44,7 @@ class Stale:
     first: int
     last: int
     final: int = BEGINNING  # before it nothing changes
+    margin: int = MARGIN_US
     start: int = BEGINNING
     end: int = END
     reach: int = 16  # how many readings further to look, where the margin is not enough
@@ -51,11 +52,11 @@ class Stale:
     def __post_init__(self) -> None:
         """Read a margin around the range; what ends within the last hour may as well be read to its end."""
         if self.first > BEGINNING:
-            self.start = self.first - self.first % BLOCK_US - MARGIN_US
+            self.start = self.first - self.first % BLOCK_US - self.margin
         if self.start < self.final:
             self.start = BEGINNING
         if self.last < now_us() - MARGIN_US:
-            self.end = self.last - self.last % BLOCK_US + BLOCK_US + MARGIN_US
+            self.end = self.last - self.last % BLOCK_US + BLOCK_US + self.margin
 
 
 def now_us() -> int:
@@ -75,7 +76,9 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
     for device, first, last in asked:
         since = final.get(device, BEGINNING)
         if device in meters and last >= since:
-            pending.append(Stale(device, max(first, since), last, since))
+            # Enough for the reading before the range's first block, mostly; of a device that sends every second an hour would be 3,600.
+            margin = min(6 * MARGIN_US, max(BLOCK_US, 3 * meters[device].expected_interval))
+            pending.append(Stale(device, max(first, since), last, since, margin))
     left = [rest for stale in pending if (rest := _shorten(cursor, stale))]
     results: list[Result] = []
     while pending:

@@ -1,7 +1,7 @@
 """The ledger's tables: readings and what is entered about meters in, blocks and occurrences out. All SQL of the consumption's figures."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -84,22 +84,16 @@ INSERT INTO tds_new_consumo_15min AS b (dispositivo_id, bloco, conta_id, gateway
 SELECT dispositivo_id, bloco, conta_id, gateway_id, (consumo * 0.000001)::numeric(27,6), leituras, (fracao_medida * 0.0001)::numeric(5,4),
     qualidade, (minimo * 0.000001)::numeric(27,6), (maximo * 0.000001)::numeric(27,6), (soma * 0.000001)::numeric(30,6),
     (ultimo * 0.000001)::numeric(27,6), amostras
-FROM etapa_bloco e
-WHERE NOT EXISTS (
-    SELECT FROM tds_new_consumo_15min t
-    WHERE t.dispositivo_id = e.dispositivo_id AND t.bloco = e.bloco AND t.conta_id = e.conta_id
-      AND t.bloco >= %(first)s AND t.bloco < %(last)s
-      AND (t.gateway_id, t.consumo, t.leituras, t.fracao_medida, t.qualidade, t.minimo, t.maximo, t.soma, t.ultimo, t.amostras)
-          IS NOT DISTINCT FROM (e.gateway_id, e.consumo * 0.000001, e.leituras, e.fracao_medida * 0.0001, e.qualidade,
-          e.minimo * 0.000001, e.maximo * 0.000001, e.soma * 0.000001, e.ultimo * 0.000001, e.amostras))
+FROM etapa_bloco
 ON CONFLICT (dispositivo_id, bloco, conta_id) DO UPDATE SET
     gateway_id = excluded.gateway_id, consumo = excluded.consumo, leituras = excluded.leituras, fracao_medida = excluded.fracao_medida,
     qualidade = excluded.qualidade, minimo = excluded.minimo, maximo = excluded.maximo, soma = excluded.soma, ultimo = excluded.ultimo,
     amostras = excluded.amostras
-RETURNING b.conta_id
 """
+# What is stored of the ranges, to be compared here: a join with what was computed reads a compressed chunk once for every row.
 FIND_BLOCKS = """
-SELECT b.dispositivo_id, b.conta_id, extract(epoch FROM b.bloco)::bigint
+SELECT b.dispositivo_id, b.conta_id, extract(epoch FROM b.bloco)::bigint, b.gateway_id, b.consumo * 1000000, b.leituras,
+    b.fracao_medida * 10000, b.qualidade, b.minimo * 1000000, b.maximo * 1000000, b.soma * 1000000, b.ultimo * 1000000, b.amostras
 FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS f (id, inicio, fim)
 JOIN tds_new_consumo_15min b ON b.dispositivo_id = f.id AND b.bloco >= f.inicio AND b.bloco < f.fim
 WHERE b.bloco >= %(first)s AND b.bloco < %(last)s
@@ -273,45 +267,57 @@ def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
     written = Written()
     if not results:
         return written
-    bounds = {"first": text(min(r.first for r in results)), "last": text(max(r.last for r in results))}
-    _delete_vanished(cursor, results, bounds, written)
-    cursor.execute(STAGING)
-    cursor.execute("DELETE FROM etapa_bloco")  # of an earlier round of this transaction
-    with cursor.copy(COPY_BLOCKS) as copy:
-        copy.write("".join(_copied(results)))
-    for (conta_id,) in cursor.execute(WRITE_BLOCKS, bounds):
-        written.add(conta_id)
+    same = _delete_vanished(cursor, results, written)
+    rows = []
+    for result in results:
+        for (conta_id, start), block in result.blocks.items():
+            if (result.device_id, conta_id, start) not in same:
+                rows.append(_copied(result.device_id, conta_id, start, block))
+                written.add(conta_id)
+    if rows:
+        cursor.execute(STAGING)
+        cursor.execute("DELETE FROM etapa_bloco")  # of an earlier round of this transaction
+        with cursor.copy(COPY_BLOCKS) as copy:
+            copy.write("".join(rows))
+        cursor.execute(WRITE_BLOCKS)
     return written
 
 
-def _copied(results: list[Result]) -> Iterator[str]:
-    """Block rows as COPY takes them."""
-    starts: dict[int, str] = {}
-    for result in results:
-        for (conta_id, start), b in result.blocks.items():
-            at = starts.get(start) or starts.setdefault(start, moment(start).isoformat())
-            gauges = "\\N\t\\N\t\\N\t\\N\t\\N" if b.samples is None else f"{b.minimum}\t{b.maximum}\t{b.total}\t{b.last}\t{b.samples}"
-            consumption = "\\N" if b.consumption is None else b.consumption
-            yield (
-                f"{result.device_id}\t{at}\t{conta_id}\t{b.gateway_id}\t{consumption}\t{b.readings}\t{b.measured}\t{b.quality}\t{gauges}\n"
-            )
-
-
-def _delete_vanished(cursor: Cursor[Any], results: list[Result], bounds: dict[str, str], written: Written) -> None:
-    """Take away the blocks of the ranges that are no more."""
+def _delete_vanished(cursor: Cursor[Any], results: list[Result], written: Written) -> set[tuple[int, int, int]]:
+    """Take away the blocks of the ranges that are no more; return the keys of those that are stored as they should be."""
     parameters = {
         "devices": [r.device_id for r in results],
         "starts": [text(r.first) for r in results],
         "ends": [text(r.last) for r in results],
+        "first": text(min(r.first for r in results)),
+        "last": text(max(r.last for r in results)),
     }
     new = {r.device_id: r.blocks for r in results}
+    same: set[tuple[int, int, int]] = set()
     vanished: dict[tuple[int, int], list[datetime]] = defaultdict(list)
-    for device_id, conta_id, seconds in cursor.execute(FIND_BLOCKS, bounds | parameters, binary=True):
-        if (conta_id, seconds * 1_000_000) not in new[device_id]:
-            vanished[device_id, conta_id].append(moment(seconds * 1_000_000))
+    for device_id, conta_id, seconds, *stored in cursor.execute(FIND_BLOCKS, parameters, binary=True):
+        start = seconds * 1_000_000
+        if (conta_id, start) not in new[device_id]:
+            vanished[device_id, conta_id].append(moment(start))
             written.add(conta_id)
+        elif stored == _stored(new[device_id][conta_id, start]):
+            same.add((device_id, conta_id, start))
     for (device_id, conta_id), blocos in vanished.items():
         cursor.execute(DELETE_VANISHED, [device_id, conta_id, blocos])
+    return same
+
+
+def _stored(b: Block) -> list[Any]:
+    """A block's columns as FIND_BLOCKS gives them."""
+    return [b.gateway_id, b.consumption, b.readings, b.measured, b.quality, b.minimum, b.maximum, b.total, b.last, b.samples]
+
+
+def _copied(device_id: int, conta_id: int, start: int, b: Block) -> str:
+    """A block as COPY takes it."""
+    gauges = "\\N\t\\N\t\\N\t\\N\t\\N" if b.samples is None else f"{b.minimum}\t{b.maximum}\t{b.total}\t{b.last}\t{b.samples}"
+    consumption = "\\N" if b.consumption is None else b.consumption
+    at = moment(start).isoformat()
+    return f"{device_id}\t{at}\t{conta_id}\t{b.gateway_id}\t{consumption}\t{b.readings}\t{b.measured}\t{b.quality}\t{gauges}\n"
 
 
 def count_changed(cursor: Cursor[Any], contas: Iterable[int]) -> None:
