@@ -19,6 +19,7 @@ from tds_new.queries.pontos import Ponto, Qualidade, Serie
 
 MINUTO = timedelta(minutes=1)
 BLOCO_S = BLOCO.total_seconds()
+CORTE_S = 0.0001 * BLOCO_S
 MEDIDO, INTERPOLADO, ESTIMADO = Qualidade
 # A point is marked as interpolated from this share of its blocks on; in a day a single one would mark nothing that can be seen.
 MARCADO = 0.05
@@ -138,6 +139,13 @@ def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list
     return [grade for grade in todas if all(grade.antes(borda) == borda for borda in bordas)]
 
 
+def _segundos(medidos: float) -> float:
+    """Measured blocks in seconds. Shares are cut to 0.0001, which is 0.09 s: meters' times are whole seconds mostly, else the middle."""
+    cortado = medidos * BLOCO_S
+    inteiro = round(cortado + CORTE_S / 2)
+    return inteiro if -0.001 <= inteiro - cortado <= CORTE_S else cortado + CORTE_S / 2
+
+
 def _pontos(tipo_leitura: str, c: Colunas, intervalo: float) -> list[Ponto]:
     inicios = [datetime.fromtimestamp(t, UTC) for t in c.t]
     if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
@@ -151,7 +159,7 @@ def _pontos(tipo_leitura: str, c: Colunas, intervalo: float) -> list[Ponto]:
         ritmo = _ritmo(c, intervalo)
         medidos = [min(blocos * BLOCO_S, leituras * ritmo) for blocos, leituras in zip(c.blocos, c.leituras, strict=True)]
     else:
-        medidos = [round(m * BLOCO_S) for m in c.medidos]  # shares are cut to 0.0001, which is less than a second
+        medidos = [_segundos(m) for m in c.medidos]
     sobre = zip(inicios, c.consumo, c.leituras, c.blocos, medidos, qualidades, strict=True)
     return [
         Ponto(inicio, _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S), None, None, leituras, qualidade)

@@ -78,7 +78,7 @@ def vazia() -> Conta:
 @pytest.fixture
 def medida(vazia: Conta) -> Conta:
     """Two hours of energy (two meters), water and temperature; one gateway silent."""
-    agora = now()
+    agora = now().replace(microsecond=0)
     for codigo, online, fim in (("GW-1", True, agora - MIN), ("GW-2", False, agora - 40 * MIN)):
         gateway = fabrica.gateway(vazia, codigo, online=online, visto=fim)
         for nome, grandeza, unidade, tipo, valores in (
