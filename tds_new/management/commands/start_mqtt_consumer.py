@@ -45,7 +45,7 @@ class Command(BaseCommand):
             signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
 
         # Three threads share the interpreter: the one that PostgreSQL has answered would wait up to 5 ms for its turn, over and over.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(0.0001)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None
