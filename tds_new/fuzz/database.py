@@ -15,6 +15,8 @@ from tds_new.fuzz.judge import Failure, Kept, Outcome, Tally, deal_answers, judg
 from tds_new.fuzz.memory import Wire, aside_of
 from tds_new.fuzz.oracle import Verdict, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
+from tds_new.ingestion.rejection import Reason
+from tds_new.ingestion.set_aside import SAMPLE
 from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
 
 GOOD_EVERY = 10
@@ -79,7 +81,7 @@ class InDatabase:
         stored = {(row[2], microseconds(row[3].astimezone(UTC))): row for row in rows}
         self._judge_messages(batch, fleet, result, stored)
         self._judge_tables(batch, result, last_aside, self._figure(COUNTED) - counted)
-        if self._batches % SEND_AGAIN_EVERY == 0:
+        if self._batches % SEND_AGAIN_EVERY == 0 and not _sampled(result):
             self._send_again(batch, result, (len(rows), self._figure(LAST_ASIDE), self._figure(COUNTED)), fleet)
 
     def close(self) -> None:
@@ -198,3 +200,9 @@ def _has_brought(case: Case, payload_raw: str | None, codigo: str, valor: Decima
     if payload_raw is None:
         return HUGE_NUMBER.search(case.payload) is not None
     return brings(written(payload_raw), 0, codigo, valor)
+
+
+def _sampled(result: BatchResult) -> bool:
+    """Whether a gateway was so far over the limit that a sample of its messages was kept: the others are counted each time they come."""
+    over = Counter(row.gateway_id for row in result.set_aside if row.refusal.reason is Reason.LIMITE_EXCEDIDO)
+    return max(over.values(), default=0) > SAMPLE

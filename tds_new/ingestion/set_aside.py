@@ -73,7 +73,8 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
     """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept.
 
     Of a gateway's messages over its limit, once ``keep`` of them are there, a batch keeps its newest ``SAMPLE`` only: a flood would be
-    written and deleted again otherwise, at the cost of everybody else.
+    written and deleted again otherwise, at the cost of everybody else. The others of these leave no trace but the count: delivered again,
+    they are counted again, rather than perhaps not at all.
     Of messages that the broker delivers again (``redelivered``, message numbers), what is set aside already is passed over.
     """
     again = [row.fingerprint for row in rows if row.message in redelivered]
