@@ -12,7 +12,6 @@ from tds_new.benchmarks import dataset, delay, late, storage, throughput
 from tds_new.benchmarks.consumption import PARTS
 from tds_new.benchmarks.environment import Environment, environment
 from tds_new.benchmarks.errors import BenchmarkError
-from tds_new.benchmarks.load import Load
 from tds_new.benchmarks.metered import Bench, Sizes
 from tds_new.broker.mosquitto import find_mosquitto
 
@@ -29,7 +28,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
 
 @pytest.fixture(scope="module")
 def bench(made: Environment) -> Bench:
-    return Bench(made, Load(made), TINY, print)
+    return Bench(made, TINY, print)
 
 
 def _report(name: str, found: Any) -> tuple[str, list[bool]]:

@@ -86,7 +86,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
 
 @pytest.fixture(scope="module")
 def bench(made: Environment) -> Bench:
-    return Bench(made, Load(made), TINY, print)
+    return Bench(made, TINY, print)
 
 
 def _report(name: str, found: Any) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.benchmarks.environment import Environment, environment
+from tds_new.benchmarks.bench import Bench
+from tds_new.benchmarks.environment import environment
 from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.report import HEAD, Part, failed, markdown, measure, merged
 
@@ -21,18 +22,16 @@ from tds_new.benchmarks.report import HEAD, Part, failed, markdown, measure, mer
 class BenchmarkCommand(BaseCommand):
     """Starts servers of its own, and removes them; nothing of yours is touched.
 
-    ``sizes`` is a dataclass whose fields are the options, explained by ``explained``; ``head`` are the report's first lines.
+    ``sizes`` is a dataclass whose fields are the options, explained by ``explained``; the parts take a ``bench`` of it; ``head`` are the
+    report's first lines.
     """
 
     requires_system_checks: list[str] = []
     parts: Mapping[str, Part]
     sizes: type[Any]
+    bench: type[Bench[Any]] = Bench
     explained: Mapping[str, str]
     head: Sequence[str] = HEAD
-
-    def bench(self, made: Environment, sizes: Any) -> Any:
-        """What the parts take. It has at least ``made`` and ``say``."""
-        raise NotImplementedError
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The sizes, with their defaults."""
@@ -55,7 +54,7 @@ class BenchmarkCommand(BaseCommand):
         try:
             with _ended_in_order(), environment(options["database"]) as made:
                 sizes = self.sizes(**{size.name: options[size.name] for size in fields(self.sizes)})
-                report = measure(self.bench(made, sizes), options["parts"], _command(), self.parts)
+                report = measure(self.bench(made, sizes, self.say), options["parts"], _command(), self.parts)
         except BenchmarkError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:

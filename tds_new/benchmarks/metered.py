@@ -11,10 +11,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from tds_new.benchmarks import dataset
+from tds_new.benchmarks import bench, dataset
 from tds_new.benchmarks.environment import Environment
 from tds_new.benchmarks.errors import BenchmarkError
-from tds_new.benchmarks.load import Load
 from tds_new.embedded import child
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name IN ('tds_new_consumption', 'tds_new_upkeep')"
@@ -37,13 +36,8 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every part gets."""
-
-    made: Environment
-    load: Load
-    sizes: Sizes
-    say: Callable[[str], None]
+class Bench(bench.Bench[Sizes]):
+    """And workers, and devices."""
 
     @contextmanager
     def worker(self) -> Iterator["Worker"]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
-from tds_new.benchmarks import dataset, history
-from tds_new.benchmarks.environment import DATABASE, Environment
+from tds_new.benchmarks import bench, dataset, history
+from tds_new.benchmarks.environment import DATABASE
 from tds_new.benchmarks.errors import BenchmarkError
 from tds_new.benchmarks.figures import Verdict, at_most, nothing
 from tds_new.benchmarks.report import Part
@@ -37,13 +37,7 @@ class Sizes:
     checked: int = 3
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the part gets."""
-
-    made: Environment
-    sizes: Sizes
-    say: Callable[[str], None]
+Bench = bench.Bench[Sizes]
 
 
 @dataclass(frozen=True)

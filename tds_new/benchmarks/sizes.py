@@ -1,12 +1,9 @@
 """How much is measured; each field is an option of ``benchmark_ingest``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tds_new.benchmarks.environment import Environment
-from tds_new.benchmarks.load import Load
-
-Progress = Callable[[str], None]
+from tds_new.benchmarks import bench
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,4 @@ class Sizes:
     fairness_seconds: float = 45
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every part gets."""
-
-    made: Environment
-    load: Load
-    sizes: Sizes
-    say: Progress
+Bench = bench.Bench[Sizes]

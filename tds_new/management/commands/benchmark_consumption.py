@@ -2,8 +2,6 @@
 
 from tds_new.benchmarks.command import BenchmarkCommand
 from tds_new.benchmarks.consumption import HEAD, PARTS
-from tds_new.benchmarks.environment import Environment
-from tds_new.benchmarks.load import Load
 from tds_new.benchmarks.metered import Bench, Sizes
 
 
@@ -13,6 +11,7 @@ class Command(BenchmarkCommand):
     help = "Measure consumption: a worker's throughput, from reading to block, late data, bytes on disk. Uses servers of its own."
     parts = PARTS
     sizes = Sizes
+    bench = Bench
     head = HEAD
     explained = {
         "backlog": "readings of a backlog for throughput",
@@ -26,7 +25,3 @@ class Command(BenchmarkCommand):
         "days": "days of their readings, 31 to 45",
         "disk_devices": "devices for storage",
     }
-
-    def bench(self, made: Environment, sizes: Sizes) -> Bench:
-        """With a load on the environment's broker."""
-        return Bench(made, Load(made), sizes, self.say)

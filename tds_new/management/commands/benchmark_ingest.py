@@ -1,10 +1,8 @@
 """``benchmark_ingest``: what ingestion takes on this machine, beside what is asked of it, in one report."""
 
 from tds_new.benchmarks.command import BenchmarkCommand
-from tds_new.benchmarks.environment import Environment
-from tds_new.benchmarks.load import Load
 from tds_new.benchmarks.report import PARTS
-from tds_new.benchmarks.sizes import Bench, Sizes
+from tds_new.benchmarks.sizes import Sizes
 
 
 class Command(BenchmarkCommand):
@@ -26,7 +24,3 @@ class Command(BenchmarkCommand):
         "flood": "messages/s of the gateway that floods",
         "fairness_seconds": "length of the flood; a limit comes after a burst of a minute's worth",
     }
-
-    def bench(self, made: Environment, sizes: Sizes) -> Bench:
-        """With a load on the environment's broker."""
-        return Bench(made, Load(made), sizes, self.say)

@@ -1,8 +1,7 @@
 """``benchmark_queries``: what the dashboard asks of a year of a thousand devices, beside what is asked of it and beside raw readings."""
 
 from tds_new.benchmarks.command import BenchmarkCommand
-from tds_new.benchmarks.environment import Environment
-from tds_new.benchmarks.queries import HEAD, PARTS, Bench, Sizes
+from tds_new.benchmarks.queries import HEAD, PARTS, Sizes
 
 
 class Command(BenchmarkCommand):
@@ -19,7 +18,3 @@ class Command(BenchmarkCommand):
         "raw": "how many of them it is asked of raw readings too",
         "checked": "devices whose blocks are held to what the ledger computes",
     }
-
-    def bench(self, made: Environment, sizes: Sizes) -> Bench:
-        """On the environment's database."""
-        return Bench(made, sizes, self.say)
