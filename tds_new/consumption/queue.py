@@ -53,7 +53,6 @@ TO_REBUILD = (
     "SELECT count(*) FROM tds_new_consumo_pendente WHERE fim = 'infinity' AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())"
 )
 LAG = "SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente WHERE tentar_em IS NULL"
-FAILED = "SELECT DISTINCT dispositivos[1], erro FROM tds_new_consumo_pendente WHERE tentar_em > clock_timestamp() ORDER BY 1"
 
 
 def ensure_partitions(connection: Connection[Any]) -> None:
@@ -137,11 +136,6 @@ def lag(connection: Connection[Any]) -> float | None:
     """For how many seconds the oldest range waits that is not held back; None where nothing waits."""
     row = connection.execute(LAG).fetchone()
     return row[0] if row else None
-
-
-def failed(connection: Connection[Any]) -> dict[int, str]:
-    """Devices that are held back, and with which error."""
-    return dict(connection.execute(FAILED).fetchall())
 
 
 def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: datetime | None = None) -> None:

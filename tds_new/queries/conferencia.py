@@ -76,6 +76,13 @@ class ConsumptionCheck:
     failed: list[int]
     error: str | None
 
+    @property
+    def failure(self) -> str:
+        """In words, which devices (by id) cannot be computed; empty where there are none."""
+        if not self.failed:
+            return ""
+        return f"consumption of devices {', '.join(map(str, self.failed))} (id) cannot be computed: {self.error}"
+
 
 def check_consumption() -> ConsumptionCheck:
     """How far the worker follows."""

@@ -30,9 +30,8 @@ class Command(BaseCommand):
         )
         consumption = check_consumption()
         self.stdout.write(f"[OK] consumption: the oldest range to compute waits {consumption.waiting_s:.0f} s")
-        if consumption.failed:
-            devices = ", ".join(map(str, consumption.failed))
-            self.stdout.write(f"[ERROR] consumption of devices {devices} (id) cannot be computed: {printable(consumption.error or '')}")
+        if consumption.failure:
+            self.stdout.write(f"[ERROR] {consumption.failure}")
         for piece in ManutencaoExecucao.objects.overdue():
             last = _moment(piece.ultimo_sucesso)
             self.stdout.write(f"[WARN] upkeep: {piece.nome} is overdue; last success {last} {printable(piece.erro)}".rstrip())

@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from tds_new.consumption import queue
-from tds_new.consumption.worker import Worker, django_session, drain
+from tds_new.consumption.worker import Worker, drain
 from tds_new.embedded.child import tie_to_parent
+from tds_new.queries.conferencia import check_consumption
 from tds_new.upkeep.keeper import Keeper
 
 
@@ -38,8 +39,8 @@ class Command(BaseCommand):
             self.stdout.write(f"[OK] {written.rows} block rows written")
             if settings.TDS_UPKEEP:
                 call_command("run_maintenance", stdout=self.stdout)
-            for device, error in queue.failed(django_session()).items():
-                raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
+            if failure := check_consumption().failure:
+                raise CommandError(failure)
             return
         keeper = Keeper() if settings.TDS_UPKEEP else None
         worker = Worker(on_late=keeper.hurry) if keeper else Worker()

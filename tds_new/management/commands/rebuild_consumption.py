@@ -15,6 +15,7 @@ from tds_new.consumption import queue
 from tds_new.consumption.worker import django_session, process_partition
 from tds_new.mac import normalise_mac
 from tds_new.models import Dispositivo, Gateway
+from tds_new.queries.conferencia import check_consumption
 
 WAIT_S = 0.2  # between two looks at what a worker beside has in hand
 
@@ -59,8 +60,8 @@ class Command(BaseCommand):
             self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
         if settings.TDS_UPKEEP:
             call_command("run_maintenance", stdout=self.stdout)
-        for device, error in queue.failed(django_session()).items():
-            raise CommandError(f"device {device} cannot be computed, others may follow in the log: {error}")
+        if failure := check_consumption().failure:
+            raise CommandError(failure)
 
     def _gateway(self, name: str) -> Gateway:
         found = list(Gateway.objects.filter(Q(codigo=name) | Q(mac=normalise_mac(name) or "")))
