@@ -183,7 +183,7 @@ class InDatabase:
         for case, message in zip(batch, messages, strict=True):
             try:
                 self._processor.process([message])
-            except Exception:
+            except Exception:  # any that leaves the pipeline is what is looked for
                 return case
         return batch[-1]
 
