@@ -41,6 +41,10 @@ SESSION = (
 )
 
 
+# A database that is away, read-only, or not as this code expects it fails for every device alike. A statement that took too long is one's.
+NO_DEVICES_DOING = (psycopg.OperationalError, psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction)
+
+
 class Processed(NamedTuple):
     """A share of a partition's queue: what was written, whether any of it is of more than a day ago, and whether more is left."""
 
@@ -55,7 +59,7 @@ def process_partition(connection: Connection[Any], but: Collection[int] = (), *,
 
     ``anew``: a share of the ranges longer than a day; else of the others.
     A device whose computation fails is logged, held back for some minutes, and the others are computed.
-    Raises psycopg.OperationalError where the database fails; then nothing has changed.
+    Raises psycopg.Error where the database fails; then nothing has changed.
     """
     # Not connection.cursor(): Django's binds parameters on the client, and cannot receive binary rows.
     with connection.transaction(), Cursor(connection) as cursor:
@@ -81,8 +85,8 @@ def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
         with cursor.connection.transaction():
             written, left = ledger.compute(cursor, spans)
     except Exception as error:
-        if isinstance(error, psycopg.OperationalError) and not isinstance(error, psycopg.errors.QueryCanceled):
-            raise  # not these devices' doing
+        if isinstance(error, NO_DEVICES_DOING) and not isinstance(error, psycopg.errors.QueryCanceled):
+            raise
         if len(spans) > 1:
             middle = len(spans) // 2
             written = _compute(cursor, partition, spans[:middle])

@@ -10,6 +10,7 @@ from decimal import Decimal
 from io import StringIO
 from random import Random
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
@@ -209,6 +210,21 @@ def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(devices: list[Dis
     found = figures()
     assert computed()
     assert found == reference(stored)
+
+
+def test_a_database_that_fails_for_everybody_holds_nobody_back(devices: list[Dispositivo]) -> None:
+    LeituraDispositivo.objects.bulk_create(readings(devices, 3))
+    before = ConsumoPendente.objects.count()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN leituras TO contadas")
+        try:
+            with pytest.raises(psycopg.ProgrammingError, match="leituras"):
+                drain()
+        finally:
+            cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN contadas TO leituras")
+    assert ConsumoPendente.objects.filter(tentar_em=None).count() == before
+    drain()
+    assert computed()
 
 
 def test_an_error_of_our_own_stops_one_device_only(devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch) -> None:
