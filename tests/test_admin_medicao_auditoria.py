@@ -60,12 +60,25 @@ def test_pages_sign_what_is_saved_and_deleted_on_them() -> None:
     }
     root.post(url("trocamedidor", "change", change.pk), form)
     ana = person("view_trocamedidor", "delete_trocamedidor")
-    ana.post(url("trocamedidor", "changelist"), {"action": "delete_selected", "_selected_action": [change.pk], "post": "yes"})
-    again = entry(device)
-    ana.post(url("trocamedidor", "delete", again.pk), {"post": "yes"})
-    assert [(did, who) for did, who, _ in trail(device)] == [
-        ("INSERT", ""), ("UPDATE", "root@example.com"), ("DELETE", "ana@example.com"), ("INSERT", ""), ("DELETE", "ana@example.com"),
+    ana.post(url("trocamedidor", "delete", change.pk), {"post": "yes", "motivo": "era outro medidor"})
+    assert trail(device) == [
+        ("INSERT", "", "queimado"), ("UPDATE", "root@example.com", "visto"), ("DELETE", "ana@example.com", "era outro medidor"),
     ]  # fmt: skip
+
+
+@signed
+def test_nothing_is_deleted_without_a_reason() -> None:
+    device, root = meter(JUMP), superuser()
+    change = entry(device)
+    page = url("trocamedidor", "delete", change.pk)
+    for motivo in ({}, {"motivo": "  "}, {"motivo": "x" * 201}):
+        answer = root.post(page, {"post": "yes", **motivo})
+        assert answer.status_code == 200
+        assert answer.context["form"].errors["motivo"]
+    root.post(url("trocamedidor", "changelist"), {"action": "delete_selected", "_selected_action": [change.pk], "post": "yes"})
+    assert [did for did, _, _ in trail(device)] == ["INSERT"]
+    assert root.post(page, {"post": "yes", "motivo": "x"}).status_code == 302
+    assert not TrocaMedidor.objects.exists()
 
 
 @signed

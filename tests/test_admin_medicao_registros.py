@@ -86,7 +86,7 @@ def test_a_change_altered_or_deleted_computes_its_time_again(root: Client) -> No
     assert errors(root.post(url("trocamedidor", "change", change.pk), {**CHANGE, "leitura_inicial": "49990"}, follow=True)) == {}
     drain()
     assert total(device) == 60
-    root.post(url("trocamedidor", "delete", change.pk), {"post": "yes"})
+    root.post(url("trocamedidor", "delete", change.pk), {"post": "yes", "motivo": "engano"})
     drain()
     assert total(device) == 50
 
@@ -184,7 +184,7 @@ def test_dated_parameters_begin_with_those_in_force_and_hold_from_their_moment_o
     assert (dated.desde, dated.fator_conversao, dated.tolerancia_queda) == (START + STEP, Decimal("2.5"), Decimal("0.5"))
     drain()
     assert total(device) == 60  # 10 x 1 + 20 x 2.5
-    root.post(url("vigenciaparametros", "delete", dated.pk), {"post": "yes"})
+    root.post(url("vigenciaparametros", "delete", dated.pk), {"post": "yes", "motivo": "engano"})
     drain()
     assert total(device) == 30
 

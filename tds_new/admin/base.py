@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as delete_selected_action
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -25,6 +27,17 @@ else:
     BaseInline = admin.TabularInline
 
 NAMED_AT_MOST = 5
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    motivo = forms.CharField(
+        label=gettext_lazy("Motivo"),
+        max_length=200,
+        widget=AdminTextInputWidget(attrs={"autofocus": True}),
+        help_text=gettext_lazy("Fica na auditoria, com o seu nome."),
+    )
 
 
 class SignedAdmin(BaseAdmin):

@@ -7,20 +7,20 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, SignedAdmin, WideListAdmin
+from tds_new.admin.base import LocalTimeAdmin, ReasonForm, SignedAdmin, WideListAdmin
 from tds_new.admin.filters import ContaWithRowsFilter
 from tds_new.admin.formatos import NumberField, clock, clock_with_zone, number, offset, quantity
 from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
-from tds_new.models.medicao import Registro, parametros_em
+from tds_new.models.medicao import Registro, assinar, parametros_em
 from tds_new.queries.medicao import leitura_do_segundo, vizinhas
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     """The pages of one kind of entry."""
 
     form = RegistroForm
+    delete_confirmation_template = "admin/tds_new/registro/excluir.html"
     formfield_overrides = NUMBERS
     list_select_related = ("dispositivo__gateway", "dispositivo__conta", "registrado_por")
     list_per_page = 50
@@ -156,9 +157,22 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
             obj.registrado_por = request.user
         super().save_model(request, obj, form, change)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Delete the chosen, signed."""
-        super().delete_queryset(request, self.model._default_manager.filter(pk__in=queryset.order_by().values("pk")))
+    def get_actions(self, request: HttpRequest) -> Any:
+        """No deletion of many at once: each has a reason of its own."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Ask for the reason, and delete once that is given."""
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if form.is_bound and not form.is_valid():
+            request.POST = QueryDict()  # not confirmed yet: the page again, with what is missing
+        return super().delete_view(request, object_id, {**(extra_context or {}), "form": form})
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete, signed, with the reason."""
+        with transaction.atomic():
+            assinar(request.user, request.POST["motivo"].strip())
+            obj.delete()
 
     @admin.display(description=gettext_lazy("medidor"))
     def meter(self, entry: Registro) -> str:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -20,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from tds_new.admin.base import ReadOnlyAdmin, WideListAdmin
+from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
 from tds_new.admin.filters import ContaOfReadingFilter
 from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, number, offset, quantity
 from tds_new.admin.troca import SwapForm
@@ -34,17 +32,6 @@ SYMBOLS = {
     CLASSES.SUSPEITA: "◆", CLASSES.IMPLAUSIVEL: "▲", CLASSES.REINICIO: "≈", CLASSES.VIRADA: "↻", CLASSES.TROCA: "⇄", CLASSES.QUEDA: "▽",
     "ESPERA": "▲", "RESOLVIDA": "○", "APROVADA": "✓", "DESCARTADA": "✕",
 }  # fmt: skip
-
-
-class ReasonForm(forms.Form):
-    """Why."""
-
-    motivo = forms.CharField(
-        label=gettext_lazy("Motivo"),
-        max_length=200,
-        widget=AdminTextInputWidget(attrs={"autofocus": True}),
-        help_text=gettext_lazy("Fica na auditoria, com o seu nome."),
-    )
 
 
 @dataclass(frozen=True)
