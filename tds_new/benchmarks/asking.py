@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,8 @@ from tds_new.web.painel.graficos import MAX_GRAFICOS, SERIES_SEM_FILTRO, unidade
 
 RAW_TIMEOUT_MS = 120_000
 AGAIN = 3
+# Half of the questions by the platform's own calendar; the others' days and months begin an hour before or after its.
+ZONES = ("America/Sao_Paulo", "America/Sao_Paulo", "America/Manaus", "America/Noronha")
 
 # The same figures from the readings themselves, as far as a sum of differences gives them.
 RAW = """
@@ -198,13 +201,14 @@ QUESTIONS: Mapping[str, Question] = {
 
 
 def cases(order: Order, number: int) -> list[Case]:
-    """Random Contas, devices and months; the same for the same seed."""
+    """Random Contas, calendars, devices and months; the same for the same seed."""
     chance, now, start = random.Random(f"{order.seed}-{number}"), datetime.fromisoformat(order.now), datetime.fromisoformat(order.start)
     contas = list(Conta.objects.order_by("pk"))
     devices: dict[int, list[Dispositivo]] = {conta.pk: frota.dispositivos_ativos(conta) for conta in contas}
     made = []
     for _ in range(order.samples):
-        conta = chance.choice(contas)
+        conta = copy(chance.choice(contas))
+        conta.timezone = chance.choice(ZONES)
         months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
         month = somar_meses(mes_local(now, conta.zone), -chance.randint(0, max(0, months - 1)))
         made.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))

@@ -42,17 +42,15 @@ CREATE OR REPLACE FUNCTION bench_valor(tipo text, d bigint, n bigint) RETURNS bi
 CREATE OR REPLACE FUNCTION bench_segundo(d bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT d % 97 * 3 $$;
 """
 
-# Contas of all sizes, gateways with up to ten devices; seven in ten are energy registers.
+# Contas of the sizes given, gateways with up to ten devices; seven in ten are energy registers.
 REGISTER = """
 WITH tamanho AS (
-    SELECT n, sum(n) OVER (ORDER BY n) - n AS antes FROM generate_series(1, %(devices)s) AS n
+    SELECT n, t AS devices, sum(t) OVER (ORDER BY n) - t AS antes FROM unnest(%(sizes)s::int[]) WITH ORDINALITY AS s (t, n)
 ), conta AS (
-    INSERT INTO tds_new_conta (name, timezone)
-    SELECT 'Conta ' || n, (ARRAY['America/Sao_Paulo', 'America/Sao_Paulo', 'America/Manaus', 'America/Noronha'])[n %% 4 + 1]
-    FROM tamanho WHERE antes < %(devices)s RETURNING id, name
+    INSERT INTO tds_new_conta (name) SELECT 'Conta ' || n FROM tamanho RETURNING id, name
 ), d AS (
     SELECT k, t.n, k - t.antes - 1 AS lugar FROM tamanho t
-    JOIN generate_series(1, %(devices)s) AS k ON k > t.antes AND k <= t.antes + t.n
+    CROSS JOIN LATERAL generate_series(t.antes + 1, t.antes + t.devices) AS k
 ), g AS (
     INSERT INTO tds_new_gateway (conta_id, codigo, mac, qte_max_dispositivos)
     SELECT c.id, 'GW-' || min(k), 'b0:00:00' || regexp_replace(lpad(to_hex(min(k)), 6, '0'), '(..)', ':\\1', 'g'), 10
@@ -99,6 +97,19 @@ CROSS JOIN LATERAL (
         trim_scale(bench_valor(d.tipo_leitura, d.id, n) * 0.001) AS valor
 ) v
 """
+# Of each device what the sums say of all time, and what its blocks come to.
+WRONG_SUMS = """
+SELECT count(*) FROM (
+    SELECT dispositivo_id, sum({consumption}) AS consumo, sum({readings}) AS leituras, sum(blocos) AS blocos FROM {view} GROUP BY 1
+) s FULL JOIN (
+    SELECT dispositivo_id, sum(consumo) AS consumo, sum(leituras) AS leituras, count(*) AS blocos FROM tds_new_consumo_15min GROUP BY 1
+) b USING (dispositivo_id)
+WHERE (s.consumo, s.leituras, s.blocos) IS DISTINCT FROM (b.consumo, b.leituras, b.blocos)
+"""
+SUMS = (
+    ("tds_new_consumo_horario", "consumo", "leituras"), ("tds_new_consumo_diario", "consumo", "leituras"),
+    ("tds_new_consumo_mensal", "total_consumo", "leituras_count"),
+)  # fmt: skip
 EMPTY = "TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_consumo_pendente, tds_new_ocorrencia_medicao"
 FORGET_FLEET = "TRUNCATE tds_new_conta CASCADE"
 
@@ -176,10 +187,18 @@ def prepare(connection: Connection[Any]) -> None:
     connection.execute(FUNCTIONS)
 
 
-def register(connection: Connection[Any], devices: int) -> None:
-    """Register so many devices in Contas of one, two, three ... devices."""
+def register(connection: Connection[Any], devices: int, *, one_conta: bool = False) -> None:
+    """Register so many devices, in Contas of one, two, three ... devices or all in one."""
     prepare(connection)
-    connection.execute(REGISTER, {"devices": devices})
+    connection.execute(REGISTER, {"sizes": [devices] if one_conta else _all_sizes(devices)})
+
+
+def _all_sizes(devices: int) -> list[int]:
+    """One, two, three ... that make up ``devices``; the last is what is left."""
+    sizes: list[int] = []
+    while (left := devices - sum(sizes)) > 0:
+        sizes.append(min(len(sizes) + 1, left))
+    return sizes
 
 
 def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled:
@@ -236,8 +255,10 @@ def _fill_piece(url: str, piece: Piece, start: datetime, end: datetime) -> int:
     blocks = {"first": _block(start), "last": _block(end) - 1, "from": _block(piece.start), "until": _block(piece.end)}
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
-        connection.execute("SET session_replication_role = replica")  # without triggers: nothing is stale
         connection.execute("SET work_mem = '256MB'")
+        if piece.statement is READINGS:
+            # Without triggers: nothing is stale. Those on blocks stay: by them TimescaleDB knows which sums are to be refreshed.
+            connection.execute("SET session_replication_role = replica")
         old = has_timescale(connection) and piece.end <= datetime.now(UTC) - COMPRESSED_AFTER
         statement = piece.statement.format(order="" if old else ORDER[piece.statement])
         stored = connection.execute(statement, {**bounds, **blocks}).rowcount
@@ -286,6 +307,15 @@ def differing(connection: Connection[Any], devices: Sequence[int], since: dateti
     """How many block rows of these devices the real ledger computes otherwise (from ``since`` on). It puts them right."""
     connection.execute(QUEUE, [since, list(devices)])
     return drain(connection).rows
+
+
+def wrong_sums(connection: Connection[Any]) -> int:
+    """How many devices' hours, days or months are not the sum of their blocks."""
+    found = 0
+    for view, consumption, readings in SUMS:
+        row = connection.execute(WRONG_SUMS.format(view=view, consumption=consumption, readings=readings)).fetchone()
+        found += row[0] if row else 0
+    return found
 
 
 @contextmanager

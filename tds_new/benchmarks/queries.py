@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ class Queries:
     settled_in: float
     checked: int
     differing: int
+    wrong_sums: int
     readings: dict[str, int]
     samples: int
     raw: int
     answers: list[dict[str, Any]]
 
 
-def measure(bench: Bench) -> Queries:
+def measure(bench: Bench, *, one_conta: bool = False) -> Queries:
     """Make the data set and ask. Raises BenchmarkError where the asking fails."""
     sizes, made = bench.sizes, bench.made
     end = datetime.now(UTC)
@@ -63,7 +65,8 @@ def measure(bench: Bench) -> Queries:
     start = end - sizes.months * MONTH
     start -= timedelta(seconds=start.timestamp() % 900)
     with made.connect() as connection:
-        dataset.register(connection, sizes.devices)
+        dataset.forget_fleet(connection)
+        dataset.register(connection, sizes.devices, one_conta=one_conta)
     filled = dataset.fill(made.url(), start, end, _progress(bench))
     bench.say(f"{filled.readings:,} readings and {filled.blocks:,} blocks in {filled.seconds:.0f} s; statistics and aggregates")
     with made.connect() as connection:
@@ -75,8 +78,9 @@ def measure(bench: Bench) -> Queries:
         devices = [pk for (pk,) in connection.execute(SAMPLE, [sizes.checked]).fetchall()]
         bench.say(f"aggregates in {settled:.0f} s; {len(devices)} devices are computed by the ledger")
         differing = dataset.differing(connection, devices, end - CHECKED)
+        wrong_sums = dataset.wrong_sums(connection)
     answers = _ask(bench, start, end)
-    return Queries(asdict(filled), sizes.months, settled, len(devices), differing, readings, sizes.samples, sizes.raw, answers)
+    return Queries(asdict(filled), sizes.months, settled, len(devices), differing, wrong_sums, readings, sizes.samples, sizes.raw, answers)
 
 
 def _progress(bench: Bench) -> Callable[[float], None]:
@@ -121,10 +125,12 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
 
 def verdicts(found: dict[str, Any]) -> list[Verdict]:
     """Each question's p95 beside its limit, and that the data set is right."""
-    asked = [at_most(f"{answer['name']}, p95", answer["limit"], answer["first"]["p95"], "ms", 1) for answer in found["answers"]]
+    where = "one Conta: " if found["filled"]["contas"] == 1 else ""
+    asked = [at_most(f"{where}{answer['name']}, p95", answer["limit"], answer["first"]["p95"], "ms", 1) for answer in found["answers"]]
     return [
         *asked,
-        nothing(f"blocks of {found['checked']} devices that the ledger computes otherwise", found["differing"]),
+        nothing(f"{where}blocks of {found['checked']} devices that the ledger computes otherwise", found["differing"]),
+        nothing(f"{where}devices whose hours, days or months are not the sum of their blocks", found["wrong_sums"]),
     ]
 
 
@@ -132,8 +138,9 @@ def section(found: dict[str, Any]) -> list[str]:
     """The data set, and each question's times."""
     filled, readings = found["filled"], found["readings"]
     chunks = f"{readings['chunks']} chunks, of which {readings['compressed']} are compressed"
+    contas = "one Conta" if filled["contas"] == 1 else f"{filled['contas']} Contas of one device and more"
     lines = [
-        f"{filled['devices']:,} devices in {filled['contas']} Contas of one device and more, {found['months']} months of five-minute",
+        f"{filled['devices']:,} devices in {contas}, {found['months']} months of five-minute",
         f"readings: {filled['readings']:,} readings and {filled['blocks']:,} blocks, made in the database in {filled['seconds']:.0f} s,",
         f"statistics and aggregates in {found['settled_in']:.0f} s. The readings are in {chunks},",
         f"{readings['bytes'] / 1e9:.1f} GB with indexes.",
@@ -156,4 +163,7 @@ def _line(answer: dict[str, Any]) -> str:
     return f"| {answer['name']} | " + " | ".join(f"{ms:.1f} ms" for ms in times) + f" | {answer['statements']:.0f} | {ratio} |"
 
 
-PARTS: Mapping[str, Part] = {"queries": Part("The dashboard's questions", measure, verdicts, section)}
+PARTS: Mapping[str, Part] = {
+    "contas": Part("The dashboard's questions, Contas of all sizes", measure, verdicts, section),
+    "one-conta": Part("The same questions, one Conta that has all devices", partial(measure, one_conta=True), verdicts, section),
+}
