@@ -1,10 +1,13 @@
-"""Hours, days and months as sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
+"""Sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
 
-Hours and days sit on the blocks, months on the days: a bucket in a zone costs several microseconds a row, so a month of 1,000 devices
-took 27 s from its 3 million blocks and takes 3 s from its 31,000 days. So days are refreshed before months (``ROLLUPS`` is in order).
-Late data costs only the buckets that it falls in.
+Of each device: hours, the parts of days that all of Brazil's calendars are made of, days and months. Of each Conta, by quantity and unit:
+hours and days, so that a question about a thousand devices reads a few rows. Days, parts and hours sit on the blocks, months on the days
+and a Conta's days on its hours: a bucket in a zone costs several microseconds a row, so a month of 1,000 devices took 27 s from its
+3 million blocks and takes 3 s from its 31,000 days. So what others sit on is refreshed before them (``ROLLUPS`` is in order). Late data
+costs only the buckets that it falls in.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -14,23 +17,34 @@ from django.db.backends.utils import CursorWrapper
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """One of the three: its name, its time column, its bucket (PostgreSQL unit) and whether that follows the platform's zone."""
+    """One of them: its name, its time column, what it selects out of which time column, its bucket, and its refresh policy.
+
+    ``bucket``: on TimescaleDB and on plain PostgreSQL. ``end``: what is younger is not kept; ``every``: how often the server refreshes.
+    ``key``: by what and the time it is looked up.
+    """
 
     name: str
     column: str
-    unit: str
-    local: bool
+    select: str
+    time: str
+    bucket: tuple[str, str]
+    end: str
+    every: str
+    key: str = "dispositivo_id"
 
 
-HORARIO = Rollup("tds_new_consumo_horario", "hora", "hour", local=False)
-DIARIO = Rollup("tds_new_consumo_diario", "dia", "day", local=True)
-MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", "month", local=True)
-ROLLUPS = (HORARIO, DIARIO, MENSAL)
+HOUR = "time_bucket('1 hour', {time})", "date_trunc('hour', {time}, 'UTC')"
+DAY = "time_bucket('1 day', {time}, '{zone}')", "date_trunc('day', {time}, '{zone}')"
+MONTH = "time_bucket('1 month', {time}, '{zone}')", "date_trunc('month', {time}, '{zone}')"
+# From 5 o'clock UTC on, when the last of Brazil's days has begun.
+DAY_FROM_5 = (
+    """time_bucket('1 day', {time}, "offset" => INTERVAL '5 hours')""",
+    "date_bin('1 day', {time}, TIMESTAMPTZ '2000-01-01 05:00Z')",
+)
 
 # A day counts for the month's daily mean where a block of it has readings that are not gauges'. ``pico`` is the greatest block among
 # those that determine a peak (docs/metering.md), so that a peak is looked for only where it can be.
-BLOCKS = """
-SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
+SUMS = """
     sum(consumo) AS consumo,
     sum(leituras) AS leituras,
     count(*) AS blocos,
@@ -41,8 +55,16 @@ SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     max(consumo) FILTER (WHERE fracao_medida = 1 AND qualidade = 'MEDIDO') AS pico,
     min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
     {last} AS ultimo
-FROM tds_new_consumo_15min
+FROM tds_new_consumo_15min"""
+BLOCKS = f"""
+SELECT {{bucket}} AS {{column}}, conta_id, gateway_id, dispositivo_id,{SUMS}
 GROUP BY 1, 2, 3, 4"""
+# The days of Brazil begin at 2, 3, 4 or 5 o'clock UTC: the hours from 2, 3 and 4 on are parts of their own, the rest of a day is one.
+PARTS = f"""
+SELECT {{bucket}} AS {{column}},
+    CASE extract(hour FROM bloco AT TIME ZONE 'UTC') WHEN 2 THEN 2 WHEN 3 THEN 3 WHEN 4 THEN 4 ELSE 5 END AS hora_utc,
+    conta_id, gateway_id, dispositivo_id,{SUMS}
+GROUP BY 1, 2, 3, 4, 5"""
 DAYS = """
 SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     sum(consumo) AS total_consumo,
@@ -57,12 +79,44 @@ SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
     {last} AS ultimo
 FROM tds_new_consumo_diario
 GROUP BY 1, 2, 3, 4"""
+# A device's unit stays as it is while it has readings; where people give it another quantity, a trigger has its blocks summed again.
+OF_CONTAS = """
+SELECT {bucket} AS {column}, b.conta_id, d.grandeza, d.unidade,
+    sum(b.consumo) AS consumo,
+    count(*) AS blocos,
+    sum(b.fracao_medida) AS blocos_medidos,
+    count(*) FILTER (WHERE b.qualidade = 'INTERPOLADO') AS blocos_interpolados,
+    count(*) FILTER (WHERE b.qualidade = 'ESTIMADO') AS blocos_estimados
+FROM tds_new_consumo_15min b JOIN tds_new_dispositivo d ON d.id = b.dispositivo_id
+WHERE b.consumo IS NOT NULL
+GROUP BY 1, 2, 3, 4"""
+DAYS_OF_CONTAS = """
+SELECT {bucket} AS {column}, conta_id, grandeza, unidade,
+    sum(consumo) AS consumo,
+    sum(blocos)::bigint AS blocos,
+    sum(blocos_medidos) AS blocos_medidos,
+    sum(blocos_interpolados)::bigint AS blocos_interpolados,
+    sum(blocos_estimados)::bigint AS blocos_estimados
+FROM tds_new_consumo_conta_horario
+GROUP BY 1, 2, 3, 4"""
+
+HORARIO = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", "5 minutes")
+PARTES = Rollup("tds_new_consumo_parte_do_dia", "dia", PARTS, "bloco", DAY_FROM_5, "1 day", "10 minutes")
+DIARIO = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", "10 minutes")
+# A month's end must lie within the month before, or its policy would never have a whole bucket.
+MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 day", "10 minutes")
+CONTA_HORARIO = Rollup("tds_new_consumo_conta_horario", "hora", OF_CONTAS, "b.bloco", HOUR, "1 hour", "5 minutes", "conta_id")
+CONTA_DIARIO = Rollup("tds_new_consumo_conta_diario", "dia", DAYS_OF_CONTAS, "hora", DAY, "1 day", "10 minutes", "conta_id")
+OF_DEVICES = (HORARIO, DIARIO, MENSAL)
+ROLLUPS = (*OF_DEVICES, PARTES, CONTA_HORARIO, CONTA_DIARIO)
 
 CONTINUOUS = """
-CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA;
+CREATE MATERIALIZED VIEW {name}
+WITH (timescaledb.continuous, timescaledb.materialized_only = false, timescaledb.create_group_indexes = false) AS {select} WITH NO DATA;
+CREATE INDEX {name}_chave ON {name} ({key}, {column} DESC);
 """
 # No start: late data of any age is followed up, and only buckets that changed are computed again. What is younger than the end is
-# answered from the blocks themselves. A month's end must lie within the month before, or its policy would never have a whole bucket.
+# answered from the blocks themselves.
 POLICY = """
 SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}',
     schedule_interval => INTERVAL '{every}', if_not_exists => true{single});
@@ -71,41 +125,37 @@ SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offse
 # somebody's by hand) materialise buckets twice. Older versions know no batches.
 SINGLE = ", buckets_per_batch => 0"
 KNOWS_BATCHES = "SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)"
-POLICIES = {HORARIO.name: ("1 hour", "5 minutes"), DIARIO.name: ("1 day", "10 minutes"), MENSAL.name: ("1 day", "10 minutes")}
 
 
 def statements(rollup: Rollup, *, timescale: bool) -> str:
     """The SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
-    zone = settings.TDS_TIME_ZONE.replace("'", "''") if rollup.local else "UTC"
-    of, time = (DAYS, "dia") if rollup is MENSAL else (BLOCKS, "bloco")
+    continuous, plain = rollup.bucket
+    bucket = (continuous if timescale else plain).format(time=rollup.time, zone=settings.TDS_TIME_ZONE.replace("'", "''"))
     if timescale:
-        bucket = f"time_bucket('1 {rollup.unit}', {time}, '{zone}')" if rollup.local else f"time_bucket('1 {rollup.unit}', {time})"
-        last = f"last(ultimo, {time}) FILTER (WHERE ultimo IS NOT NULL)"
+        last = f"last(ultimo, {rollup.time}) FILTER (WHERE ultimo IS NOT NULL)"
     else:
-        bucket = f"date_trunc('{rollup.unit}', {time}, '{zone}')"
-        last = f"(array_agg(ultimo ORDER BY {time} DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
-    select = of.format(bucket=bucket, column=rollup.column, last=last)
+        last = f"(array_agg(ultimo ORDER BY {rollup.time} DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
+    select = rollup.select.format(bucket=bucket, column=rollup.column, last=last)
     if not timescale:
         return f"CREATE VIEW {rollup.name} AS {select}"
-    return CONTINUOUS.format(name=rollup.name, select=select)
+    return CONTINUOUS.format(name=rollup.name, select=select, key=rollup.key, column=rollup.column)
 
 
-def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
-    """Create all three, empty, with their refresh policies where there are any."""
+def create(connection: BaseDatabaseWrapper, *, timescale: bool, which: Iterable[Rollup] = ROLLUPS) -> None:
+    """Create them all, or ``which``, empty, with their refresh policies where there are any."""
     with connection.cursor() as cursor:
         cursor.execute(KNOWS_BATCHES)
         single = SINGLE if cursor.fetchone() else ""
-        for rollup in ROLLUPS:
+        for rollup in which:
             cursor.execute(statements(rollup, timescale=timescale))
             if timescale:
-                end, every = POLICIES[rollup.name]
-                cursor.execute(POLICY.format(name=rollup.name, end=end, every=every, single=single))
+                cursor.execute(POLICY.format(name=rollup.name, end=rollup.end, every=rollup.every, single=single))
 
 
-def drop(connection: BaseDatabaseWrapper) -> None:
-    """Drop all three, whichever kind each is."""
+def drop(connection: BaseDatabaseWrapper, which: Iterable[Rollup] = ROLLUPS) -> None:
+    """Drop them all, or ``which``, whichever kind each is."""
     with connection.cursor() as cursor:
-        for rollup in reversed(ROLLUPS):
+        for rollup in reversed(tuple(which)):
             drop_one(cursor, rollup.name)
 
 

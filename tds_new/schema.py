@@ -17,6 +17,12 @@ def has_timescale(connection: BaseDatabaseWrapper) -> bool:
     return bool(_scalar(connection, "SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"))
 
 
+def is_hypertable(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Whether ``table`` is a hypertable. (The extension may be there, and the tables plain: ``enable_timescale`` moves them.)"""
+    found = f"SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = '{table}'"
+    return has_timescale(connection) and bool(_scalar(connection, found))
+
+
 def ensure_timescale(connection: BaseDatabaseWrapper) -> bool:
     """Install TimescaleDB where the server has it loaded and ``TDS_TIMESCALEDB`` allows it; say whether it is there.
 

@@ -184,6 +184,9 @@ def test_the_sums_are_refreshed_however_old_their_new_data_is() -> None:
         "tds_new_consumo_horario": timedelta(hours=1),
         "tds_new_consumo_diario": timedelta(days=1),
         "tds_new_consumo_mensal": timedelta(days=1),
+        "tds_new_consumo_parte_do_dia": timedelta(days=1),
+        "tds_new_consumo_conta_horario": timedelta(hours=1),
+        "tds_new_consumo_conta_diario": timedelta(days=1),
     }
     assert sorted(rows(refreshes)) == sorted((name, None, end) for name, end in ends.items())
     assert rows("SELECT view_name FROM timescaledb_information.continuous_aggregates WHERE materialized_only") == []

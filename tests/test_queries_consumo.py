@@ -230,7 +230,7 @@ def test_a_meter_is_expected_from_its_first_data_on(manter: Callable[[], None]) 
 
 def test_a_meter_silent_for_longer_than_is_looked_at_counts_as_missing() -> None:
     de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
-    Dispositivo.objects.update(last_seen=datetime(2018, 6, 1, tzinfo=UTC))
+    blocos(de, datetime(2018, 6, 1, tzinfo=UTC), 1)
 
     (consumo,) = consumo_do_mes(de.conta, None, AGORA)
 

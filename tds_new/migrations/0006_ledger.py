@@ -145,12 +145,12 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
         editor.execute(HYPERTABLE)
     with editor.connection.cursor() as cursor:
         rollups.drop_one(cursor, rollups.MENSAL.name)
-    rollups.create(editor.connection, timescale=timescale)
+    rollups.create(editor.connection, timescale=timescale, which=rollups.OF_DEVICES)
 
 
 def restore(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """The sum over readings again. The blocks go with migration 0005."""
-    rollups.drop(editor.connection)
+    rollups.drop(editor.connection, rollups.OF_DEVICES)
     _old().create(apps, editor)
     if has_timescale(editor.connection):
         editor.execute("SELECT remove_compression_policy('tds_new_consumo_15min', if_exists => true)")

@@ -53,13 +53,21 @@ class ConsumoBloco(Rollup):
         return f"{self.dispositivo_id} {self.bloco:%Y-%m-%dT%H:%MZ}: {self.consumo}"
 
 
-class Soma(Rollup):
-    """Sums of blocks. ``blocos_medidos`` is the sum of their measured fractions."""
+class Contagem(models.Model):
+    """How many blocks a sum is made of. ``blocos_medidos`` is the sum of their measured fractions."""
 
     blocos = models.BigIntegerField()
     blocos_medidos = models.DecimalField(max_digits=20, decimal_places=4)
     blocos_interpolados = models.BigIntegerField()
     blocos_estimados = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class Soma(Rollup, Contagem):
+    """Sums of a device's blocks."""
+
     amostras = models.BigIntegerField(null=True)
 
     class Meta:
@@ -107,6 +115,76 @@ class ConsumoMensal(Soma):
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.mes_referencia:%Y-%m}: {self.total_consumo}"
+
+
+class ConsumoParteDoDia(Soma):
+    """The parts that days of every zone of Brazil are made of: the hours from 2, 3 and 4 o'clock UTC on, and from 5 o'clock on the rest.
+
+    ``dia`` is 5 o'clock UTC; of the parts ``hora_utc`` 2, 3 and 4 it is the 5 o'clock before them.
+    """
+
+    pk = models.CompositePrimaryKey("dia", "hora_utc", "conta_id", "gateway_id", "dispositivo_id")
+    dia = models.DateTimeField()
+    hora_utc = models.IntegerField()
+    consumo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
+    leituras = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_consumo_parte_do_dia"
+
+
+class SomaDaConta(Contagem):
+    """Sums of all blocks with consumption of a Conta, by the quantity and unit that their devices have now."""
+
+    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    grandeza = models.CharField(max_length=20)
+    unidade = models.CharField(max_length=10)
+    consumo = models.DecimalField(max_digits=30, decimal_places=6)
+
+    class Meta:
+        abstract = True
+
+
+class ConsumoContaHorario(SomaDaConta):
+    """A Conta's hours, UTC."""
+
+    pk = models.CompositePrimaryKey("hora", "conta_id", "grandeza", "unidade")
+    hora = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_consumo_conta_horario"
+
+
+class ConsumoContaDiario(SomaDaConta):
+    """A Conta's days in the platform's zone."""
+
+    pk = models.CompositePrimaryKey("dia", "conta_id", "grandeza", "unidade")
+    dia = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "tds_new_consumo_conta_diario"
+
+
+class ConsumoVida(models.Model):
+    """A device's first and last block with consumption for a Conta; kept by triggers on the blocks (migration 0009).
+
+    From it follows what share of a month should have been measured, without a look at each device's sums.
+    """
+
+    pk = models.CompositePrimaryKey("conta_id", "dispositivo_id")
+    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    primeiro = models.DateTimeField()
+    ultimo = models.DateTimeField()
+
+    class Meta:
+        db_table = "tds_new_consumo_vida"
+
+    def __str__(self) -> str:
+        return f"{self.dispositivo_id} {self.primeiro:%Y-%m-%dT%H:%MZ} - {self.ultimo:%Y-%m-%dT%H:%MZ}"
 
 
 class ConsumoPendente(models.Model):

@@ -42,13 +42,30 @@ DE_UM_BLOCO = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos
 
 @dataclass(frozen=True, slots=True)
 class Camada:
-    """A table of sums: its time column, its columns under the names of ``SOMAS``, and how long its buckets are (SQL; at most)."""
+    """A table of sums: its time column, its columns under the names of ``SOMAS``, and how long its buckets are (SQL; at most).
+
+    ``da_conta``: the sums are a Conta's, by quantity and unit, not its devices'. ``indice``: where the time column is computed, a
+    condition on what is indexed.
+    """
 
     tabela: str
     coluna: str
     somas: str
     duracao: str
     largura: timedelta
+    da_conta: bool = False
+    calculada: str = ""
+    indice: str = ""
+
+    @property
+    def fonte(self) -> str:
+        """What to select from."""
+        return f"(SELECT *, {self.calculada} AS {self.coluna} FROM {self.tabela}) fonte" if self.calculada else self.tabela
+
+    def trecho(self, de: str, ate: str) -> str:
+        """The condition that a bucket begins in ``[de, ate)``, names of parameters."""
+        dentro = f"{self.coluna} >= %({de})s AND {self.coluna} < %({ate})s"
+        return f"{dentro} AND {self.indice.format(de=f'%({de})s', ate=f'%({ate})s')}" if self.indice else dentro
 
 
 BLOCOS = Camada("tds_new_consumo_15min", "bloco", DE_UM_BLOCO, "15 minutes", BLOCO)
@@ -61,6 +78,22 @@ MESES = Camada(
     "1 month",
     31 * DIA + HORA,
 )
+# Four rows a day, from 2, 3, 4 and 5 o'clock UTC on: the days of every zone of Brazil are made of them.
+PARTES = Camada(
+    "tds_new_consumo_parte_do_dia",
+    "inicio",
+    SOMAS,
+    "21 hours",
+    21 * HORA,
+    calculada="dia + mod(hora_utc + 19, 24) * interval '1 hour'",
+    indice="dia > {de} - interval '1 day' AND dia < {ate}",
+)
+DA_CONTA = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados"
+HORAS_DA_CONTA = Camada("tds_new_consumo_conta_horario", "hora", DA_CONTA, "1 hour", HORA, da_conta=True)
+DIAS_DA_CONTA = Camada("tds_new_consumo_conta_diario", "dia", DA_CONTA, "1 day", DIA + HORA, da_conta=True)
+# The coarsest first.
+DE_DISPOSITIVOS = (MESES, DIAS, HORAS)
+DE_CONTAS = (DIAS_DA_CONTA, HORAS_DA_CONTA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +155,36 @@ def _do_calendario(unidade: str) -> tuple[Callable[[datetime], datetime], Callab
     return lambda t: meia_noite(dia(t).replace(day=1), zone), lambda t: meia_noite(somar_meses(dia(t), 1), zone)
 
 
-def grades(agora: datetime) -> list[Grade]:
-    """The sums that are kept, the coarsest first; none on plain PostgreSQL.
+def _parte_antes(instante: datetime) -> datetime:
+    hora = _hora_antes(instante)
+    return hora - HORA * max(0, (hora.hour - 5) % 24) if hora.hour not in (2, 3, 4) else hora
+
+
+def _parte_depois(instante: datetime) -> datetime:
+    antes = _parte_antes(instante)
+    return antes + (21 * HORA if antes.hour == 5 else HORA)
+
+
+def grades(agora: datetime, camadas: Sequence[Camada] = DE_DISPOSITIVOS) -> list[Grade]:
+    """Those of ``camadas`` that are kept, in their order; none on plain PostgreSQL.
 
     A bucket that ``agora`` falls in is left to finer ones, even where somebody had it kept: it is still filling.
     """
     agora = agora.astimezone(UTC)
-    fronteiras = {MESES: (*_do_calendario("mes"), PERTO), DIAS: (*_do_calendario("dia"), PERTO), HORAS: (_hora_antes, _hora_depois, HORA)}
+    dias, horas = (*_do_calendario("dia"), PERTO), (_hora_antes, _hora_depois, HORA)
+    fronteiras = {
+        MESES: (*_do_calendario("mes"), PERTO),
+        DIAS: dias,
+        DIAS_DA_CONTA: dias,
+        PARTES: (_parte_antes, _parte_depois, timedelta(0)),
+        HORAS: horas,
+        HORAS_DA_CONTA: horas,
+    }
     mantidas = _mantidas()
     achadas = []
-    for camada, (antes, depois, perto) in fronteiras.items():
+    for camada in camadas:
         if camada.tabela in mantidas:
+            antes, depois, perto = fronteiras[camada]
             tabela, ate = mantidas[camada.tabela]
             achadas.append(Grade(replace(camada, tabela=tabela), antes, depois, min(antes(agora), antes(ate)), perto))
     return achadas
@@ -163,7 +215,7 @@ def _mantidas() -> dict[str, tuple[str, datetime]]:
     if not _tem_catalogo(int(clock.monotonic() // RECONSIDERAR_S), connection.settings_dict["NAME"]):
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(MANTIDAS, {"vistas": [MESES.tabela, DIAS.tabela, HORAS.tabela]})
+        cursor.execute(MANTIDAS, {"vistas": [camada.tabela for camada in (*DE_DISPOSITIVOS, PARTES, *DE_CONTAS)]})
         return {vista: (tabela, EPOCA + timedelta(microseconds=ate)) for vista, tabela, ate in cursor.fetchall()}
 
 

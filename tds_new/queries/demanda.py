@@ -21,8 +21,8 @@ BLOCOS_POR_HORA = 4
 # Only blocks measured in full count (``pico``): a block with a hole in it would make a low figure look like a peak.
 PARTE = """
 SELECT dispositivo_id, {coluna} AS inicio, {coluna} + interval '{duracao}' + interval '1 hour' AS fim, pico
-FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {tabela}
-    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {coluna} >= %(de{n})s AND {coluna} < %(ate{n})s) s
+FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {fonte}
+    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {trecho}) s
 WHERE pico IS NOT NULL
 """
 # The buckets with the greatest block first, then the block itself; the earliest of equals wins.
@@ -85,4 +85,5 @@ def _picos(maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, 
 
 def _sql(n: int, parte: Pedaco) -> str:
     camada = parte.camada
-    return PARTE.format(n=n, tabela=camada.tabela, coluna=camada.coluna, somas=camada.somas, duracao=camada.duracao)
+    trecho = camada.trecho(f"de{n}", f"ate{n}")
+    return PARTE.format(fonte=camada.fonte, coluna=camada.coluna, somas=camada.somas, duracao=camada.duracao, trecho=trecho)

@@ -9,47 +9,47 @@ from typing import Any
 from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
+from tds_new.queries import camadas
 from tds_new.queries.calendario import Periodo
 from tds_new.queries.camadas import Camada, Pedaco, grades, pedacos
 
 DESLOCAMENTO = 10_000  # between the numbers of one table's pieces and the next one's
 
-# The sums of one table, a row for each device and piece (the stretch between two neighbouring ``cortes``).
+# The sums of one table, a row for each piece (the stretch between two neighbouring ``cortes``), quantity and unit.
 PARTE = """
-SELECT %(deslocamento{n})s + width_bucket({coluna}, %(cortes{n})s::timestamptz[]) AS peca, dispositivo_id,
-    min({coluna}) AS primeiro, interval '{duracao}' AS duracao, max({coluna}) AS ultimo,
-    sum(consumo) AS consumo, sum(blocos) AS blocos, sum(blocos_medidos) AS medidos,
-    sum(blocos_interpolados) AS interpolados, sum(blocos_estimados) AS estimados
-FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {tabela} WHERE conta_id = %(conta)s{filtro} AND {trechos}) s
+SELECT true, %(deslocamento{n})s + width_bucket({coluna}, %(cortes{n})s::timestamptz[]), grandeza, unidade,
+    sum(consumo), sum(blocos), sum(blocos_medidos), sum(blocos_interpolados), sum(blocos_estimados), NULL::timestamptz
+FROM {fonte}
 WHERE consumo IS NOT NULL
-GROUP BY 1, 2
+GROUP BY 2, 3, 4
 """
+DA_CONTA = "(SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE conta_id = %(conta)s AND {trechos}) s"
+DE_DISPOSITIVOS = """(
+    SELECT dispositivo_id, {coluna}, {somas} FROM {fonte} WHERE conta_id = %(conta)s{filtro} AND {trechos}
+) s JOIN tds_new_dispositivo d ON d.id = s.dispositivo_id"""
 # A device is expected to measure from the period of its first data on (from its registration, where that is later and before the data)
-# until now; one that has left or was switched off until its last data. One that has been silent all the while is expected all the while.
-SOMAS = """
-WITH parte AS MATERIALIZED ({partes}),
-vida AS (
-    SELECT dispositivo_id, min(primeiro + duracao) AS primeiro, max(ultimo + duracao) AS fim FROM parte GROUP BY 1
-),
-dono AS (
-    SELECT d.id, d.grandeza, d.unidade,
-        CASE WHEN v.primeiro IS NULL THEN '-infinity'
-            ELSE greatest((SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i < v.primeiro),
-                CASE WHEN d.created_at < v.primeiro THEN d.created_at END) END AS inicio,
-        CASE WHEN d.conta_id = %(conta)s AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity' ELSE v.fim END AS fim,
-        CASE WHEN d.conta_id = %(conta)s THEN d.last_seen END AS ultima, v.fim - interval '1 microsecond' AS calculado
-    FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id LEFT JOIN vida v ON v.dispositivo_id = d.id
-    WHERE v.dispositivo_id IS NOT NULL
-        OR (d.conta_id = %(conta)s{filtro} AND d.status <> 'INATIVO' AND g.is_active AND d.tipo_leitura <> 'INSTANTANEA'
-            AND d.last_seen < %(inicio)s)
-)
-SELECT true, peca, grandeza, unidade, sum(consumo), sum(blocos), sum(medidos), sum(interpolados), sum(estimados), NULL::timestamptz
-FROM parte JOIN dono ON dono.id = parte.dispositivo_id GROUP BY peca, grandeza, unidade
-UNION ALL
+# until now, silent or not; one that has left or was switched off until its last data. Most devices' lives are alike as far as the
+# periods go, so they are counted.
+ESPERADOS = """
 SELECT false, p.n, grandeza, unidade,
-    round(sum(date_part('epoch', greatest('0', least(p.fim, dono.fim) - greatest(p.inicio, dono.inicio))))::numeric / 900, 4),
+    round(sum(quantos * date_part('epoch', greatest('0', least(p.fim, vida.fim) - greatest(p.inicio, vida.inicio))))::numeric / 900, 4),
     NULL, NULL, NULL, NULL, CASE WHEN max(ultima) IS NOT NULL THEN least(max(ultima), max(calculado)) END
-FROM dono CROSS JOIN unnest(%(numeros)s::int[], %(inicios)s::timestamptz[], %(fins)s::timestamptz[]) AS p (n, inicio, fim)
+FROM (
+    SELECT grandeza, unidade, inicio, fim, count(*) AS quantos, max(ultima) AS ultima, max(calculado) AS calculado
+    FROM (
+        SELECT d.grandeza, d.unidade, v.ultimo + interval '15 minutes' - interval '1 microsecond' AS calculado,
+            coalesce(greatest((SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i <= v.primeiro),
+                CASE WHEN d.created_at <= v.primeiro THEN d.created_at END), '-infinity') AS inicio,
+            CASE WHEN d.conta_id = v.conta_id AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity'
+                ELSE v.ultimo + interval '15 minutes' END AS fim,
+            CASE WHEN d.conta_id = v.conta_id THEN d.last_seen END AS ultima
+        FROM tds_new_consumo_vida v
+        JOIN tds_new_dispositivo d ON d.id = v.dispositivo_id JOIN tds_new_gateway g ON g.id = d.gateway_id
+        WHERE v.conta_id = %(conta)s AND v.primeiro < %(fim)s{filtro}
+    ) cada
+    WHERE fim > %(inicio)s
+    GROUP BY 1, 2, 3, 4
+) vida CROSS JOIN unnest(%(numeros)s::int[], %(inicios)s::timestamptz[], %(fins)s::timestamptz[]) AS p (n, inicio, fim)
 GROUP BY p.n, grandeza, unidade
 """
 
@@ -117,10 +117,10 @@ def somar(conta: Conta, dispositivos: Sequence[Dispositivo] | None, periodos: Se
     """
     if dispositivos is not None and not dispositivos:
         return []
-    mantidas = grades(agora)
+    mantidas = grades(agora, camadas.DE_CONTAS if dispositivos is None else camadas.DE_DISPOSITIVOS)
     partes = [pedacos(periodo, mantidas) for periodo in periodos]
-    camadas = dict.fromkeys(p.camada for parte in partes for p in parte)
-    recortes = [Recorte(n, camada, partes) for n, camada in enumerate(camadas)]
+    usadas = dict.fromkeys(p.camada for parte in partes for p in parte)
+    recortes = [Recorte(n, camada, partes) for n, camada in enumerate(usadas)]
     if not recortes:
         return []
     somas: dict[tuple[str, str], SomasDaGrandeza] = {}
@@ -153,16 +153,20 @@ def _ler(
 ) -> list[tuple[Any, ...]]:
     parametros: dict[str, Any] = {
         "conta": conta.pk,
-        "inicio": min(recorte.cortes[0] for recorte in recortes),
+        "inicio": min(p.inicio for p in periodos),
+        "fim": max(p.fim for p in periodos),
         "numeros": list(range(len(periodos))),
         "inicios": [p.inicio for p in periodos],
         "fins": [p.fim for p in periodos],
     }
     if dispositivos is not None:
         parametros["dispositivos"] = [d.pk for d in dispositivos]
-    filtro = " AND {} = ANY(%(dispositivos)s)"
-    partes = [recorte.sql(filtro.format("dispositivo_id") if dispositivos is not None else "", parametros) for recorte in recortes]
-    sql = SOMAS.format(partes="UNION ALL".join(partes), filtro=filtro.format("d.id") if dispositivos is not None else "")
+    filtro = ""
+    if dispositivos is not None:
+        parametros["dispositivos"] = [d.pk for d in dispositivos]
+        filtro = " AND dispositivo_id = ANY(%(dispositivos)s)"
+    partes = [recorte.sql(filtro, parametros) for recorte in recortes]
+    sql = "UNION ALL".join([*partes, ESPERADOS.format(filtro=filtro)])
     with connection.cursor() as cursor:
         cursor.execute(sql, parametros)
         linhas: list[tuple[Any, ...]] = cursor.fetchall()
@@ -205,14 +209,13 @@ class Recorte:
         condicoes = []
         for i, trecho in enumerate(limites):
             parametros |= {f"de{n}_{i}": trecho.inicio, f"ate{n}_{i}": trecho.fim}
-            condicoes.append(f"({self.camada.coluna} >= %(de{n}_{i})s AND {self.camada.coluna} < %(ate{n}_{i})s)")
+            condicoes.append(f"({self.camada.trecho(f'de{n}_{i}', f'ate{n}_{i}')})")
         todo, *cada = condicoes
-        return PARTE.format(
-            n=n,
+        fonte = (DA_CONTA if self.camada.da_conta else DE_DISPOSITIVOS).format(
             coluna=self.camada.coluna,
-            duracao=self.camada.duracao,
             somas=self.camada.somas,
-            tabela=self.camada.tabela,
+            fonte=self.camada.fonte,
             filtro=filtro,
             trechos=f"{todo} AND ({' OR '.join(cada)})" if cada else todo,
         )
+        return PARTE.format(n=n, coluna=self.camada.coluna, fonte=fonte)
