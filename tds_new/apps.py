@@ -8,3 +8,7 @@ class TdsNewConfig(AppConfig):
 
     name = "tds_new"
     verbose_name = "TDS New"
+
+    def ready(self) -> None:
+        """Make our checks known."""
+        from tds_new import checks  # noqa: F401 - registers them

@@ -7,8 +7,10 @@ and a Conta's days on its hours: a bucket in a zone costs several microseconds a
 costs only the buckets that it falls in.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,8 +21,8 @@ from django.db.backends.utils import CursorWrapper
 class Rollup:
     """One of them: its name, its time column, what it selects out of which time column, its bucket, and its refresh policy.
 
-    ``bucket``: on TimescaleDB and on plain PostgreSQL. ``end``: what is younger is not kept; ``every``: how often the server refreshes.
-    ``key``: by what and the time it is looked up.
+    ``bucket``: on TimescaleDB and on plain PostgreSQL; ``length``: its length. ``end``: what is younger is not kept; ``every``: how often
+    the server refreshes. ``key``: by what and the time it is looked up. ``base``: the one that it sits on, where not on the blocks.
     """
 
     name: str
@@ -28,9 +30,20 @@ class Rollup:
     select: str
     time: str
     bucket: tuple[str, str]
-    end: str
-    every: str
+    length: str
+    end: timedelta
+    every: timedelta
     key: str = "dispositivo_id"
+    base: "Rollup | None" = None
+
+    @property
+    def open_interval(self) -> str:
+        """``end`` as SQL."""
+        return f"INTERVAL '{int(self.end.total_seconds())} seconds'"
+
+    def bucket_of(self, time: str) -> str:
+        """The SQL for the bucket of ``time`` (SQL too) on TimescaleDB."""
+        return self.bucket[0].format(time=time, zone=_zone())
 
 
 HOUR = "time_bucket('1 hour', {time})", "date_trunc('hour', {time}, 'UTC')"
@@ -100,13 +113,17 @@ SELECT {bucket} AS {column}, conta_id, grandeza, unidade,
 FROM tds_new_consumo_conta_horario
 GROUP BY 1, 2, 3, 4"""
 
-HORARIO = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", "5 minutes")
-PARTES = Rollup("tds_new_consumo_parte_do_dia", "dia", PARTS, "bloco", DAY_FROM_5, "1 day", "10 minutes")
-DIARIO = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", "10 minutes")
+OPEN_HOUR, OPEN_DAY = timedelta(hours=1), timedelta(days=1)
+OFTEN, SELDOM = timedelta(minutes=5), timedelta(minutes=10)
+HORARIO = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", OPEN_HOUR, OFTEN)
+PARTES = Rollup("tds_new_consumo_parte_do_dia", "dia", PARTS, "bloco", DAY_FROM_5, "1 day", OPEN_DAY, SELDOM)
+DIARIO = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", OPEN_DAY, SELDOM)
 # A month's end must lie within the month before, or its policy would never have a whole bucket.
-MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 day", "10 minutes")
-CONTA_HORARIO = Rollup("tds_new_consumo_conta_horario", "hora", OF_CONTAS, "b.bloco", HOUR, "1 hour", "5 minutes", "conta_id")
-CONTA_DIARIO = Rollup("tds_new_consumo_conta_diario", "dia", DAYS_OF_CONTAS, "hora", DAY, "1 day", "10 minutes", "conta_id")
+MENSAL = Rollup("tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 month", OPEN_DAY, SELDOM, base=DIARIO)
+CONTA_HORARIO = Rollup("tds_new_consumo_conta_horario", "hora", OF_CONTAS, "b.bloco", HOUR, "1 hour", OPEN_HOUR, OFTEN, "conta_id")
+CONTA_DIARIO = Rollup(
+    "tds_new_consumo_conta_diario", "dia", DAYS_OF_CONTAS, "hora", DAY, "1 day", OPEN_DAY, SELDOM, "conta_id", CONTA_HORARIO
+)
 OF_DEVICES = (HORARIO, DIARIO, MENSAL)
 ROLLUPS = (*OF_DEVICES, PARTES, CONTA_HORARIO, CONTA_DIARIO)
 
@@ -118,8 +135,8 @@ CREATE INDEX {name}_chave ON {name} ({key}, {column} DESC);
 # No start: late data of any age is followed up, and only buckets that changed are computed again. What is younger than the end is
 # answered from the blocks themselves.
 POLICY = """
-SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => INTERVAL '{end}',
-    schedule_interval => INTERVAL '{every}', if_not_exists => true{single});
+SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => {end},
+    schedule_interval => INTERVAL '{every} seconds', if_not_exists => true{single});
 """
 # In one batch: TimescaleDB 2.22.1 refreshes in several where it may, and then two refreshes side by side (the server's own job, ours,
 # somebody's by hand) materialise buckets twice. Older versions know no batches.
@@ -127,10 +144,12 @@ SINGLE = ", buckets_per_batch => 0"
 KNOWS_BATCHES = "SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)"
 
 
+ZONE = re.compile(r"(?:time_bucket\('1 mon[^)]*|date_trunc\('month'[^)]*), '([^']+)'")
+
+
 def statements(rollup: Rollup, *, timescale: bool) -> str:
     """The SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
-    continuous, plain = rollup.bucket
-    bucket = (continuous if timescale else plain).format(time=rollup.time, zone=settings.TDS_TIME_ZONE.replace("'", "''"))
+    bucket = rollup.bucket_of(rollup.time) if timescale else rollup.bucket[1].format(time=rollup.time, zone=_zone())
     if timescale:
         last = f"last(ultimo, {rollup.time}) FILTER (WHERE ultimo IS NOT NULL)"
     else:
@@ -141,6 +160,10 @@ def statements(rollup: Rollup, *, timescale: bool) -> str:
     return CONTINUOUS.format(name=rollup.name, select=select, key=rollup.key, column=rollup.column)
 
 
+def _zone() -> str:
+    return str(settings.TDS_TIME_ZONE).replace("'", "''")
+
+
 def create(connection: BaseDatabaseWrapper, *, timescale: bool, which: Iterable[Rollup] = ROLLUPS) -> None:
     """Create them all, or ``which``, empty, with their refresh policies where there are any."""
     with connection.cursor() as cursor:
@@ -149,7 +172,18 @@ def create(connection: BaseDatabaseWrapper, *, timescale: bool, which: Iterable[
         for rollup in which:
             cursor.execute(statements(rollup, timescale=timescale))
             if timescale:
-                cursor.execute(POLICY.format(name=rollup.name, end=rollup.end, every=rollup.every, single=single))
+                cursor.execute(
+                    POLICY.format(name=rollup.name, end=rollup.open_interval, every=int(rollup.every.total_seconds()), single=single)
+                )
+
+
+def zone_of(connection: BaseDatabaseWrapper) -> str | None:
+    """The zone that days and months were made for; None where there are none yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MENSAL.name])
+        row = cursor.fetchone()
+    found = ZONE.search(row[0] or "") if row else None
+    return found[1] if found else None
 
 
 def drop(connection: BaseDatabaseWrapper, which: Iterable[Rollup] = ROLLUPS) -> None:

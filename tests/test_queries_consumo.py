@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core import checks
 from django.db import connection
 
 from tds_new import rollups
-from tds_new.models import ConsumoBloco, Conta, Dispositivo
+from tds_new.models import ConsumoBloco, ConsumoVida, Conta, ContaAtividade, Dispositivo
 from tds_new.queries.calendario import Periodo, mesmo_trecho_do_mes_anterior
 from tds_new.queries.consumo import consumo_do_mes, consumo_por_dia, consumo_por_mes
 from tds_new.queries.somas import somar
@@ -49,11 +51,17 @@ def manter(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
 
 
 def blocos(
-    de: Dispositivo, inicio: datetime, quantos: int, consumo: Callable[[int], object] = lambda _i: 1, **campos: object
+    de: Dispositivo, inicio: datetime, quantos: int, consumo: Callable[[int], object] | None = lambda _i: 1, **campos: object
 ) -> list[ConsumoBloco]:
     valores = {"leituras": 3, "fracao_medida": Decimal(1), "qualidade": "MEDIDO", "conta_id": de.conta_id, **campos}
     feitos = [
-        ConsumoBloco(dispositivo=de, bloco=inicio + i * QUARTO, gateway_id=de.gateway_id, consumo=Decimal(str(consumo(i))), **valores)
+        ConsumoBloco(
+            dispositivo=de,
+            bloco=inicio + i * QUARTO,
+            gateway_id=de.gateway_id,
+            consumo=Decimal(str(consumo(i))) if consumo else None,
+            **valores,
+        )
         for i in range(quantos)
     ]
     return ConsumoBloco.objects.bulk_create(feitos)
@@ -95,6 +103,8 @@ def test_days_and_months_of_any_zone_are_exact_sums_of_blocks(historia: list[Con
     (por_mes,) = consumo_por_mes(conta, None, AGORA)
     (por_dia,) = consumo_por_dia(conta, list(Dispositivo.objects.all()), date(2018, 10, 1), date(2019, 2, 28), AGORA)
 
+    assert consumo_por_dia(conta, None, date(2018, 10, 1), date(2019, 2, 28), AGORA) == [por_dia]
+    assert consumo_por_mes(conta, list(Dispositivo.objects.all()), AGORA) == [por_mes]
     assert {m.mes: m.total for m in por_mes.meses if m.total is not None} == meses
     assert {d.dia: d.soma.total for d in por_dia.dias if d.soma.total is not None} == dias
     assert por_mes.meses[-1].mes == date(2019, 2, 1)
@@ -298,3 +308,88 @@ def test_a_month_is_one_statement_whatever_the_devices(historia: list[ConsumoBlo
 
     with django_assert_max_num_queries(2):  # type: ignore[operator]
         consumo_do_mes(conta, None, AGORA)
+
+
+def vidas() -> dict[tuple[int, int], tuple[datetime, datetime]]:
+    return {(v.conta_id, v.dispositivo_id): (v.primeiro, v.ultimo) for v in ConsumoVida.objects.all()}
+
+
+def test_how_long_a_device_measured_for_a_conta_follows_its_blocks() -> None:
+    outra, gateway = fabrica.conta("Outra"), fabrica.gateway(fabrica.conta())
+    de, termometro = (fabrica.dispositivo(gateway, codigo) for codigo in ("D01", "D02"))
+    t = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    chave = de.conta_id, de.pk
+    blocos(termometro, t, 4, consumo=None)
+    blocos(de, t, 1)
+    blocos(de, t + 4 * QUARTO, 2)
+    blocos(de, t - DIA, 1, conta_id=outra.pk)
+    assert vidas() == {chave: (t, t + 5 * QUARTO), (outra.pk, de.pk): (t - DIA, t - DIA)}
+    ConsumoBloco.objects.filter(bloco=t + 4 * QUARTO).delete()
+    ConsumoBloco.objects.filter(bloco=t, dispositivo=de).update(consumo=None)
+    assert vidas()[chave] == (t + 5 * QUARTO, t + 5 * QUARTO)
+    ConsumoBloco.objects.filter(bloco=t, dispositivo=de).update(consumo=0)
+    assert vidas()[chave] == (t, t + 5 * QUARTO)
+    ConsumoBloco.objects.filter(dispositivo=de).delete()
+    assert vidas() == {}
+
+
+def test_a_meter_that_came_today_does_not_spoil_the_months_coverage() -> None:
+    gateway = fabrica.gateway(fabrica.conta())
+    antigo, novo = (fabrica.dispositivo(gateway, codigo) for codigo in ("D01", "D02"))
+    inicio, fim = datetime(2019, 2, 1, tzinfo=SP).astimezone(UTC), datetime(2019, 2, 19, 15, 30, tzinfo=UTC)
+    blocos(antigo, inicio, (fim - inicio) // QUARTO)
+    blocos(novo, fim - 3 * QUARTO, 3)
+    Dispositivo.objects.filter(pk=novo.pk).update(created_at=fim - 2 * QUARTO)
+
+    (consumo,) = consumo_do_mes(antigo.conta, None, AGORA)
+    assert consumo.soma.cobertura == 1
+
+    Dispositivo.objects.filter(pk=novo.pk).update(created_at=fim - 99 * QUARTO)  # registered, and silent until then
+    (consumo,) = consumo_do_mes(antigo.conta, None, AGORA)
+    assert consumo.soma.esperados == (fim - inicio) // QUARTO + 99
+
+
+def test_a_registers_first_reading_alone_is_no_consumption_of_nothing() -> None:
+    de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    fabrica.leituras(de, [(AGORA - timedelta(hours=2), 1000)])
+    (consumo,) = consumo_do_mes(de.conta, None, AGORA)
+    assert (consumo.soma.total, consumo.soma.blocos) == (None, 1)
+    fabrica.leituras(de, [(AGORA - timedelta(hours=1), 1000)])
+    (consumo,) = consumo_do_mes(de.conta, None, AGORA)
+    assert consumo.soma.total == 0
+
+
+@pytest.mark.parametrize("campo", ["grandeza", "unidade"])
+def test_a_device_that_gets_another_quantity_takes_its_consumption_along(manter: Callable[[], None], campo: str) -> None:
+    de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    ContaAtividade.objects.create(conta=de.conta)
+    blocos(de, datetime(2019, 1, 5, tzinfo=UTC), 40 * 96)
+    manter()
+    antes = {s.grandeza: s.periodos[0].total for s in somar(de.conta, None, [Periodo(datetime(2019, 1, 2, tzinfo=UTC), AGORA)], AGORA)}
+    Dispositivo.objects.filter(pk=de.pk).update(**{campo: "GAS" if campo == "grandeza" else "MWh"})
+    manter()
+
+    (depois,) = somar(de.conta, None, [Periodo(datetime(2019, 1, 2, tzinfo=UTC), AGORA)], AGORA)
+
+    assert (depois.grandeza, depois.unidade) == (("GAS", "kWh") if campo == "grandeza" else ("ENERGIA", "MWh"))
+    assert {"ENERGIA": depois.periodos[0].total} == antes
+    assert ContaAtividade.objects.get().consumo_seq == 1
+
+
+@pytest.mark.timescale
+def test_another_zone_in_the_settings_than_in_the_tables_changes_no_figure(settings: Any) -> None:
+    de = fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    blocos(de, datetime(2019, 1, 28, tzinfo=UTC), 12 * 96, lambda i: i)
+    refresh(None)
+    dias = date(2019, 1, 29), date(2019, 2, 8)
+    try:
+        certo = [consumo_por_dia(de.conta, quais, *dias, AGORA) for quais in (None, [de])]
+        settings.TDS_TIME_ZONE = "America/Manaus"
+        assert [consumo_por_dia(de.conta, quais, *dias, AGORA) for quais in (None, [de])] == certo
+        (erro,) = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+        assert "days and months in this database are those of America/Sao_Paulo" in erro.msg
+    finally:
+        settings.TDS_TIME_ZONE = "America/Sao_Paulo"
+        rollups.drop(connection)
+        rollups.create(connection, timescale=True)
+    assert checks.run_checks(tags=[checks.Tags.database], databases=["default"]) == []

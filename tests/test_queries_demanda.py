@@ -45,6 +45,16 @@ def test_a_block_that_is_not_measured_in_full_determines_no_peak(fracao: str, qu
     assert picos(medidor.conta, [medidor], INICIO, FIM) == {medidor.pk: None}
 
 
+def test_increments_of_more_than_a_block_determine_no_demand() -> None:
+    gateway = fabrica.gateway(fabrica.conta(), intervalo_esperado_s=3600)
+    hora, registrador = fabrica.dispositivo(gateway, tipo="INCREMENTAL"), fabrica.dispositivo(gateway, "D02")
+    for medidor in (hora, registrador):
+        bloco(medidor, INICIO, "5")
+
+    assert picos(hora.conta, [hora, registrador], INICIO, FIM) == {hora.pk: None, registrador.pk: Pico(Decimal(20), INICIO)}
+    assert maior_pico(hora.conta, [hora], INICIO, FIM) is None
+
+
 def test_blocks_of_another_conta_and_foreign_devices_stay_out() -> None:
     medidor, outra = fabrica.dispositivo(fabrica.gateway(fabrica.conta())), fabrica.conta("Outra")
     bloco(medidor, INICIO, "7", conta=outra.pk)

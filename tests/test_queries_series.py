@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 
 from tds_new import rollups
-from tds_new.models import ConsumoBloco, Dispositivo
+from tds_new.consumption.worker import drain
+from tds_new.models import ConsumoBloco, ConsumoCongelado, Dispositivo, LeituraDispositivo, RevisaoLeitura, VigenciaParametros
 from tds_new.queries.janela import MES, Janela, passo_para
 from tds_new.queries.pontos import Ponto, Qualidade, Serie
 from tds_new.queries.series import series
@@ -96,6 +97,25 @@ def test_a_register_that_began_again_is_marked_as_estimated() -> None:
     assert do_dia(de).pontos[0].qualidade is Qualidade.ESTIMADO
 
 
+def test_increments_before_and_after_a_change_of_rhythm_are_each_drawn_at_their_own() -> None:
+    de = medidor("INCREMENTAL", intervalo_esperado_s=10)
+    poucas = fabrica.escada(MEIO_DIA, QUARTO, [3] * 4)  # every 15 minutes, as out of a gateway's memory
+    muitas = fabrica.escada(MEIO_DIA + 4 * QUARTO, MIN / 6, [0.1] * 225)
+    fabrica.leituras(de, [*poucas, *muitas])
+
+    medias = [p.media for p in do_dia(de).pontos]
+
+    assert medias[:4] == [12.0] * 4
+    assert medias[4:] == pytest.approx([36.0] * 3)
+
+
+def test_increments_once_an_hour_are_the_rate_of_the_hour() -> None:
+    de = medidor("INCREMENTAL", intervalo_esperado_s=3600)
+    fabrica.leituras(de, fabrica.escada(MEIO_DIA, 4 * QUARTO, [2, 2, 2]))
+
+    assert [p.media for p in do_dia(de).pontos] == [2.0, 2.0, 2.0]
+
+
 def test_an_outage_of_increments_is_a_gap() -> None:
     de = medidor("INCREMENTAL")
     antes, depois = (fabrica.escada(MEIO_DIA + h * timedelta(hours=1), 5 * MIN, [1] * 6) for h in (-6, 0))
@@ -158,11 +178,47 @@ def test_several_readings_in_a_minute_give_consumption_over_hours_not_a_mean_of_
     assert [p.media for p in de_perto(de).pontos] == [pytest.approx(60.0)]  # 1 kWh in a minute, not (360 + 0) / 2
 
 
-def test_seen_closely_a_register_that_goes_down_leaves_a_gap() -> None:
+def test_seen_closely_a_register_is_what_the_ledger_made_of_it() -> None:
+    """A reset counts its lower bound, a spike and what is discarded nothing, a tolerated dip is no reading, a jump is a gap."""
     de = medidor()
-    fabrica.leituras(de, fabrica.escada(MEIO_DIA, 5 * MIN, [1000, 1001, 5, 6]))
+    Dispositivo.objects.filter(pk=de.pk).update(consumo_maximo_hora=100, tolerancia_queda=1)
+    fabrica.leituras(de, fabrica.escada(MEIO_DIA, 5 * MIN, [1000, 1001, 5, 6, 9000, 8, 7.5, 9, 9.5, 10]))
+    RevisaoLeitura.objects.create(dispositivo=de, leitura_em=MEIO_DIA + 40 * MIN, decisao="DESCARTADA", motivo="teste")
+    drain()
 
-    assert [p.media for p in de_perto(de).pontos] == [12.0, None, 12.0]
+    # 9000 and the 9.5 of 12:40 are left out, so is 7.5: the pair around each of them takes ten minutes.
+    assert [p.media for p in de_perto(de).pontos] == pytest.approx([12.0, 60.0, 12.0, 12.0, 6.0, 6.0])
+
+
+def test_seen_closely_a_jump_that_nobody_has_approved_is_a_gap() -> None:
+    de = medidor()
+    Dispositivo.objects.filter(pk=de.pk).update(consumo_maximo_hora=100)
+    fabrica.leituras(de, fabrica.escada(MEIO_DIA, 5 * MIN, [1000, 1001, 9001, 9002, 9003, 9004]))
+
+    assert [p.media for p in de_perto(de).pontos] == [12.0, None, 12.0, 12.0, 12.0]
+
+
+def test_seen_closely_a_value_is_times_the_factor_in_force() -> None:
+    de, em = medidor(), fabrica.dispositivo(fabrica.gateway(fabrica.conta()), "D03", "TEMPERATURA", "°C", "INSTANTANEA")
+    Dispositivo.objects.update(fator_conversao=10)
+    for um in (de, em):
+        VigenciaParametros.objects.create(dispositivo=um, desde=MEIO_DIA + 7 * MIN, fator_conversao=2, motivo="TC")
+        fabrica.leituras(um, fabrica.escada(MEIO_DIA, 5 * MIN, [5, 6, 7]))
+
+    assert [p.media for p in de_perto(de).pontos] == [120.0, 24.0]
+    assert [(p.media, p.ultimo) for p in de_perto(em).pontos] == [(50.0, 50.0), (60.0, 60.0), (14.0, 14.0)]
+
+
+def test_where_the_readings_were_dropped_a_gauge_is_drawn_out_of_blocks() -> None:
+    em = sensor()
+    fabrica.leituras(em, fabrica.escada(MEIO_DIA, 5 * MIN, [5, 6, 7, 8]))
+    ConsumoCongelado.objects.create(ate=MEIO_DIA + UM_DIA)
+    LeituraDispositivo.objects.all().delete()
+
+    achada = do_dia(em)
+
+    assert achada.passo == QUARTO
+    assert [(p.media, p.minimo, p.maximo) for p in achada.pontos] == [(6.0, 5.0, 7.0), (8.0, 8.0, 8.0)]
 
 
 def test_seen_closely_an_outage_is_a_gap_and_not_a_long_mean() -> None:

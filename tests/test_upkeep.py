@@ -93,6 +93,45 @@ def test_commands_that_compute_bring_late_readings_into_every_sum(
 
 
 @pytest.mark.timescale
+@pytest.mark.parametrize("by_hand", [[MENSAL.name], [rollup.name for rollup in ROLLUPS]], ids=["months", "all"])
+def test_what_was_kept_by_hand_before_it_was_over_is_followed_up(
+    world: World, processor: TelemetryProcessor, upkeep_session: Session, by_hand: list[str]
+) -> None:
+    """A refresh up to NULL keeps the running hour, day and month as they are; TimescaleDB computes them at no question any more."""
+    noon = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    store(processor, 1, 2, 4, at=noon - timedelta(days=40))
+    store(processor, 10, at=noon - timedelta(days=1, hours=2))
+    keeper.run_due(upkeep_session)
+    for name in by_hand:
+        upkeep_session.execute(f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)")
+    store(processor, 30, at=noon - timedelta(days=1))
+    store(processor, 100, at=noon)
+    store(processor, 1000, at=now() - timedelta(minutes=20))
+    keeper.run_due(upkeep_session)
+    assert set(totals().values()) == {Decimal(1147)}
+    store(processor, 2000, at=now() - timedelta(minutes=2))
+    store(processor, 3, at=noon - timedelta(days=39, hours=23, minutes=30))
+    keeper.run_due(upkeep_session)
+    assert set(totals().values()) == {Decimal(3150)}
+
+
+@pytest.mark.timescale
+def test_maintenance_beside_another_process_refreshes_all_the_same(
+    world: World, processor: TelemetryProcessor, upkeep_session: Session
+) -> None:
+    store(processor, 1, 2, 4)
+    keeper.run_due(upkeep_session)
+    assert keeper.take_lock(upkeep_session)
+    store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
+    said = StringIO()
+    call_command("run_maintenance", stdout=said)
+    text = said.getvalue()
+    assert text.startswith("[OK] another process does the upkeep")
+    assert "compression" not in text
+    assert set(totals().values()) == {Decimal(15)}
+
+
+@pytest.mark.timescale
 def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
     world: World, processor: TelemetryProcessor, upkeep_session: Session
 ) -> None:
@@ -131,7 +170,7 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(upkeep_session: Sess
         run(connection, policy)
 
     monkeypatch.setattr(policies, "run", fail)
-    with pytest.raises(CommandError, match="1 of 5 failed"):
+    with pytest.raises(CommandError, match=f"1 of {len(REFRESHES + COMPRESSIONS)} failed"):
         call_command("run_maintenance", stdout=(said := StringIO()))
     assert f"[ERROR] {REFRESHES[1]}: division by zero" in said.getvalue()
     assert f"[OK] {REFRESHES[2]}: " in said.getvalue()
@@ -141,13 +180,6 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(upkeep_session: Sess
     call_command("run_maintenance", stdout=StringIO())
     assert not ManutencaoExecucao.objects.overdue().exists()
     assert not ManutencaoExecucao.objects.exclude(erro="").exists()
-
-
-@pytest.mark.timescale
-def test_one_process_at_a_time(upkeep_session: Session) -> None:
-    assert keeper.take_lock(upkeep_session)
-    call_command("run_maintenance", stdout=(said := StringIO()))
-    assert said.getvalue() == "[OK] another process does the upkeep\n"
 
 
 @pytest.mark.timescale
@@ -166,7 +198,10 @@ def test_the_worker_of_consumption_keeps_the_sums(world: World, processor: Telem
     environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url(), "TDS_UPKEEP": "on"}
     process = subprocess.Popen([sys.executable, "manage.py", "process_consumption"], cwd=settings.BASE_DIR, env=environment)
     try:
-        until(lambda: ManutencaoExecucao.objects.filter(ultimo_sucesso__isnull=False).count() == 5, "everything was done once")
+        until(
+            lambda: ManutencaoExecucao.objects.filter(ultimo_sucesso__isnull=False).count() == len(REFRESHES + COMPRESSIONS),
+            "all done once",
+        )
         process.terminate()
         assert process.wait(30) == 0
     finally:

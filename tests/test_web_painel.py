@@ -177,7 +177,7 @@ def test_the_peak_demand_says_when_and_of_which_meter(client: Client, dona: Cont
 
     assert (demanda["exibe"], demanda["un"], demanda["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
     assert (Decimal(demanda["valor"]), demanda["detalhe"]) == (412, "D02")
-    assert demanda["qualidade"] == "50% medido"  # D02 measured next to nothing
+    assert demanda["qualidade"] == "72,3% medido"  # D02 measured next to nothing since its first block on the 11th
 
 
 def test_a_peak_out_of_blocks_with_holes_is_not_determined(client: Client, dona: Conta, medidor: Dispositivo) -> None:

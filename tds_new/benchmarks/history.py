@@ -9,6 +9,7 @@ import psycopg
 from psycopg import Connection
 
 from tds_new.benchmarks.load import EPOCH, WEEK
+from tds_new.upkeep import keeper
 
 DAY = timedelta(days=1)
 HISTORY_DAYS = 182  # 26 chunks; compression begins after 45 days
@@ -27,7 +28,6 @@ ORDER BY t, d.id
 """
 EMPTY = "TRUNCATE tds_new_leitura_dispositivo"
 COMPRESSION = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'"
-AGGREGATES = "SELECT format('%I.%I', view_schema, view_name) FROM timescaledb_information.continuous_aggregates ORDER BY 1"
 DESCRIBE = """
 SELECT (SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'tds_new_leitura_dispositivo'),
     (SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'tds_new_leitura_dispositivo' AND is_compressed),
@@ -71,9 +71,7 @@ def compress(connection: Connection[Any], jobs: list[int]) -> None:
 
 def settle(connection: Connection[Any]) -> None:
     """What has been done long since in a database that has grown: aggregates filled, statistics taken, everything on disk."""
-    if has_timescale(connection):
-        for (name,) in connection.execute(AGGREGATES).fetchall():
-            connection.execute("CALL refresh_continuous_aggregate(%s, NULL, NULL)", [name])
+    keeper.refresh(connection)
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")
 

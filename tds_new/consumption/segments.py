@@ -95,8 +95,8 @@ class Register:
         if changes:
             parts = [changes[0].final - register, *(b.final - a.initial for a, b in itertools.pairwise(changes))]
             parts.append(value - changes[-1].initial)
-            amount = sum(parts)
-            believed = min(parts) >= 0 and (maximum is None or amount * HOUR_US <= maximum)
+            amount = sum(parts)  # a part may be a little less than nothing: final registers are written down without decimals
+            believed = amount >= 0 and (maximum is None or amount * HOUR_US <= maximum)
             return (SegmentClass.TROCA, amount) if believed else None
         if difference >= 0:
             return (SegmentClass.NORMAL, difference) if maximum is None or difference * HOUR_US <= maximum else None

@@ -25,10 +25,12 @@ class ProtectedByReadings(models.Model):
         abstract = True
 
     def has_readings(self) -> bool:
-        """Whether any reading belongs to this object."""
-        from tds_new.models.leitura import LeituraDispositivo  # the chain's last link imports this module
+        """Whether any reading belongs to this object, or did until retention left only an anchor and what came of it."""
+        from tds_new.models.consumo import ConsumoAncora  # the chain's last links import this module
+        from tds_new.models.leitura import LeituraDispositivo
 
-        return LeituraDispositivo.objects.filter(**{self.reading_column: self.pk}).exists()
+        mine = {self.reading_column: self.pk}
+        return LeituraDispositivo.objects.filter(**mine).exists() or ConsumoAncora.objects.filter(**mine).exists()
 
     def refuse_if_readings(self) -> None:
         """Raise ProtectedError where this object has readings."""

@@ -10,37 +10,50 @@ from tds_new.models import Conta
 from tds_new.queries.janela import Janela
 from tds_new.queries.pontos import Ponto, Serie
 
-# A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or the increment,
-# divided by the hours. It counts in the bucket in which the pair ends. Two things leave a bucket without a value: a register that
-# went down, and a pair further apart than the device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows
-# when the consumption happened). The rhythm is the expected interval or, for a device that sends more seldom, its mean.
+# A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or the increment, times the
+# factor in force, divided by the hours. It counts in the bucket in which the pair ends. What the ledger has found is kept to: discarded,
+# suspect and tolerated readings are left out, rollovers, resets and meter changes count what they count, an implausible jump nothing.
+# Two things more leave a bucket without a value: a register that went down and is not computed yet, and a pair further apart than the
+# device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows when the consumption happened). The rhythm is the
+# expected interval or, for a device that sends more seldom, its mean.
 # Every access is bound by device and time, the primary key; conta_id keeps out what a transferred device measured for others.
-SERIES = """
+VALIDAS = """
+    SELECT r.time, r.valor, o.classe, o.consumo AS contado
+    FROM tds_new_leitura_dispositivo r
+    LEFT JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = r.dispositivo_id AND o.leitura_em = r.time
+    WHERE r.dispositivo_id = a.id AND r.conta_id = a.conta_id AND r.unidade = a.unidade AND r.tipo_leitura = a.tipo_leitura
+      AND coalesce(o.classe, '') NOT IN ('SUSPEITA', 'QUEDA')
+      AND NOT EXISTS (SELECT FROM tds_new_revisao_leitura v
+          WHERE v.dispositivo_id = r.dispositivo_id AND v.leitura_em = r.time AND v.decisao = 'DESCARTADA')
+"""
+SERIES = f"""
 WITH alvo AS (
-    SELECT d.id, d.conta_id, d.unidade, d.tipo_leitura, make_interval(secs => g.intervalo_esperado_s) AS intervalo
+    SELECT d.id, d.conta_id, d.unidade, d.tipo_leitura, d.fator_conversao, make_interval(secs => g.intervalo_esperado_s) AS intervalo
     FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id
     WHERE d.id = ANY(%(dispositivos)s) AND d.conta_id = %(conta)s
 ),
 bruta AS (
-    SELECT a.id, a.tipo_leitura, a.intervalo, r.time, r.valor
-    FROM alvo a JOIN tds_new_leitura_dispositivo r ON r.dispositivo_id = a.id
-    WHERE r.time >= %(inicio)s AND r.time <= %(fim)s AND r.dispositivo_id = ANY(%(dispositivos)s)
-      AND r.conta_id = a.conta_id AND r.unidade = a.unidade AND r.tipo_leitura = a.tipo_leitura
+    SELECT a.*, l.* FROM alvo a CROSS JOIN LATERAL (
+        {VALIDAS} AND r.time >= %(inicio)s AND r.time <= %(fim)s
+    ) l
     UNION ALL
-    SELECT a.id, a.tipo_leitura, a.intervalo, anterior.time, anterior.valor
-    FROM alvo a CROSS JOIN LATERAL (
-        SELECT r.time, r.valor FROM tds_new_leitura_dispositivo r
-        WHERE r.dispositivo_id = a.id AND r.time < %(inicio)s AND r.time >= %(antes)s
-          AND r.conta_id = a.conta_id AND r.unidade = a.unidade AND r.tipo_leitura = a.tipo_leitura
-        ORDER BY r.time DESC LIMIT 1
-    ) anterior
+    SELECT a.*, l.* FROM alvo a CROSS JOIN LATERAL (
+        {VALIDAS} AND r.time < %(inicio)s AND r.time >= %(antes)s ORDER BY r.time DESC LIMIT 1
+    ) l
     WHERE a.tipo_leitura <> 'INSTANTANEA'
 ),
 leitura AS (
-    SELECT id, tipo_leitura, intervalo, time, valor, time - lag(time) OVER w AS duracao,
-        CASE tipo_leitura WHEN 'ACUMULADA' THEN valor - lag(valor) OVER w WHEN 'INCREMENTAL' THEN valor END AS consumo
-    FROM bruta
-    WINDOW w AS (PARTITION BY id ORDER BY time)
+    SELECT b.id, tipo_leitura, intervalo, time, valor * fator AS valor, time - lag(time) OVER w AS duracao,
+        fator * CASE
+            WHEN tipo_leitura = 'INCREMENTAL' THEN valor
+            WHEN classe = 'IMPLAUSIVEL' THEN NULL
+            ELSE coalesce(contado, valor - lag(valor) OVER w) END AS consumo
+    FROM bruta b CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT p.fator_conversao FROM tds_new_vigencia_parametros p
+            WHERE p.dispositivo_id = b.id AND p.desde <= b.time ORDER BY p.desde DESC LIMIT 1), b.fator_conversao) AS fator
+    ) f
+    WHERE tipo_leitura <> 'INSTANTANEA' OR time < %(fim)s
+    WINDOW w AS (PARTITION BY b.id ORDER BY time)
 ),
 ritmo AS (
     SELECT id, greatest(3 * greatest(max(intervalo), avg(duracao)), 2 * %(passo)s::interval) AS lacuna FROM leitura GROUP BY id

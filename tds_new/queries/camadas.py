@@ -3,8 +3,8 @@
 Blocks add up exactly, so a month of a zone that is an hour away from the platform's is the platform's month, less the hour before it
 begins and with the hour after that month ends: three reads of sums instead of 2,976 blocks.
 
-Read is what TimescaleDB keeps, up to its watermark, and finer sums or blocks from there on. The views over both would say the same, but
-they work out the local day of every block that is not kept yet before they leave out those that nobody asked for (250 ms instead of
+Read is what TimescaleDB keeps and its policies follow up, and finer sums or blocks from there on. The views over both would say the same,
+but they work out the local day of every block that is not kept yet before they leave out those that nobody asked for (250 ms instead of
 1 ms for a year's months of 1,000 devices). On plain PostgreSQL nothing is kept; there the blocks are read, bound by time.
 """
 
@@ -18,16 +18,20 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import connection
 
-from tds_new.queries.calendario import BLOCO, DIA, Periodo, meia_noite, somar_meses
+from tds_new import rollups
+from tds_new.queries.calendario import BLOCO, DIA, Periodo, meia_noite, mes_local, somar_meses
 
 EPOCA = datetime(1970, 1, 1, tzinfo=UTC)
 HORA = timedelta(hours=1)
 # A boundary so near to one of the platform's days or months is reached from there: no zone is further away.
 PERTO = timedelta(hours=26)
 RECONSIDERAR_S = 300
+Fronteira = Callable[[datetime], datetime]
 
+# The zone of days and months is that of the tables, whatever the settings have become since.
 MANTIDAS = """
-SELECT a.user_view_name::text, format('%%I.%%I', h.schema_name, h.table_name), w.watermark
+SELECT a.user_view_name::text, format('%%I.%%I', h.schema_name, h.table_name), w.watermark,
+    (SELECT bucket_timezone FROM _timescaledb_catalog.continuous_aggs_bucket_function f WHERE f.mat_hypertable_id = a.mat_hypertable_id)
 FROM _timescaledb_catalog.continuous_agg a
 JOIN _timescaledb_catalog.hypertable h ON h.id = a.mat_hypertable_id
 JOIN _timescaledb_catalog.continuous_aggs_watermark w ON w.mat_hypertable_id = h.id
@@ -44,8 +48,8 @@ DE_UM_BLOCO = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos
 class Camada:
     """A table of sums: its time column, its columns under the names of ``SOMAS``, and how long its buckets are (SQL; at most).
 
-    ``da_conta``: the sums are a Conta's, by quantity and unit, not its devices'. ``indice``: where the time column is computed, a
-    condition on what is indexed.
+    ``aberta``: what is younger is not relied upon. ``da_conta``: the sums are a Conta's, by quantity and unit, not its devices'.
+    ``calculada``: what the time column is computed of, ``indice``: a condition on what is indexed then.
     """
 
     tabela: str
@@ -53,6 +57,7 @@ class Camada:
     somas: str
     duracao: str
     largura: timedelta
+    aberta: timedelta = DIA
     da_conta: bool = False
     calculada: str = ""
     indice: str = ""
@@ -69,7 +74,7 @@ class Camada:
 
 
 BLOCOS = Camada("tds_new_consumo_15min", "bloco", DE_UM_BLOCO, "15 minutes", BLOCO)
-HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour", HORA)
+HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour", HORA, aberta=rollups.HORARIO.end)
 DIAS = Camada("tds_new_consumo_diario", "dia", SOMAS, "1 day", DIA + HORA)
 MESES = Camada(
     "tds_new_consumo_mensal",
@@ -89,7 +94,7 @@ PARTES = Camada(
     indice="dia > {de} - interval '1 day' AND dia < {ate}",
 )
 DA_CONTA = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados"
-HORAS_DA_CONTA = Camada("tds_new_consumo_conta_horario", "hora", DA_CONTA, "1 hour", HORA, da_conta=True)
+HORAS_DA_CONTA = Camada("tds_new_consumo_conta_horario", "hora", DA_CONTA, "1 hour", HORA, aberta=rollups.CONTA_HORARIO.end, da_conta=True)
 DIAS_DA_CONTA = Camada("tds_new_consumo_conta_diario", "dia", DA_CONTA, "1 day", DIA + HORA, da_conta=True)
 # The coarsest first.
 DE_DISPOSITIVOS = (MESES, DIAS, HORAS)
@@ -114,8 +119,8 @@ class Grade:
     """
 
     camada: Camada
-    antes: Callable[[datetime], datetime]
-    depois: Callable[[datetime], datetime]
+    antes: Fronteira
+    depois: Fronteira
     limite: datetime
     perto: timedelta
 
@@ -143,16 +148,22 @@ def _hora_depois(instante: datetime) -> datetime:
     return _hora_antes(instante) + HORA
 
 
-def _do_calendario(unidade: str) -> tuple[Callable[[datetime], datetime], Callable[[datetime], datetime]]:
-    """The last boundary up to a moment and the next one after it, of the platform's days or months."""
-    zone = ZoneInfo(settings.TDS_TIME_ZONE)
+def _dos_dias(zone: ZoneInfo) -> tuple[Fronteira, Fronteira]:
+    """The last boundary up to a moment and the next one after it, of days in ``zone``."""
 
     def dia(instante: datetime) -> date:
         return instante.astimezone(zone).date()
 
-    if unidade == "dia":
-        return lambda t: meia_noite(dia(t), zone), lambda t: meia_noite(dia(t) + DIA, zone)
-    return lambda t: meia_noite(dia(t).replace(day=1), zone), lambda t: meia_noite(somar_meses(dia(t), 1), zone)
+    return lambda t: meia_noite(dia(t), zone), lambda t: meia_noite(dia(t) + DIA, zone)
+
+
+def _dos_meses(zone: ZoneInfo) -> tuple[Fronteira, Fronteira]:
+    """The same of months."""
+
+    def mes(instante: datetime) -> date:
+        return mes_local(instante, zone)
+
+    return lambda t: meia_noite(mes(t), zone), lambda t: meia_noite(somar_meses(mes(t), 1), zone)
 
 
 def _parte_antes(instante: datetime) -> datetime:
@@ -168,26 +179,27 @@ def _parte_depois(instante: datetime) -> datetime:
 def grades(agora: datetime, camadas: Sequence[Camada] = DE_DISPOSITIVOS) -> list[Grade]:
     """Those of ``camadas`` that are kept, in their order; none on plain PostgreSQL.
 
-    A bucket that ``agora`` falls in is left to finer ones, even where somebody had it kept: it is still filling.
+    What their refresh policies do not reach yet is left to finer ones, even where somebody had it kept by hand: it is still changing.
     """
     agora = agora.astimezone(UTC)
-    dias, horas = (*_do_calendario("dia"), PERTO), (_hora_antes, _hora_depois, HORA)
-    fronteiras = {
-        MESES: (*_do_calendario("mes"), PERTO),
-        DIAS: dias,
-        DIAS_DA_CONTA: dias,
-        PARTES: (_parte_antes, _parte_depois, timedelta(0)),
-        HORAS: horas,
-        HORAS_DA_CONTA: horas,
-    }
     mantidas = _mantidas()
     achadas = []
     for camada in camadas:
         if camada.tabela in mantidas:
-            antes, depois, perto = fronteiras[camada]
-            tabela, ate = mantidas[camada.tabela]
-            achadas.append(Grade(replace(camada, tabela=tabela), antes, depois, min(antes(agora), antes(ate)), perto))
+            tabela, ate, zona = mantidas[camada.tabela]
+            antes, depois, perto = _fronteiras(camada, ZoneInfo(zona or settings.TDS_TIME_ZONE))
+            achadas.append(Grade(replace(camada, tabela=tabela), antes, depois, min(antes(agora - camada.aberta), antes(ate)), perto))
     return achadas
+
+
+def _fronteiras(camada: Camada, zone: ZoneInfo) -> tuple[Fronteira, Fronteira, timedelta]:
+    if camada is MESES:
+        return *_dos_meses(zone), PERTO
+    if camada in (DIAS, DIAS_DA_CONTA):
+        return *_dos_dias(zone), PERTO
+    if camada is PARTES:
+        return _parte_antes, _parte_depois, timedelta(0)
+    return _hora_antes, _hora_depois, HORA
 
 
 def pedacos(periodo: Periodo, grades: Sequence[Grade], *, subtrair: bool = True, sinal: int = 1) -> list[Pedaco]:
@@ -210,13 +222,13 @@ def pedacos(periodo: Periodo, grades: Sequence[Grade], *, subtrair: bool = True,
     return achados
 
 
-def _mantidas() -> dict[str, tuple[str, datetime]]:
-    """For each view of sums that TimescaleDB keeps: the table that it keeps them in, and until when."""
+def _mantidas() -> dict[str, tuple[str, datetime, str | None]]:
+    """For each view of sums that TimescaleDB keeps: the table that it keeps them in, until when, and the zone of its buckets."""
     if not _tem_catalogo(int(clock.monotonic() // RECONSIDERAR_S), connection.settings_dict["NAME"]):
         return {}
     with connection.cursor() as cursor:
         cursor.execute(MANTIDAS, {"vistas": [camada.tabela for camada in (*DE_DISPOSITIVOS, PARTES, *DE_CONTAS)]})
-        return {vista: (tabela, EPOCA + timedelta(microseconds=ate)) for vista, tabela, ate in cursor.fetchall()}
+        return {vista: (tabela, EPOCA + timedelta(microseconds=ate), zona) for vista, tabela, ate, zona in cursor.fetchall()}
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils.timezone import now
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.calendario import Periodo
+from tds_new.queries.calendario import BLOCO, Periodo
 from tds_new.queries.camadas import Pedaco, grades, pedacos
 
 BLOCOS_POR_HORA = 4
@@ -56,15 +56,21 @@ def picos(
     Both moments are edges of blocks.
     """
     achados: dict[int, Pico | None] = {d.pk: None for d in dispositivos if d.conta_id == conta.pk}
-    achados.update(_picos(DE_CADA, conta, list(achados), Periodo(inicio, fim), agora))
+    achados.update(_picos(DE_CADA, conta, [d.pk for d in dispositivos if d.pk in achados and _tem_demanda(d)], Periodo(inicio, fim), agora))
     return achados
+
+
+def _tem_demanda(dispositivo: Dispositivo) -> bool:
+    """Not of increments that stand for more than a block: all of an hour's would be the demand of one quarter of it."""
+    incremental = dispositivo.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL
+    return not incremental or dispositivo.gateway.intervalo_esperado_s <= BLOCO.total_seconds()
 
 
 def maior_pico(
     conta: Conta, dispositivos: Sequence[Dispositivo], inicio: datetime, fim: datetime, agora: datetime | None = None
 ) -> tuple[Dispositivo, Pico] | None:
     """The greatest of the devices' peaks and whose it is; None where no device of ``conta`` has one. See :func:`picos`."""
-    por_id = {d.pk: d for d in dispositivos if d.conta_id == conta.pk}
+    por_id = {d.pk: d for d in dispositivos if d.conta_id == conta.pk and _tem_demanda(d)}
     achados = _picos(DE_TODOS, conta, list(por_id), Periodo(inicio, fim), agora)
     return next(((por_id[pk], pico) for pk, pico in achados.items()), None)
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.utils.timezone import now
 
-from tds_new.models import Conta, Dispositivo
+from tds_new.models import ConsumoCongelado, Conta, Dispositivo
 from tds_new.queries import brutas
 from tds_new.queries.calendario import BLOCO, DIA, Periodo, inicio_do_bloco, meia_noite, somar_meses
 from tds_new.queries.camadas import BLOCOS, DIAS, HORA, HORAS, MESES, PARTES, Grade, Pedaco, grades, pedacos
@@ -54,17 +54,28 @@ POR_CALENDARIO = "(%(bordas)s::timestamptz[])[width_bucket(t, %(bordas)s::timest
 
 
 def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, agora: datetime | None = None) -> list[Serie]:
-    """One series per device of ``dispositivos`` that belongs to ``conta``, in their order; at most two statements.
+    """One series per device of ``dispositivos`` that belongs to ``conta``, in their order; at most three statements.
 
     Gauges in their unit; registers and increments as a mean rate per hour of their unit (kWh gives kW), out of blocks unless the window
     is so short that it is cut into minutes: within 15 minutes a register of few digits would only show its last one jump.
     """
-    achadas = [Serie(d, janela.passo if _direto(d, janela) else max(janela.passo, BLOCO)) for d in dispositivos if d.conta_id == conta.pk]
+    guardadas = janela.passo < BLOCO and _ha_leituras(janela)
+    achadas = [
+        Serie(d, janela.passo if guardadas and _direto(d, janela) else max(janela.passo, BLOCO))
+        for d in dispositivos
+        if d.conta_id == conta.pk
+    ]
     if cruas := [s for s in achadas if s.passo < BLOCO]:
         brutas.completar(conta, cruas, janela)
     if somadas := [s for s in achadas if s.passo >= BLOCO]:
         _completar(conta, somadas, janela, agora or now())
     return achadas
+
+
+def _ha_leituras(janela: Janela) -> bool:
+    """Whether the window's readings are all kept: retention leaves blocks alone."""
+    congelado = ConsumoCongelado.objects.first()
+    return congelado is None or janela.inicio >= congelado.ate
 
 
 def _direto(dispositivo: Dispositivo, janela: Janela) -> bool:
@@ -101,7 +112,7 @@ def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: dat
     for serie in series:
         colunas = lidas.get(serie.dispositivo.pk, Colunas())
         intervalo = float(serie.dispositivo.gateway.intervalo_esperado_s)
-        serie.pontos = _pontos(serie.dispositivo.tipo_leitura, colunas, intervalo)
+        serie.pontos = _pontos(serie.dispositivo.tipo_leitura, colunas, intervalo, passo)
         serie.lacuna = _lacuna(colunas.t, serie.pontos, intervalo, passo)
 
 
@@ -153,7 +164,7 @@ def _segundos(medidos: float) -> float:
     return inteiro if -0.001 <= inteiro - cortado <= CORTE_S else cortado + CORTE_S / 2
 
 
-def _pontos(tipo_leitura: str, c: Colunas, intervalo: float) -> list[Ponto]:
+def _pontos(tipo_leitura: str, c: Colunas, intervalo: float, passo: timedelta) -> list[Ponto]:
     inicios = [datetime.fromtimestamp(t, UTC) for t in c.t]
     if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
         gauges = zip(inicios, c.media, c.minimo, c.maximo, c.amostras, c.ultimo, strict=True)
@@ -162,11 +173,8 @@ def _pontos(tipo_leitura: str, c: Colunas, intervalo: float) -> list[Ponto]:
         ESTIMADO if estimados else INTERPOLADO if interpolados > MARCADO * blocos else MEDIDO
         for estimados, interpolados, blocos in zip(c.estimados, c.interpolados, c.blocos, strict=True)
     ]
-    if tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
-        ritmo = _ritmo(c, intervalo)
-        medidos = [min(blocos * BLOCO_S, leituras * ritmo) for blocos, leituras in zip(c.blocos, c.leituras, strict=True)]
-    else:
-        medidos = [_segundos(m) for m in c.medidos]
+    incremental = tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL
+    medidos = _cobertos(c, intervalo, passo) if incremental else [_segundos(m) for m in c.medidos]
     sobre = zip(inicios, c.consumo, c.leituras, c.blocos, medidos, qualidades, strict=True)
     return [
         Ponto(inicio, _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S), None, None, leituras, qualidade)
@@ -179,10 +187,25 @@ def _taxa(consumo: float | None, segundos: float) -> float | None:
     return consumo * 3600 / segundos if consumo is not None and segundos else None
 
 
-def _ritmo(c: Colunas, intervalo: float) -> float:
-    """The seconds that an increment stands for: as in the buckets measured in full, else the interval expected."""
-    cheios = [(b, n) for b, n, medidos in zip(c.blocos, c.leituras, c.medidos, strict=True) if n and medidos == b]
-    return sum(blocos for blocos, _ in cheios) * BLOCO_S / sum(n for _, n in cheios) if cheios else intervalo
+def _cobertos(c: Colunas, intervalo: float, passo: timedelta) -> list[float]:
+    """The seconds that the increments in each bucket stand for.
+
+    All of its blocks, but where it begins or ends a run and is not measured in full: then as long as so many increments take in the
+    bucket beside it, else as expected. An increment of a device that sends more seldom than every block stands for its interval.
+    """
+    if intervalo > BLOCO_S:
+        return [leituras * intervalo for leituras in c.leituras]
+    inteiros = [blocos * BLOCO_S for blocos in c.blocos]
+    perto = passo.total_seconds() + (3600 if passo >= DIA else 0)
+    segundos = []
+    for n, inteiro in enumerate(inteiros):
+        vizinhos = [v for v in (n - 1, n + 1) if 0 <= v < len(inteiros) and abs(c.t[v] - c.t[n]) <= perto and c.leituras[v]]
+        if len(vizinhos) == 2 or c.medidos[n] >= c.blocos[n]:
+            segundos.append(inteiro)
+        else:
+            ritmo = inteiros[vizinhos[0]] / c.leituras[vizinhos[0]] if vizinhos else intervalo
+            segundos.append(min(inteiro, c.leituras[n] * ritmo))
+    return segundos
 
 
 def _lacuna(momentos: Sequence[int], pontos: Sequence[Ponto], intervalo: float, passo: timedelta) -> float:

@@ -27,9 +27,8 @@ DA_CONTA = "(SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE cont
 DE_DISPOSITIVOS = """(
     SELECT dispositivo_id, {coluna}, {somas} FROM {fonte} WHERE conta_id = %(conta)s{filtro} AND {trechos}
 ) s JOIN tds_new_dispositivo d ON d.id = s.dispositivo_id"""
-# A device is expected to measure from the period of its first data on (from its registration, where that is later and before the data)
-# until now, silent or not; one that has left or was switched off until its last data. Most devices' lives are alike as far as the
-# periods go, so they are counted.
+# A device is expected to measure from its first data on, or from its registration where that is before, in the same period; until now,
+# silent or not; one that has left or was switched off until its last data. Most devices' lives are alike, so they are counted.
 ESPERADOS = """
 SELECT false, p.n, grandeza, unidade,
     round(sum(quantos * date_part('epoch', greatest('0', least(p.fim, vida.fim) - greatest(p.inicio, vida.inicio))))::numeric / 900, 4),
@@ -38,8 +37,8 @@ FROM (
     SELECT grandeza, unidade, inicio, fim, count(*) AS quantos, max(ultima) AS ultima, max(calculado) AS calculado
     FROM (
         SELECT d.grandeza, d.unidade, v.ultimo + interval '15 minutes' - interval '1 microsecond' AS calculado,
-            coalesce(greatest((SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i <= v.primeiro),
-                CASE WHEN d.created_at <= v.primeiro THEN d.created_at END), '-infinity') AS inicio,
+            least(v.primeiro, greatest(d.created_at,
+                (SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i <= v.primeiro))) AS inicio,
             CASE WHEN d.conta_id = v.conta_id AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity'
                 ELSE v.ultimo + interval '15 minutes' END AS fim,
             CASE WHEN d.conta_id = v.conta_id THEN d.last_seen END AS ultima
@@ -77,6 +76,11 @@ class Soma:
         self.interpolados += sinal * outra.interpolados
         self.estimados += sinal * outra.estimados
         self.esperados += sinal * outra.esperados
+
+    @property
+    def sabida(self) -> bool:
+        """Whether anything is known: a register's first reading is in a block, and says nothing yet."""
+        return bool(self.blocos and (self.total or self.medidos or self.interpolados or self.estimados))
 
     @property
     def cobertura(self) -> Decimal | None:
@@ -142,7 +146,7 @@ def somar(conta: Conta, dispositivos: Sequence[Dispositivo] | None, periodos: Se
                 for peca in por_camada[pedaco.camada].pecas(pedaco):
                     if achada := pecas.get(chave, {}).get(peca):
                         soma.mais(achada, pedaco.sinal)
-            if not soma.blocos:
+            if not soma.sabida:
                 soma.total = None
     ordem = list(Dispositivo.Grandeza.values)
     return sorted(somas.values(), key=lambda s: (ordem.index(s.grandeza), s.unidade))

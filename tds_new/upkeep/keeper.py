@@ -55,6 +55,12 @@ def take_lock(connection: Connection[Any]) -> bool:
     return bool(row and row[0])
 
 
+def refresh(connection: Connection[Any]) -> list[Done]:
+    """Bring the sums up to date; also beside the one that does the upkeep, which may be resting."""
+    found = [policy for policy in policies.find(connection) if policy.kind == policies.REFRESH]
+    return [_run(connection, policy.name, policy.interval, partial(policies.run, connection, policy)) for policy in found]
+
+
 def run_due(connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False) -> list[Done]:
     """Run what is due and not ``paused`` (``everything``: due or not), and record it.
 

@@ -4,13 +4,14 @@ A server's background jobs may fail where the same work succeeds in a session (T
 portal "" while it is being set up``), or be switched off; and late data should not wait for their next turn.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from tds_new.rollups import ROLLUPS
+from tds_new.rollups import ROLLUPS, Rollup
 from tds_new.upkeep.record import AGAIN, LATE_AFTER
 
 REFRESH = "refresh_continuous_aggregate"
@@ -34,6 +35,17 @@ WHERE j.proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression
 ALONE = """
 SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'timescaledb.materializations_per_refresh_window'
 """
+# Where a rollup is kept up to, where its policy's part of it ends, and where the bucket ends that is filling now.
+KEPT = """
+SELECT to_timestamp(greatest(w.watermark, 0) / 1e6), {policy_end}, {bucket} + INTERVAL '{length}', a.mat_hypertable_id
+FROM _timescaledb_catalog.continuous_agg a JOIN _timescaledb_catalog.continuous_aggs_watermark w USING (mat_hypertable_id)
+WHERE a.user_view_name = '{name}'
+"""
+REFRESH_FROM = "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz)"
+# What a session has taken for its own and not summed yet; older versions keep no list of it.
+HAS_RANGES = "SELECT to_regclass('_timescaledb_catalog.continuous_aggs_materialization_ranges') IS NOT NULL"
+IN_HAND = "SELECT 1 FROM _timescaledb_catalog.continuous_aggs_materialization_ranges WHERE materialization_id = %s LIMIT 1"
+WAIT_S, GIVE_UP_S = 0.1, 120.0
 COMPRESSION = """
 SELECT h.hypertable_name, (j.config ->> 'compress_after')::interval FROM timescaledb_information.hypertables h
 LEFT JOIN timescaledb_information.jobs j ON j.hypertable_name = h.hypertable_name AND j.proc_name = 'policy_compression'
@@ -84,6 +96,43 @@ def find(connection: Connection[Any]) -> list[Policy]:
 def run(connection: Connection[Any], policy: Policy) -> None:
     """Do the policy's work, in transactions of its own; the connection must be in autocommit mode. Raises psycopg.Error."""
     connection.execute(f"CALL run_job({policy.job_id:d})")
+    if policy.kind == REFRESH:
+        rollup = next(rollup for rollup in ROLLUPS if rollup.name == policy.table)
+        _refresh_open_end(connection, rollup)
+        _wait_for_others(connection, rollup)
+
+
+def _kept(connection: Connection[Any], rollup: Rollup) -> tuple[datetime, datetime, datetime, int] | None:
+    policy_end = rollup.bucket_of(f"now() - {rollup.open_interval}")
+    statement = KEPT.format(policy_end=policy_end, bucket=rollup.bucket_of("now()"), length=rollup.length, name=rollup.name)
+    row: tuple[datetime, datetime, datetime, int] | None = connection.execute(statement).fetchone()
+    return row
+
+
+def _refresh_open_end(connection: Connection[Any], rollup: Rollup) -> None:
+    """Follow up what is kept beyond the policy's end, too.
+
+    A refresh up to NULL by hand keeps buckets that are still filling. They are no longer computed at each question then, and no policy
+    looks at them until they are over. So does one of a rollup that sits on this one.
+    """
+    kept = _kept(connection, rollup)
+    if kept is None:
+        return
+    until, policy_end, running_end, _ = kept
+    for upper in ROLLUPS:
+        if upper.base is rollup and (above := _kept(connection, upper)) and above[0] > above[1]:
+            until = max(until, running_end)
+    if until > policy_end:
+        connection.execute(REFRESH_FROM, [rollup.name, policy_end, until])
+
+
+def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
+    """Another session may have taken a part of it (the server's own job, ours): what sits on it needs that part."""
+    kept, deadline = _kept(connection, rollup), time.monotonic() + GIVE_UP_S
+    if kept is None or not (connection.execute(HAS_RANGES).fetchone() or (False,))[0]:
+        return
+    while connection.execute(IN_HAND, [kept[3]]).fetchone() and time.monotonic() < deadline:
+        time.sleep(WAIT_S)
 
 
 def set_compression(connection: Connection[Any], days: int) -> None:

@@ -193,7 +193,7 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
         ends = [*(change.final for change in changes), r1]
         parts = [end - start for start, end in zip(starts, ends, strict=True)]
         d = sum(parts, Decimal(0))
-        return ("TROCA", d) if min(parts) >= 0 and plausible(meter, base, reading, d) else refused
+        return ("TROCA", d) if d >= 0 and plausible(meter, base, reading, d) else refused
     if r1 >= r0:
         return ("NORMAL", r1 - r0) if plausible(meter, base, reading, r1 - r0) else refused
     if r0 - r1 <= parameters.eps:

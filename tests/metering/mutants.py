@@ -84,7 +84,7 @@ RULES = {
     "parameters of the base, not of the reading": Mutant(CLASSIFY, "meter.parameters_at(time) if", "meter.parameters_at(start) if"),
     "an approval is ignored": Mutant(CLASSIFY, "time in meter.approved", "False"),
     "an approval does not let follow": Mutant(FOLLOWS, "None if time in self.meter.approved else ", ""),
-    "a meter change may count less than nothing": Mutant(CLASSIFY, "min(parts) >= 0 and ", ""),
+    "a meter change may count less than nothing": Mutant(CLASSIFY, "amount >= 0 and ", ""),
     "a meter change at the base's own moment": Mutant(meter.Meter.changes_between, "after,", "after - 1,"),
     "a meter change at the reading's moment is too late": Mutant(meter.Meter.changes_between, "until,", "until - 1,"),
     "only the last of several meter changes": Mutant(CLASSIFY, "parts = [changes[0].final", "parts = [changes[-1].final"),

@@ -9,10 +9,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
+from django.db.models import DateTimeField, ExpressionWrapper, F
+from django.db.models.functions import Mod
 from pytest_django.fixtures import Settings
 
 from tds_new import rollups
-from tds_new.models import ConsumoBloco, ConsumoDiario, ConsumoHorario, ConsumoMensal, Dispositivo
+from tds_new.models import (
+    ConsumoBloco,
+    ConsumoContaDiario,
+    ConsumoContaHorario,
+    ConsumoDiario,
+    ConsumoHorario,
+    ConsumoMensal,
+    ConsumoParteDoDia,
+    Dispositivo,
+)
 from tests import fabrica
 from tests.ingestion import execute
 from tests.metering import delivery
@@ -86,6 +97,31 @@ def daily_means(zone: ZoneInfo) -> dict[tuple[object, ...], Decimal | None]:
     return {month: (total / len(days[month])).quantize(places, ROUND_HALF_UP) if days[month] else None for month, total in totals.items()}
 
 
+def part(bloco: datetime) -> datetime:
+    """The part of the day that a block lies in: of the days of all of Brazil, the hours from 2, 3 and 4 UTC on, or from 5 on the rest."""
+    hour = bloco.replace(minute=0)
+    return hour if hour.hour in (2, 3, 4) else hour - timedelta(hours=(hour.hour - 5) % 24)
+
+
+PART = ExpressionWrapper(F("dia") + Mod(F("hora_utc") + 19, 24) * timedelta(hours=1), output_field=DateTimeField())
+
+
+def assert_sums_of_contas_are_right(day: Callable[[datetime], datetime]) -> None:
+    """Hours and days of Contas, by what their devices measure."""
+    blocks = ConsumoBloco.objects.filter(consumo__isnull=False).values_list(
+        "conta_id", "dispositivo__grandeza", "dispositivo__unidade", "bloco", "consumo", "fracao_medida", "qualidade"
+    )
+    for model, column, bucket in ((ConsumoContaHorario, "hora", lambda b: b.replace(minute=0)), (ConsumoContaDiario, "dia", day)):
+        right: dict[tuple[object, ...], list[Decimal | int]] = defaultdict(lambda: [Decimal(0), 0, Decimal(0), 0, 0])
+        for *whose, bloco, consumo, fracao, qualidade in blocks:
+            sums = right[*whose, bucket(bloco)]
+            for n, more in enumerate((consumo, 1, fracao, qualidade == "INTERPOLADO", qualidade == "ESTIMADO")):
+                sums[n] += more
+        columns = ("consumo", "blocos", "blocos_medidos", "blocos_interpolados", "blocos_estimados")
+        rows = model.objects.values_list("conta_id", "grandeza", "unidade", column, *columns)  # type: ignore[attr-defined]
+        assert {row[:4]: list(row[4:]) for row in rows} == right
+
+
 def assert_sums_are_right(zone: ZoneInfo) -> None:
     """Hours (UTC), days and months (local) against the blocks, to the last decimal, no bucket too many and none too few."""
 
@@ -101,6 +137,9 @@ def assert_sums_are_right(zone: ZoneInfo) -> None:
     assert stored(ConsumoHorario.objects.values_list(*key, "hora", "consumo", "leituras")) == summed(lambda bloco: bloco.replace(minute=0))
     assert stored(ConsumoDiario.objects.values_list(*key, "dia", "consumo", "leituras")) == summed(day)
     assert stored(ConsumoMensal.objects.values_list(*key, "mes_referencia", "total_consumo", "leituras_count")) == summed(month)
+    parts = ConsumoParteDoDia.objects.annotate(inicio=PART).values_list(*key, "inicio", "consumo", "leituras")
+    assert stored(parts) == summed(part)
+    assert_sums_of_contas_are_right(day)
     means = {tuple(row[:4]): row[4] for row in ConsumoMensal.objects.values_list(*key, "mes_referencia", "media_diaria")}
     assert means == daily_means(zone)
 

@@ -140,8 +140,14 @@ def test_several_meter_changes_between_two_readings() -> None:
     assert total(compute(changed((30, 104, 0), (40, 0, 0), (50, 0, 0)))[0]) == 4 + 7
 
 
-@pytest.mark.parametrize(("final", "initial"), [(99, 2), (104, 8)])
-def test_a_meter_change_with_a_negative_part_is_not_believed(final: int, initial: int) -> None:
+def test_a_final_register_written_down_without_its_decimals_is_believed() -> None:
+    blocks, occurrences = compute(changed((30, "99.6", 2)))
+    assert (total(blocks), classes(occurrences)) == (D("4.6"), [(60, "TROCA", D("4.6"), 60)])
+    assert total(compute(changed((30, 104, 8)))[0]) == 3
+
+
+@pytest.mark.parametrize(("final", "initial"), [(94, 2), (104, 12)])
+def test_a_meter_change_that_would_count_less_than_nothing_is_not_believed(final: int, initial: int) -> None:
     blocks, occurrences = compute(changed((30, final, initial)))
     assert (total(blocks), classes(occurrences)) == (D(0), [(60, "SUSPEITA", None, None)])
 

@@ -11,11 +11,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
+from tds_new import rollups
+from tds_new.checks import wrong_zone
 from tds_new.consumption import queue
 from tds_new.consumption.worker import Worker, drain
 from tds_new.embedded.child import tie_to_parent
 from tds_new.queries.conferencia import check_consumption
 from tds_new.upkeep.keeper import Keeper
+
+logger = logging.getLogger("tds_new.consumption")
 
 
 class Command(BaseCommand):
@@ -33,6 +37,9 @@ class Command(BaseCommand):
         """Run until a signal, or once."""
         if options["parent"]:
             tie_to_parent(signal.SIGTERM, options["parent"])
+        zone = rollups.zone_of(connection)
+        if zone and zone != settings.TDS_TIME_ZONE:
+            logger.error("%s", wrong_zone(zone))
         if options["once"]:
             queue.retry_now(connection)
             written = drain()
@@ -51,7 +58,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        logging.getLogger("tds_new.consumption").info("consumption: following the readings")
+        logger.info("consumption: following the readings")
         if keeper:
             keeper.start()
         try:

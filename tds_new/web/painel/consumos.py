@@ -34,7 +34,8 @@ def consumo(contexto: Contexto, achado: ConsumoNoPeriodo) -> Cartao:
         "cobertura": None if agora.cobertura is None else str(agora.cobertura.quantize(Decimal("0.0001"), ROUND_FLOOR)),
     }
     if agora.total is None:
-        return cartao(**comum, linha=_sem_consumo(contexto, achado.grandeza, achado.unidade))
+        falta = _("Falta a segunda leitura") if agora.blocos else _sem_consumo(contexto, achado.grandeza, achado.unidade)
+        return cartao(**comum, linha=falta)
     comparada = _comparada(contexto, achado, unidade, divisor)
     return cartao(
         **comum,
