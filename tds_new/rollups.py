@@ -99,7 +99,8 @@ SELECT {bucket} AS {column}, b.conta_id, d.grandeza, d.unidade,
     count(*) AS blocos,
     sum(b.fracao_medida) AS blocos_medidos,
     count(*) FILTER (WHERE b.qualidade = 'INTERPOLADO') AS blocos_interpolados,
-    count(*) FILTER (WHERE b.qualidade = 'ESTIMADO') AS blocos_estimados
+    count(*) FILTER (WHERE b.qualidade = 'ESTIMADO') AS blocos_estimados,
+    max(b.consumo) FILTER (WHERE b.fracao_medida = 1 AND b.qualidade = 'MEDIDO') AS pico
 FROM tds_new_consumo_15min b JOIN tds_new_dispositivo d ON d.id = b.dispositivo_id
 WHERE b.consumo IS NOT NULL
 GROUP BY 1, 2, 3, 4"""
@@ -109,7 +110,8 @@ SELECT {bucket} AS {column}, conta_id, grandeza, unidade,
     sum(blocos)::bigint AS blocos,
     sum(blocos_medidos) AS blocos_medidos,
     sum(blocos_interpolados)::bigint AS blocos_interpolados,
-    sum(blocos_estimados)::bigint AS blocos_estimados
+    sum(blocos_estimados)::bigint AS blocos_estimados,
+    max(pico) AS pico
 FROM tds_new_consumo_conta_horario
 GROUP BY 1, 2, 3, 4"""
 

@@ -10,6 +10,7 @@ from django.db import connection
 
 from tds_new import rollups
 from tds_new.models import ConsumoBloco, Dispositivo
+from tds_new.queries import demanda
 from tds_new.queries.demanda import Pico, maior_pico, picos
 from tests import fabrica
 
@@ -74,6 +75,36 @@ def test_the_greatest_of_several_devices_names_its_device_and_the_earliest_momen
     bloco(dois, INICIO + 95 * QUARTO, "9", "0.5")
 
     assert maior_pico(um.conta, [um, dois], INICIO, FIM) == (dois, Pico(Decimal(16), INICIO + 3 * QUARTO))
+
+
+@pytest.mark.timescale
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("zona", ["America/Sao_Paulo", "America/Manaus", "Asia/Kolkata"])
+def test_the_greatest_of_very_many_devices_is_found_by_their_contas_sums(zona: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway, acaso, zone = fabrica.gateway(fabrica.conta()), Random(zona), ZoneInfo(zona)
+    muitos = [fabrica.dispositivo(gateway, f"D{n}") for n in range(6)]
+    fora = fabrica.dispositivo(gateway, "FORA")
+    agua = fabrica.dispositivo(gateway, "AGUA", "AGUA", "m3")
+    bloco(agua, INICIO + 900 * QUARTO, "2000")
+    for i in range(400):
+        bloco(acaso.choice(muitos), INICIO + i * 7 * QUARTO, str(acaso.randrange(300)), acaso.choice(["1", "1", "0.9"]))
+    with connection.cursor() as cursor:
+        for rollup in rollups.ROLLUPS:
+            cursor.execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
+    try:
+        for de, ate, alheio in ((1, 28, None), (3, 4, None), (7, 20, None), (7, 20, "1000")):
+            inicio, fim = datetime(2026, 2, de, tzinfo=zone), datetime(2026, 2, ate, 12, 15, tzinfo=zone)
+            if alheio:
+                bloco(fora, inicio + timedelta(hours=2), alheio)  # greater, and nobody asks about it
+            for agora in (fim, FIM):
+                monkeypatch.setattr(demanda, "MUITOS", 99)
+                certo = maior_pico(gateway.conta, muitos, inicio, fim, agora)
+                assert certo is not None
+                monkeypatch.setattr(demanda, "MUITOS", 1)
+                assert maior_pico(gateway.conta, muitos, inicio, fim, agora) == certo
+    finally:
+        rollups.drop(connection)
+        rollups.create(connection, timescale=True)
 
 
 @pytest.mark.timescale

@@ -93,7 +93,7 @@ PARTES = Camada(
     calculada="dia + mod(hora_utc + 19, 24) * interval '1 hour'",
     indice="dia > {de} - interval '1 day' AND dia < {ate}",
 )
-DA_CONTA = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados"
+DA_CONTA = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico"
 HORAS_DA_CONTA = Camada("tds_new_consumo_conta_horario", "hora", DA_CONTA, "1 hour", HORA, aberta=rollups.CONTA_HORARIO.end, da_conta=True)
 DIAS_DA_CONTA = Camada("tds_new_consumo_conta_diario", "dia", DA_CONTA, "1 day", DIA + HORA, da_conta=True)
 # The coarsest first.

@@ -14,7 +14,7 @@ from django.utils.timezone import now
 
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.calendario import BLOCO, Periodo
-from tds_new.queries.camadas import Pedaco, grades, pedacos
+from tds_new.queries.camadas import DE_CONTAS, Pedaco, grades, pedacos
 
 BLOCOS_POR_HORA = 4
 
@@ -36,6 +36,17 @@ FROM maior m CROSS JOIN LATERAL (
     ORDER BY consumo DESC, bloco LIMIT 1
 ) b
 """
+# The greatest block of all that a Conta's devices of some quantities have, and the bucket that it is in.
+DA_CONTA = """
+SELECT inicio, inicio + duracao, pico FROM ({partes}) p WHERE pico IS NOT NULL ORDER BY pico DESC, inicio LIMIT 1
+"""
+PARTE_DA_CONTA = """
+SELECT {coluna} AS inicio, interval '{duracao}' + interval '1 hour' AS duracao, pico
+FROM (SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE conta_id = %(conta)s AND {trecho}) s
+WHERE (grandeza, unidade) IN (SELECT * FROM unnest(%(grandezas)s::text[], %(unidades)s::text[]))
+"""
+BLOCOS_COM_GRANDEZA = "tds_new_consumo_15min b JOIN (SELECT id, grandeza, unidade FROM tds_new_dispositivo) d ON d.id = b.dispositivo_id"
+MUITOS = 50  # devices, from which a look at the Conta's own sums saves more than it takes
 DE_CADA = "SELECT DISTINCT ON (dispositivo_id) * FROM balde ORDER BY dispositivo_id, pico DESC, inicio"
 DE_TODOS = "SELECT * FROM balde ORDER BY pico DESC, inicio, dispositivo_id LIMIT 1"
 
@@ -71,8 +82,43 @@ def maior_pico(
 ) -> tuple[Dispositivo, Pico] | None:
     """The greatest of the devices' peaks and whose it is; None where no device of ``conta`` has one. See :func:`picos`."""
     por_id = {d.pk: d for d in dispositivos if d.conta_id == conta.pk and _tem_demanda(d)}
-    achados = _picos(DE_TODOS, conta, list(por_id), Periodo(inicio, fim), agora)
+    periodo = Periodo(inicio, fim)
+    if len(por_id) > MUITOS and (maior := _maior_da_conta(conta, list(por_id.values()), periodo, agora)):
+        trecho, consumo = maior
+        achados = _picos(DE_TODOS, conta, list(por_id), trecho, agora)
+        if any(pico.demanda == consumo * BLOCOS_POR_HORA for pico in achados.values()):
+            return next((por_id[pk], pico) for pk, pico in achados.items())
+    achados = _picos(DE_TODOS, conta, list(por_id), periodo, agora)
     return next(((por_id[pk], pico) for pk, pico in achados.items()), None)
+
+
+def _maior_da_conta(
+    conta: Conta, dispositivos: Sequence[Dispositivo], periodo: Periodo, agora: datetime | None
+) -> tuple[Periodo, Decimal] | None:
+    """The part of ``periodo`` in which the greatest block of the Conta is, and its consumption; None where nobody keeps that.
+
+    It may be of a device that is not asked about: one that has left, or is switched off.
+    """
+    em_utc = Periodo(periodo.inicio.astimezone(UTC), periodo.fim.astimezone(UTC))
+    mantidas = grades(agora or now(), DE_CONTAS)
+    if not mantidas:
+        return None
+    pares = sorted({(d.grandeza, d.unidade) for d in dispositivos})
+    parametros: dict[str, Any] = {"conta": conta.pk, "grandezas": [g for g, _ in pares], "unidades": [u for _, u in pares]}
+    partes = []
+    for n, parte in enumerate(pedacos(em_utc, mantidas, subtrair=False)):
+        parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
+        camada = parte.camada
+        fonte = camada.fonte if camada.da_conta else BLOCOS_COM_GRANDEZA
+        trecho = camada.trecho(f"de{n}", f"ate{n}")
+        partes.append(PARTE_DA_CONTA.format(coluna=camada.coluna, duracao=camada.duracao, somas=camada.somas, fonte=fonte, trecho=trecho))
+    with connection.cursor() as cursor:
+        cursor.execute(DA_CONTA.format(partes="UNION ALL".join(partes)), parametros)
+        linha = cursor.fetchone()
+    if linha is None:
+        return None
+    inicio, fim, consumo = linha
+    return Periodo(max(inicio, em_utc.inicio), min(fim, em_utc.fim)), consumo
 
 
 def _picos(maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, agora: datetime | None) -> dict[int, Pico]:
