@@ -38,7 +38,8 @@ CATALOGUE = {
     "constraints": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace""",
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "triggers": "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname LIKE 'tds%%'",
+    "triggers": """SELECT c.relname, tgname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE tgname LIKE 'tds%%' AND c.relnamespace = 'public'::regnamespace""",
     "functions": "SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'tds%%'",
     "hypertables": """SELECT hypertable_name, compression_enabled, column_name, time_interval
         FROM timescaledb_information.hypertables JOIN timescaledb_information.dimensions USING (hypertable_name)
