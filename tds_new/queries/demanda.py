@@ -23,7 +23,7 @@ PARTE = """
 SELECT dispositivo_id, {coluna} AS inicio, {coluna} + interval '{duracao}' + interval '1 hour' AS fim, pico
 FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {fonte}
     WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {trecho}) s
-WHERE pico IS NOT NULL
+WHERE pico >= coalesce(%(pelo_menos)s::numeric, pico)
 """
 # The buckets with the greatest block first, then the block itself; the earliest of equals wins.
 PICOS = """
@@ -85,7 +85,7 @@ def maior_pico(
     periodo = Periodo(inicio, fim)
     if len(por_id) > MUITOS and (maior := _maior_da_conta(conta, list(por_id.values()), periodo, agora)):
         trecho, consumo = maior
-        achados = _picos(DE_TODOS, conta, list(por_id), trecho, agora)
+        achados = _picos(DE_TODOS, conta, list(por_id), trecho, agora, consumo)
         if any(pico.demanda == consumo * BLOCOS_POR_HORA for pico in achados.values()):
             return next((por_id[pk], pico) for pk, pico in achados.items())
     achados = _picos(DE_TODOS, conta, list(por_id), periodo, agora)
@@ -121,12 +121,16 @@ def _maior_da_conta(
     return Periodo(max(inicio, em_utc.inicio), min(fim, em_utc.fim)), consumo
 
 
-def _picos(maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, agora: datetime | None) -> dict[int, Pico]:
+def _picos(
+    maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, agora: datetime | None, pelo_menos: Decimal | None = None
+) -> dict[int, Pico]:
+    """By device; of buckets whose greatest block is ``pelo_menos`` so great."""
     em_utc = Periodo(periodo.inicio.astimezone(UTC), periodo.fim.astimezone(UTC))
     partes = pedacos(em_utc, grades(agora or now()), subtrair=False)
     if not dispositivos or not partes:
         return {}
     parametros: dict[str, Any] = {"conta": conta.pk, "dispositivos": dispositivos, "inicio": em_utc.inicio, "fim": em_utc.fim}
+    parametros["pelo_menos"] = pelo_menos
     for n, parte in enumerate(partes):
         parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
     sql = PICOS.format(partes="UNION ALL".join(_sql(n, parte) for n, parte in enumerate(partes)), maior=maior)
