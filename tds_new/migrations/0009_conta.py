@@ -66,13 +66,15 @@ DROP FUNCTION tds_new_vida_muda(), tds_new_vida_encolhe(), tds_new_vida_cresce()
 """
 
 # A Conta's sums are by the quantity and unit that a device has now. TimescaleDB sums again only what it saw change: the blocks, so they
-# are written again as they are. The worker of these devices waits for a moment.
+# are written again as they are, while the worker of these devices waits for a moment. Views of plain PostgreSQL need nothing.
 QUANTITY = """
 CREATE FUNCTION tds_new_muda_grandeza() RETURNS trigger LANGUAGE plpgsql
 SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
 BEGIN
-    PERFORM FROM tds_new_consumo_particao WHERE id = NEW.id % 8 FOR UPDATE;
-    UPDATE tds_new_consumo_15min SET leituras = leituras WHERE dispositivo_id = NEW.id AND consumo IS NOT NULL;
+    IF to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
+        PERFORM FROM tds_new_consumo_particao WHERE id = NEW.id % 8 FOR UPDATE;
+        UPDATE tds_new_consumo_15min SET leituras = leituras WHERE dispositivo_id = NEW.id AND consumo IS NOT NULL;
+    END IF;
     UPDATE tds_new_conta_atividade SET consumo_seq = consumo_seq + 1 WHERE conta_id = NEW.conta_id;
     RETURN NULL;
 END $$;
