@@ -83,7 +83,7 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
     results: list[Result] = []
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
-        chains, known = load_chains(cursor, spans, meters, final), load_occurrences(cursor, spans)
+        chains, known = load_chains(cursor, spans, meters), load_occurrences(cursor, spans)
         again: list[Stale] = []
         for stale in pending:
             device = stale.device_id

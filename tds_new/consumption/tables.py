@@ -37,9 +37,15 @@ SELECT dispositivo_id, (extract(epoch FROM ocorrida_em) * 1000000)::bigint, (lei
     (leitura_inicial * 10000)::bigint
 FROM tds_new_troca_medidor WHERE dispositivo_id = ANY(%s) ORDER BY ocorrida_em
 """
+# What was decided on readings that are dropped by now holds as it was then, whatever people do about it later: no anchor is a discarded
+# reading, and one that was approved is marked.
 LOAD_DECISIONS = """
 SELECT dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, decisao = 'APROVADA'
-FROM tds_new_revisao_leitura WHERE dispositivo_id = ANY(%s)
+FROM tds_new_revisao_leitura WHERE dispositivo_id = ANY(%(devices)s)
+    AND leitura_em >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
+UNION ALL
+SELECT dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, true
+FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%(devices)s) AND aprovada
 """
 LOAD_OCCURRENCES = """
 SELECT o.dispositivo_id, (extract(epoch FROM leitura_em) * 1000000)::bigint, (valor * 10000)::bigint, classe,
@@ -162,7 +168,7 @@ def text(time: int) -> str:
 
 
 def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
-    """Everything entered about the devices' meters. A device that is gone is left out."""
+    """Everything entered about the devices' meters, as far as it takes effect. A device that is gone is left out."""
     meters: dict[int, Meter] = {}
     for device, interval, factor, modulus, maximum, tolerance in cursor.execute(LOAD_METERS, [devices]):
         meters[device] = Meter(interval * 1_000_000, Parameters(modulus, maximum, tolerance, factor))
@@ -170,7 +176,7 @@ def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
         meters[device].dated.append((since, Parameters(modulus, maximum, tolerance, factor)))
     for device, time, final, initial in cursor.execute(LOAD_CHANGES, [devices]):
         meters[device].changes.append(MeterChange(time, final, initial))
-    for device, time, approved in cursor.execute(LOAD_DECISIONS, [devices]):
+    for device, time, approved in cursor.execute(LOAD_DECISIONS, {"devices": devices}):
         (meters[device].approved if approved else meters[device].discarded).add(time)
     return meters
 
@@ -189,7 +195,7 @@ def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, li
     return found
 
 
-def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter], final: dict[int, int]) -> dict[int, list[Chain]]:
+def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter]) -> dict[int, list[Chain]]:
     """The readings of each span as chains, in order; those that were dropped are replaced by the devices' anchors."""
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     row = cursor.execute(LOAD_DROPPED).fetchone()
@@ -207,11 +213,7 @@ def load_chains(cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Me
         parameters["starts"] = [text(s.start) for s in spans]
         for device, *group, time, value in cursor.execute(LOAD_ANCHORS, parameters):
             groups[device].append((*group, [time], [value]))
-    chains = {}
-    for device, found in groups.items():
-        since = final.get(device, BEGINNING)  # where the chain begins is final, whatever is decided later
-        chains[device] = _chains(found, {time for time in meters[device].discarded if time >= since})
-    return chains
+    return {device: _chains(found, meters[device].discarded) for device, found in groups.items()}
 
 
 def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:

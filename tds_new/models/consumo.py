@@ -234,7 +234,8 @@ class ConsumoCongelado(models.Model):
 class ConsumoAncora(models.Model):
     """A device's readings just before ``ConsumoCongelado.ate``, from which its chain goes on once the readings before are dropped.
 
-    From them its blocks that begin at ``final_ate`` (one value a device) or later can be computed again; those before are final.
+    From them its blocks that begin at ``final_ate`` (one value a device) or later can be computed again; those before are final. What
+    people had decided on them by then holds for good: discarded readings are none of them, ``aprovada`` says which were approved.
     While it has any the device is not deleted: its blocks would be without an owner.
     """
 
@@ -247,6 +248,7 @@ class ConsumoAncora(models.Model):
     unidade = models.CharField(max_length=10)
     conta = models.ForeignKey(Conta, models.PROTECT, related_name="+", db_index=False)
     gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    aprovada = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "tds_new_consumo_ancora"

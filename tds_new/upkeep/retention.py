@@ -62,15 +62,18 @@ LEFT JOIN LATERAL ({BASE.format(before="ultima.final_ate + INTERVAL '1 microseco
 FORGET = """
 DELETE FROM tds_new_consumo_ancora a USING base_da_ancora b WHERE a.dispositivo_id = b.id AND a.leitura_em < b.origem
 """
+# A discarded reading is no part of the chain, and what was approved is judged by that: so it stays, whatever becomes of the decision.
 ANCHOR = f"""
-INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id)
+INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, aprovada)
 SELECT d.id, l.time, coalesce(b.final_ate, (SELECT max(a.final_ate) FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id)),
-    l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id
+    l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id, r.decisao IS NOT NULL
 FROM tds_new_dispositivo d
 LEFT JOIN base_da_ancora b ON b.id = d.id
 JOIN {READINGS} l ON l.dispositivo_id = d.id AND l.time < %(border)s
     AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity') AND l.time >= coalesce(b.origem, '-infinity')
-WHERE b.id IS NOT NULL OR EXISTS (SELECT FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id)
+LEFT JOIN tds_new_revisao_leitura r ON r.dispositivo_id = d.id AND r.leitura_em = l.time
+WHERE (b.id IS NOT NULL OR EXISTS (SELECT FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id))
+    AND r.decisao IS DISTINCT FROM 'DESCARTADA'
 """
 ADVANCE = """
 UPDATE tds_new_consumo_ancora a SET final_ate = b.final_ate FROM base_da_ancora b WHERE a.dispositivo_id = b.id
