@@ -150,7 +150,9 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
             return 1
     # What was unusual up to the base stays written as it was: by that the range of a reading there that waits its turn is found.
     first, since = (BEGINNING, BEGINNING) if changed is None else (changed - changed % BLOCK_US, changed)
-    first, since = max(stale.final, first), max(stale.final - 1, since)
+    if stale.final > BEGINNING:
+        # What the first anchor was measured from is gone, so what was found of it is final too, where its block is not.
+        first, since = max(stale.final, first), max(stale.final - 1, since if changed is not None else times[0])
     last = END if until >= END else until - until % BLOCK_US + BLOCK_US
     blocks = {key: block for key, block in found.blocks.items() if first <= key[1] < last}
     owners = {time: chain.conta_id for chain in chains for time in chain.times} if found.occurrences else {}

@@ -1,21 +1,31 @@
 """Figures after retention against the same readings without it: what is decided, what comes later, and computing everything again."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from random import Random
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
+from tds_new.consumption import ledger
 from tds_new.consumption.worker import django_session, drain
 from tds_new.models import ConsumoAncora, ConsumoBloco, ConsumoCongelado, Dispositivo, OcorrenciaMedicao, RevisaoLeitura
 from tds_new.upkeep import retention
 from tests import fabrica
+from tests.metering import delivery
+from tests.metering.delivery import Case
+from tests.metering.histories import NOW, STARTS, History, Step
+from tests.metering.model import EPOCH
 
 BORDER = datetime(2025, 7, 17, tzinfo=UTC)
 EVENING = BORDER - timedelta(hours=2)
+SEED = int(os.environ.get("METERING_SEED", "1"))
+CASES = os.environ.get("METERING_CASES")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,3 +115,69 @@ def test_no_decision_on_what_is_closed_changes_a_figure(device: Dispositivo) -> 
     assert figures() == before
     read(device, (12 * 60, 902))
     assert total() == 802
+
+
+def test_the_occurrence_of_a_first_anchor_at_the_beginning_of_its_block_is_kept(device: Dispositivo) -> None:
+    read(device, (0, 10), (60, 3))
+    before = figures()
+    assert [o.classe for o in OcorrenciaMedicao.objects.all()] == ["REINICIO"]
+    drop(BORDER)
+    assert ConsumoAncora.objects.get().leitura_em == ConsumoAncora.objects.get().final_ate
+    rebuild()
+    assert figures() == before
+
+
+@pytest.fixture
+def size(on_timescale: bool) -> int:
+    return int(CASES or (40 if on_timescale else 120))
+
+
+def parts(steps: list[Step], borders: list[datetime], random: Random) -> list[list[list[Step]]]:
+    """Steps before the first border, between it and the second, ...: batches of each, in any order. Undated parameters come at once."""
+    found: list[list[Step]] = [[] for _ in range(len(borders) + 1)]
+    for step in steps:
+        number = sum(border <= step.at for border in borders) if step.table in ("readings", "changes", "decisions", "dated") else 0
+        found[number].append(step)
+    for part in found:
+        random.shuffle(part)
+    return [delivery.batches(part, random) if part else [] for part in found]
+
+
+def deliver(cases: Iterable[tuple[Case, list[list[list[Step]]]]], number: int) -> list[Case]:
+    """Deliver one part of each case."""
+    delivered = []
+    for one, its_parts in cases:
+        one.batches = its_parts[number]
+        delivered.append(one)
+    delivery.deliver(delivered)
+    return delivered
+
+
+def test_histories_with_retention_in_between_are_what_the_model_says(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
+    for pk in (1, 2):  # the histories' numbers; anchors refer to them
+        fabrica.conta(f"Conta {pk}", pk=pk)
+    random = Random(SEED)
+    starts = sorted(set(STARTS))
+    print(f"METERING_SEED={SEED} METERING_CASES={size}")
+    for number, start in enumerate(starts):
+        first = start + timedelta(minutes=15) * random.randrange(1, 60)
+        borders = [moment - (moment - EPOCH) % timedelta(minutes=15) for moment in (first, first + timedelta(hours=random.randrange(30)))]
+        cases = []
+        for seed in range(SEED + number, SEED + size, len(starts)):
+            monkeypatch.setattr("tests.metering.histories.STARTS", [start])
+            steps = History(Random(seed)).build()
+            cases.append((Case(f"seed {seed}, borders {borders}", []), parts(steps, borders, Random(seed))))
+        delivery.install([one for one, _ in cases])
+        for part, border in enumerate([*borders, None]):
+            delivered = deliver(cases, part)
+            assert delivery.differences(delivered) == []
+            if border is not None:
+                drop(border)
+            assert "done; 0 block rows differed" in rebuild()
+            assert delivery.differences(delivered) == []
+        delivery.clear()
+        ConsumoAncora.objects.all().delete()
+        ConsumoCongelado.objects.all().delete()
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE tds_new_consumo_pendente")
