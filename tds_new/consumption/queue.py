@@ -33,15 +33,18 @@ SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000
 FROM tds_new_consumo_pendente WHERE particao = %(partition)s AND {WAITING} ORDER BY id LIMIT %(limit)s
 """
 TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
-HELD = "SELECT DISTINCT unnest(dispositivos) FROM tds_new_consumo_pendente WHERE particao = %s AND tentar_em > clock_timestamp()"
+# Locked, so that a row stays one that is held until its range is widened. One that somebody is about to have tried at once is none.
+HELD = """
+SELECT id, dispositivos FROM tds_new_consumo_pendente
+WHERE particao = %s AND tentar_em > clock_timestamp() AND dispositivos && %s::bigint[] ORDER BY id FOR UPDATE SKIP LOCKED
+"""
 PUT_BACK = "INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos) VALUES (%s, %s, %s, ARRAY[%s]::bigint[])"
 HOLD = f"""
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos, tentar_em, erro)
 VALUES (%s, %s, %s, ARRAY[%s]::bigint[], clock_timestamp() + INTERVAL '{RETRY}', %s)
 """
 WIDEN_HELD = """
-UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim = greatest(fim, %s::timestamptz)
-WHERE particao = %s AND dispositivos = ARRAY[%s]::bigint[] AND tentar_em > clock_timestamp()
+UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim = greatest(fim, %s::timestamptz) WHERE id = %s
 """
 QUEUE_ALL = """
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
@@ -93,10 +96,7 @@ def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[
         for device in devices:
             ranges[device].append((first, last))
     cursor.execute(TAKE, [taken])
-    for (device,) in cursor.execute(HELD, [partition]).fetchall():
-        if found := ranges.pop(device, None):
-            bounds = [text(min(first for first, _ in found)), text(max(last for _, last in found))]
-            cursor.execute(WIDEN_HELD, [*bounds, partition, device])
+    _join_held(cursor, partition, ranges)
     rounds: list[list[Span]] = []
     for device, found in ranges.items():
         for number, (first, last) in enumerate(_merged(found)):
@@ -104,6 +104,15 @@ def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[
                 rounds.append([])
             rounds[number].append(Span(device, first, last))
     return rounds, len(taken) < len(queued) or len(queued) == MAX_QUEUED
+
+
+def _join_held(cursor: Cursor[Any], partition: int, ranges: dict[int, list[tuple[int, int]]]) -> None:
+    """Move the ranges of devices that are held back to what is held of them."""
+    for number, devices in cursor.execute(HELD, [partition, list(ranges)]).fetchall():
+        for device in set(devices) & ranges.keys():
+            bounds = [text(min(first for first, _ in ranges[device])), text(max(last for _, last in ranges[device]))]
+            if cursor.execute(WIDEN_HELD, [*bounds, number]).rowcount:
+                del ranges[device]
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
