@@ -74,6 +74,14 @@ def decide(client: Client, action: str, rows: Iterable[LeituraEmRevisao], motivo
     return client.post(url("leituraemrevisao", "changelist"), data, follow=True)
 
 
+def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
+    """What the page of ``device`` posts where nobody has changed anything but ``fields``."""
+    form = {"gateway": device.gateway_id, "codigo": device.codigo, "nome": device.nome, "status": device.status, "tipo": device.tipo}
+    form |= {"grandeza": device.grandeza, "unidade": device.unidade, "tipo_leitura": device.tipo_leitura}
+    form |= {"slave_id": "", "register_modbus": "", "fator_conversao": "1", "tolerancia_queda": "", "motivo": ""}
+    return {**form, "valor_maximo_registro": "100000", "consumo_maximo_hora": "100", **fields}
+
+
 def said(response: Any) -> str:
     """The messages on a page."""
     return " ".join(str(message) for message in response.context["messages"])

@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from tds_new.models import AuditoriaMedicao, ConsumoPendente, Conta, Dispositivo, TrocaMedidor, User, VigenciaParametros
 from tds_new.models.medicao import assinar
 from tests import fabrica
-from tests.medidores import JUMP, START, STEP, decide, meter, person, row, superuser, url
+from tests.medidores import JUMP, START, STEP, decide, device_form, meter, person, row, superuser, url
 
 signed = pytest.mark.django_db(transaction=True)  # each statement a transaction of its own, as outside the tests
 
@@ -84,14 +84,13 @@ def test_nothing_is_deleted_without_a_reason() -> None:
 @signed
 def test_a_devices_own_parameters_are_signed_too() -> None:
     device, root = meter(JUMP), superuser()
-    form = {
-        "gateway": device.gateway_id, "codigo": "D01", "nome": "", "status": "ATIVO", "tipo": "MEDIDOR", "grandeza": "ENERGIA",
-        "unidade": "kWh", "tipo_leitura": "ACUMULADA", "slave_id": "", "register_modbus": "", "fator_conversao": "2,5",
-        "valor_maximo_registro": "100.000,5", "consumo_maximo_hora": "", "tolerancia_queda": "",
-    }  # fmt: skip
+    form = device_form(
+        device, fator_conversao="2,5", valor_maximo_registro="100.000,5", consumo_maximo_hora="", motivo="TC medido em campo"
+    )
     assert root.post(url("dispositivo", "change", device.pk), form).status_code == 302
     last = AuditoriaMedicao.objects.latest("id")
-    assert (last.usuario, last.depois["fator_conversao"], last.depois["valor_maximo_registro"]) == ("root@example.com", 2.5, 100_000.5)
+    assert (last.usuario, last.motivo) == ("root@example.com", "TC medido em campo")
+    assert (last.depois["fator_conversao"], last.depois["valor_maximo_registro"]) == (2.5, 100_000.5)
     page = root.get(url("auditoriamedicao", "changelist")).content.decode()
     assert "Fator de conversão: 1 → 2,5" in page
     assert "Valor máximo do registrador: 100.000 → 100.000,5" in page

@@ -1,6 +1,6 @@
 """What the admin's pages share: who signs a change, deletion that is refused in words, pages in a Conta's zone, pages that only show."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -22,9 +22,11 @@ from tds_new.models.protecao import ProtectedByReadings
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[Any]
     BaseInline = admin.TabularInline[Any, Any]
+    BaseModelForm = forms.ModelForm[Any]
 else:
     BaseAdmin = admin.ModelAdmin
     BaseInline = admin.TabularInline
+    BaseModelForm = forms.ModelForm
 
 NAMED_AT_MOST = 5
 
@@ -40,19 +42,52 @@ class ReasonForm(forms.Form):
     )
 
 
+class ReasonedForm(BaseModelForm):
+    """A form that asks why, where one of ``reasoned`` changes and figures were computed with it as it was.
+
+    Once it is valid, ``recomputed`` names the fields that change what is computed already.
+    """
+
+    reasoned: ClassVar[tuple[str, ...]] = ()
+    recomputed: tuple[str, ...] = ()
+
+    motivo = forms.CharField(
+        label=gettext_lazy("Motivo da mudança"),
+        max_length=200,
+        required=False,
+        widget=AdminTextInputWidget,
+        help_text=gettext_lazy("Obrigatório quando um destes valores muda e já há leituras; fica na auditoria, com o seu nome."),
+    )
+
+    def has_figures(self) -> bool:
+        """Whether anything was computed with the fields as they are stored."""
+        return bool(self.instance.has_readings())
+
+    def clean(self) -> dict[str, Any] | None:
+        """Refuse to change what was computed without a reason. Values are compared, not what was typed: ``1,0`` is 1."""
+        cleaned, data = super().clean(), self.cleaned_data
+        changed = tuple(name for name in self.reasoned if name in data and data[name] != getattr(self.instance, name))
+        self.recomputed = changed if changed and self.instance.pk and self.has_figures() else ()
+        if self.recomputed and not data.get("motivo") and "motivo" not in self.errors:
+            names = ", ".join(str(self.fields[name].label).lower() for name in self.recomputed)
+            text = _("Diga por que muda: %(names)s. Já há leituras, e o que foi calculado com elas muda.")
+            self.add_error("motivo", forms.ValidationError(text, params={"names": names}, code="required"))
+        return cleaned
+
+
 class SignedAdmin(BaseAdmin):
-    """An admin whose changes the audit trail puts down to the person who is logged in."""
+    """An admin whose changes the audit trail puts down to the person who is logged in, with the reason that the form asked for."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Store, signed."""
         with transaction.atomic():
-            assinar(request.user)
+            assinar(request.user, _reason(form))
             super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Store what is on the page with the object, signed."""
         with transaction.atomic():
-            assinar(request.user)
+            assinar(request.user, _reason(form))
             super().save_formset(request, form, formset, change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
@@ -66,6 +101,11 @@ class SignedAdmin(BaseAdmin):
         with transaction.atomic():
             assinar(request.user)
             super().delete_queryset(request, queryset)
+
+
+def _reason(form: Any) -> str:
+    """Why; empty where the form does not ask."""
+    return form.cleaned_data.get("motivo") or ""
 
 
 class LocalTimeAdmin(BaseAdmin):

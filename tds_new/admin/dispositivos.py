@@ -1,28 +1,31 @@
 """Devices: each belongs to a gateway, and through it to a Conta."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext_lazy as _
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin
+from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm
 from tds_new.admin.formatos import clock_with_zone, number, quantity
-from tds_new.admin.medicao import NUMBERS, ToleranceOptional, say_units
-from tds_new.models import Dispositivo, Gateway, LeituraEmRevisao, TrocaMedidor, VigenciaParametros
+from tds_new.admin.medicao import NUMBERS, PARAMETERS, ToleranceOptional, say_units
+from tds_new.models import ConsumoBloco, ConsumoCongelado, Dispositivo, Gateway, LeituraEmRevisao, TrocaMedidor, VigenciaParametros
 
 LATEST = 5  # entries of each kind on a device's page; all are in their lists
 
-if TYPE_CHECKING:
-    DispositivoModelForm = forms.ModelForm[Dispositivo]
-else:
-    DispositivoModelForm = forms.ModelForm
 
+class DispositivoForm(ToleranceOptional, ReasonedForm):
+    """A device; the model refuses one too many for its gateway. Its parameters hold for all of its past, so changing them has a reason."""
 
-class DispositivoForm(ToleranceOptional, DispositivoModelForm):
-    """A device; the model refuses one too many for its gateway."""
+    reasoned = PARAMETERS
+
+    def has_figures(self) -> bool:
+        """Whether there are readings, or blocks of readings that are no longer kept."""
+        return super().has_figures() or ConsumoBloco.objects.filter(dispositivo=self.instance.pk).exists()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Let the tolerance be left empty, and name the unit where it is known."""
@@ -52,13 +55,20 @@ class DispositivoAdmin(LocalTimeAdmin, ProtectedDeletionAdmin):
     search_fields = ("codigo", "nome", "gateway__codigo", "gateway__mac", "conta__name")
     autocomplete_fields = ("gateway",)
     readonly_fields = ("conta", "last_seen", "created_at")
-    fieldsets = (
-        (None, {"fields": ("gateway", "conta", "codigo", "nome", "status")}),
-        (_("Medição"), {"fields": ("tipo", "grandeza", "unidade", "tipo_leitura")}),
-        (_("Parâmetros"), {"fields": ("fator_conversao", "valor_maximo_registro", "consumo_maximo_hora", "tolerancia_queda")}),
-        (_("Modbus"), {"fields": ("slave_id", "register_modbus")}),
-        (_("Estado"), {"fields": ("last_seen", "created_at")}),
-    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Dispositivo | None = None) -> Any:
+        """The device; once it is there, with when its parameters hold, and why they change."""
+        parameters: dict[str, Any] = {"fields": PARAMETERS}
+        if obj is not None:
+            asked = ("motivo",) if self.has_change_permission(request, obj) else ()
+            parameters = {"fields": PARAMETERS + asked, "description": validity(request, obj)}
+        return (
+            (None, {"fields": ("gateway", "conta", "codigo", "nome", "status")}),
+            (gettext_lazy("Medição"), {"fields": ("tipo", "grandeza", "unidade", "tipo_leitura")}),
+            (gettext_lazy("Parâmetros"), parameters),
+            (gettext_lazy("Modbus"), {"fields": ("slave_id", "register_modbus")}),
+            (gettext_lazy("Estado"), {"fields": ("last_seen", "created_at")}),
+        )
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
         """The device itself."""
@@ -69,6 +79,38 @@ class DispositivoAdmin(LocalTimeAdmin, ProtectedDeletionAdmin):
         device = self.page_device(request, object_id)
         meter = meter_history(request, device) if device else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **meter})
+
+    def save_model(self, request: HttpRequest, obj: Dispositivo, form: Any, change: bool) -> None:
+        """Store, and say what is computed again."""
+        super().save_model(request, obj, form, change)
+        if form.recomputed:
+            self.message_user(request, f"{_held_until(obj)} {_('Tudo isso é recalculado em segundos.')}", messages.WARNING)
+
+
+def _held_until(device: Dispositivo) -> str:
+    """When the device's own parameters hold."""
+    first = VigenciaParametros.objects.filter(dispositivo=device.pk).order_by("desde").first()
+    if first is None:
+        return _("Os parâmetros do dispositivo valem para toda a sua história.")
+    return _("Os parâmetros do dispositivo valem do começo até %(until)s, a primeira mudança com data.") % {
+        "until": clock_with_zone(first.desde, device.conta.zone)
+    }
+
+
+def validity(request: HttpRequest, device: Dispositivo) -> str:
+    """What changing a device's own parameters does, and how they are changed from a date on instead."""
+    said = [_held_until(device), _("Mudar um deles muda o consumo de todo esse tempo, também o de meses passados.")]
+    frozen = ConsumoCongelado.objects.first()
+    if frozen is not None:
+        said.append(
+            _("Fica como está só o que é de antes de %(until)s, que está fechado.")
+            % {"until": clock_with_zone(frozen.ate, device.conta.zone)}
+        )
+    instead = _("Para mudar a partir de uma data, registre uma vigência.")
+    if not request.user.has_perm("tds_new.add_vigenciaparametros"):
+        return format_html("{} {}", " ".join(said), instead)
+    url = f"{reverse('admin:tds_new_vigenciaparametros_add')}?dispositivo={device.pk}"
+    return format_html('{} <a href="{}">{}</a>', " ".join(said), url, instead)
 
 
 def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
