@@ -1,14 +1,17 @@
 """The audit trail of metering: it names who signs and nobody else, is read in words, and stays as long as its device."""
 
+import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
+from django.test import Client
 from django.utils.timezone import now
 
-from tds_new.models import AuditoriaMedicao, ConsumoPendente, Conta, Dispositivo, TrocaMedidor, User, VigenciaParametros
+from tds_new.models import AuditoriaMedicao, ConsumoPendente, Conta, Dispositivo, Gateway, TrocaMedidor, User, VigenciaParametros
 from tds_new.models.medicao import assinar
 from tests import fabrica
 from tests.medidores import JUMP, START, STEP, decide, device_form, meter, person, row, superuser, url
@@ -24,6 +27,17 @@ def entry(device: Dispositivo, author: User | None = None, **fields: object) -> 
 def trail(device: Dispositivo) -> list[tuple[str, str, str]]:
     found = AuditoriaMedicao.objects.filter(dispositivo=device).exclude(tabela="tds_new_dispositivo").order_by("id")
     return list(found.values_list("acao", "usuario", "motivo"))
+
+
+def move(device: Dispositivo, gateway: Gateway) -> None:
+    """What no page does: readings stay with the gateway that they came through."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tds_new_dispositivo SET gateway_id = %s WHERE id = %s", [gateway.pk, device.pk])
+
+
+def listed(client: Client, **query: str) -> str:
+    """The list's text."""
+    return str(client.get(url("auditoriamedicao", "changelist"), query).content.decode())
 
 
 @signed
@@ -170,7 +184,7 @@ def test_the_trail_is_read_in_words_in_the_contas_time_and_by_device() -> None:
     assert "Leitura final do medidor antigo: 1.020 → 1.021,5" in page
     assert "Ocorrida em: 02/03/2026\u00a008:45:00 → 02/03/2026\u00a008:00:00" in page
     assert "Leitura inicial do medidor novo: 50.000</div>" in page
-    assert "Troca de medidor<br>Alterado" in page
+    assert "Troca de medidor<br>Alteração" in page
     assert "(sem assinatura)" in page
     assert "queimado" in page
     assert {one.dispositivo for one in answer.context["cl"].queryset} == {device}
@@ -189,11 +203,123 @@ def test_decisions_and_parameters_are_read_in_words() -> None:
     decide(root, "discard", [row(device, 3)], motivo="teste")
     VigenciaParametros.objects.create(dispositivo=device, desde=START, fator_conversao=Decimal(40), motivo="TC novo")
     other = fabrica.gateway(device.conta, "GW-2")
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE tds_new_dispositivo SET gateway_id = %s WHERE id = %s", [other.pk, device.pk])
+    move(device, other)
     page = root.get(url("auditoriamedicao", "changelist")).content.decode()
     assert "Decisão: Descartada" in page
     assert "Classe na decisão: Salto implausível" in page
     assert "Fator de conversão: 40" in page
     assert f"Gateway: {device.gateway} → {other}" in page
     assert "root@example.com" in page
+
+
+@pytest.mark.django_db
+def test_what_a_device_measures_and_in_what_unit_is_in_the_trail() -> None:
+    device, root = meter(()), superuser()
+    changed = {"grandeza": "AGUA", "unidade": "m³", "tipo_leitura": "INCREMENTAL"}
+    assert root.post(url("dispositivo", "change", device.pk), device_form(device, **changed, motivo="cadastro errado")).status_code == 302
+    page = listed(root, tabela__exact="tds_new_dispositivo", acao__exact="UPDATE")
+    assert "<div>Grandeza: Energia → Água</div>" in page
+    assert "<div>Unidade: kWh → m³</div>" in page
+    assert "<div>Tipo de leitura: Acumulada (registrador) → Incremental (desde a leitura anterior)</div>" in page
+    last = AuditoriaMedicao.objects.latest("id")
+    assert (last.usuario, last.motivo) == ("root@example.com", "cadastro errado")
+
+
+@pytest.mark.django_db
+def test_a_device_begins_its_trail_with_its_parameters_and_zero_is_one_of_them() -> None:
+    gateway, root = fabrica.gateway(fabrica.conta(timezone="America/Manaus")), superuser()
+    form = {**device_form(Dispositivo(gateway=gateway, codigo="D07")), "fator_conversao": "40", "consumo_maximo_hora": ""}
+    assert root.post(url("dispositivo", "add"), form).status_code == 302
+    begun = AuditoriaMedicao.objects.get()
+    assert (begun.tabela, begun.acao, begun.usuario, begun.antes) == ("tds_new_dispositivo", "INSERT", "root@example.com", None)
+    page = listed(root)
+    assert "Dispositivo<br>Inclusão" in page
+    for line in (
+        f"Gateway: {gateway}",
+        "Grandeza: Energia",
+        "Unidade: kWh",
+        "Fator de conversão: 40",
+        "Valor máximo do registrador: 100.000",
+    ):
+        assert f"<div>{line}</div>" in page
+    assert "<div>Tolerância de queda: 0</div>" in page
+    assert "Consumo máximo por hora" not in page
+
+
+@signed
+def test_an_entry_that_is_deleted_shows_its_zeros_too() -> None:
+    device, root = meter(JUMP), superuser()
+    change = entry(device, leitura_inicial=Decimal(0))
+    root.post(url("trocamedidor", "delete", change.pk), {"post": "yes", "motivo": "engano"})
+    assert "<div>Leitura inicial do medidor novo: 0</div>" in listed(root, acao__exact="DELETE")
+
+
+@pytest.mark.django_db
+def test_a_device_stored_as_it_was_leaves_no_trail() -> None:
+    device = meter(JUMP)
+    before = AuditoriaMedicao.objects.count()
+    device.nome = "Bloco B"
+    device.save()
+    assert AuditoriaMedicao.objects.count() == before
+
+
+def gateway_form(gateway: Gateway, **fields: Any) -> dict[str, Any]:
+    """What the page of ``gateway`` posts."""
+    form = {"conta": gateway.conta_id, "codigo": gateway.codigo, "mac": gateway.mac, "device_id": "", "nome": "", "descricao": ""}
+    form |= {"is_active": "on", "qte_max_dispositivos": 1000, "intervalo_esperado_s": 300, "latitude": "", "longitude": ""}
+    form |= {"aceita_leituras_desde_0": "2024-01-01", "aceita_leituras_desde_1": "00:00:00", "firmware_version": ""}
+    return {**form, "dispositivos-INITIAL_FORMS": 0, "dispositivos-TOTAL_FORMS": 0, **fields}
+
+
+@pytest.mark.django_db
+def test_a_gateways_interval_is_in_the_trail_of_each_of_its_devices_with_the_reason() -> None:
+    device, other, root = meter(JUMP), meter(JUMP, "D02"), superuser()
+    beside = fabrica.dispositivo(device.gateway, "D03")
+    address = url("gateway", "change", device.gateway_id)
+    refused = root.post(address, gateway_form(device.gateway, intervalo_esperado_s=60))
+    assert list(refused.context["adminform"].errors) == ["motivo"]
+    assert root.post(address, gateway_form(device.gateway)).status_code == 302
+    assert not AuditoriaMedicao.objects.filter(tabela="tds_new_gateway").exists()
+    assert root.post(address, gateway_form(device.gateway, intervalo_esperado_s=3600, motivo="envia de hora em hora")).status_code == 302
+    written = AuditoriaMedicao.objects.filter(tabela="tds_new_gateway").values_list("dispositivo", "usuario", "motivo")
+    assert set(written) == {(one.pk, "root@example.com", "envia de hora em hora") for one in (device, beside)}
+    page = listed(root, dispositivo__exact=str(device.pk))
+    assert "Gateway<br>Alteração" in page
+    assert "<div>Intervalo esperado (s): 300 → 3.600</div>" in page
+    assert "Gateway<br>Alteração" not in listed(root, dispositivo__exact=str(other.pk))
+
+
+@pytest.mark.django_db
+def test_the_interval_of_a_gateway_without_readings_asks_for_no_reason() -> None:
+    device, root = meter(()), superuser()
+    assert root.post(url("gateway", "change", device.gateway_id), gateway_form(device.gateway, intervalo_esperado_s=60)).status_code == 302
+    looked = person("view_gateway").get(url("gateway", "change", device.gateway_id)).content.decode()
+    assert "Motivo da mudança" not in looked
+
+
+@pytest.mark.django_db
+def test_gateways_named_in_the_trail_are_asked_for_at_once(django_assert_max_num_queries: Any) -> None:
+    device, root = meter(JUMP), superuser()
+    others = [fabrica.gateway(device.conta, f"GW-{n}") for n in range(12)]
+    move(device, others[0])
+    listed(root)
+    with django_assert_max_num_queries(25) as few:
+        assert f"→ {others[0]}" in listed(root)
+    for other in others[1:]:
+        move(device, other)
+    with django_assert_max_num_queries(len(few)):
+        page = listed(root)
+    assert all(f"→ {other}" in page for other in others)
+
+
+@pytest.mark.django_db
+def test_a_change_is_called_by_its_kind_and_its_contas_time_and_never_by_its_table() -> None:
+    device, root = meter(JUMP, timezone="America/Rio_Branco"), superuser()
+    entry(device)
+    one = AuditoriaMedicao.objects.latest("id")
+    at = one.em.astimezone(device.conta.zone)
+    page = root.get(url("auditoriamedicao", "change", one.pk)).content.decode()
+    assert f"Troca de medidor, inclusão, {at:%d/%m/%Y %H:%M}" in page
+    for text in (page, listed(root)):
+        assert not re.search(r">[^<]*tds_new_[^<]*<", text)
+    assert '<span class="rotulo">motivo</span> queimado' in listed(root)

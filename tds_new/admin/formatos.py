@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.formats import date_format, get_format, number_format
+from django.utils.html import format_html
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
@@ -50,6 +51,11 @@ def number(value: Decimal | str | None) -> str:
 def quantity(value: Decimal | str | None, unit: str) -> str:
     """``1.234,5 kWh`` with a space that does not break."""
     return NOTHING if value is None else f"{number(value)}{NBSP}{unit}"
+
+
+def labelled(label: str, text: str) -> str:
+    """A value that names itself where a list has no columns: on a phone."""
+    return format_html('<span class="rotulo">{}</span> {}', label, text)
 
 
 class NumberField(forms.DecimalField):

@@ -13,20 +13,33 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin
+from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
 if TYPE_CHECKING:
-    GatewayModelForm = forms.ModelForm[Gateway]
     DispositivoModelForm = forms.ModelForm[Dispositivo]
     DispositivoFormSet = forms.BaseInlineFormSet[Dispositivo, Gateway, forms.ModelForm[Dispositivo]]
 else:
-    GatewayModelForm = DispositivoModelForm = forms.ModelForm
+    DispositivoModelForm = forms.ModelForm
     DispositivoFormSet = forms.BaseInlineFormSet
 
 
-class GatewayForm(GatewayModelForm):
-    """A gateway whose capacity holds the devices that it has."""
+class GatewayForm(ReasonedForm):
+    """A gateway whose capacity holds the devices that it has. Its interval says what counts as measured, so changing it has a reason."""
+
+    reasoned = ("intervalo_esperado_s",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Say what the interval does besides (it is not there where the page is only looked at)."""
+        super().__init__(*args, **kwargs)
+        if "intervalo_esperado_s" in self.fields:
+            text = gettext(
+                "Mudá-lo muda, em toda a história dos seus dispositivos, o que conta como medido e o que conta como interpolado."
+            )
+            self.fields["intervalo_esperado_s"].help_text = f"{self.fields['intervalo_esperado_s'].help_text} {text}"
+        self.fields["motivo"].help_text = gettext(
+            "Obrigatório quando o intervalo muda e já há leituras; fica na auditoria, com o seu nome."
+        )
 
     def clean_qte_max_dispositivos(self) -> int:
         """The capacity. Refused below the number of devices already registered."""
@@ -91,12 +104,16 @@ class GatewayAdmin(ProtectedDeletionAdmin):
     autocomplete_fields = ("conta",)
     readonly_fields = ("is_online", "last_seen", "created_at", "refused_by_motivo")
     inlines = (DispositivoInline,)
-    fieldsets = (
-        (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
-        (_("Capacidade e tempos"), {"fields": ("qte_max_dispositivos", "intervalo_esperado_s", "aceita_leituras_desde")}),
-        (_("Local"), {"fields": ("latitude", "longitude")}),
-        (_("Estado"), {"fields": ("is_online", "last_seen", "firmware_version", "refused_by_motivo", "created_at")}),
-    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
+        """The gateway; once it is there, with why its interval changes."""
+        asked = ("motivo",) if obj is not None and self.has_change_permission(request, obj) else ()
+        return (
+            (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
+            (_("Capacidade e tempos"), {"fields": ("qte_max_dispositivos", "aceita_leituras_desde", "intervalo_esperado_s", *asked)}),
+            (_("Local"), {"fields": ("latitude", "longitude")}),
+            (_("Estado"), {"fields": ("is_online", "last_seen", "firmware_version", "refused_by_motivo", "created_at")}),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
         """The gateways with their number of devices and of refused messages, in one statement."""

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
 from tds_new.admin.filters import ContaOfReadingFilter
-from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, number, offset, quantity
+from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
 from tds_new.admin.troca import SwapForm
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura
 from tds_new.models.medicao import assinar, parametros_em, why_closed
@@ -96,11 +96,6 @@ UNDO = Decision(
 def seal(kind: str, text: str) -> str:
     """A word with its symbol and colour."""
     return format_html('<span class="selo selo-{}"><span aria-hidden="true">{}</span> {}</span>', kind.lower(), SYMBOLS.get(kind, ""), text)
-
-
-def labelled(label: str, text: str) -> str:
-    """A value that names itself where the list has no columns: on a phone."""
-    return format_html('<span class="rotulo">{}</span> {}', label, text)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ def assinar(usuario: Any, motivo: str = "") -> None:
         cursor.execute(names, [usuario.get_username(), motivo])
 
 
-def written(em: datetime, conta: Conta) -> str:
-    """``18/02/2026 12:47`` or ``Feb 18, 2026 12:47``, by the clock of ``conta``: never a day that may be a month."""
+def written(em: datetime, conta: Conta | None = None) -> str:
+    """``18/02/2026 12:47`` or ``Feb 18, 2026 12:47``, by the clock of ``conta`` (else the page's): never a day that may be a month."""
     english = (get_language() or "").startswith("en")
-    return str(date_format(localtime(em, conta.zone), "M j, Y H:i" if english else "d/m/Y H:i"))
+    return str(date_format(localtime(em, conta.zone if conta else None), "M j, Y H:i" if english else "d/m/Y H:i"))
 
 
 def why_closed(em: datetime, conta: Conta) -> str:
@@ -281,10 +281,22 @@ class LeituraEmRevisao(models.Model):
 class AuditoriaMedicao(models.Model):
     """Who changed what about a device's metering, when and why: written by the database itself, never changed."""
 
-    em = models.DateTimeField(_("em"), db_default=Now())
+    class Tabela(models.TextChoices):
+        TROCA = "tds_new_troca_medidor", _("Troca de medidor")
+        VIGENCIA = "tds_new_vigencia_parametros", _("Vigência de parâmetros")
+        REVISAO = "tds_new_revisao_leitura", _("Decisão sobre leitura")
+        DISPOSITIVO = "tds_new_dispositivo", _("Dispositivo")
+        GATEWAY = "tds_new_gateway", _("Gateway")
+
+    class Acao(models.TextChoices):
+        INSERT = "INSERT", _("Inclusão")
+        UPDATE = "UPDATE", _("Alteração")
+        DELETE = "DELETE", _("Exclusão")
+
+    em = models.DateTimeField(_("data e hora"), db_default=Now())
     dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo"))
-    tabela = models.CharField(_("registro"), max_length=63)
-    acao = models.CharField(_("ação"), max_length=6)
+    tabela = models.CharField(_("registro"), max_length=63, choices=Tabela.choices)
+    acao = models.CharField(_("ação"), max_length=6, choices=Acao.choices)
     antes = models.JSONField(_("antes"), null=True)
     depois = models.JSONField(_("depois"), null=True)
     usuario = models.CharField(_("usuário"), max_length=254, default="", db_default="")
@@ -292,9 +304,9 @@ class AuditoriaMedicao(models.Model):
 
     class Meta:
         db_table = "tds_new_auditoria_medicao"
-        verbose_name = _("auditoria de medição")
-        verbose_name_plural = _("auditoria de medição")
+        verbose_name = _("registro de auditoria")
+        verbose_name_plural = _("registros de auditoria")
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.em:%Y-%m-%d %H:%M} {self.tabela} {self.acao}"
+        return f"{self.get_tabela_display()}, {self.get_acao_display().lower()}, {written(self.em)}"
