@@ -174,6 +174,35 @@ def test_values_that_do_not_fit_the_readings_around_are_stored_with_a_warning(ro
     assert "confira" not in said(add(root, "trocamedidor", device, ocorrida_em_1="09:36:00"))
 
 
+@pytest.mark.parametrize(
+    ("values", "moment", "change", "warned"),
+    [
+        (JUMP, "09:40:00", ("1035", "49989,9"), "é 25,1\u00a0kWh, e o máximo plausível é 25\u00a0kWh"),
+        (JUMP, "09:40:00", ("1035", "49990"), ""),
+        ((1000, 1010, 9000, 5), "09:40:00", ("1040", "0"), ""),  # the spike before is no base: 30 + 5 in half an hour
+        ((1000, 1010, 9000, 5), "09:40:00", ("1060", "0"), "é 55\u00a0kWh, e o máximo plausível é 50\u00a0kWh"),
+        ((1000, 1010), "09:40:00", ("5000", "0"), ""),  # nothing was read since
+    ],
+)
+def test_a_change_that_gives_more_than_is_plausible_warns_with_the_two_numbers(
+    root: Client, values: tuple[float, ...], moment: str, change: tuple[str, str], warned: str
+) -> None:
+    answer = add(root, "trocamedidor", meter(values), ocorrida_em_1=moment, leitura_final=change[0], leitura_inicial=change[1])
+    assert errors(answer) == {}
+    assert warned in said(answer)
+    assert ("máximo plausível" in said(answer)) == bool(warned)
+    assert "confira" not in said(answer)
+
+
+def test_nothing_is_too_much_where_the_maximum_is_not_known_or_somebody_has_approved_the_reading(root: Client) -> None:
+    unknown, approved = meter(JUMP, consumo_maximo_hora=None), meter(JUMP, "D02")
+    add(root, "revisaoleitura", approved, decisao="APROVADA")
+    for device in (unknown, approved):
+        answer = add(root, "trocamedidor", device, leitura_final="5000", leitura_inicial="0")
+        assert errors(answer) == {}
+        assert "máximo plausível" not in said(answer)
+
+
 def test_dated_parameters_begin_with_those_in_force_and_hold_from_their_moment_on(root: Client) -> None:
     device = meter((1000, 1010, 1020, 1030))
     page = root.get(f"{url('vigenciaparametros', 'add')}?dispositivo={device.pk}").content.decode()

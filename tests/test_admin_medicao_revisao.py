@@ -240,7 +240,63 @@ def test_a_declared_change_is_filled_with_what_the_readings_suggest_and_leaves_t
     drain()
     assert total(device) == 50
     assert OcorrenciaMedicao.objects.get(dispositivo=device).classe == "TROCA"
-    assert listed(client) == []
+
+
+def test_a_declared_change_stays_in_the_list_with_the_way_back(django_assert_max_num_queries: Any) -> None:
+    device, client = meter(JUMP, timezone="America/Manaus"), superuser()
+    decide(client, "declare_change", [row(device, 3)], **swap(row(device, 3)))
+    drain()
+    assert [(one.classe, one.situacao) for one in listed(client, classe__exact="TROCA")] == [("TROCA", "RESOLVIDA")]
+    address, change = url("leituraemrevisao", "change", row(device, 3).chave), TrocaMedidor.objects.get()
+    page = client.get(address)
+    link = f'<a href="{url("trocamedidor", "change", change.pk)}">Alterar ou excluir a troca</a>'
+    words = "Troca de medidor em 02/03/2026\u00a008:45:00 (GMT-4): final 1.020\u00a0kWh, inicial 50.000\u00a0kWh."
+    assert f"{words} {link}" in page.content.decode()
+    assert [d.name for d in page.context["decisions"]] == ["discard"]
+    assert words in person("view_leituraemrevisao").get(address).content.decode()
+    assert link not in person("view_leituraemrevisao", email="rui@example.com").get(address).content.decode()
+
+    client.post(url("trocamedidor", "delete", change.pk), {"post": "yes", "motivo": "era outro medidor"})
+    drain()
+    assert row(device, 3).situacao == "ESPERA"
+
+
+def test_a_discarded_reading_at_a_change_is_listed_once_and_leaves_the_change_to_the_next_one() -> None:
+    device, client = meter(JUMP), superuser()
+    decide(client, "declare_change", [row(device, 3)], **swap(row(device, 3)))
+    drain()
+    asked = decide(client, "discard", [row(device, 3)], motivo=None).content.decode()
+    assert "a próxima leitura passa a ser a primeira do medidor novo" in asked
+    decide(client, "discard", [row(device, 3)])
+    assert [(one.leitura_em, one.situacao) for one in listed(client)] == [(START + 3 * STEP, "DESCARTADA")]
+    drain()
+    assert {(one.leitura_em, one.classe, one.situacao) for one in listed(client)} == {
+        (START + 3 * STEP, "", "DESCARTADA"), (START + 4 * STEP, "TROCA", "RESOLVIDA"),
+    }  # fmt: skip
+
+
+def test_a_change_that_gives_more_than_is_plausible_is_stored_with_the_two_numbers_and_the_reading_stays_suspect() -> None:
+    device, client = meter(JUMP), superuser()
+    one = row(device, 3)
+    answer = decide(client, "declare_change", [one], **swap(one, leitura_final="1.040,5", leitura_inicial="49.990,0"))
+    assert (
+        "Com a troca o consumo de 02/03/2026\u00a009:30:00 a 02/03/2026\u00a009:45:00 é 30,5\u00a0kWh, e o máximo plausível é 25\u00a0kWh: "
+        "a leitura de 02/03/2026\u00a009:45:00 fica suspeita."
+    ) in said(answer)
+    drain()
+    assert row(device, 3).classe == "SUSPEITA"
+    page = client.get(url("leituraemrevisao", "change", one.chave))
+    assert url("trocamedidor", "change", TrocaMedidor.objects.get().pk) in page.content.decode()
+    assert [d.name for d in page.context["decisions"]] == ["approve", "discard"]
+
+
+def test_a_change_that_gives_just_what_is_plausible_is_stored_without_a_warning() -> None:
+    device, client = meter(JUMP), superuser()
+    one = row(device, 3)
+    answer = decide(client, "declare_change", [one], **swap(one, leitura_final="1040", leitura_inicial="49995"))
+    assert "máximo plausível" not in said(answer)
+    drain()
+    assert (row(device, 3).classe, row(device, 3).consumo) == ("TROCA", 25)
 
 
 def test_a_declared_change_counts_what_both_meters_counted() -> None:

@@ -1,7 +1,8 @@
 """What people enter about a meter: changes, dated parameters, decisions. Always from the page of one device, in its Conta's time."""
 
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,8 +21,8 @@ from tds_new.admin.base import LocalTimeAdmin, ReasonForm, SignedAdmin, WideList
 from tds_new.admin.filters import ContaWithRowsFilter
 from tds_new.admin.formatos import NumberField, clock, clock_with_zone, number, offset, quantity
 from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
-from tds_new.models.medicao import Registro, assinar, parametros_em
-from tds_new.queries.medicao import leitura_do_segundo, vizinhas
+from tds_new.models.medicao import Registro, assinar, maximo_plausivel, parametros_em, partes_com_trocas, trocas_entre
+from tds_new.queries.medicao import Vizinha, leitura_do_segundo, vizinhas
 
 if TYPE_CHECKING:
     RegistroModelForm = forms.ModelForm[Registro]
@@ -234,17 +235,51 @@ class TrocaMedidorAdmin(RegistroAdmin):
 
 def misfits(change: TrocaMedidor) -> list[str]:
     """What the readings next to a meter change say against its values: the ledger will not believe the reading after it."""
-    around = vizinhas([(change.dispositivo, change.ocorrida_em)], antes=1, depois=1)[0]
-    before = [reading for reading in around if reading.time < change.ocorrida_em]
-    after = [reading for reading in around if reading.time >= change.ocorrida_em]
+    base, after = _around(change)
     zone, unit, found = change.dispositivo.conta.zone, change.dispositivo.unidade, list[str]()
-    if before and before[-1].valor > change.leitura_final:
+    if base and base.valor > change.leitura_final:
         text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira, senão a próxima fica suspeita.")
-        found.append(text % {"value": quantity(before[-1].valor, unit), "when": clock_with_zone(before[-1].time, zone)})
-    if after and after[0].valor < change.leitura_inicial:
+        found.append(text % {"value": quantity(base.valor, unit), "when": clock_with_zone(base.time, zone)})
+    if after and after.valor < change.leitura_inicial:
         text = _("A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira, senão ela fica suspeita.")
-        found.append(text % {"value": quantity(after[0].valor, unit), "when": clock_with_zone(after[0].time, zone)})
+        found.append(text % {"value": quantity(after.valor, unit), "when": clock_with_zone(after.time, zone)})
+    if base and after and not found:
+        found += _too_much(change.dispositivo, base, after)
     return found
+
+
+class Base(NamedTuple):
+    """A register's value at a time."""
+
+    time: datetime
+    valor: Decimal
+
+
+def _around(change: TrocaMedidor) -> tuple[Base | None, Vizinha | None]:
+    """What the ledger counts from at a meter change, and the first reading after it. What is not believed is no base, but has one."""
+    device, moment = change.dispositivo, change.ocorrida_em
+    around = [reading for reading in vizinhas([(device, moment)])[0] if reading.decisao != RevisaoLeitura.Decisao.DESCARTADA]
+    before = [reading for reading in around if reading.time < moment]
+    after = next((reading for reading in around if reading.time >= moment), None)
+    if not before:
+        return None, after
+    doubted = (OcorrenciaMedicao.Classe.SUSPEITA, OcorrenciaMedicao.Classe.QUEDA)
+    found = OcorrenciaMedicao.objects.filter(dispositivo=device, leitura_em=before[-1].time, classe__in=doubted).first()
+    return (Base(found.inicio, found.valor_base) if found else Base(before[-1].time, before[-1].valor)), after
+
+
+def _too_much(device: Dispositivo, base: Base, after: Vizinha) -> list[str]:
+    """Where what both meters counted is more than is plausible, unless somebody has approved the reading."""
+    amount = sum(partes_com_trocas(base.valor, trocas_entre(device, base.time, after.time), after.valor), Decimal(0))
+    limit = None if after.decisao else maximo_plausivel(device, base.time, after.time)
+    if limit is None or amount <= limit:
+        return []
+    text = _(
+        "Com a troca o consumo de %(start)s a %(end)s é %(amount)s, e o máximo plausível é %(limit)s: a leitura de %(end)s fica suspeita."
+    )
+    zone, unit = device.conta.zone, device.unidade
+    start, end = clock(base.time, zone), clock(after.time, zone)
+    return [text % {"start": start, "end": end, "amount": quantity(amount, unit), "limit": quantity(limit, unit)}]
 
 
 class VigenciaForm(ToleranceOptional, RegistroForm):

@@ -21,9 +21,10 @@ from django.utils.translation import gettext_lazy, ngettext
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
 from tds_new.admin.filters import ContaOfReadingFilter
 from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
+from tds_new.admin.medicao import misfits
 from tds_new.admin.troca import SwapForm
-from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura
-from tds_new.models.medicao import assinar, parametros_em, why_closed
+from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
+from tds_new.models.medicao import assinar, parametros_em, trocas_entre, why_closed
 from tds_new.queries.medicao import Vizinha, vizinhas
 
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
@@ -60,6 +61,8 @@ def _effect_of_approval(row: LeituraEmRevisao) -> str:
 
 def _effect_of_discard(row: LeituraEmRevisao) -> str:
     text = _("A leitura fica fora de tudo, como se não tivesse chegado.")
+    if row.classe == CLASSES.TROCA:
+        text += " " + _("A troca continua: a próxima leitura passa a ser a primeira do medidor novo.")
     if row.classe == CLASSES.IMPLAUSIVEL:
         text += " " + _("As seguintes continuam: a próxima passa a ser o salto. Se o medidor foi trocado, registre a troca em vez disso.")
     return text
@@ -91,6 +94,13 @@ UNDO = Decision(
     "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.may_be_undone,
     gettext_lazy("Só se desfaz o que foi decidido."), _effect_of_undoing,
 )  # fmt: skip
+
+
+def swap_in_words(swap: TrocaMedidor, row: LeituraEmRevisao) -> str:
+    """A meter change before a reading, in one line and in its Conta's time."""
+    text = _("Troca de medidor em %(when)s: final %(final)s, inicial %(initial)s.")
+    final, initial = (quantity(value, row.dispositivo.unidade) for value in (swap.leitura_final, swap.leitura_inicial))
+    return text % {"when": clock_with_zone(swap.ocorrida_em, row.conta.zone), "final": final, "initial": initial}
 
 
 def seal(kind: str, text: str) -> str:
@@ -172,9 +182,10 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         context: dict[str, Any] = {**(extra_context or {}), "title": _("Leitura em revisão"), "checkbox": ACTION_CHECKBOX_NAME}
         if row is not None:
             decisions = [d for d in (APPROVE, DISCARD, UNDO) if self.has_decide_permission(request) and d.allowed(row)]
-            decisions += [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) else []
+            swaps = trocas_entre(row.dispositivo, row.inicio, row.leitura_em) if row.inicio else []
+            decisions += [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) and not swaps else []
             context["lines"] = neighbours(row, vizinhas([(row.dispositivo, row.leitura_em)])[0])
-            context["decisions"] = decisions
+            context |= {"decisions": decisions, "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps]}
         return super().change_view(request, object_id, form_url, context)
 
     @admin.action(permissions=["decide"], description=gettext_lazy("Aprovar as leituras selecionadas"))
@@ -216,6 +227,9 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                 self.message_user(request, _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo."), messages.ERROR)
                 return None
             self._say_done(request, len(rows), decision)
+            for change in changes:
+                for text in misfits(change.instance):
+                    self.message_user(request, f"{change.row}: {text}", messages.WARNING)
             return None
         around = vizinhas([(row.dispositivo, row.leitura_em) for row in rows])
         context = {

@@ -1,4 +1,4 @@
-"""Whatever re-interprets figures is in the trail: also how a device began, what it measures in what unit, and its gateway's interval."""
+"""Whatever re-interprets figures is in the trail, also a device's unit and its gateway's interval; meter changes are among the reviewed."""
 
 from django.db import migrations, models
 from django.db.models.functions import Now
@@ -58,6 +58,32 @@ BEGIN
 END $$;
 """
 
+# A declared meter change explains a reading; where it is looked for is among the readings under review.
+VIEW = """
+CREATE OR REPLACE VIEW tds_new_leitura_em_revisao AS
+SELECT x.dispositivo_id || '-' || (extract(epoch FROM x.leitura_em) * 1000000)::bigint AS chave, x.dispositivo_id, d.gateway_id,
+    coalesce(x.conta_id, d.conta_id) AS conta_id, x.leitura_em, x.valor, x.inicio, x.valor_base, x.valor - x.valor_base AS salto,
+    x.consumo, x.classe, x.classe_decisao, x.situacao, x.situacao = 'ESPERA' AS espera, x.decisao_id
+FROM (
+    SELECT o.dispositivo_id, o.conta_id, o.leitura_em, o.valor, o.inicio, o.valor_base, o.consumo, o.classe,
+        coalesce(r.classe, '') AS classe_decisao, r.id AS decisao_id,
+        CASE WHEN r.id IS NOT NULL THEN r.decisao
+             WHEN o.classe = 'IMPLAUSIVEL' OR o.classe = 'SUSPEITA' AND o.decidida_em IS NULL THEN 'ESPERA'
+             ELSE 'RESOLVIDA' END AS situacao
+    FROM tds_new_ocorrencia_medicao o
+    LEFT JOIN tds_new_revisao_leitura r ON r.dispositivo_id = o.dispositivo_id AND r.leitura_em = o.leitura_em
+    WHERE o.classe IN ({shown})
+    UNION ALL
+    SELECT r.dispositivo_id, r.conta_id, r.leitura_em, r.valor, coalesce(o.inicio, r.inicio), coalesce(o.valor_base, r.valor_base),
+        o.consumo, coalesce(o.classe, ''), r.classe, r.id, r.decisao
+    FROM tds_new_revisao_leitura r
+    LEFT JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = r.dispositivo_id AND o.leitura_em = r.leitura_em
+    WHERE o.classe IS NULL OR o.classe IN ({decided})
+) x JOIN tds_new_dispositivo d ON d.id = x.dispositivo_id;
+"""
+WITH_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA', 'TROCA'", decided="'QUEDA'")
+WITHOUT_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA'", decided="'TROCA', 'QUEDA'")
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -97,4 +123,5 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(TRAIL, TRAIL_REVERSE),
+        migrations.RunSQL(WITH_SWAPS, WITHOUT_SWAPS),
     ]

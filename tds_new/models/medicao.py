@@ -1,5 +1,6 @@
 """What people and the ledger know about a meter: dated parameters, meter changes, decisions, and what was out of the ordinary."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -146,6 +147,32 @@ def parametros_em(dispositivo: Dispositivo, em: datetime, *, inclusive: bool = T
     """The parameters of ``dispositivo`` in force at ``em`` (just before it, where not ``inclusive``)."""
     before = {"desde__lte" if inclusive else "desde__lt": em}
     return VigenciaParametros.objects.filter(dispositivo=dispositivo.pk, **before).order_by("-desde").first() or dispositivo
+
+
+def maximo_plausivel(dispositivo: Dispositivo, inicio: datetime, fim: datetime) -> Decimal | None:
+    """The most that ``dispositivo`` plausibly counts from ``inicio`` to ``fim``, in its register's unit; None where that is not known.
+
+    Cut to the four decimals that registers have: what one counts is more than this exactly where it is more than the whole.
+    """
+    hourly = parametros_em(dispositivo, fim).consumo_maximo_hora
+    if hourly is None:
+        return None
+    microseconds = (fim - inicio) // timedelta(microseconds=1)
+    return Decimal(int(hourly * 10_000) * microseconds // 3_600_000_000).scaleb(-4)
+
+
+def partes_com_trocas(base: Decimal, trocas: Sequence[TrocaMedidor], valor: Decimal) -> list[Decimal]:
+    """What each meter counted, from ``base`` on the first to ``valor`` on the last, with ``trocas`` in between."""
+    starts = [base, *(troca.leitura_inicial for troca in trocas)]
+    ends = [*(troca.leitura_final for troca in trocas), valor]
+    return [end - start for start, end in zip(starts, ends, strict=True)]
+
+
+def trocas_entre(dispositivo: Dispositivo, inicio: datetime, fim: datetime) -> list[TrocaMedidor]:
+    """The changes of ``dispositivo``'s meter after ``inicio`` and not after ``fim``, the first first."""
+    return list(
+        TrocaMedidor.objects.filter(dispositivo=dispositivo.pk, ocorrida_em__gt=inicio, ocorrida_em__lte=fim).order_by("ocorrida_em")
+    )
 
 
 class RevisaoLeitura(Registro):
