@@ -83,7 +83,7 @@ def test_the_page_of_a_reading_shows_five_neighbours_on_each_side_and_what_may_b
     assert [line.here for line in lines] == [False] * 5 + [True] + [False] * 5
     assert [line.value for line in lines][:7] == ["1.020", "1.030", "1.040", "1.050", "1.060", "9.000", "1.070"]
     assert [line.base for line in lines] == [False] * 4 + [True] + [False] * 6
-    assert [d.name for d in answer.context["decisions"]] == ["approve", "discard", "declare_change"]
+    assert [d.name for d, _ in answer.context["decisions"]] == ["approve", "discard", "declare_change"]
 
 
 def test_an_approved_jump_counts_after_the_worker_and_stays_in_the_list_to_be_undone() -> None:
@@ -152,7 +152,7 @@ def test_only_what_is_not_believed_is_approved(values: tuple[float, ...]) -> Non
     answer = decide(client, "approve", [row(device, 2)])
     assert "Só se aprovam leituras suspeitas e saltos implausíveis" in said(answer)
     page = client.get(url("leituraemrevisao", "change", row(device, 2).chave))
-    assert "approve" not in [d.name for d in page.context["decisions"]]
+    assert "approve" not in [d.name for d, _ in page.context["decisions"]]
     assert not RevisaoLeitura.objects.exists()
 
 
@@ -252,7 +252,7 @@ def test_a_declared_change_stays_in_the_list_with_the_way_back(django_assert_max
     link = f'<a href="{url("trocamedidor", "change", change.pk)}">Alterar ou excluir a troca</a>'
     words = "Troca de medidor em 02/03/2026\u00a008:45:00 (GMT-4): final 1.020\u00a0kWh, inicial 50.000\u00a0kWh."
     assert f"{words} {link}" in page.content.decode()
-    assert [d.name for d in page.context["decisions"]] == ["discard"]
+    assert [d.name for d, _ in page.context["decisions"]] == ["discard"]
     assert words in person("view_leituraemrevisao").get(address).content.decode()
     assert link not in person("view_leituraemrevisao", email="rui@example.com").get(address).content.decode()
 
@@ -287,7 +287,7 @@ def test_a_change_that_gives_more_than_is_plausible_is_stored_with_the_two_numbe
     assert row(device, 3).classe == "SUSPEITA"
     page = client.get(url("leituraemrevisao", "change", one.chave))
     assert url("trocamedidor", "change", TrocaMedidor.objects.get().pk) in page.content.decode()
-    assert [d.name for d in page.context["decisions"]] == ["approve", "discard"]
+    assert [d.name for d, _ in page.context["decisions"]] == ["approve", "discard"]
 
 
 def test_a_change_that_gives_just_what_is_plausible_is_stored_without_a_warning() -> None:
@@ -361,7 +361,7 @@ def test_staff_see_with_one_permission_and_act_with_another(permissions: tuple[s
     one = row(device, 3)
     assert listed(client) == [one]
     page = client.get(url("leituraemrevisao", "change", one.chave))
-    assert [d.name for d in page.context["decisions"]] == actions
+    assert [d.name for d, _ in page.context["decisions"]] == actions
     for action in ("approve", "discard", "declare_change"):
         if action not in actions:
             decide(client, action, [one], **swap(one))

@@ -84,7 +84,8 @@ class DispositivoAdmin(LocalTimeAdmin, ProtectedDeletionAdmin):
         """Store, and say what is computed again."""
         super().save_model(request, obj, form, change)
         if form.recomputed:
-            self.message_user(request, f"{_held_until(obj)} {_('Tudo isso é recalculado em segundos.')}", messages.WARNING)
+            soon = _("Tudo isso é recalculado em segundos.")
+            self.message_user(request, f"{_held_until(obj)} {soon}", messages.WARNING)
 
 
 def _held_until(device: Dispositivo) -> str:

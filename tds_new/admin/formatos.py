@@ -11,7 +11,7 @@ from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.formats import date_format, get_format, number_format
 from django.utils.html import format_html
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 NBSP = "\u00a0"
@@ -37,6 +37,16 @@ def clock(em: datetime | None, zone: ZoneInfo) -> str:
 def clock_with_zone(em: datetime | None, zone: ZoneInfo) -> str:
     """``18/02/2026 12:47:10 (GMT-3)``."""
     return f"{clock(em, zone)} ({offset(em, zone)})" if em else NOTHING
+
+
+def elapsed(time: timedelta) -> str:
+    """``15 min``, ``1 h 30 min``, ``2 dias 3 h``: all that there is of it, without seconds from a day on."""
+    hours, seconds = divmod(time.seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    exact = Decimal(seconds) + Decimal(time.microseconds).scaleb(-6)
+    parts = [(Decimal(time.days), ngettext("dia", "dias", time.days)), (Decimal(hours), "h"), (Decimal(minutes), "min")]
+    parts += [] if time.days else [(exact, "s")]
+    return " ".join(f"{number(amount)}{NBSP}{unit}" for amount, unit in parts if amount) or f"0{NBSP}s"
 
 
 def number(value: Decimal | str | None) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,12 +18,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
+from tds_new.admin.explicacao import Case, case_of, effect_of_approval, effect_of_change, effect_of_discard, effect_of_undoing, why
 from tds_new.admin.filters import ContaOfReadingFilter
 from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
 from tds_new.admin.medicao import misfits
 from tds_new.admin.troca import SwapForm
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
-from tds_new.models.medicao import assinar, parametros_em, trocas_entre, why_closed
+from tds_new.models.medicao import assinar, why_closed
 from tds_new.queries.medicao import Vizinha, vizinhas
 
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
@@ -44,55 +44,24 @@ class Decision:
     button: Promise
     allowed: Callable[[LeituraEmRevisao], bool]
     refusal: Promise
-    effect: Callable[[LeituraEmRevisao], str]
-
-
-def _effect_of_approval(row: LeituraEmRevisao) -> str:
-    unit, zone = row.dispositivo.unidade, row.conta.zone
-    if row.salto is None or row.inicio is None:
-        return _("A leitura é julgada como se o consumo máximo por hora não fosse conhecido.")
-    if row.salto < 0:
-        return _("O registrador andou para trás: a leitura é julgada como virada ou como reinício, sem olhar o consumo máximo por hora.")
-    factor = parametros_em(row.dispositivo, row.leitura_em).fator_conversao
-    text = _("Passam a contar %(jump)s, repartidos entre %(start)s e %(end)s.")
-    jump = quantity(row.salto, unit) if factor == 1 else f"{number(row.salto)} × {number(factor)} = {quantity(row.salto * factor, unit)}"
-    return text % {"jump": jump, "start": clock(row.inicio, zone), "end": clock(row.leitura_em, zone)}
-
-
-def _effect_of_discard(row: LeituraEmRevisao) -> str:
-    text = _("A leitura fica fora de tudo, como se não tivesse chegado.")
-    if row.classe == CLASSES.TROCA:
-        text += " " + _("A troca continua: a próxima leitura passa a ser a primeira do medidor novo.")
-    if row.classe == CLASSES.IMPLAUSIVEL:
-        text += " " + _("As seguintes continuam: a próxima passa a ser o salto. Se o medidor foi trocado, registre a troca em vez disso.")
-    return text
-
-
-def _effect_of_undoing(row: LeituraEmRevisao) -> str:
-    return _("A leitura volta a ser julgada só pelas regras; a decisão e este motivo ficam na auditoria.")
-
-
-def _effect_of_change(row: LeituraEmRevisao) -> str:
-    text = _("O consumo do trecho passa a ser (final − base) + (leitura − inicial): com os valores sugeridos, %(amount)s.")
-    counted = row.valor if row.classe == CLASSES.REINICIO else Decimal(0)
-    return text % {"amount": quantity(counted, row.dispositivo.unidade)}
+    effect: Callable[[LeituraEmRevisao, Case | None], str]
 
 
 APPROVE = Decision(
     "approve", gettext_lazy("Aprovar leituras"), gettext_lazy("Aprovar"), lambda row: row.may_be_approved,
-    gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."), _effect_of_approval,
+    gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."), effect_of_approval,
 )  # fmt: skip
 DISCARD = Decision(
     "discard", gettext_lazy("Descartar leituras"), gettext_lazy("Descartar"), lambda row: row.may_be_discarded,
-    gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."), _effect_of_discard,
+    gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."), effect_of_discard,
 )  # fmt: skip
 CHANGE = Decision(
     "declare_change", gettext_lazy("Registrar troca de medidor"), gettext_lazy("Registrar troca"), lambda row: row.may_be_a_change,
-    gettext_lazy("Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."), _effect_of_change,
+    gettext_lazy("Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."), effect_of_change,
 )  # fmt: skip
 UNDO = Decision(
     "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.may_be_undone,
-    gettext_lazy("Só se desfaz o que foi decidido."), _effect_of_undoing,
+    gettext_lazy("Só se desfaz o que foi decidido."), effect_of_undoing,
 )  # fmt: skip
 
 
@@ -157,8 +126,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     list_per_page = AT_ONCE
     search_fields = ("dispositivo__codigo", "dispositivo__nome", "gateway__codigo", "gateway__mac", "conta__name")
     actions = ("approve", "discard", "declare_change", "undo")
-    fields = ("when", "device", "gateway", "conta", "value", "base", "jump", "kind", "state", "evidence")
-    readonly_fields = fields
+    readonly_fields = ("when", "device", "gateway", "conta", "value", "base", "jump", "kind", "state", "evidence")
     change_form_template = "admin/tds_new/leituraemrevisao/leitura.html"
 
     class Media:
@@ -167,6 +135,10 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows with all that a line shows."""
         return super().get_queryset(request).select_related(*self.list_select_related)
+
+    def get_fields(self, request: HttpRequest, obj: LeituraEmRevisao | None = None) -> tuple[str, ...]:
+        """The reading, and the decision on it where there is one."""
+        return self.readonly_fields if obj and obj.decisao_id else self.readonly_fields[:-1]
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Who may change readings under review decides on them."""
@@ -182,10 +154,12 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         context: dict[str, Any] = {**(extra_context or {}), "title": _("Leitura em revisão"), "checkbox": ACTION_CHECKBOX_NAME}
         if row is not None:
             decisions = [d for d in (APPROVE, DISCARD, UNDO) if self.has_decide_permission(request) and d.allowed(row)]
-            swaps = trocas_entre(row.dispositivo, row.inicio, row.leitura_em) if row.inicio else []
+            case = case_of(row)
+            swaps = case.swaps if case else []
             decisions += [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) and not swaps else []
             context["lines"] = neighbours(row, vizinhas([(row.dispositivo, row.leitura_em)])[0])
-            context |= {"decisions": decisions, "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps]}
+            context |= {"why": why(row, case), "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps]}
+            context["decisions"] = [(decision, decision.effect(row, case)) for decision in decisions]
         return super().change_view(request, object_id, form_url, context)
 
     @admin.action(permissions=["decide"], description=gettext_lazy("Aprovar as leituras selecionadas"))
@@ -232,6 +206,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                     self.message_user(request, f"{change.row}: {text}", messages.WARNING)
             return None
         around = vizinhas([(row.dispositivo, row.leitura_em) for row in rows])
+        cases = [case_of(row) for row in rows]
         context = {
             **self.admin_site.each_context(request),
             "title": decision.title,
@@ -249,11 +224,12 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                     "base": self.base(row),
                     "jump": self.jump(row),
                     "kind": self.kind(row),
-                    "effect": decision.effect(row),
+                    "why": why(row, case),
+                    "effect": decision.effect(row, case),
                     "lines": neighbours(row, lines),
                     "change": changes[n] if changes else None,
                 }
-                for n, (row, lines) in enumerate(zip(rows, around, strict=True))
+                for n, (row, lines, case) in enumerate(zip(rows, around, cases, strict=True))
             ],
         }
         return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirmar.html", context)
