@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +19,7 @@ from tests import fabrica
 SP = ZoneInfo("America/Sao_Paulo")
 DIA = date(2026, 2, 18)
 MEIO_DIA = datetime(2026, 2, 18, 12, 0, tzinfo=SP)
-MIN = timedelta(minutes=1)
+MIN, SEGUNDO = timedelta(minutes=1), timedelta(seconds=1)
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +105,29 @@ def test_a_device_has_data_within_three_intervals_and_at_least_five_minutes() ->
     assert not frota.com_dados(Dispositivo(gateway=lento), MEIO_DIA)
 
 
-def test_offline_gateways_come_longest_silent_first_with_what_they_affect() -> None:
+@pytest.mark.parametrize(
+    ("campos", "idade", "esperada"),
+    [
+        ({}, 5 * MIN, "ONLINE"),
+        ({}, 5 * MIN + SEGUNDO, "OFFLINE"),  # nobody took is_online back: the consumer is dead
+        ({"intervalo_esperado_s": 600}, 30 * MIN, "ONLINE"),
+        ({"intervalo_esperado_s": 600}, 30 * MIN + SEGUNDO, "OFFLINE"),
+        ({"online": False}, SEGUNDO, "OFFLINE"),  # its last will came
+        ({}, None, "EM_IMPLANTACAO"),
+        ({"online": False}, None, "EM_IMPLANTACAO"),
+        ({"is_active": False}, SEGUNDO, "INATIVO"),
+        ({"is_active": False}, None, "INATIVO"),
+    ],
+)
+def test_a_gateway_is_online_while_its_last_sign_of_life_is_recent(campos: dict[str, Any], idade: timedelta | None, esperada: str) -> None:
+    campos = {"intervalo_esperado_s": 60, **campos}
+    gateway = fabrica.gateway(fabrica.conta(), visto=None if idade is None else MEIO_DIA - idade, **campos)
+
+    assert frota.situacao(gateway, MEIO_DIA).name == esperada
+    assert Gateway.objects.filter(frota.online(MEIO_DIA)).exists() == (esperada == "ONLINE")
+
+
+def test_silent_gateways_come_longest_silent_first_with_what_they_affect_and_new_ones_last() -> None:
     dona = fabrica.conta()
     fabrica.gateway(dona, "A", visto=MEIO_DIA)
     recente = fabrica.gateway(dona, "B", online=False, visto=MEIO_DIA - MIN)
@@ -113,9 +136,13 @@ def test_offline_gateways_come_longest_silent_first_with_what_they_affect() -> N
     for codigo in ("D01", "D02"):
         fabrica.dispositivo(antigo, codigo)
 
-    mudos = frota.offline(frota.gateways_ativos(dona), frota.dispositivos_ativos(dona))
+    mudos = frota.mudos(frota.gateways_ativos(dona), frota.dispositivos_ativos(dona), MEIO_DIA)
 
-    assert [(m.gateway, m.dispositivos) for m in mudos] == [(antigo, 2), (recente, 0), (nunca, 0)]
+    assert [(m.gateway, m.situacao.name, m.dispositivos) for m in mudos] == [
+        (antigo, "OFFLINE", 2),
+        (recente, "OFFLINE", 0),
+        (nunca, "EM_IMPLANTACAO", 0),
+    ]
 
 
 @pytest.mark.parametrize(

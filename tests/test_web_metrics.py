@@ -58,16 +58,17 @@ def test_the_figures_come_from_the_database() -> None:
     conta = Conta.objects.create(name="Conta")
     for number in range(4):
         Gateway.objects.create(
-            conta=conta, codigo=f"G{number}", mac=f"aa:bb:cc:dd:ee:0{number}", is_online=number != 1, is_active=number != 3
-        )
+            conta=conta, codigo=f"G{number}", mac=f"aa:bb:cc:dd:ee:0{number}", is_online=number != 1, is_active=number != 3, last_seen=now()
+        )  # fmt: skip
+    Gateway.objects.create(conta=conta, codigo="G4", mac="aa:bb:cc:dd:ee:04", is_online=True, last_seen=now() - timedelta(hours=1))
     for gateway in (None, Gateway.objects.first()):
         RejeicaoContador.objects.create(gateway=gateway, motivo="conflito", total=7, primeira_em=now(), ultima_em=now())
     ConsumerStatus.objects.create(client_id="a", estado="connected", updated_at=now(), last_batch_at=now() - timedelta(hours=1))
     ConsumerStatus.objects.create(client_id="b", estado="connected", updated_at=now() - timedelta(hours=2))
     ConsumerStatus.objects.create(client_id="c", estado="stopped", updated_at=now() - timedelta(hours=2))
     sample = metricas.registry().get_sample_value
-    assert sample("tds_platform_gateways") == 3
-    assert sample("tds_platform_gateways_online") == 2
+    assert sample("tds_platform_gateways") == 4
+    assert sample("tds_platform_gateways_online") == 2  # G4 is silent, and no consumer runs to say so
     assert sample("tds_platform_rejected", {"reason": "conflito"}) == 14
     assert sample("tds_platform_consumers_connected") == 1
     assert sample("tds_platform_consumers_silent") == 1

@@ -234,6 +234,40 @@ def test_silent_gateways_are_listed_with_what_they_affect(client: Client, medida
     assert (mudo["nome"], mudo["desde"], mudo["afeta"]) == ("GW-2", "último sinal em 18/02/2026 11:02", "afeta 1 dispositivo")
 
 
+def test_while_no_consumer_runs_no_gateway_stays_online(
+    client: Client, medida: Conta, agora: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the consumer takes ``is_online`` back; the pages look at the clock."""
+    depois = agora + timedelta(hours=3)
+    for modulo in ("painel", "listas"):
+        monkeypatch.setattr(f"tds_new.web.views.{modulo}.now", lambda: depois)
+
+    payload = dados(client, medida).json()
+    lista = client.get(reverse("gateway-lista", args=[medida.pk])).context["linhas"]
+
+    gateways = cartao(payload, "gateways")
+    assert (gateways["exibe"], gateways["estado"], gateways["palavra"]) == ("0", "critico", "2 offline")
+    assert (payload["offline"]["vazio"], payload["offline"]["total"]) == ("", 2)
+    assert [linha["nome"] for linha in payload["offline"]["linhas"]] == ["GW-2", "GW-1"]
+    assert [linha["palavra"] for linha in lista] == ["Offline", "Offline"]
+
+
+def test_a_gateway_that_was_never_heard_is_being_installed_and_not_offline(client: Client, dona: Conta, agora: datetime) -> None:
+    fabrica.gateway(dona, "GW-1", visto=agora - MIN)
+    fabrica.gateway(dona, "GW-2", online=False)
+
+    payload = dados(client, dona).json()
+
+    gateways = cartao(payload, "gateways")
+    assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == ("1", "de 2", "info", "1 em implantação")
+    (novo,) = payload["offline"]["linhas"]
+    assert (novo["nome"], novo["estado"], payload["offline"]["total"]) == ("GW-2", "info", 0)
+
+    Gateway.objects.filter(codigo="GW-1").update(is_online=False)
+    gateways = cartao(dados(client, dona).json(), "gateways")
+    assert (gateways["estado"], gateways["palavra"]) == ("critico", "1 offline, 1 em implantação")
+
+
 def test_the_page_holds_it_all_without_scripts(client: Client, medida: Conta) -> None:
     pagina = client.get(reverse("painel", args=[medida.pk])).text
 
@@ -360,7 +394,7 @@ def test_registered_but_silent_is_another_sentence(client: Client, dona: Conta) 
     pagina = client.get(reverse("painel", args=[dona.pk])).text
 
     assert "Assim que o primeiro gateway enviar" in pagina
-    assert "nunca se comunicou" in pagina
+    assert "Em implantação: ainda não se comunicou" in pagina
 
 
 def test_a_period_without_readings_names_the_last_one(client: Client, medida: Conta) -> None:
@@ -536,6 +570,7 @@ def test_at_most_four_devices_of_a_unit_are_drawn_unasked_and_eight_asked_for(cl
 
 def test_the_lists_show_states_in_words(client: Client, medida: Conta) -> None:
     Gateway.objects.create(conta=medida, codigo="GW-3", mac="02:ff:00:00:00:01")
+    Gateway.objects.filter(codigo="GW-1").update(last_seen=now())
     dispositivos = client.get(reverse("dispositivo-lista", args=[medida.pk])).text
     gateways = client.get(reverse("gateway-lista", args=[medida.pk])).text
 

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Greatest
 
 from tds_new.models import Conta, ContaAtividade, Dispositivo, Gateway
 
@@ -20,11 +24,21 @@ class Sequencias:
     consumo: int = 0
 
 
+class Situacao(Enum):
+    """How a gateway is. One that was never heard is being installed, and not offline."""
+
+    INATIVO = auto()
+    EM_IMPLANTACAO = auto()
+    ONLINE = auto()
+    OFFLINE = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class GatewayOffline:
-    """A gateway that is not heard, and how many active devices that concerns."""
+class GatewayMudo:
+    """A gateway that is not heard, why, and how many active devices that concerns."""
 
     gateway: Gateway
+    situacao: Situacao
     dispositivos: int
 
 
@@ -50,7 +64,7 @@ def gateways_ativos(conta: Conta) -> list[Gateway]:
 
 
 def tolerancia(gateway: Gateway) -> timedelta:
-    """How old the newest reading of a device may be: three intervals of its gateway, at least five minutes."""
+    """How old a gateway's last sign of life or its device's newest reading may be: three intervals, at least five minutes."""
     return max(3 * timedelta(seconds=gateway.intervalo_esperado_s), TOLERANCIA_MINIMA)
 
 
@@ -59,8 +73,26 @@ def com_dados(dispositivo: Dispositivo, agora: datetime) -> bool:
     return dispositivo.last_seen is not None and agora - dispositivo.last_seen <= tolerancia(dispositivo.gateway)
 
 
-def offline(gateways: Sequence[Gateway], dispositivos: Sequence[Dispositivo]) -> list[GatewayOffline]:
-    """The gateways that are not heard, the longest silent first; those never heard come last."""
-    mudos = [g for g in gateways if not g.is_online]
-    mudos.sort(key=lambda g: (g.last_seen is None, g.last_seen, g.codigo) if g.last_seen else (True, g.created_at, g.codigo))
-    return [GatewayOffline(g, sum(d.gateway_id == g.pk for d in dispositivos)) for g in mudos]
+def situacao(gateway: Gateway, agora: datetime) -> Situacao:
+    """How a gateway is at ``agora``. ``is_online`` alone does not say it: only a running consumer takes it back."""
+    if not gateway.is_active:
+        return Situacao.INATIVO
+    if gateway.last_seen is None:
+        return Situacao.EM_IMPLANTACAO
+    ouvido = gateway.is_online and agora - gateway.last_seen <= tolerancia(gateway)
+    return Situacao.ONLINE if ouvido else Situacao.OFFLINE
+
+
+def online(agora: datetime) -> Q:
+    """The same for the database: the gateways whose :func:`situacao` is ONLINE."""
+    segundos = Greatest(3 * F("intervalo_esperado_s"), int(TOLERANCIA_MINIMA.total_seconds()))
+    tolerado = ExpressionWrapper(segundos * Value(timedelta(seconds=1)), DurationField())
+    desde = ExpressionWrapper(Value(agora, DateTimeField()) - tolerado, DateTimeField())
+    return Q(is_active=True, is_online=True, last_seen__gte=desde)
+
+
+def mudos(gateways: Sequence[Gateway], dispositivos: Sequence[Dispositivo], agora: datetime) -> list[GatewayMudo]:
+    """The gateways that are not heard: those offline, the longest silent first, then those that were never heard."""
+    achados = [(s, g) for g in gateways if (s := situacao(g, agora)) in (Situacao.OFFLINE, Situacao.EM_IMPLANTACAO)]
+    achados.sort(key=lambda par: (par[1].last_seen is None, par[1].last_seen or par[1].created_at, par[1].codigo))
+    return [GatewayMudo(g, s, sum(d.gateway_id == g.pk for d in dispositivos)) for s, g in achados]

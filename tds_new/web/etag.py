@@ -13,7 +13,7 @@ from tds_new.queries.frota import Sequencias
 BLOCO_S = 300
 
 # Of the page and its data together: a page of another version is told to reload.
-VERSAO = 2
+VERSAO = 3
 
 
 def do_painel(request: HttpRequest, conta: Conta, sequencias: Sequencias, agora: datetime) -> str:

@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_address
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.timezone import now
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from tds_new.consumers import is_silent
 from tds_new.models import ConsumerStatus, Gateway, ManutencaoExecucao, RejeicaoContador
+from tds_new.queries import frota
 from tds_new.queries.conferencia import check_consumption
 from tds_new.web.client_ip import client_ip
 
@@ -32,7 +33,7 @@ class PlatformCollector(Collector):
 
 
 def _gateways() -> Iterator[GaugeMetricFamily]:
-    counts = Gateway.objects.filter(is_active=True).aggregate(total=Count("pk"), online=Count("pk", filter=Q(is_online=True)))
+    counts = Gateway.objects.filter(is_active=True).aggregate(total=Count("pk"), online=Count("pk", filter=frota.online(now())))
     yield GaugeMetricFamily("tds_platform_gateways", "Active gateways", counts["total"])
     yield GaugeMetricFamily("tds_platform_gateways_online", "Active gateways that are heard", counts["online"])
 

@@ -1,5 +1,7 @@
 """The cards: consumption of the month, peak demand, gateways, devices, last reading."""
 
+from collections import Counter
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -41,9 +43,10 @@ def _consumos(contexto: Contexto, consumos: list[ConsumoNoPeriodo]) -> list[Cart
 
 def _gateways(contexto: Contexto) -> Cartao:
     gateways = contexto.gateways_em_vista
-    online = sum(g.is_online for g in gateways)
-    mudos = len(gateways) - online
-    estado, palavra = ("ok", _("Todos online")) if gateways and not mudos else ("critico", _("%(n)d offline") % {"n": mudos})
+    quantos = Counter(frota.situacao(g, contexto.agora) for g in gateways)
+    online, mudos, novos = (quantos[s] for s in (frota.Situacao.ONLINE, frota.Situacao.OFFLINE, frota.Situacao.EM_IMPLANTACAO))
+    palavras = [*([_("%(n)d offline") % {"n": mudos}] if mudos else []), *([_("%(n)d em implantação") % {"n": novos}] if novos else [])]
+    estado, palavra = "critico" if mudos else "info" if novos else "ok", ", ".join(palavras) or _("Todos online")
     if not gateways:
         estado, palavra = "neutro", _("Nenhum cadastrado")
     return cartao(

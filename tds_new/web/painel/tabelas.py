@@ -47,24 +47,30 @@ def _sem_leituras(contexto: Contexto) -> str:
 
 
 def offline(contexto: Contexto) -> dict[str, Any]:
-    """The gateways that are not heard, with what that affects; at most five."""
-    mudos = frota.offline(contexto.gateways_em_vista, contexto.todos)
-    tranquilo = _("Tudo comunicando.") if contexto.gateways_em_vista else _("Nenhum gateway cadastrado ainda.")
-    mais = len(mudos) - MAX_OFFLINE
+    """The gateways that are not heard, with what that affects; at most five. ``total`` counts those that are offline, all of them."""
+    mudos = frota.mudos(contexto.gateways_em_vista, contexto.todos, contexto.agora)
+    tranquilo = _("Todos os gateways se comunicam.") if contexto.gateways_em_vista else _("Nenhum gateway cadastrado ainda.")
+    mais = max(0, len(mudos) - MAX_OFFLINE)
+    texto = ngettext("Mais %(n)d gateway sem comunicação", "Mais %(n)d gateways sem comunicação", mais) % {"n": mais}
     return {
         "vazio": "" if mudos else tranquilo,
         "linhas": [_gateway(contexto, mudo) for mudo in mudos[:MAX_OFFLINE]],
-        "mais": ngettext("Mais %(n)d gateway offline", "Mais %(n)d gateways offline", mais) % {"n": mais} if mais > 0 else "",
+        "mais": texto if mais else "",
+        "total": sum(mudo.situacao is frota.Situacao.OFFLINE for mudo in mudos),
     }
 
 
-def _gateway(contexto: Contexto, mudo: frota.GatewayOffline) -> dict[str, Any]:
+def _gateway(contexto: Contexto, mudo: frota.GatewayMudo) -> dict[str, Any]:
     visto = mudo.gateway.last_seen
     zone = contexto.conta.zone
+    desde = _("Em implantação: ainda não se comunicou")
+    if visto:
+        desde = _("último sinal em %(quando)s") % {"quando": formatos.data_hora(visto, zone)}
     return {
         "id": mudo.gateway.pk,
+        "estado": "critico" if mudo.situacao is frota.Situacao.OFFLINE else "info",
         "nome": f"{mudo.gateway.codigo} {mudo.gateway.nome}".strip(),
-        "desde": _("último sinal em %(quando)s") % {"quando": formatos.data_hora(visto, zone)} if visto else _("nunca se comunicou"),
+        "desde": desde,
         "instante": iso(visto) if visto else None,
         "idade": formatos.idade(visto, contexto.agora, zone) if visto else "",
         "afeta": ngettext("afeta %(n)d dispositivo", "afeta %(n)d dispositivos", mudo.dispositivos) % {"n": mudo.dispositivos}

@@ -95,12 +95,10 @@ def _dispositivo(dispositivo: Dispositivo, conta: Conta, agora: Any) -> dict[str
 
 
 def _gateway(gateway: Any, conta: Conta, agora: Any) -> dict[str, Any]:
-    if not gateway.is_active:
-        estado, palavra = "neutro", _("Inativo")
-    elif gateway.is_online:
-        estado, palavra = "ok", _("Online")
-    elif gateway.last_seen is None:
-        estado, palavra = "info", _("Em implantação")
-    else:
-        estado, palavra = "critico", _("Offline")
+    estado, palavra = {
+        frota.Situacao.INATIVO: ("neutro", _("Inativo")),
+        frota.Situacao.EM_IMPLANTACAO: ("info", _("Em implantação")),
+        frota.Situacao.ONLINE: ("ok", _("Online")),
+        frota.Situacao.OFFLINE: ("critico", _("Offline")),
+    }[frota.situacao(gateway, agora)]
     return {"objeto": gateway, "estado": estado, "palavra": palavra, "visto": _visto(gateway.last_seen, conta, agora)}

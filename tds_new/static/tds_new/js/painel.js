@@ -199,7 +199,8 @@
         desde.append(' (', tempo, ')');
       }
       caixa.append(celula('strong', l.nome), desde, celula('p', l.afeta, 'meta'));
-      item.append(icone('critico'), caixa);
+      item.dataset.estado = l.estado;
+      item.append(icone(l.estado), caixa);
       return item;
     }));
   }
@@ -234,7 +235,7 @@
   const vivo = document.getElementById('vivo'), vivoTexto = document.getElementById('vivo-texto'), faixa = document.getElementById('faixa');
   const anuncio = document.getElementById('anuncio'), pausar = document.getElementById('pausar'), INTERVALO = Number(main.dataset.intervalo) * 1000;
   const MAIOR_TEM = 3000, PONTOS_POR_PARTE = 32;
-  let falhou = false, ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.linhas.length;
+  let falhou = false, ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.total;
 
   function anunciar(texto) {
     if (performance.now() - ultimoAnuncio < 60000) return;
@@ -296,7 +297,7 @@
       atualizarGraficos();
       atualizarLeituras();
       atualizarOffline();
-      const agoraOffline = dados.offline.linhas.length;
+      const agoraOffline = dados.offline.total;
       if (agoraOffline !== offlineAntes) anunciar(textos.mudou_offline.replace('%s', fmt.numero(agoraOffline, 0)));
       offlineAntes = agoraOffline;
       contar();
