@@ -51,10 +51,31 @@ INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
 SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), 'infinity', ARRAY[id]
 FROM unnest(%(devices)s::bigint[]) AS d (id)
 """
+# Up to where a device's blocks were over at a moment, and the readings after them there: three intervals, and at least an hour, before it.
+_LIMITS = """
+SELECT d.id, %(moment)s::timestamptz - greatest(3 * g.intervalo_esperado_s, 3600) * INTERVAL '1 second' AS limite
+FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%(devices)s)
+"""
+# What is shorter than a day is taken for new readings, so then all of it is left to the rest; and what is left of a long history's last
+# step may be so short, so the rest begins a day earlier.
+_HAS_OVER = "coalesce(%(since)s::timestamptz, '-infinity') < limite - INTERVAL '1 day'"
+QUEUE_OVER = f"""
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
+SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), limite, ARRAY[id] FROM ({_LIMITS}) AS d WHERE {_HAS_OVER}
+"""
+QUEUE_REST = f"""
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
+SELECT id %% %(partitions)s, CASE WHEN {_HAS_OVER} THEN greatest(limite - INTERVAL '1 day', %(since)s) ELSE %(since)s END,
+    'infinity', ARRAY[id] FROM ({_LIMITS}) AS d
+"""
 RETRY_NOW = "UPDATE tds_new_consumo_pendente SET tentar_em = NULL WHERE tentar_em IS NOT NULL"
-TO_REBUILD = (
-    "SELECT count(*) FROM tds_new_consumo_pendente WHERE fim = 'infinity' AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())"
-)
+TO_REBUILD = """
+SELECT d.id, min(CASE WHEN isfinite(inicio) THEN inicio END)
+FROM tds_new_consumo_pendente, unnest(dispositivos) AS d (id)
+WHERE fim > inicio + INTERVAL '1 day' AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())
+    AND dispositivos && %(devices)s::bigint[] AND d.id = ANY(%(devices)s)
+GROUP BY 1
+"""
 LAG = "SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente WHERE tentar_em IS NULL"
 
 
@@ -154,15 +175,28 @@ def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: date
         cursor.execute(QUEUE_ALL, {"devices": list(devices), "since": since, "partitions": ConsumoParticao.PARTICOES})
 
 
+def enqueue_over(connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None) -> None:
+    """Queue of these devices what no reading after ``moment`` changes, unless it comes late; :func:`enqueue_rest` queues the others."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+        cursor.execute(QUEUE_OVER, {"devices": list(devices), "moment": moment, "since": since, "partitions": ConsumoParticao.PARTICOES})
+
+
+def enqueue_rest(connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None) -> None:
+    """Queue of these devices what is newer than what :func:`enqueue_over` queues."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
+        cursor.execute(QUEUE_REST, {"devices": list(devices), "moment": moment, "since": since, "partitions": ConsumoParticao.PARTICOES})
+
+
 def retry_now(connection: BaseDatabaseWrapper) -> None:
     """Try at once what is held back."""
     with connection.cursor() as cursor:
         cursor.execute(RETRY_NOW)
 
 
-def to_rebuild(connection: BaseDatabaseWrapper) -> int:
-    """How many ranges without an end wait that are not held back: those of :func:`enqueue` are, new readings' are not."""
+def to_rebuild(connection: BaseDatabaseWrapper, devices: Collection[int]) -> dict[int, datetime | None]:
+    """Which of these devices have ranges longer than a day to compute, and from when on (None: all); not those that are held back."""
     with connection.cursor() as cursor:
-        cursor.execute(TO_REBUILD)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        cursor.execute(TO_REBUILD, {"devices": list(devices)})
+        return dict(cursor.fetchall())

@@ -12,6 +12,7 @@ from tds_new.models.consumo import (
     ConsumoParteDoDia,
     ConsumoParticao,
     ConsumoPendente,
+    ConsumoReconstrucao,
     ConsumoVida,
 )
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
@@ -43,6 +44,7 @@ __all__ = [
     "ConsumoParteDoDia",
     "ConsumoParticao",
     "ConsumoPendente",
+    "ConsumoReconstrucao",
     "ConsumoVida",
     "Conta",
     "ContaAtividade",

@@ -205,6 +205,27 @@ class ConsumoPendente(models.Model):
         db_table = "tds_new_consumo_pendente"
 
 
+class ConsumoReconstrucao(models.Model):
+    """A run of ``rebuild_consumption`` that has not ended, so that one that was killed is gone on with.
+
+    Of its ``dispositivos`` the first ``entregues`` are in the queue, or computed; with ``novos_entregues`` the newest blocks of all, too.
+    There is one for each ``pedido``, the run's options.
+    """
+
+    pedido = models.TextField(unique=True)
+    iniciada_em = models.DateTimeField(db_default=Now())
+    desde = models.DateTimeField(null=True)
+    dispositivos = ArrayField(models.BigIntegerField())
+    entregues = models.IntegerField(default=0, db_default=0)
+    novos_entregues = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "tds_new_consumo_reconstrucao"
+
+    def __str__(self) -> str:
+        return f"{self.pedido}: {self.entregues}/{len(self.dispositivos)}"
+
+
 class ConsumoParticao(models.Model):
     """A share of the devices (``id % PARTICOES``), computed by one worker at a time, which locks this row."""
 

@@ -1,10 +1,11 @@
 """The worker as it runs: a process that follows the readings, dies, runs several times at once; and computing everything again."""
 
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -14,13 +15,22 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from tds_new.consumption import blocks, ledger, queue
 from tds_new.consumption.blocks import Account, Chain
 from tds_new.consumption.meter import Meter
+from tds_new.consumption.rebuild import PORTION, Rebuild
 from tds_new.consumption.worker import Worker, drain
-from tds_new.models import ConsumoBloco, ConsumoPendente, Dispositivo, LeituraDispositivo, OcorrenciaMedicao
+from tds_new.models import (
+    ConsumoBloco,
+    ConsumoParticao,
+    ConsumoPendente,
+    ConsumoReconstrucao,
+    Dispositivo,
+    LeituraDispositivo,
+    OcorrenciaMedicao,
+)
 from tests import fabrica
 from tests.consumers import ConsumerProcess, database_url
 from tests.waiting import until
@@ -72,9 +82,13 @@ def reference(stored: list[LeituraDispositivo]) -> tuple[list[tuple[object, ...]
     return figures()
 
 
-def run_worker() -> "subprocess.Popen[bytes]":
+def run_command(name: str) -> "subprocess.Popen[bytes]":
     environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url()}
-    return subprocess.Popen([sys.executable, "manage.py", "process_consumption"], cwd=settings.BASE_DIR, env=environment)
+    return subprocess.Popen([sys.executable, "manage.py", name], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
+
+
+def run_worker() -> "subprocess.Popen[bytes]":
+    return run_command("process_consumption")
 
 
 @pytest.fixture
@@ -169,6 +183,119 @@ def test_rebuilding_mends_what_was_tampered_with_from_a_time_on(devices: list[Di
     assert figures() == before
 
 
+@pytest.fixture
+def queued() -> Iterator[Callable[[], list[int]]]:
+    """Says which devices were queued from their beginning on, as often as they were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE TABLE prova_fila (dispositivo bigint);
+            CREATE FUNCTION prova_fila() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO prova_fila SELECT unnest(NEW.dispositivos); RETURN NULL; END $$;
+            CREATE TRIGGER prova_fila AFTER INSERT ON tds_new_consumo_pendente
+                FOR EACH ROW WHEN (NEW.inicio = '-infinity') EXECUTE FUNCTION prova_fila();
+            """
+        )
+
+        def found() -> list[int]:
+            cursor.execute("SELECT dispositivo FROM prova_fila ORDER BY 1")
+            return [pk for (pk,) in cursor.fetchall()]
+
+        yield found
+        cursor.execute("DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE prova_fila")
+
+
+def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
+    """Start a run and kill it when all of its first portion is computed but what is in the partition ``withheld``; return what is left."""
+    first, others = [d.pk for d in devices[:PORTION]], [d.pk for d in devices[PORTION:]]
+    left = {pk for pk in first if pk % ConsumoParticao.PARTICOES == withheld}
+    with transaction.atomic():
+        ConsumoParticao.objects.select_for_update().get(pk=withheld)
+        process = run_command("rebuild_consumption")
+        try:
+            until(lambda: ConsumoReconstrucao.objects.filter(entregues=PORTION).exists(), "a portion is queued")
+            until(lambda: queue.to_rebuild(connection, first).keys() == left, "all but what is withheld is computed")
+        finally:
+            process.kill()
+            process.wait()
+    return left | set(others)
+
+
+def test_a_run_that_was_killed_is_gone_on_with_and_no_device_is_done_twice(
+    devices: list[Dispositivo], queued: Callable[[], list[int]]
+) -> None:
+    devices += [fabrica.dispositivo(devices[0].gateway, f"E{number:02}") for number in range(25)]
+    LeituraDispositivo.objects.bulk_create(readings(devices, 30))
+    drain()
+    before, said = figures(), StringIO()
+    ConsumoBloco.objects.update(consumo=1_000_000)
+
+    left = killed_midway(devices, withheld=devices[1].pk % ConsumoParticao.PARTICOES)
+    mended = ConsumoBloco.objects.exclude(consumo=1_000_000).values_list("dispositivo_id", flat=True).distinct()
+    assert set(mended) == {device.pk for device in devices} - left
+    call_command("rebuild_consumption", stdout=said)
+
+    assert f"[OK] going on with {len(left)} devices that are left of {len(devices)}; --anew starts over" in said.getvalue()
+    assert figures() == before
+    assert queued() == sorted(device.pk for device in devices)
+    assert not ConsumoReconstrucao.objects.exists()
+    call_command("rebuild_consumption", stdout=(said := StringIO()))
+    assert f"[OK] {len(devices)} devices to compute" in said.getvalue()
+    assert "done; 0 block rows differed" in said.getvalue()
+
+
+def test_a_run_that_was_stopped_waits_for_its_own_options_or_is_forgotten(devices: list[Dispositivo]) -> None:
+    LeituraDispositivo.objects.bulk_create(readings(devices, 3))
+    ConsumoReconstrucao.objects.create(pedido="", dispositivos=[d.pk for d in devices], entregues=4)
+
+    call_command("rebuild_consumption", "--gateway", devices[0].gateway.codigo, stdout=(said := StringIO()))
+    assert "[OK] 10 devices to compute" in said.getvalue()
+    assert "[WARN] a run with no options was stopped; give the same to go on with it" in said.getvalue()
+    call_command("rebuild_consumption", "--anew", stdout=(said := StringIO()))
+    assert "[OK] 10 devices to compute" in said.getvalue()
+    assert "[WARN]" not in said.getvalue()
+
+
+def test_readings_that_arrive_meanwhile_are_not_taken_for_differences(devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch) -> None:
+    def store(device: Dispositivo, minutes_ago: float, value: int) -> None:
+        LeituraDispositivo.objects.create(
+            time=datetime.now(UTC) - timedelta(minutes=minutes_ago),
+            valor=value,
+            dispositivo=device,
+            gateway_id=device.gateway_id,
+            conta_id=device.conta_id,
+            unidade=device.unidade,
+            tipo_leitura=device.tipo_leitura,
+        )
+
+    for number in range(40):
+        store(devices[0], 200 - 5 * number, number)
+    drain()
+    next_portion = Rebuild.next_portion
+
+    def meanwhile(rebuild: Rebuild) -> bool:
+        store(devices[0], 0, 50)
+        return next_portion(rebuild)
+
+    monkeypatch.setattr(Rebuild, "next_portion", meanwhile)
+    call_command("rebuild_consumption", stdout=(said := StringIO()))
+    assert "done; 0 block rows differed" in said.getvalue()
+    assert re.search(r"\[OK\] and [12] of the newest blocks, which readings go on filling", said.getvalue())
+
+
+def test_the_bar_moves_within_a_long_history(devices: list[Dispositivo]) -> None:
+    long = readings(devices[:1], 500)
+    for number, reading in enumerate(sorted(long, key=lambda one: one.time)):
+        reading.time = START + timedelta(days=number - 500)
+    LeituraDispositivo.objects.bulk_create(long)
+    drain()
+    call_command("rebuild_consumption", "--gateway", devices[0].gateway.codigo, stdout=(said := StringIO()))
+    percents = [int(found) for found in re.findall(r"\r *(\d+) %", said.getvalue())]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert len(set(percents)) > len(devices) + 2  # one device takes five steps
+
+
 def test_rebuilding_what_is_not_there_is_said() -> None:
     with pytest.raises(CommandError, match="no gateway has this code"):
         call_command("rebuild_consumption", "--gateway", "GW-404")
@@ -246,7 +373,7 @@ def test_rebuilding_beside_a_worker_waits_for_it(devices: list[Dispositivo], pro
     LeituraDispositivo.objects.bulk_create(readings(devices, 100))
     until(following, "the worker follows")
     call_command("rebuild_consumption", stdout=StringIO())
-    assert queue.to_rebuild(connection) == 0
+    assert queue.to_rebuild(connection, [d.pk for d in devices]) == {}
     until(computed, "the queue is empty")
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
@@ -279,7 +406,7 @@ def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(
         worker._pass()
     worker._disconnect()
     assert ConsumoBloco.objects.filter(bloco__lt=START - timedelta(days=59)).values("dispositivo").distinct().count() == len(devices)
-    assert queue.to_rebuild(connection) == 0
+    assert queue.to_rebuild(connection, [d.pk for d in devices]) == {}
     drain()
     found = figures()
     call_command("rebuild_consumption", stdout=StringIO())

@@ -2,6 +2,7 @@
 
 import time
 from argparse import ArgumentParser
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 
 from tds_new.consumption import queue
+from tds_new.consumption.rebuild import Rebuild, others, start_over
 from tds_new.consumption.worker import django_session, process_partition
 from tds_new.mac import normalise_mac
 from tds_new.models import Dispositivo, Gateway
@@ -21,47 +23,81 @@ WAIT_S = 0.2  # between two looks at what a worker beside has in hand
 
 
 class Command(BaseCommand):
-    """Queues the devices and works the queue off. Stopped in between, it goes on with the next run, or the worker does."""
+    """Queues some devices, computes them, takes the next. Stopped or killed, the next run with the same options goes on."""
 
-    help = "Compute all consumption from the raw readings again. May be stopped and started again at any time."
+    help = "Compute all consumption from the raw readings again. May be stopped or killed, and started again, at any time."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Without arguments: everything."""
         parser.add_argument("--gateway", metavar="CODE|MAC", action="append", default=[], help="only its devices; repeatable")
         parser.add_argument("--from", dest="since", metavar="TIME", help="only from this time on, ISO 8601 with an offset")
+        parser.add_argument("--anew", action="store_true", help="start over, where an earlier run with these options was stopped")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Queue, compute, and say how many rows differed."""
         since = parse_datetime(options["since"]) if options["since"] else None
         if options["since"] and (since is None or since.tzinfo is None):
             raise CommandError(f"--from {options['since']}: give ISO 8601 with an offset, for example 2026-02-01T00:00:00-03:00")
-        devices = Dispositivo.objects.order_by("pk")
-        if options["gateway"]:
-            gateways = [self._gateway(name).pk for name in options["gateway"]]
-            devices = devices.filter(gateway__in=gateways)
         queue.retry_now(connection)
-        queue.enqueue(connection, devices.values_list("pk", flat=True), since)
-        total = waiting = queue.to_rebuild(connection)
-        self.stdout.write(f"[OK] {total} ranges queued")
-        rows, shared = 0, False
-        while waiting:
-            processed = process_partition(django_session(), anew=True)
-            if processed is None:  # a worker beside has the partitions that are left
-                shared = True
-                time.sleep(WAIT_S)
-            else:
-                rows += processed.written.rows
-            waiting = queue.to_rebuild(connection)
-            self.stdout.write(f"\r{100 * max(0, total - waiting) // total:3d} %  {waiting} ranges left, {rows} rows differed", ending="")
-            self.stdout.flush()
-        self.stdout.write(f"\n[OK] done; {rows} block rows differed from what was stored")
-        if shared:
-            self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
+        catch_up()  # what waits for the worker does not differ: it is new
+        rebuild = self._begin([self._gateway(name) for name in options["gateway"]], since, anew=options["anew"])
+        self._compute(rebuild)
+        catch_up()  # the last piece of a long history may be as short as new readings
         if settings.TDS_UPKEEP:
             call_command("run_maintenance", stdout=self.stdout)
         if failure := check_consumption().failure:
             raise CommandError(failure)
+
+    def _begin(self, gateways: list[Gateway], since: datetime | None, *, anew: bool) -> Rebuild:
+        """The run, new or gone on with."""
+        words = [f"--gateway {mac}" for mac in sorted({gateway.mac for gateway in gateways})]
+        request = " ".join([*words, *([f"--from {since.astimezone(UTC).isoformat()}"] if since else [])])
+        if anew:
+            start_over(request)
+        devices = Dispositivo.objects.order_by("pk")
+        if gateways:
+            devices = devices.filter(gateway__in=gateways)
+        rebuild = Rebuild.begin(request, devices.values_list("pk", flat=True), since)
+        if rebuild.resumed:
+            left = rebuild.left(rebuild.waiting())
+            self.stdout.write(f"[OK] going on with {left} devices that are left of {rebuild.total}; --anew starts over")
+            self.stdout.write(f"[OK] the run was begun at {rebuild.began:%Y-%m-%d %H:%M:%SZ}")
+        else:
+            self.stdout.write(f"[OK] {rebuild.total} devices to compute")
+        for other in others(request):
+            self.stdout.write(f"[WARN] a run with {other or 'no options'} was stopped; give the same to go on with it")
+        return rebuild
+
+    def _compute(self, rebuild: Rebuild) -> None:
+        """Portion by portion the blocks that were over when the run began, then the newest."""
+        self._rows, self._shared = 0, False
+        self._work_off(rebuild, "devices left")
+        while rebuild.next_portion():
+            self._work_off(rebuild, "devices left")
+        over, self._rows = self._rows, 0
+        rebuild.queue_newest()
+        self._work_off(rebuild, "devices left to complete with their newest blocks")
+        rebuild.forget()
+        self.stdout.write(f"\n[OK] done; {over} block rows differed from what was stored")
+        if self._rows:
+            self.stdout.write(f"[OK] and {self._rows} of the newest blocks, which readings go on filling")
+        if self._shared:
+            self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
+
+    def _work_off(self, rebuild: Rebuild, what: str) -> None:
+        """Compute what the run has in the queue, together with a worker where one runs."""
+        while rebuild.waiting():
+            processed = process_partition(django_session(), anew=True)
+            if processed is None:  # a worker beside has the partitions that are left
+                self._shared = True
+                time.sleep(WAIT_S)
+            else:
+                self._rows += processed.written.rows
+            waiting = rebuild.waiting()
+            line = f"{int(100 * rebuild.share(waiting)):3d} %  {rebuild.left(waiting)} {what}, {self._rows} rows differed"
+            self.stdout.write(f"\r{line:90}", ending="")
+            self.stdout.flush()
 
     def _gateway(self, name: str) -> Gateway:
         found = list(Gateway.objects.filter(Q(codigo=name) | Q(mac=normalise_mac(name) or "")))
@@ -70,3 +106,11 @@ class Command(BaseCommand):
             raise CommandError(f"--gateway {name}: {how_many} this code; give its MAC")
         gateway: Gateway = found[0]
         return gateway
+
+
+def catch_up() -> None:
+    """Compute what is queued of new readings, beside a worker or without one."""
+    done: set[int] = set()
+    while (processed := process_partition(django_session(), done)) is not None:
+        if not processed.more:
+            done.add(processed.partition)
