@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tds_new", "0009_conta")]
+    dependencies = [("tds_new", "0011_auditoria")]
 
     operations = [
         migrations.CreateModel(

@@ -87,7 +87,7 @@ WITHOUT_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRAD
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tds_new", "0009_conta"),
+        ("tds_new", "0010_ancora"),
     ]
 
     operations = [
