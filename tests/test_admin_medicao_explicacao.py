@@ -101,17 +101,19 @@ def test_the_maximum_is_the_one_in_force_at_the_reading(root: Client) -> None:
 
 
 def test_a_change_is_told_with_what_each_meter_counted(root: Client) -> None:
-    device = meter(JUMP)
+    device, rounded = meter(JUMP), meter(JUMP, "D02")
     change(device, 3, 1022.5, 49_995.5)
-    said = "Entre a base e esta leitura o medidor foi trocado: 2,5 kWh no antigo e 4,5 kWh no novo. Contam 7 kWh."
-    assert why(root, device, 3) == said
+    change(rounded, 3, 1019, 49_995.5)
+    said = "Entre a base e esta leitura o medidor foi trocado: %s kWh no antigo e 4,5 kWh no novo. Contam %s kWh."
+    assert why(root, device, 3) == said % ("2,5", "7")
+    assert why(root, rounded, 3) == said % ("−1", "3,5")
 
 
 @pytest.mark.parametrize(
     ("final", "initial", "said"),
     [
         (1050, 49_990, "Permitido: 25 kWh em 15 min (100 kWh/h). Com a troca registrada foram 40 kWh."),
-        (1000, 50_000, "Com a troca registrada, um dos medidores teria andado para trás: −20 kWh, 0 kWh."),
+        (1000, 50_000, "Com a troca registrada seriam −20 kWh, menos que nada."),
     ],
 )
 def test_a_change_that_does_not_explain_the_reading_is_told_by_its_numbers(root: Client, final: float, initial: float, said: str) -> None:

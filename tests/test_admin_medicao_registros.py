@@ -171,6 +171,10 @@ def test_values_that_do_not_fit_the_readings_around_are_stored_with_a_warning(ro
     text = said(add(root, "trocamedidor", device, leitura_final="1019", leitura_inicial="50001"))
     assert "A leitura final é menor que a leitura anterior à troca (1.020\u00a0kWh em 02/03/2026\u00a009:30:00 (GMT-3))" in text
     assert "A leitura inicial é maior que a leitura posterior à troca (50.000\u00a0kWh" in text
+    assert "é −2\u00a0kWh: a leitura de 02/03/2026\u00a009:45:00 fica suspeita." in text
+    rounded = said(add(root, "trocamedidor", meter(JUMP, "D02"), leitura_final="1019", leitura_inicial="49998"))
+    assert "confira" in rounded
+    assert "suspeita" not in rounded  # together both meters counted something, so it is believed
     assert "confira" not in said(add(root, "trocamedidor", device, ocorrida_em_1="09:36:00"))
 
 

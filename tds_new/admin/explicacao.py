@@ -122,11 +122,10 @@ def _unbelieved(case: Case) -> str:
 
 
 def _unbelieved_with_a_swap(case: Case) -> str:
-    if min(case.parts) < 0:
-        return _("Com a troca registrada, um dos medidores teria andado para trás: %(parts)s.") % {
-            "parts": ", ".join(case.amount(part) for part in case.parts)
-        }
-    text = _("Com a troca registrada foram %(amount)s.") % {"amount": case.amount(sum(case.parts, Decimal(0)))}
+    amount = sum(case.parts, Decimal(0))
+    if amount < 0:
+        return _("Com a troca registrada seriam %(amount)s, menos que nada.") % {"amount": case.amount(amount)}
+    text = _("Com a troca registrada foram %(amount)s.") % {"amount": case.amount(amount)}
     return text if case.limit is None else _("Permitido: %(allowed)s. %(text)s") % {"allowed": case.allowed, "text": text}
 
 
@@ -191,7 +190,7 @@ def effect_of_approval(row: LeituraEmRevisao, case: Case | None) -> str:
 def _believed(case: Case) -> tuple[str, Decimal]:
     """Rules 1, 2, 4 and 5 of docs/metering.md with the maximum unknown: what is said, and how much counts."""
     modulus, rollover = case.parameters.valor_maximo_registro, case.as_rollover
-    if case.swaps and min(case.parts) >= 0:
+    if case.swaps and sum(case.parts) >= 0:
         return _("Com a troca registrada, passam a contar %(amount)s, repartidos entre %(start)s e %(end)s."), sum(case.parts, Decimal(0))
     if not case.swaps and case.value >= case.base:
         return _("Passam a contar %(amount)s, repartidos entre %(start)s e %(end)s."), case.value - case.base

@@ -234,18 +234,16 @@ class TrocaMedidorAdmin(RegistroAdmin):
 
 
 def misfits(change: TrocaMedidor) -> list[str]:
-    """What the readings next to a meter change say against its values: the ledger will not believe the reading after it."""
+    """What the readings next to a meter change say against its values, and whether the ledger will believe the reading after it."""
     base, after = _around(change)
     zone, unit, found = change.dispositivo.conta.zone, change.dispositivo.unidade, list[str]()
     if base and base.valor > change.leitura_final:
-        text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira, senão a próxima fica suspeita.")
+        text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira.")
         found.append(text % {"value": quantity(base.valor, unit), "when": clock_with_zone(base.time, zone)})
     if after and after.valor < change.leitura_inicial:
-        text = _("A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira, senão ela fica suspeita.")
+        text = _("A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira.")
         found.append(text % {"value": quantity(after.valor, unit), "when": clock_with_zone(after.time, zone)})
-    if base and after and not found:
-        found += _too_much(change.dispositivo, base, after)
-    return found
+    return found + (_not_believed(change.dispositivo, base, after) if base and after else [])
 
 
 class Base(NamedTuple):
@@ -268,18 +266,25 @@ def _around(change: TrocaMedidor) -> tuple[Base | None, Vizinha | None]:
     return (Base(found.inicio, found.valor_base) if found else Base(before[-1].time, before[-1].valor)), after
 
 
-def _too_much(device: Dispositivo, base: Base, after: Vizinha) -> list[str]:
-    """Where what both meters counted is more than is plausible, unless somebody has approved the reading."""
+def _not_believed(device: Dispositivo, base: Base, after: Vizinha) -> list[str]:
+    """Where what the meters counted together is less than nothing, or more than is plausible and nobody has approved the reading."""
     amount = sum(partes_com_trocas(base.valor, trocas_entre(device, base.time, after.time), after.valor), Decimal(0))
     limit = None if after.decisao else maximo_plausivel(device, base.time, after.time)
+    zone, unit = device.conta.zone, device.unidade
+    said = {
+        "start": clock(base.time, zone),
+        "end": clock(after.time, zone),
+        "amount": quantity(amount, unit),
+        "limit": quantity(limit, unit),
+    }
+    if amount < 0:
+        return [_("Com a troca o consumo de %(start)s a %(end)s é %(amount)s: a leitura de %(end)s fica suspeita.") % said]
     if limit is None or amount <= limit:
         return []
     text = _(
         "Com a troca o consumo de %(start)s a %(end)s é %(amount)s, e o máximo plausível é %(limit)s: a leitura de %(end)s fica suspeita."
     )
-    zone, unit = device.conta.zone, device.unidade
-    start, end = clock(base.time, zone), clock(after.time, zone)
-    return [text % {"start": start, "end": end, "amount": quantity(amount, unit), "limit": quantity(limit, unit)}]
+    return [text % said]
 
 
 class VigenciaForm(ToleranceOptional, RegistroForm):
