@@ -9,9 +9,9 @@ from django.db import connections
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tds_new.models import LeituraEmRevisao, RevisaoLeitura, TrocaMedidor, User
+from tds_new.models import ConsumerStatus, Dispositivo, Gateway, LeituraEmRevisao, MensagemRejeitada, RevisaoLeitura, TrocaMedidor, User
 from tests import fabrica
-from tests.medidores import JUMP, ROLLOVER, SPIKE, meter, url
+from tests.medidores import JUMP, ROLLOVER, SPIKE, START, meter, url
 
 CHROMIUM = os.environ.get("TDS_TEST_CHROMIUM", "/usr/bin/chromium")
 
@@ -85,6 +85,49 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
     page.click("[name=confirmar]")
     expect(page.locator(".messagelist .success")).to_contain_text("1 troca registrada")
     assert float(TrocaMedidor.objects.get().leitura_final) == 1022.5
+
+
+def within(page: Page, selector: str) -> bool:
+    """Whether all that ``selector`` finds is on the screen's width, without scrolling anything."""
+    boxes = [element.bounding_box() for element in page.locator(selector).all()]
+    width = page.viewport_size["width"]  # type: ignore[index]
+    return bool(boxes) and all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+
+
+def test_why_something_was_changed_is_on_the_screen_and_so_is_why_a_reading_is_under_review(page: Page) -> None:
+    device = meter(JUMP, "D01")
+    reason = "Obra com guindaste; consumo confirmado pela fatura da concessionaria e pela visita ao local em marco"
+    TrocaMedidor.objects.create(dispositivo=device, ocorrida_em=START, leitura_final=1, motivo=reason)
+    page.goto(url("auditoriamedicao", "changelist"))
+    expect(page.locator("#result_list .field-why").first).to_contain_text("guindaste")
+    assert within(page, "#result_list .field-why")
+    assert fits(page)
+    page.goto(url("leituraemrevisao", "change", LeituraEmRevisao.objects.get().chave))
+    expect(page.locator(".porque")).to_contain_text("Permitido: 25")
+    assert within(page, ".porque, .decisoes button, .decisoes p")
+    assert fits(page)
+
+
+def test_no_list_is_cut_on_a_desk(page: Page) -> None:
+    if page.viewport_size["width"] < 1440:  # type: ignore[index]
+        pytest.skip("a list of columns scrolls on a phone")
+    device = meter(JUMP, "MEDIDOR-PRINCIPAL-01")
+    Dispositivo.objects.update(nome="Entrada geral do bloco administrativo")
+    device.conta.name, device.gateway.codigo = "Condomínio Residencial Jardim das Acácias", "GW-07 Loja 12 Subsolo"
+    device.conta.save()
+    device.gateway.save()
+    Gateway.objects.update(last_seen=START)
+    refused = {"motivo": "dispositivo_desconhecido", "payload": b"{", "detalhe": "Expecting property name enclosed in quotes: " * 3}
+    MensagemRejeitada.objects.create(gateway=device.gateway, conta=device.conta, topico="tds_new/devices/aabbcc000001/telemetry", **refused)
+    MensagemRejeitada.objects.create(topico=f"tds_new/devices/{'a' * 60}/telemetry", reprocessada_em=START, **refused)
+    name = "tds-new-consumer-primary-7f9c4d5b68-x2lqp"
+    ConsumerStatus.objects.create(
+        client_id=name, host=f"{name}.metering.svc.cluster.local", since=START, updated_at=START, last_batch_at=START
+    )
+    for model in ("dispositivo", "gateway", "mensagemrejeitada", "consumerstatus", "auditoriamedicao", "leituraemrevisao", "conta"):
+        page.goto(url(model, "changelist"))
+        assert page.locator("#result_list tbody tr").count() > 0
+        assert page.evaluate("document.querySelector('.results').scrollWidth <= document.querySelector('.results').clientWidth"), model
 
 
 def test_the_pages_of_entries_keep_the_policy_and_the_clock_beside_the_field_is_the_contas(page: Page) -> None:

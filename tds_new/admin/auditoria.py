@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ReadOnlyAdmin, WideListAdmin
-from tds_new.admin.filters import ContaWithRowsFilter
+from tds_new.admin.filters import ContaWithRowsFilter, by_date
 from tds_new.admin.formatos import NOTHING, clock, clock_with_zone, labelled, number
 from tds_new.models import AuditoriaMedicao, Dispositivo, Gateway, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
 
@@ -31,9 +31,10 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
     """The trail of all devices; ``?dispositivo=`` shows that of one."""
 
     list_display = ("when", "who", "device", "what", "changes", "why")
-    list_filter = ("tabela", "acao", ContaWithRowsFilter, "em")
+    list_filter = ("tabela", "acao", ContaWithRowsFilter, ("em", by_date(gettext_lazy("data"))))
     list_select_related = ("dispositivo__conta", "dispositivo__gateway")
     list_per_page = 50
+    nothing = gettext_lazy("Nada foi incluído, alterado nem excluído ainda.")
     search_fields = (
         "usuario",
         "motivo",

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import SimpleTemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -147,7 +148,7 @@ class ProtectedDeletionAdmin(SignedAdmin):
         except (ProtectedError, IntegrityError):  # the first reading came meanwhile, or belongs to something below
             return self._refuse(request, [obj], self._change_url(object_id))
 
-    @admin.action(permissions=["delete"], description=gettext_lazy("Excluir %(verbose_name_plural)s selecionados"))
+    @admin.action(permissions=["delete"], description=gettext_lazy("Excluir os itens selecionados"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Delete the chosen objects, all or none."""
         kept = [obj for obj in queryset if obj.has_readings()]
@@ -169,14 +170,23 @@ class ProtectedDeletionAdmin(SignedAdmin):
         return HttpResponseRedirect(url or request.get_full_path())
 
 
-class WideListAdmin(BaseAdmin):
+class ListAdmin(BaseAdmin):
+    """An admin whose list has its own name, and a word where it is empty."""
+
+    nothing: Promise | str = ""  # why there is nothing; for whoever has no better reason, that there is nothing yet
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """The list under its own name."""
+        title = str(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title[:1].upper() + title[1:], **(extra_context or {})})
+
+
+class WideListAdmin(ListAdmin):
     """An admin whose list needs all the width that there is."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list under its own name, without the navigation beside it."""
-        title = str(self.opts.verbose_name_plural)
-        shown = {"title": title[:1].upper() + title[1:], "is_nav_sidebar_enabled": False}
-        return super().changelist_view(request, {**shown, **(extra_context or {})})
+        """The list without the navigation beside it."""
+        return super().changelist_view(request, {"is_nav_sidebar_enabled": False, **(extra_context or {})})
 
 
 class ReadOnlyAdmin(BaseAdmin):

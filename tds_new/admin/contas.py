@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin
+from tds_new.admin.base import BaseInline, ListAdmin, ProtectedDeletionAdmin
 from tds_new.models import Conta, ContaMembership, Gateway
 
 
@@ -21,7 +21,7 @@ class MembershipInline(BaseInline):
 
 
 @admin.register(Conta)
-class ContaAdmin(ProtectedDeletionAdmin):
+class ContaAdmin(ListAdmin, ProtectedDeletionAdmin):
     """Contas with their people."""
 
     list_display = ("name", "cnpj", "timezone", "is_active", "people", "gateways_total")

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm
+from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
 from tds_new.admin.formatos import clock_with_zone, number, quantity
 from tds_new.admin.medicao import NUMBERS, PARAMETERS, ToleranceOptional, say_units
 from tds_new.models import ConsumoBloco, ConsumoCongelado, Dispositivo, Gateway, LeituraEmRevisao, TrocaMedidor, VigenciaParametros
@@ -44,12 +44,12 @@ class DispositivoForm(ToleranceOptional, ReasonedForm):
 
 
 @admin.register(Dispositivo)
-class DispositivoAdmin(LocalTimeAdmin, ProtectedDeletionAdmin):
+class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     """Devices of all Contas, each with what people entered about its meter."""
 
     form = DispositivoForm
     formfield_overrides = NUMBERS
-    list_display = ("codigo", "nome", "gateway", "conta", "grandeza", "unidade", "tipo_leitura", "status", "last_seen")
+    list_display = ("codigo", "nome", "place", "measures", "status", "seen")
     list_filter = ("status", "grandeza", "tipo_leitura", "tipo")
     list_select_related = ("gateway", "conta")
     search_fields = ("codigo", "nome", "gateway__codigo", "gateway__mac", "conta__name")
@@ -69,6 +69,22 @@ class DispositivoAdmin(LocalTimeAdmin, ProtectedDeletionAdmin):
             (gettext_lazy("Modbus"), {"fields": ("slave_id", "register_modbus")}),
             (gettext_lazy("Estado"), {"fields": ("last_seen", "created_at")}),
         )
+
+    @admin.display(description=gettext_lazy("gateway e conta"), ordering="gateway__codigo")
+    def place(self, device: Dispositivo) -> str:
+        """The gateway by its code, and the Conta."""
+        return format_html('{}<br><span class="quiet">{}</span>', device.gateway.codigo, device.conta)
+
+    @admin.display(description=gettext_lazy("medição"), ordering="grandeza")
+    def measures(self, device: Dispositivo) -> str:
+        """What it measures, in what unit, and how that is read."""
+        kind = device.get_tipo_leitura_display()
+        return format_html('{} ({})<br><span class="quiet">{}</span>', device.get_grandeza_display(), device.unidade, kind)
+
+    @admin.display(description=gettext_lazy("última leitura"), ordering="last_seen")
+    def seen(self, device: Dispositivo) -> str:
+        """The meter's time of the latest reading, in the Conta's time."""
+        return clock_with_zone(device.last_seen, device.conta.zone)
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
         """The device itself."""

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.conf import settings
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.formats import date_format, get_format, number_format
@@ -32,6 +33,11 @@ def clock(em: datetime | None, zone: ZoneInfo) -> str:
     local = em.astimezone(zone)
     day = date_format(local.date(), "M j, Y" if (get_language() or "").startswith("en") else "d/m/Y")
     return f"{day}{NBSP}{local:%H:%M:%S}"
+
+
+def clock_here(em: datetime | None) -> str:
+    """``18/02/2026 12:47:10`` by the platform's clock: in lists about the platform, not about a Conta."""
+    return clock(em, ZoneInfo(settings.TIME_ZONE))
 
 
 def clock_with_zone(em: datetime | None, zone: ZoneInfo) -> str:

@@ -13,7 +13,8 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm
+from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
+from tds_new.admin.formatos import clock_with_zone
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ class DispositivoInline(BaseInline):
 
 
 @admin.register(Gateway)
-class GatewayAdmin(ProtectedDeletionAdmin):
+class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
     """Gateways of all Contas."""
 
     form = GatewayForm
-    list_display = ("codigo", "mac", "conta", "is_active", "is_online", "last_seen", "devices", "refused")
+    list_display = ("codigo", "mac", "conta", "is_active", "is_online", "heard", "devices", "refused")
     list_filter = ("is_active", "is_online")
     list_select_related = ("conta",)
     search_fields = ("codigo", "mac", "device_id", "nome", "conta__name")
@@ -124,6 +125,11 @@ class GatewayAdmin(ProtectedDeletionAdmin):
             device_count=Coalesce(Subquery(devices, output_field=IntegerField()), 0),
             refused_count=Coalesce(Subquery(refused, output_field=IntegerField()), 0),
         )
+
+    @admin.display(description=_("último sinal"), ordering="last_seen")
+    def heard(self, gateway: Gateway) -> str:
+        """When it was last heard of, in its Conta's time."""
+        return clock_with_zone(gateway.last_seen, gateway.conta.zone)
 
     @admin.display(description=_("dispositivos"), ordering="device_count")
     def devices(self, gateway: Any) -> str:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ReasonForm, SignedAdmin, WideListAdmin
-from tds_new.admin.filters import ContaWithRowsFilter
+from tds_new.admin.filters import ContaWithRowsFilter, by_date
 from tds_new.admin.formatos import NumberField, clock, clock_with_zone, number, offset, quantity
 from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
 from tds_new.models.medicao import Registro, assinar, maximo_plausivel, parametros_em, partes_com_trocas, trocas_entre
@@ -102,6 +102,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     formfield_overrides = NUMBERS
     list_select_related = ("dispositivo__gateway", "dispositivo__conta", "registrado_por")
     list_per_page = 50
+    nothing = gettext_lazy("Nada foi registrado ainda; o botão para registrar está na página do dispositivo.")
     show_full_result_count = False
     search_fields = (
         "dispositivo__codigo",
@@ -207,7 +208,7 @@ class TrocaMedidorAdmin(RegistroAdmin):
     """Meter changes."""
 
     list_display = ("when", "dispositivo", "gateway", "conta", "final", "initial", "motivo", "registrado_por")
-    list_filter = ("ocorrida_em", ContaWithRowsFilter, "dispositivo__grandeza")
+    list_filter = (("ocorrida_em", by_date(gettext_lazy("data da troca"))), ContaWithRowsFilter, "dispositivo__grandeza")
     fields = ("meter", "ocorrida_em", "leitura_final", "leitura_inicial", "motivo", "registered")
     readonly_fields = ("meter", "registered")
 
@@ -305,7 +306,7 @@ class VigenciaParametrosAdmin(RegistroAdmin):
 
     form = VigenciaForm
     list_display = ("since", "dispositivo", "gateway", "conta", "factor", "modulus", "maximum", "tolerance", "motivo", "registrado_por")
-    list_filter = ("desde", ContaWithRowsFilter, "dispositivo__grandeza")
+    list_filter = (("desde", by_date(gettext_lazy("data de início"))), ContaWithRowsFilter, "dispositivo__grandeza")
     ordering = ("-desde",)
     fields = ("meter", "desde", *PARAMETERS, "motivo", "registered")
     readonly_fields = ("meter", "registered")
@@ -371,7 +372,7 @@ class RevisaoLeituraAdmin(RegistroAdmin):
 
     form = RevisaoForm
     list_display = ("reading", "dispositivo", "gateway", "conta", "value", "decisao", "seen_as", "motivo", "registrado_por")
-    list_filter = ("decisao", "leitura_em", ContaWithRowsFilter)
+    list_filter = ("decisao", ("leitura_em", by_date(gettext_lazy("data da leitura"))), ContaWithRowsFilter)
     fields = ("meter", "leitura_em", "decisao", "motivo", "evidence", "registered")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -14,8 +14,9 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from tds_new.admin.base import ReadOnlyAdmin
-from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter
+from tds_new.admin.base import ListAdmin, ReadOnlyAdmin, WideListAdmin
+from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter, by_date
+from tds_new.admin.formatos import NOTHING, clock_here
 from tds_new.admin.payload import readable
 from tds_new.consumers import dropped_by_broker, is_silent, silent_consumers
 from tds_new.ingestion.reprocess import reprocess
@@ -23,11 +24,12 @@ from tds_new.models import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada
 
 
 @admin.register(MensagemRejeitada)
-class MensagemRejeitadaAdmin(ReadOnlyAdmin):
+class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
     """Messages that were set aside. They can be looked at and, once their cause is mended, processed again."""
 
-    list_display = ("recebida_em", "motivo", "gateway", "detalhe", "reprocessada_em", "conta", "topico")
-    list_filter = ("motivo", ReprocessedFilter, "recebida_em", GatewayFilter, ContaFilter)
+    list_display = ("received", "motivo", "origin", "detalhe", "state")
+    list_filter = ("motivo", ReprocessedFilter, ("recebida_em", by_date(gettext_lazy("data de recebimento"))), GatewayFilter, ContaFilter)
+    nothing = gettext_lazy("Nenhuma mensagem rejeitada está guardada.")
     list_select_related = ("gateway", "conta")
     list_per_page = 50
     search_fields = ("topico", "gateway__codigo", "gateway__mac")
@@ -69,6 +71,26 @@ class MensagemRejeitadaAdmin(ReadOnlyAdmin):
         refused = ngettext("%(n)d recusada de novo", "%(n)d recusadas de novo", result.refused) % {"n": result.refused}
         self.message_user(request, f"{accepted}, {refused}.", messages.WARNING if result.refused else messages.SUCCESS)
 
+    @admin.display(description=gettext_lazy("recebida em"), ordering="recebida_em")
+    def received(self, mensagem: MensagemRejeitada) -> str:
+        """When it came, by the platform's clock."""
+        return clock_here(mensagem.recebida_em)
+
+    @admin.display(description=gettext_lazy("origem"), ordering="gateway__codigo")
+    def origin(self, mensagem: MensagemRejeitada) -> str:
+        """The gateway and its Conta; the topic where the gateway is not known."""
+        if mensagem.gateway is None:
+            return mensagem.topico
+        gateway = mensagem.gateway
+        return format_html('{}<br><span class="quiet">{} · {}</span>', gateway.codigo, gateway.mac, mensagem.conta or NOTHING)
+
+    @admin.display(description=gettext_lazy("situação"), ordering="reprocessada_em")
+    def state(self, mensagem: MensagemRejeitada) -> str:
+        """Whether it was accepted later, and when."""
+        if mensagem.reprocessada_em is None:
+            return _("À espera")
+        return format_html('{}<br><span class="quiet">{}</span>', _("Aceita depois"), clock_here(mensagem.reprocessada_em))
+
     @admin.display(description=gettext_lazy("tamanho"))
     def size(self, mensagem: MensagemRejeitada) -> str:
         """Bytes kept."""
@@ -81,26 +103,27 @@ class MensagemRejeitadaAdmin(ReadOnlyAdmin):
 
 
 @admin.register(RejeicaoContador)
-class RejeicaoContadorAdmin(ReadOnlyAdmin):
+class RejeicaoContadorAdmin(ListAdmin, ReadOnlyAdmin):
     """How often each gateway was refused, and why. Counts all, also what is no longer kept."""
 
     list_display = ("motivo", "gateway", "total", "primeira_em", "ultima_em")
-    list_filter = ("motivo", "ultima_em")
+    list_filter = ("motivo", ("ultima_em", by_date(gettext_lazy("data da última"))))
     list_select_related = ("gateway",)
     search_fields = ("gateway__codigo", "gateway__mac")
     ordering = ("-total", "pk")
 
 
 @admin.register(ConsumerStatus)
-class ConsumerStatusAdmin(ReadOnlyAdmin):
+class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     """The consumers as they last reported, with a warning about those that fell silent, and about messages that the broker dropped."""
 
-    list_display = ("client_id", "state", "dropped", "host", "pid", "updated_at", "last_batch_at", "since")
+    list_display = ("client_id", "state", "dropped", "where", "updated", "last_batch", "begun")
     ordering = ("client_id",)
+    nothing = gettext_lazy("Nenhum consumidor deu notícia ainda: enquanto nenhum roda, as mensagens esperam no broker.")
     fields = ("client_id", "host", "pid", "state", "dropped", "since", "updated_at", "last_batch_at", "counted")
     readonly_fields = ("state", "dropped", "counted")
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list, with warnings on top: a consumer that says it works, but has not said so lately; messages that the broker dropped."""
         response = super().changelist_view(request, extra_context)
         for consumer in silent_consumers():
@@ -130,6 +153,26 @@ class ConsumerStatusAdmin(ReadOnlyAdmin):
         since = date_format(localtime(consumer.since), "SHORT_DATETIME_FORMAT") if consumer.since else "?"
         self.message_user(request, text % {"n": dropped, "since": since, "client": consumer.client_id}, messages.WARNING)
 
+    @admin.display(description=gettext_lazy("máquina"), ordering="host")
+    def where(self, consumer: ConsumerStatus) -> str:
+        """Machine and process."""
+        return format_html('{}<br><span class="quiet">{} {}</span>', consumer.host, _("processo"), consumer.pid)
+
+    @admin.display(description=gettext_lazy("atualizado em"), ordering="updated_at")
+    def updated(self, consumer: ConsumerStatus) -> str:
+        """When it last said something of itself."""
+        return clock_here(consumer.updated_at)
+
+    @admin.display(description=gettext_lazy("último lote"), ordering="last_batch_at")
+    def last_batch(self, consumer: ConsumerStatus) -> str:
+        """When it last stored something."""
+        return clock_here(consumer.last_batch_at)
+
+    @admin.display(description=gettext_lazy("desde"), ordering="since")
+    def begun(self, consumer: ConsumerStatus) -> str:
+        """Since when it is in its state."""
+        return clock_here(consumer.since)
+
     @admin.display(description=gettext_lazy("descartadas pelo broker"))
     def dropped(self, consumer: ConsumerStatus) -> int:
         """Messages that the broker has dropped since this consumer became active."""
@@ -152,12 +195,15 @@ class ConsumerStatusAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ManutencaoExecucao)
-class ManutencaoExecucaoAdmin(ReadOnlyAdmin):
+class ManutencaoExecucaoAdmin(ListAdmin, ReadOnlyAdmin):
     """The platform's upkeep, with a warning about what should have succeeded again by now."""
 
     list_display = ("nome", "ultimo_sucesso", "ultima_execucao", "prazo", "erro")
+    nothing = gettext_lazy(
+        "Nenhuma rotina rodou ainda. Elas rodam com o processo de consumo (process_consumption): confira se ele está no ar."
+    )
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list, with a warning on top for each piece that is overdue."""
         response = super().changelist_view(request, extra_context)
         for piece in ManutencaoExecucao.objects.overdue():

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
 from tds_new.admin.explicacao import Case, case_of, effect_of_approval, effect_of_change, effect_of_discard, effect_of_undoing, why
-from tds_new.admin.filters import ContaOfReadingFilter
+from tds_new.admin.filters import ContaOfReadingFilter, by_date
 from tds_new.admin.formatos import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
 from tds_new.admin.medicao import misfits
 from tds_new.admin.troca import SwapForm
@@ -121,9 +121,10 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     """Readings that the ledger found out of the ordinary, or that somebody has decided on; what waits for people comes first."""
 
     list_display = ("when", "place", "value", "base", "jump", "kind", "state")
-    list_filter = (SituacaoFilter, "classe", ContaOfReadingFilter, "leitura_em")
+    list_filter = (SituacaoFilter, "classe", ContaOfReadingFilter, ("leitura_em", by_date(gettext_lazy("data da leitura"))))
     list_select_related = ("dispositivo__conta", "gateway", "conta", "decisao__registrado_por")
     list_per_page = AT_ONCE
+    nothing = gettext_lazy("Nenhuma leitura foge do comum, e ninguém decidiu sobre alguma.")
     search_fields = ("dispositivo__codigo", "dispositivo__nome", "gateway__codigo", "gateway__mac", "conta__name")
     actions = ("approve", "discard", "declare_change", "undo")
     readonly_fields = ("when", "device", "gateway", "conta", "value", "base", "jump", "kind", "state", "evidence")

@@ -8,7 +8,7 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, SignedAdmin
+from tds_new.admin.base import BaseInline, ListAdmin, SignedAdmin
 from tds_new.models import ContaMembership, User
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MembershipInline(BaseInline):
 
 
 @admin.register(User)
-class UserAdmin(SignedAdmin, PeopleAdmin):
+class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
     """People, their Contas and, for superusers to give, their rights in this admin."""
 
     form = UserChangeByEmailForm

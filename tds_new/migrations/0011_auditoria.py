@@ -95,6 +95,10 @@ class Migration(migrations.Migration):
             name="auditoriamedicao",
             options={"ordering": ["-id"], "verbose_name": "registro de auditoria", "verbose_name_plural": "registros de auditoria"},
         ),
+        migrations.AlterModelOptions(
+            name="manutencaoexecucao",
+            options={"ordering": ["nome"], "verbose_name": "rotina de manutenção", "verbose_name_plural": "rotinas de manutenção"},
+        ),
         migrations.AlterField(
             model_name="auditoriamedicao",
             name="acao",

@@ -122,8 +122,8 @@ class ManutencaoExecucao(models.Model):
 
     class Meta:
         db_table = "tds_new_manutencao_execucao"
-        verbose_name = _("manutenção")
-        verbose_name_plural = _("manutenção")
+        verbose_name = _("rotina de manutenção")
+        verbose_name_plural = _("rotinas de manutenção")
         ordering = ["nome"]
 
     def __str__(self) -> str:
