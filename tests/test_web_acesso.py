@@ -59,6 +59,13 @@ def test_the_table_has_every_address_of_a_conta() -> None:
     assert {p.name for p in urls.da_conta if isinstance(p, URLPattern)} == set(DA_CONTA)
 
 
+def test_browsers_find_an_icon_where_a_page_names_none() -> None:
+    response = entrar(None).get("/favicon.ico")
+
+    assert (response.status_code, response["Cache-Control"]) == (302, "public, max-age=86400")
+    assert response["Location"].endswith("tds_new/favicon.svg")
+
+
 @pytest.mark.parametrize("nome", DA_CONTA)
 @pytest.mark.parametrize("papel", DENTRO)
 def test_members_of_every_role_get_in(dona: Conta, nome: str, papel: str) -> None:

@@ -72,10 +72,19 @@ def test_stretches_of_days(de: str, ate: str, portugues: str, ingles: str) -> No
             assert formatos.dias(date.fromisoformat(de), date.fromisoformat(ate)) == texto
 
 
-@pytest.mark.parametrize(("parte", "texto"), [("1", "100%"), ("0.99999", "99,9%"), ("0.9499", "94,9%"), ("0.5", "50%"), ("0", "0%")])
-def test_a_share_is_cut_so_that_only_all_is_a_hundred_percent(parte: str, texto: str) -> None:
+@pytest.mark.parametrize(
+    ("parte", "texto"),
+    [("1", "100%"), ("0.99999", "99,9%"), ("0.9499", "94,9%"), ("0.5", "50%"), ("0.001", "0,1%"), ("0.0009", "menos de 0,1%"), ("0", "0%")],
+)
+def test_a_share_is_cut_so_that_only_all_is_a_hundred_percent_and_only_nothing_none(parte: str, texto: str) -> None:
     with translation.override("pt-br"):
         assert porcento(Decimal(parte)) == texto
+
+
+def test_months_are_not_taken_for_days() -> None:
+    for idioma, texto in (("pt-br", "nov/26"), ("en", "Nov 2026")):
+        with translation.override(idioma):
+            assert formatos.mes_ano(date(2026, 11, 1)) == texto
 
 
 @pytest.mark.parametrize(("valor", "texto"), [("12345.6700", "12.345,67"), ("100", "100"), ("0.0000", "0"), ("-3.5", "−3,5")])

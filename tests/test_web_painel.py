@@ -153,6 +153,13 @@ def test_what_was_measured_too_little_is_not_compared_and_says_why(client: Clien
     assert energia["qualidade"] == "68,5% medido · ◐ 31,4% interpolado"
 
 
+def test_a_little_that_was_estimated_is_not_called_nothing(client: Client, dona: Conta, medidor: Dispositivo) -> None:
+    blocos(medidor, FEVEREIRO, CORTE - 15 * MIN, "1")
+    blocos(medidor, CORTE - 15 * MIN, CORTE, "1", "0.5", "ESTIMADO")
+
+    assert cartao(dados(client, dona).json(), "ENERGIA-kWh")["qualidade"] == "99,9% medido · ≈ menos de 0,1% estimado"
+
+
 def test_a_month_before_that_was_measured_too_little_is_no_measure(client: Client, dona: Conta, medidor: Dispositivo) -> None:
     blocos(medidor, JANEIRO, CORTE_DE_JANEIRO, "1", "0.9", "ESTIMADO")
     blocos(medidor, FEVEREIRO, CORTE, "1")
@@ -207,6 +214,13 @@ def test_no_chart_mixes_units_and_registers_are_drawn_as_rates(client: Client, m
     assert [{p[1] for p in s["pontos"]} for s in kw] == [{12.0}, {36.0}]
     assert graficos[2]["series"][0]["pontos"][-1][1:4] == [-18.25, -18.25, -18.25]
     assert graficos[2]["zero"] is False
+
+
+def test_an_interval_that_is_not_over_is_explained_in_the_caption(client: Client, medida: Conta) -> None:
+    potencia, _agua, temperatura = dados(client, medida).json()["graficos"]
+
+    assert potencia["resumo"].endswith("Pontilhado: o intervalo que ainda não terminou.")  # read a minute ago
+    assert "Pontilhado" not in temperatura["resumo"]  # read five minutes ago
 
 
 def test_bars_have_13_local_months_and_name_the_unfinished_one(client: Client, medida: Conta) -> None:

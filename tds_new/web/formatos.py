@@ -123,8 +123,9 @@ def fuso(instante: datetime, zone: ZoneInfo) -> str:
 
 
 def mes_ano(mes: date) -> str:
-    """``fev/26``."""
-    return f"{MESES[idioma()][mes.month - 1]}/{mes:%y}"
+    """``fev/26`` or ``Feb 2026``: beside days such as ``Feb 26`` two digits would be taken for one."""
+    nome = MESES[idioma()][mes.month - 1]
+    return f"{nome} {mes.year}" if idioma() == "en" else f"{nome}/{mes:%y}"
 
 
 def duracao(tempo: timedelta) -> str:

@@ -24,5 +24,6 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("healthz", healthz, name="healthz"),
     path("metrics", metrics, name="metrics"),
+    path("favicon.ico", pessoas.favicon, name="favicon"),
     path("c/<int:conta>/", include(da_conta)),
 ]

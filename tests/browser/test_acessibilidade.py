@@ -32,7 +32,7 @@ def conferir(page: Page) -> None:
 @pytest.mark.parametrize("largura", TAMANHOS)
 def test_the_pages_of_a_conta_with_data(medida: Conta, abrir: AbrirPagina, largura: int, tema: str) -> None:
     page = abrir(f"/c/{medida.pk}/painel/", largura=largura, color_scheme=tema)
-    page.click("text=Filtros")
+    page.click(".filtros summary")
     for resumo in page.locator(".como-tabela summary").all():
         resumo.click()
     conferir(page)

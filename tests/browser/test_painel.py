@@ -261,7 +261,7 @@ def test_filters_by_period_devices_and_dates(medida: Conta, abrir: AbrirPagina) 
     page = abrir(painel(medida))
     mudo = Dispositivo.objects.get(gateway__codigo="GW-2", codigo="D01")
 
-    page.click("text=Filtros")
+    page.click(".filtros summary")
     page.locator(f"input[name=disp][value='{mudo.pk}']").check()
     page.click("text=Ver estes dispositivos")
     expect(page.locator("figure[data-grafico]")).to_have_count(1)
@@ -270,14 +270,44 @@ def test_filters_by_period_devices_and_dates(medida: Conta, abrir: AbrirPagina) 
     expect(page.locator(".periodos [aria-current]")).to_have_text("7 dias")
     expect(page.locator("figure[data-grafico]")).to_have_count(1)  # the device stays chosen
 
+    page.click(".filtros summary")
     page.fill("input[name=de]", "2026-01-01")
     page.fill("input[name=ate]", "2026-01-02")
     page.click("text=Ver estas datas")
     expect(page.locator(".periodo")).to_contain_text("01/01/2026 – 02/01/2026")
     expect(page.locator("figure[data-grafico] .vazio")).to_contain_text("Nenhuma leitura de 01/01/2026 – 02/01/2026.")
+    expect(page.locator("details.filtros")).not_to_have_attribute("open", "")  # on a phone it would fill the screen
+    expect(page.locator("details.filtros summary")).to_contain_text("Filtros (2)")
 
     page.click("text=Limpar filtros")
     expect(page.locator("figure[data-grafico]")).to_have_count(3)
+
+
+def test_dates_that_make_no_sense_leave_the_filter_open(medida: Conta, abrir: AbrirPagina) -> None:
+    page = abrir(painel(medida, "?periodo=datas&de=2026-02-18&ate=2026-02-01"))
+
+    expect(page.locator("input[name=de]")).to_be_visible()
+
+
+@pytest.mark.parametrize("largura", [320, 390, 600])
+def test_no_number_beneath_a_chart_is_cut(medida: Conta, abrir: AbrirPagina, largura: int) -> None:
+    page = abrir(painel(medida), largura=largura)
+
+    for caixa in page.locator("figure.grafico > .tabela-caixa").all():
+        caixa.scroll_into_view_if_needed()
+        assert caixa.evaluate("(c) => c.scrollWidth <= c.clientWidth")
+        assert caixa.evaluate("(c) => [...c.querySelectorAll('.num')].every((n) => n.scrollWidth <= n.clientWidth)")
+
+
+def test_months_on_the_axis_are_not_taken_for_days(vazia: Conta, abrir: AbrirPagina) -> None:
+    fabrica.leituras(fabrica.dispositivo(fabrica.gateway(vazia), tipo="INCREMENTAL"), [(now() - timedelta(minutes=5), 3)])
+    page = abrir(painel(vazia), locale="en", extra_http_headers={"Accept-Language": "en"})
+    desenhado(page, "figure[data-barras=ENERGIA-kWh]")
+
+    rotulos = page.evaluate("Chart.getChart(document.querySelector('[data-barras] canvas')).scales.x.ticks.map((t) => t.label)")
+
+    assert all(re.fullmatch(r"[A-Z][a-z]{2}( \*)?", mes) and re.fullmatch(r"20\d\d", ano) for mes, ano in rotulos)
+    assert rotulos[-1][0].endswith(" *")
 
 
 def test_everything_but_the_pictures_is_there_without_scripts(medida: Conta, abrir: AbrirPagina) -> None:

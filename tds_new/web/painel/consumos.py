@@ -19,6 +19,7 @@ from tds_new.web.painel.contexto import Contexto, consumo_no_mes, cor
 # Below this share of measured blocks a comparison would compare what was missing.
 COMPARAVEL = Decimal("0.95")
 ESTAVEL = Decimal("0.01")
+MENOR_PARTE = Decimal("0.001")  # of shares as they are shown
 COM_DEMANDA = Dispositivo.Grandeza.ENERGIA, "kWh"
 
 
@@ -120,7 +121,9 @@ def _trecho(contexto: Contexto, periodo: Periodo) -> str:
 
 
 def porcento(parte: Decimal) -> str:
-    """``99,2%``, cut and not rounded: only all of it is 100%."""
+    """``99,2%``, cut and not rounded: only all of it is 100%, and only nothing is 0%."""
+    if 0 < parte < MENOR_PARTE:
+        return _("menos de %(parte)s") % {"parte": f"{formatos.numero(MENOR_PARTE * 100, 1)}%"}
     cortada = (parte * 100).quantize(Decimal("0.1"), ROUND_FLOOR)
     return f"{formatos.numero(cortada, 0 if cortada == cortada.to_integral() else 1)}%"
 
@@ -130,7 +133,7 @@ def qualidade(soma: Soma) -> str:
     if soma.cobertura is None:
         return ""
     partes = [_("%(parte)s medido") % {"parte": porcento(soma.cobertura)}]
-    if soma.interpolado >= Decimal("0.001"):
+    if soma.interpolado >= MENOR_PARTE:
         partes.append(_("◐ %(parte)s interpolado") % {"parte": porcento(soma.interpolado)})
     if soma.estimados:
         partes.append(_("≈ %(parte)s estimado") % {"parte": porcento(soma.estimado)})

@@ -124,8 +124,12 @@ def _resumo(contexto: Contexto, unidade: str, grupo: list[Serie]) -> str:
         "quando": formatos.data_hora(ponto.inicio, contexto.conta.zone),
         "dispositivo": contexto.nomes[serie.dispositivo.pk],
     }
-    marcados = any(p.qualidade for _maximo, p, _serie in pontos)
-    return f"{maior} {_('Tracejado: interpolado ou estimado.')}" if marcados else maior
+    frases = [maior]
+    if any(p.qualidade for _maximo, p, _serie in pontos):
+        frases.append(_("Tracejado: interpolado ou estimado."))
+    if any(p.inicio + s.passo > contexto.agora for _maximo, p, s in pontos):
+        frases.append(_("Pontilhado: o intervalo que ainda não terminou."))
+    return " ".join(frases)
 
 
 def _vazio(contexto: Contexto, grupo: list[Serie]) -> str:

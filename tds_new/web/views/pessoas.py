@@ -4,6 +4,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
@@ -41,6 +42,14 @@ def inicio(request: HttpRequest) -> HttpResponse:
 def escolha(request: HttpRequest) -> HttpResponse:
     """The person's Contas; a friendly page where there is none."""
     return render(request, "tds_new/contas.html", {"contas": Conta.objects.visible_to(request.user)})
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon on pages that name none, as those of the admin."""
+    response = redirect(static("tds_new/favicon.svg"))
+    response["Cache-Control"] = "public, max-age=86400"
+    return response
 
 
 @require_safe

@@ -285,6 +285,8 @@
   }
 
   const mesDe = (m) => m.mes + (m.parcial ? ' *' : '');
+  /* On the axis "Feb 2026" takes two lines, so that as many months have room as of "fev/26". */
+  const rotulosDe = (barras) => barras.meses.map((m) => m.mes.includes(' ') ? [m.mes.split(' ')[0] + (m.parcial ? ' *' : ''), m.mes.split(' ')[1]] : mesDe(m));
 
   function fraseDoMes(barras, item) {
     const m = barras.meses[item.dataIndex];
@@ -295,7 +297,7 @@
   TDS.desenharBarras = function (canvas, barras) {
     const chart = new Chart(canvas, {
       type: 'bar',
-      data: { labels: barras.meses.map(mesDe), datasets: barrasDe(barras) },
+      data: { labels: rotulosDe(barras), datasets: barrasDe(barras) },
       options: {
         ...base(), interaction: { mode: 'index', intersect: false },
         scales: {
@@ -304,7 +306,13 @@
         },
         plugins: {
           legend: { display: false },
-          tooltip: { itemSort: (x, y) => y.datasetIndex - x.datasetIndex, callbacks: { label: (item) => fraseDoMes(chart.$barras, item) } }
+          tooltip: {
+            itemSort: (x, y) => y.datasetIndex - x.datasetIndex,
+            callbacks: {
+              title: (itens) => itens.length ? mesDe(chart.$barras.meses[itens[0].dataIndex]) : '',
+              label: (item) => fraseDoMes(chart.$barras, item)
+            }
+          }
         }
       },
       plugins: [marcasDosMeses]
@@ -317,7 +325,7 @@
   TDS.atualizarBarras = function (chart, barras) {
     const novos = barrasDe(barras);
     chart.$barras = barras;
-    chart.data.labels = barras.meses.map(mesDe);
+    chart.data.labels = rotulosDe(barras);
     if (novos.length === chart.data.datasets.length) novos.forEach((n, i) => Object.assign(chart.data.datasets[i], n));
     else chart.data.datasets = novos;
     chart.update('none');
