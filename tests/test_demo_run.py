@@ -112,7 +112,8 @@ def test_it_serves_stops_completely_and_finds_its_data_however_it_ended(demo: De
     address = demo.run()
     assert status_of(f"{address}healthz") == 200
     assert status_of(f"{address}entrar/") == 200
-    assert re.search(r"login demo@tds-new\.local password \S+", demo.said())
+    assert re.search(r"login demo@tds-new\.local password \S+ \(member of Conta Teste Telemetria\)", demo.said())
+    assert re.search(r"login operador@tds-new\.local password \S+ \(superuser, for http://\S+/admin/\)", demo.said())
     assert demo.said().isascii()
     first = demo.readings()
     assert first > 96 * 20  # a day of six gateways

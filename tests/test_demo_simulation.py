@@ -19,7 +19,18 @@ from tds_new.demo.outbox import MEMORY, RESEND_S, WINDOW, Outbox
 from tds_new.demo.publisher import Publisher, Station
 from tds_new.demo.simulation import registered, schedule, simulated
 from tds_new.ingestion.message import Message
-from tds_new.models import Conta, ContaMembership, Dispositivo, Gateway, LeituraDispositivo, MensagemRejeitada, User
+from tds_new.models import (
+    Conta,
+    ContaMembership,
+    Dispositivo,
+    Gateway,
+    LeituraDispositivo,
+    LeituraEmRevisao,
+    MensagemRejeitada,
+    OcorrenciaMedicao,
+    User,
+)
+from tests import fabrica
 
 SAO_PAULO, NEW_YORK = ZoneInfo("America/Sao_Paulo"), ZoneInfo("America/New_York")
 SHOP = Consumption(400, 0.5, ENERGY)
@@ -82,6 +93,28 @@ def test_demo_data_is_what_the_contract_says_and_a_second_run_changes_nothing(ca
     assert (user.email, user.is_staff, user.check_password(password)) == (LOGIN, False, True)
     assert ContaMembership.objects.get().conta == conta
     assert said.isascii()
+
+
+@pytest.mark.django_db
+def test_a_spike_of_an_energy_register_is_held_for_review_and_nothing_that_is_simulated() -> None:
+    call_command("create_demo_data", fleet=True)
+    meters = Dispositivo.objects.filter(tipo_leitura="ACUMULADA", grandeza="ENERGIA")
+    start = datetime(2026, 1, 5, tzinfo=UTC)  # a summer's Monday
+    step = timedelta(minutes=15)
+    for gateway in simulated(registered()):
+        for device in gateway.devices:
+            meter = meters.filter(gateway__mac=gateway.mac, codigo=device.codigo).first()
+            if meter is None:
+                continue
+            points = [(start + n * step, Decimal(device.value(start + n * step, start, gateway.zone)) / 1000) for n in range(5 * 96)]
+            fabrica.leituras(meter, points)
+    assert meters.count() == 7
+    assert not OcorrenciaMedicao.objects.exists()
+
+    fabrica.leituras(meter := meters[0], [(start + 500 * step, 999_999)])
+
+    (spike,) = LeituraEmRevisao.objects.filter(dispositivo=meter)
+    assert (spike.classe, spike.valor) == ("SUSPEITA", 999_999)
 
 
 @pytest.mark.django_db

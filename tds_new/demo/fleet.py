@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -13,6 +14,9 @@ CONTA = "Conta Teste Telemetria"
 LOGIN, STAFF_LOGIN = "demo@tds-new.local", "operador@tds-new.local"
 # Known to everybody, so only where the embedded default listens on the loopback address alone.
 EMBEDDED_PASSWORD = "demonstracao-tds"  # noqa: S105
+
+# kWh: more than twice what the busiest hour of a simulated shop has.
+MAXIMUM_PER_HOUR = Decimal(200)
 
 _T, _G, _L = Dispositivo.Tipo, Dispositivo.Grandeza, Dispositivo.TipoLeitura
 
@@ -27,6 +31,7 @@ class Device:
     unidade: str
     tipo_leitura: str = _L.ACUMULADA
     tipo: str = _T.MEDIDOR
+    consumo_maximo_hora: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Site:
     mac: str
     nome: str
     devices: tuple[Device, ...]
+
+
+def _energy(codigo: str, nome: str) -> Device:
+    """An electricity register; what it cannot have counted in the time is held for review."""
+    return Device(codigo, nome, _G.ENERGIA, "kWh", consumo_maximo_hora=MAXIMUM_PER_HOUR)
 
 
 def _temperature(codigo: str, nome: str) -> Device:
@@ -62,8 +72,8 @@ FLEET = (
         "02:7d:5e:00:00:01",
         "Loja Centro",
         (
-            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
-            Device("E02", "Ar-condicionado", _G.ENERGIA, "kWh"),
+            _energy("E01", "Energia geral"),
+            _energy("E02", "Ar-condicionado"),
             Device("A01", "Água", _G.AGUA, "m³"),
             _temperature("T01", "Salão"),
         ),
@@ -73,7 +83,7 @@ FLEET = (
         "02:7d:5e:00:00:02",
         "Loja Zona Sul",
         (
-            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            _energy("E01", "Energia geral"),
             Device("A01", "Água", _G.AGUA, "m³"),
             Device("G01", "Gás da padaria", _G.GAS, "m³"),
             _temperature("T01", "Câmara fria"),
@@ -84,8 +94,8 @@ FLEET = (
         "02:7d:5e:00:00:03",
         "Galpão logístico 1",
         (
-            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
-            Device("E02", "Câmaras frias", _G.ENERGIA, "kWh"),
+            _energy("E01", "Energia geral"),
+            _energy("E02", "Câmaras frias"),
             _temperature("T01", "Câmara de congelados"),
             _temperature("T02", "Doca"),
         ),
@@ -94,14 +104,14 @@ FLEET = (
         "GALPAO-2",
         "02:7d:5e:00:00:04",
         "Galpão logístico 2",
-        (Device("E01", "Energia geral", _G.ENERGIA, "kWh"), Device("A01", "Água", _G.AGUA, "m³"), _temperature("T01", "Doca")),
+        (_energy("E01", "Energia geral"), Device("A01", "Água", _G.AGUA, "m³"), _temperature("T01", "Doca")),
     ),
     Site(
         "ESCRITORIO",
         "02:7d:5e:00:00:05",
         "Escritório",
         (
-            Device("E01", "Energia geral", _G.ENERGIA, "kWh"),
+            _energy("E01", "Energia geral"),
             Device("A01", "Água", _G.AGUA, "m³"),
             Device("G01", "Gás do refeitório", _G.GAS, "m³"),
             _temperature("T01", "Sala de servidores"),
@@ -156,6 +166,7 @@ def _register_site(conta: Conta, site: Site) -> None:
                 grandeza=device.grandeza,
                 unidade=device.unidade,
                 tipo_leitura=device.tipo_leitura,
+                consumo_maximo_hora=device.consumo_maximo_hora,
             )
 
 

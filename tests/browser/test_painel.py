@@ -406,5 +406,8 @@ def test_the_readmes_picture_is_taken_by_a_command(medida: Conta, live_server: A
     imagem = alvo.read_bytes()
     assert imagem.startswith(b"\x89PNG")
     assert int.from_bytes(imagem[16:20]) == 1280
+    with pytest.raises(CommandError, match=r"dashboard\.png exists: give --overwrite"):
+        call_command("screenshot_dashboard", password=fabrica.SENHA, **argumentos)
     with pytest.raises(CommandError, match="check e-mail and password"):
-        call_command("screenshot_dashboard", password="errada", **argumentos)
+        call_command("screenshot_dashboard", password="errada", overwrite=True, **argumentos)
+    assert alvo.read_bytes() == imagem

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--password", default="", help="its password; without it a random one is made and printed once")
         parser.add_argument("--fleet", action="store_true", help="also register five gateways of a company for the simulation")
         parser.add_argument("--backlog", type=int, default=0, metavar="DAYS", help="also store what they measured in the last DAYS days")
-        parser.add_argument("--staff", action="store_true", help=f"also a login for the admin, {STAFF_LOGIN} (embedded default only)")
+        parser.add_argument("--staff", action="store_true", help=f"also a superuser for the admin, {STAFF_LOGIN} (embedded default only)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["staff"] and not settings.EMBEDDED:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.broker.mosquitto import MosquittoError
+from tds_new.demo.fleet import CONTA, STAFF_LOGIN
 from tds_new.demo.stack import DemoError, Stack, default_gateways
 from tds_new.embedded import child
 from tds_new.embedded.postgres import PostgresError
@@ -63,7 +64,8 @@ class Command(BaseCommand):
         self._say("OK", f"logs are in {stack.data_dir / 'log'}; Ctrl-C stops everything")
         self.stdout.write(f"\n    TDS New runs at {address}\n")
         for login in stack.logins:
-            self.stdout.write(f"    {login}{f' (admin: {address}admin/)' if login.startswith('login operador') else ''}")
+            superuser = login.startswith(f"login {STAFF_LOGIN}")
+            self.stdout.write(f"    {login} ({f'superuser, for {address}admin/' if superuser else f'member of {CONTA}'})")
         self.stdout.write("")
         self.stdout.flush()
 

@@ -33,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--email", required=True, help="who logs in, a member of one Conta")
         parser.add_argument("--password", help="the password; by default TDS_SCREENSHOT_PASSWORD, or asked for")
         parser.add_argument("--output", type=Path, default=Path("docs/dashboard.png"), help="PNG file to write (default %(default)s)")
+        parser.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
         parser.add_argument("--path", default="/", help="page to take (default: where login leads)")
         parser.add_argument("--width", type=int, default=WIDTH)
         parser.add_argument("--height", type=int, default=HEIGHT, help="height of the screen in pixels; 0 takes the whole page")
@@ -42,6 +43,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Take the picture. Raises CommandError with what is missing."""
+        if options["output"].exists() and not options["overwrite"]:
+            raise CommandError(f"{options['output']} exists: give --overwrite to replace it, or another --output")
         try:
             from playwright.sync_api import Error, sync_playwright  # a development tool: production does not install it
         except ImportError as error:
