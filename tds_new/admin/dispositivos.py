@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
-from tds_new.admin.formatos import clock_with_zone, number, quantity
+from tds_new.admin.formatos import clock_with_zone, labelled, number, quantity
 from tds_new.admin.medicao import NUMBERS, PARAMETERS, ToleranceOptional, say_units
 from tds_new.models import ConsumoBloco, ConsumoCongelado, Dispositivo, Gateway, LeituraEmRevisao, TrocaMedidor, VigenciaParametros
 
@@ -84,7 +84,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     @admin.display(description=gettext_lazy("última leitura"), ordering="last_seen")
     def seen(self, device: Dispositivo) -> str:
         """The meter's time of the latest reading, in the Conta's time."""
-        return clock_with_zone(device.last_seen, device.conta.zone)
+        return labelled(_("última leitura"), clock_with_zone(device.last_seen, device.conta.zone))
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
         """The device itself."""
