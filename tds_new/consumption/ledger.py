@@ -21,6 +21,7 @@ from tds_new.consumption.tables import (
     Result,
     Span,
     Written,
+    count_readings,
     load_chains,
     load_final,
     load_meters,
@@ -32,7 +33,10 @@ from tds_new.consumption.tables import (
 
 MARGIN_US = HOUR_US  # read around a stale range at first; more where that is not enough
 DAY_US = 24 * HOUR_US
-LONGEST_STEP_US = 120 * DAY_US  # a longer range is computed in steps, so that memory stays bounded
+LONG_US = DAY_US  # a longer range is measured before it is computed
+LONGEST_STEP_US = 120 * DAY_US  # ... and computed in steps no longer than this, so that memory stays bounded,
+STEP_READINGS = 100_000  # with no more readings than this,
+MAX_READINGS = 200_000  # all in one transaction together with about so many
 NEVER_BASES = {SegmentClass.QUEDA, SegmentClass.SUSPEITA}
 
 
@@ -76,10 +80,8 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
     for device, first, last in asked:
         since = final.get(device, BEGINNING)
         if device in meters and last >= since:
-            # Enough for the reading before the range's first block, mostly; of a device that sends every second an hour would be 3,600.
-            margin = min(6 * MARGIN_US, max(BLOCK_US, 3 * meters[device].expected_interval))
-            pending.append(Stale(device, max(first, since), last, since, margin))
-    left = [rest for stale in pending if (rest := _shorten(cursor, stale))]
+            pending.append(Stale(device, max(first, since), last, since, margin(meters[device].expected_interval)))
+    pending, left = _bounded(cursor, pending)
     results: list[Result] = []
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
@@ -98,16 +100,48 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
     return write_blocks(cursor, results), left
 
 
-def _shorten(cursor: Cursor[Any], stale: Stale) -> Span | None:
-    """Cut a range that is too long; return the rest of it."""
-    if stale.last - stale.first <= LONGEST_STEP_US:
-        return None
-    first = nth_reading(cursor, stale.device_id, stale.first, 0, before=False)  # a step begins where there is something to compute
-    if first is None or stale.last <= (until := first + LONGEST_STEP_US) or until > now_us():
-        return None
+def margin(interval: int) -> int:
+    """How far around a stale range to read first, of a device that sends every ``interval``.
+
+    Enough for the reading before the range's first block, mostly; of one that sends every second an hour would be 3,600.
+    """
+    return min(6 * MARGIN_US, max(BLOCK_US, 3 * interval))
+
+
+def _bounded(cursor: Cursor[Any], pending: list[Stale]) -> tuple[list[Stale], list[Span]]:
+    """As much of the ranges as one transaction should compute, and what is left of them."""
+    room, fitting, left = MAX_READINGS, list[Stale](), list[Span]()
+    for stale in pending:
+        if stale.last - stale.first > LONG_US:
+            if room <= 0:
+                left.append(Span(stale.device_id, stale.first, stale.last))
+                continue
+            size, rest = _shorten(cursor, stale)
+            room -= size
+            left += [rest] if rest else []
+        fitting.append(stale)
+    return fitting, left
+
+
+def _shorten(cursor: Cursor[Any], stale: Stale) -> tuple[int, Span | None]:
+    """Cut a range that is too long; return its size, and the rest of it."""
+    first: int | None = stale.first
+    if stale.last - stale.first > LONGEST_STEP_US:  # a step begins where there is something to compute
+        first = nth_reading(cursor, stale.device_id, stale.first, 0, before=False)
+    if first is None:
+        return 0, None
+    until, present = min(stale.last, first + LONGEST_STEP_US), now_us()
+    number, last_counted = count_readings(cursor, Span(stale.device_id, first, until), STEP_READINGS)
+    if number >= STEP_READINGS and last_counted is not None:
+        until = last_counted
+    elif until > present:
+        until = stale.last
+    size = max(number, (min(until, present) - first) // BLOCK_US)  # of few readings, the blocks between them
+    if until >= stale.last:
+        return size, None
     rest = Span(stale.device_id, until, stale.last)
     stale.last, stale.end = until, until - until % BLOCK_US + BLOCK_US + MARGIN_US
-    return rest
+    return size, rest
 
 
 def _widen(cursor: Cursor[Any], stale: Stale, *, before: bool) -> None:

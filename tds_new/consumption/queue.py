@@ -8,13 +8,12 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import Connection, Cursor
 
-from tds_new.consumption.ledger import DAY_US, LONGEST_STEP_US
+from tds_new.consumption.blocks import BLOCK_US
+from tds_new.consumption.ledger import DAY_US, LONGEST_STEP_US, MAX_READINGS, STEP_READINGS, margin
 from tds_new.consumption.tables import BEGINNING, END, Span, text
 from tds_new.models import ConsumoParticao
 
 MAX_QUEUED = 500  # rows of the queue that one transaction takes
-MAX_READINGS = 200_000  # about so many readings one transaction computes
-READINGS_PER_DAY = 288
 RETRY = "5 minutes"
 
 ENSURE_PARTITIONS = "INSERT INTO tds_new_consumo_particao (id) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING"
@@ -31,6 +30,10 @@ PEEK = f"""
 SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000)::bigint END,
     CASE WHEN isfinite(fim) THEN (extract(epoch FROM fim) * 1000000)::bigint END, dispositivos
 FROM tds_new_consumo_pendente WHERE particao = %(partition)s AND {WAITING} ORDER BY id LIMIT %(limit)s
+"""
+INTERVALS = """
+SELECT d.id, greatest(g.intervalo_esperado_s, 1) * 1000000::bigint FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id
+WHERE d.id = ANY(%s)
 """
 TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
 # Locked, so that a row stays one that is held until its range is widened. One that somebody is about to have tried at once is none.
@@ -105,12 +108,14 @@ def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[
     readings = 0
     about: int | None = None
     queued = cursor.execute(PEEK, {"partition": partition, "anew": anew, "limit": MAX_QUEUED}).fetchall()
+    intervals = dict(cursor.execute(INTERVALS, [list({device for *_, devices in queued for device in devices})]).fetchall())
     for number, first, last, devices in queued:
         first, last = BEGINNING if first is None else first, END if last is None else last
         about = first if about is None else about
         if abs(first - about) > 2 * DAY_US:
             continue
-        readings += len(devices) * (8 + min(last - first, LONGEST_STEP_US) * READINGS_PER_DAY // DAY_US)
+        for device in intervals.keys() & devices:
+            readings += _expected(last - first, intervals[device], alone=device not in ranges)
         if taken and readings > MAX_READINGS:
             break
         taken.append(number)
@@ -125,6 +130,12 @@ def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[
                 rounds.append([])
             rounds[number].append(Span(device, first, last))
     return rounds, len(taken) < len(queued) or len(queued) == MAX_QUEUED
+
+
+def _expected(length: int, interval: int, *, alone: bool) -> int:
+    """About how many readings to compute a range needs, or blocks where those are more; the ones around it where it comes ``alone``."""
+    inside = min(STEP_READINGS, 1 + min(length, LONGEST_STEP_US) // min(interval, BLOCK_US))
+    return inside + (2 * margin(interval) + BLOCK_US) // interval if alone else inside
 
 
 def _join_held(cursor: Cursor[Any], partition: int, ranges: dict[int, list[tuple[int, int]]]) -> None:

@@ -82,6 +82,10 @@ NTH_FROM = """
 SELECT (extract(epoch FROM time) * 1000000)::bigint FROM tds_new_leitura_dispositivo
 WHERE dispositivo_id = %s AND time >= %s ORDER BY time OFFSET %s LIMIT 1
 """
+COUNT_FROM = """
+SELECT count(*), (extract(epoch FROM max(time)) * 1000000)::bigint FROM (
+    SELECT time FROM tds_new_leitura_dispositivo WHERE dispositivo_id = %s AND time >= %s AND time <= %s ORDER BY time LIMIT %s) first
+"""
 
 COPY_BLOCKS = "COPY etapa_bloco FROM STDIN"
 WRITE_BLOCKS = """
@@ -238,6 +242,12 @@ def nth_reading(cursor: Cursor[Any], device_id: int, time: int, number: int, *, 
     """The time of a device's ``number``-th reading (from 0) before ``time``, going back, or from ``time`` on."""
     row = cursor.execute(NTH_BEFORE if before else NTH_FROM, [device_id, text(time), number]).fetchone()
     return row[0] if row else None
+
+
+def count_readings(cursor: Cursor[Any], span: Span, limit: int) -> tuple[int, int | None]:
+    """How many readings a span has, at most ``limit``, and the time of the last one counted."""
+    row = cursor.execute(COUNT_FROM, [span.device_id, text(span.start), text(span.end), limit]).fetchone()
+    return row or (0, None)
 
 
 def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrence]) -> None:

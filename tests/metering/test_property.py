@@ -66,6 +66,20 @@ def test_ranges_may_be_computed_one_by_one_in_any_order(size: int, monkeypatch: 
         print(f"seeds {2 * 10**9 + seeds.start} to {2 * 10**9 + seeds.stop - 1}, range by range: equal", flush=True)
 
 
+def test_long_ranges_may_be_cut_at_any_reading(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each range in steps of some readings, and with no room for the others of its transaction."""
+    monkeypatch.setattr(ledger, "LONG_US", 0)
+    for number, seeds in enumerate(groups(size // 3)):
+        monkeypatch.setattr(ledger, "STEP_READINGS", 2 + number % 4)
+        monkeypatch.setattr(ledger, "MAX_READINGS", 20)
+        cases = [delivery.case(3 * 10**9 + seed) for seed in seeds]
+        delivery.install(cases)
+        delivery.deliver(cases)
+        assert delivery.differences(cases) == []
+        delivery.clear()
+        print(f"seeds {3 * 10**9 + seeds.start} to {3 * 10**9 + seeds.stop - 1}, in steps: equal", flush=True)
+
+
 def test_the_ledger_is_what_the_model_says_with_workers_at_the_side(size: int) -> None:
     """Three workers compute while batches are stored; what each finds differs from run to run, what they leave does not."""
     for seeds in groups(size // 4):

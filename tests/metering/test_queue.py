@@ -7,12 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 from psycopg import Cursor
 
-from tds_new.consumption import queue
-from tds_new.consumption.worker import django_session
+from tds_new.consumption import ledger, queue, tables
+from tds_new.consumption.worker import django_session, drain
 from tds_new.ingestion import database
-from tds_new.models import ConsumoParticao, ConsumoPendente, Dispositivo
+from tds_new.models import ConsumoBloco, ConsumoParticao, ConsumoPendente, Dispositivo, LeituraDispositivo
 from tests import fabrica
 
 START = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -58,3 +59,67 @@ def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(device: Disposi
         rounds, _ = queue.take(cursor, partition, anew=False)
     waits = ConsumoPendente.objects.filter(fim=new).exists()
     assert waits or [span.device_id for spans in rounds for span in spans] == [device.pk]
+
+
+def register(device: Dispositivo, days: float, seconds: int) -> list[LeituraDispositivo]:
+    """A register that counts one at each reading."""
+    of = {name: getattr(device, name) for name in ("conta_id", "gateway_id", "unidade", "tipo_leitura")}
+    number = int(days * 86_400) // seconds
+    return [LeituraDispositivo(dispositivo=device, time=START + n * timedelta(seconds=seconds), valor=n, **of) for n in range(number)]
+
+
+def blocks() -> list[Any]:
+    return list(ConsumoBloco.objects.order_by("dispositivo_id", "bloco").values_list())
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many readings each computation had in memory."""
+    found: list[int] = []
+
+    def load_chains(*arguments: Any) -> Any:
+        chains = tables.load_chains(*arguments)
+        found.append(sum(len(chain.times) for some in chains.values() for chain in some))
+        return chains
+
+    monkeypatch.setattr(ledger, "load_chains", load_chains)
+    return found
+
+
+@pytest.mark.parametrize("interval", [60, 300])  # as the gateway says, and not
+def test_a_transaction_holds_so_many_readings_however_often_devices_send(
+    interval: int, loaded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three days of every minute: 4,320 readings a device, of devices in one partition."""
+    gateway = fabrica.gateway(fabrica.conta(), intervalo_esperado_s=interval)
+    devices = [fabrica.dispositivo(gateway, f"D{n:02}") for n in range(1 + 2 * ConsumoParticao.PARTICOES)]
+    devices = [device for device in devices if device.pk % ConsumoParticao.PARTICOES == devices[0].pk % ConsumoParticao.PARTICOES]
+    LeituraDispositivo.objects.bulk_create([reading for device in devices for reading in register(device, 3, 60)])
+    ConsumoPendente.objects.all().delete()
+    queue.enqueue(connection, [device.pk for device in devices])
+    drain()
+    expected = blocks()
+    assert len(expected) == len(devices) * 3 * 96
+    for module in (ledger, queue):
+        monkeypatch.setattr(module, "STEP_READINGS", 1000)
+        monkeypatch.setattr(module, "MAX_READINGS", 2000)
+    ConsumoBloco.objects.all().delete()
+    loaded.clear()
+    queue.enqueue(connection, [device.pk for device in devices])
+    drain()
+    assert max(loaded) < 2000 + 2 * 200  # and what is read around the ranges
+    assert len(loaded) >= len(devices) * 4320 // 2000
+    assert blocks() == expected
+
+
+def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(loaded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve hours of every ten seconds that came in two-hour batches, as after an outage."""
+    monkeypatch.setattr(queue, "MAX_READINGS", 2000)
+    gateway = fabrica.gateway(fabrica.conta(), intervalo_esperado_s=10)
+    device = fabrica.dispositivo(gateway)
+    readings = register(device, 0.5, 10)
+    for at in range(0, len(readings), 720):
+        LeituraDispositivo.objects.bulk_create(readings[at : at + 720])
+    drain()
+    assert max(loaded) < 3000
+    assert len(blocks()) == 48
