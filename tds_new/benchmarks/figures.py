@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+RAW_TIMEOUT_MS = 120_000  # a question of raw readings is given up then
+
 
 @dataclass(frozen=True)
 class Percentiles:
