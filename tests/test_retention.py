@@ -1,5 +1,6 @@
 """Retention: raw readings go, every figure that came of them stays, and what comes later goes on from there."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -225,6 +226,38 @@ def test_readings_that_the_ledger_has_not_computed_are_kept() -> None:
     drain()
     apply()
     assert LeituraDispositivo.objects.count() == 1
+
+
+def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(upkeep_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "SESSION", ("SET lock_timeout = '100ms'",))
+    stored(fabrica.dispositivo(fabrica.gateway(fabrica.conta())), (OLDEST, 100))
+    with upkeep_session.transaction():
+        upkeep_session.execute("LOCK TABLE tds_new_leitura_dispositivo IN ROW EXCLUSIVE MODE")
+        with pytest.raises(CommandError, match="in use by a long transaction"):
+            apply()
+    assert not ConsumoCongelado.objects.exists()
+    assert apply().startswith("[OK] dropped ")
+
+
+def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(upkeep_session: Session) -> None:
+    """Without statistics, as on a database that was just filled, the planner would rather hash every reading."""
+    gateway = fabrica.gateway(fabrica.conta())
+    devices = [fabrica.dispositivo(gateway, f"D{n:02}") for n in range(20)]
+    for device in devices:
+        insert(device, [(OLDEST + n * timedelta(minutes=15), n) for n in range(20 * 96)])
+    drain()
+    expired = retention.find(upkeep_session, DAYS)
+    assert expired is not None
+    with upkeep_session.transaction():
+        for statement in retention.BY_KEY:
+            upkeep_session.execute(statement)
+        upkeep_session.execute(retention.BASES, {"border": expired.border})
+        explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {retention.ANCHOR}"
+        lines = [line for (line,) in upkeep_session.execute(explain, {"border": expired.border})]
+    plan = [line for line in lines if "tds_new_leitura_dispositivo" in line or "_hyper_" in line]
+    read = sum(int(rows) * int(loops) for line in plan for rows, loops in re.findall(r"actual rows=(\d+) loops=(\d+)", line))
+    assert plan
+    assert read < 10 * len(devices), "\n".join(lines)
 
 
 def test_killed_after_the_border_was_set_the_next_run_goes_on(upkeep_session: Session) -> None:

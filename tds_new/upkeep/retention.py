@@ -33,6 +33,9 @@ COUNT = f"SELECT count(*) FROM {READINGS} WHERE time < %s"
 
 MOVING = "SELECT to_regclass('tds_new_mudanca_timescale')"
 
+# Every look at readings is by a device's key, as the worker's (``tds_new.consumption.worker.SESSION``): where statistics are not yet
+# gathered, the planner would rather read all of them.
+BY_KEY = ("SET LOCAL enable_hashjoin = off", "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_material = off")
 # No worker computes and no reading comes meanwhile; both wait some milliseconds.
 LOCK_WORKERS = "SELECT id FROM tds_new_consumo_particao ORDER BY id FOR UPDATE"
 LOCK_READINGS = f"LOCK TABLE {READINGS} IN SHARE ROW EXCLUSIVE MODE"
@@ -63,17 +66,19 @@ FORGET = """
 DELETE FROM tds_new_consumo_ancora a USING base_da_ancora b WHERE a.dispositivo_id = b.id AND a.leitura_em < b.origem
 """
 # A discarded reading is no part of the chain, and what was approved is judged by that: so it stays, whatever becomes of the decision.
+# OFFSET 0 keeps the planner from joining the whole history: each device's readings are few, found by its key.
 ANCHOR = f"""
 INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, aprovada)
-SELECT d.id, l.time, coalesce(b.final_ate, (SELECT max(a.final_ate) FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id)),
-    l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id, r.decisao IS NOT NULL
-FROM tds_new_dispositivo d
-LEFT JOIN base_da_ancora b ON b.id = d.id
-JOIN {READINGS} l ON l.dispositivo_id = d.id AND l.time < %(border)s
-    AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity') AND l.time >= coalesce(b.origem, '-infinity')
+SELECT d.id, l.time, d.final_ate, l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id, r.decisao IS NOT NULL
+FROM (
+    SELECT dispositivo_id AS id, max(final_ate) AS final_ate, NULL AS origem FROM tds_new_consumo_ancora
+        WHERE NOT EXISTS (SELECT FROM base_da_ancora b WHERE b.id = dispositivo_id) GROUP BY 1
+    UNION ALL SELECT id, final_ate, origem FROM base_da_ancora) d
+CROSS JOIN LATERAL (
+    SELECT * FROM {READINGS} l WHERE l.dispositivo_id = d.id AND l.time < %(border)s
+        AND l.time >= greatest(d.origem, (SELECT ate FROM tds_new_consumo_congelado), '-infinity') OFFSET 0) l
 LEFT JOIN tds_new_revisao_leitura r ON r.dispositivo_id = d.id AND r.leitura_em = l.time
-WHERE (b.id IS NOT NULL OR EXISTS (SELECT FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id))
-    AND r.decisao IS DISTINCT FROM 'DESCARTADA'
+WHERE r.decisao IS DISTINCT FROM 'DESCARTADA'
 """
 ADVANCE = """
 UPDATE tds_new_consumo_ancora a SET final_ate = b.final_ate FROM base_da_ancora b WHERE a.dispositivo_id = b.id
@@ -153,6 +158,8 @@ def _freeze(connection: Connection[Any], border: datetime) -> None:
     if row and row[0] >= border:
         return
     with connection.transaction():
+        for statement in BY_KEY:
+            connection.execute(statement)
         connection.execute(LOCK_WORKERS)
         connection.execute(LOCK_READINGS)
         waiting = connection.execute(WAITING, [border]).fetchone()

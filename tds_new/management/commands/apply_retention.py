@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from tds_new.upkeep import retention
 from tds_new.upkeep.keeper import open_session
@@ -38,4 +39,6 @@ class Command(BaseCommand):
                 retention.apply(connection, days)
             except retention.NotYetError as error:
                 raise CommandError(str(error)) from error
+            except (LockNotAvailable, DeadlockDetected) as error:
+                raise CommandError("the readings are in use by a long transaction; what was not dropped yet stays: run it again") from error
             self.stdout.write(f"[OK] dropped {expired}")
