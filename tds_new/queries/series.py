@@ -37,11 +37,11 @@ SELECT dispositivo_id, {balde} AS t, sum(consumo) AS consumo, sum(leituras) AS l
 FROM ({partes}) p
 GROUP BY 1, 2
 """
-# A row a device: thousands of points are read several times as fast as columns.
+# A row a device: thousands of points are read several times as fast as columns. (date_part, because extract works out a numeric.)
 COLUNAS = """
-SELECT dispositivo_id, array_agg(extract(epoch FROM t)::int8), array_agg(consumo::float8), array_agg(leituras::int), array_agg(blocos::int),
+SELECT dispositivo_id, array_agg(date_part('epoch', t)::int8), array_agg(consumo::float8), array_agg(leituras::int), array_agg(blocos::int),
     array_agg(blocos_medidos::float8), array_agg(blocos_interpolados::int), array_agg(blocos_estimados::int), array_agg(minimo::float8),
-    array_agg(maximo::float8), array_agg((soma / nullif(amostras, 0))::float8), array_agg(amostras::int), array_agg(ultimo::float8)
+    array_agg(maximo::float8), array_agg(soma::float8 / nullif(amostras, 0)), array_agg(amostras::int), array_agg(ultimo::float8)
 FROM (SELECT * FROM ({partes}) u ORDER BY dispositivo_id, t) p
 GROUP BY 1
 """
@@ -174,7 +174,8 @@ def _pontos(tipo_leitura: str, c: Colunas, intervalo: float, passo: timedelta) -
         for estimados, interpolados, blocos in zip(c.estimados, c.interpolados, c.blocos, strict=True)
     ]
     incremental = tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL
-    medidos = _cobertos(c, intervalo, passo) if incremental else [_segundos(m) for m in c.medidos]
+    cheios = [m * BLOCO_S if m == b else _segundos(m) for m, b in zip(c.medidos, c.blocos, strict=True)]
+    medidos = _cobertos(c, intervalo, passo) if incremental else cheios
     sobre = zip(inicios, c.consumo, c.leituras, c.blocos, medidos, qualidades, strict=True)
     return [
         Ponto(inicio, _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S), None, None, leituras, qualidade)
