@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from tds_new.timescale import shadow
 from tests.consumers import ConsumerProcess, database_url
 from tests.sums import totals_in
 from tests.waiting import until
@@ -23,6 +24,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.timescale, pytest.mark.django_db]
 
 START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=100)
+END = START + timedelta(days=1)
 FILL = """
 INSERT INTO tds_new_leitura_dispositivo ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
 SELECT t, conta_id, gateway_id, id, extract(epoch FROM t - %(start)s) / 1000, unidade, tipo_leitura, '{"n": 1}'
@@ -187,6 +189,31 @@ def test_a_plain_database_becomes_what_a_fresh_one_is_however_often_it_is_killed
     moved.direct.execute(f"DROP OWNED BY leitor_{os.getpid()}")
     moved.direct.execute(f"DROP ROLE leitor_{os.getpid()}")
     assert moved.manage("enable_timescale").endswith("[OK] this database is on TimescaleDB\n")
+
+
+def test_migrations_are_undone_and_done_again_while_a_move_is_stopped_in_the_copy(databases: tuple[Database, Database]) -> None:
+    """The extension is there, and the tables are plain: what is undone, and made again, is plain too; the move begins anew."""
+    moved, fresh = databases
+    moved.manage("create_demo_data")
+    moved.direct.execute(FILL, {"start": START, "end": END - timedelta(minutes=5), "step": timedelta(minutes=5)})
+    moved.manage("process_consumption", "--once")
+    moved.direct.execute("CREATE EXTENSION timescaledb")
+    plain = moved.catalogue()
+    shadow.prepare(moved.direct)
+    next(shadow.copy(moved.direct, shadow.READINGS))
+    moved.direct.execute("ALTER TABLE tds_new_leitura_dispositivo ADD COLUMN nota text")  # as a later version may
+    moved.direct.execute(FILL, {"start": END, "end": END, "step": timedelta(1)})
+    moved.direct.execute("ALTER TABLE tds_new_leitura_dispositivo DROP COLUMN nota")
+    assert moved.rows("SELECT count(*) > 0 FROM tds_new_leitura_dispositivo_nova WHERE time = %s", [END]) == [(True,)]
+    for target in (["tds_new", "0005_consumo"], ["tds_new", "0002_leituras"], []):
+        moved.manage("migrate", *target, "--verbosity=0", "--skip-checks")
+    found = moved.catalogue()
+    for name in ("columns", "constraints", "indexes", "triggers", "functions", "hypertables", "aggregates"):
+        assert [row for row in found[name] if "tds_new" in repr(row)] == [row for row in plain[name] if "tds_new" in repr(row)], name
+    moved.manage("process_consumption", "--once")
+    assert "[OK] this database is on TimescaleDB" in moved.manage("enable_timescale")
+    assert "done; 0 block rows differed" in moved.manage("rebuild_consumption")
+    assert moved.catalogue()["hypertables"] == fresh.catalogue()["hypertables"]
 
 
 def test_where_it_is_switched_off_it_says_so(databases: tuple[Database, Database]) -> None:

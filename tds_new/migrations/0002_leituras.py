@@ -4,7 +4,7 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.schema import ensure_timescale, has_timescale
+from tds_new.schema import ensure_timescale, is_hypertable
 
 # What hardly ever changes for a device is kept once a batch of 1,000 readings: 9.6 bytes a reading, 11.6 by dispositivo_id alone.
 HYPERTABLE = """
@@ -77,7 +77,7 @@ def create_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None
 
 def keep_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Nothing to undo: the table goes with migration 0001. Its policies go here, so that no job outlives it."""
-    if has_timescale(editor.connection):
+    if is_hypertable(editor.connection, "tds_new_leitura_dispositivo"):
         editor.execute("SELECT remove_compression_policy('tds_new_leitura_dispositivo', if_exists => true)")
 
 

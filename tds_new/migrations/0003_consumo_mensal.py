@@ -5,7 +5,8 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.schema import has_timescale
+from tds_new import rollups
+from tds_new.schema import is_hypertable
 
 # INCREMENTAL: the sum. ACUMULADA: last register less first. Gauges have no consumption. NULL where nothing applies.
 TOTAL = """
@@ -45,7 +46,7 @@ def _select(parts: dict[str, str]) -> str:
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Create ``tds_new_consumo_mensal`` in the months of ``TDS_TIME_ZONE``."""
-    if not has_timescale(editor.connection) or settings.TDS_TIMESCALEDB == "off":
+    if not is_hypertable(editor.connection, "tds_new_leitura_dispositivo"):
         editor.execute(f"CREATE VIEW tds_new_consumo_mensal AS {_select(PLAIN)}", params=None)
         return
     editor.execute(
@@ -65,11 +66,7 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Drop it, whichever of the two it is."""
     with editor.connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_views WHERE viewname = 'tds_new_consumo_mensal'")
-        exists = cursor.fetchone()
-    continuous = has_timescale(editor.connection) and settings.TDS_TIMESCALEDB != "off"
-    if exists:
-        editor.execute(f"DROP {'MATERIALIZED VIEW' if continuous else 'VIEW'} tds_new_consumo_mensal")
+        rollups.drop_one(cursor, "tds_new_consumo_mensal")
 
 
 class Migration(migrations.Migration):

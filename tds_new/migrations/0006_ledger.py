@@ -3,13 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-from django.conf import settings
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
 from tds_new import rollups
-from tds_new.schema import has_timescale
+from tds_new.schema import is_hypertable
 
 PARTITIONS = 8
 
@@ -134,13 +133,22 @@ CREATE INDEX tds_new_consumo_pendente_fila ON tds_new_consumo_pendente (particao
 """
 
 
+# What ``enable_timescale`` has copied until then; it begins anew. TimescaleDB drops hypertables one by one.
+ABANDON = (
+    "DROP FUNCTION IF EXISTS tds_new_leitura_dispositivo_nova(), tds_new_consumo_15min_nova() CASCADE",
+    "DROP TABLE IF EXISTS tds_new_leitura_dispositivo_nova",
+    "DROP TABLE IF EXISTS tds_new_consumo_15min_nova",
+    "DROP TABLE IF EXISTS tds_new_mudanca_timescale",
+)
+
+
 def _old() -> Any:
     return import_module("tds_new.migrations.0003_consumo_mensal")
 
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Blocks as a hypertable where TimescaleDB is there; the sums over blocks take the place of the one over readings."""
-    timescale = has_timescale(editor.connection) and settings.TDS_TIMESCALEDB != "off"
+    """Blocks as a hypertable where readings are one; the sums over blocks take the place of the one over readings."""
+    timescale = is_hypertable(editor.connection, "tds_new_leitura_dispositivo")
     if timescale:
         editor.execute(HYPERTABLE)
     with editor.connection.cursor() as cursor:
@@ -149,10 +157,12 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def restore(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The sum over readings again. The blocks go with migration 0005."""
+    """The sum over readings again. The blocks go with migration 0005, and with them a move that was stopped in the copy."""
     rollups.drop(editor.connection, rollups.OF_DEVICES)
     _old().create(apps, editor)
-    if has_timescale(editor.connection):
+    for statement in ABANDON:
+        editor.execute(statement)
+    if is_hypertable(editor.connection, "tds_new_consumo_15min"):
         editor.execute("SELECT remove_compression_policy('tds_new_consumo_15min', if_exists => true)")
 
 

@@ -57,7 +57,7 @@ BEGIN
     IF TG_OP = 'DELETE' THEN
         DELETE FROM {shadow} n USING velhas v WHERE {same};
     ELSE
-        INSERT INTO {shadow} SELECT * FROM novas ON CONFLICT ({key}) DO UPDATE SET {update};
+        INSERT INTO {shadow} ({columns}) SELECT {columns} FROM novas ON CONFLICT ({key}) DO UPDATE SET {update};
     END IF;
     RETURN NULL;
 END $$;
@@ -82,7 +82,7 @@ DONE = f"SELECT count(*) FILTER (WHERE ate IS NULL), count(*), coalesce(sum(linh
 LOCK_PARTITION = "SELECT FROM tds_new_consumo_particao WHERE id = %s %% 8 FOR UPDATE"
 NEXT = "SELECT {time} FROM {name} WHERE dispositivo_id = %s AND {time} >= %s::timestamptz ORDER BY {time} OFFSET {rows} LIMIT 1"
 COPY = """
-INSERT INTO {shadow} SELECT * FROM {name}
+INSERT INTO {shadow} ({columns}) SELECT {columns} FROM {name}
 WHERE dispositivo_id = %(device)s AND {time} >= %(since)s::timestamptz AND {time} < %(until)s::timestamptz
 ON CONFLICT DO NOTHING
 """
@@ -119,15 +119,20 @@ def prepare(connection: Connection[Any]) -> None:
             connection.execute(CREATE.format(shadow=table.shadow, name=table.name))
             connection.execute(table.hypertable)
             connection.execute("SELECT remove_compression_policy(%s)", [table.shadow])  # not while it is filled
-            columns = [name for (name,) in connection.execute(COLUMNS, [table.name])]
+            columns = _columns(connection, table.name)
             values = {
                 "shadow": table.shadow,
                 "name": table.name,
+                "columns": ", ".join(columns),
                 "key": ", ".join(table.key),
                 "same": " AND ".join(f"n.{name} = v.{name}" for name in table.key),
                 "update": ", ".join(f"{name} = excluded.{name}" for name in columns if name not in table.key),
             }
             connection.execute(MIRROR.format(**values))
+
+
+def _columns(connection: Connection[Any], table: str) -> list[str]:
+    return [name for (name,) in connection.execute(COLUMNS, [table])]
 
 
 def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, int]]:
@@ -148,7 +153,8 @@ def _copy_some(connection: Connection[Any], table: Table, device: int, since: st
             connection.execute(LOCK_PARTITION, [device])
         row = connection.execute(NEXT.format(time=table.time, name=table.name, rows=ROWS), [device, since]).fetchone()
         until = row[0].isoformat() if row else None
-        statement = COPY.format(shadow=table.shadow, name=table.name, time=table.time)
+        columns = ", ".join(_columns(connection, table.shadow))
+        statement = COPY.format(shadow=table.shadow, columns=columns, name=table.name, time=table.time)
         copied = connection.execute(statement, {"device": device, "since": since, "until": until or "infinity"}).rowcount
         connection.execute(ADVANCE, [until, copied, table.name, device])
     return until
