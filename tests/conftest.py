@@ -1,5 +1,6 @@
 """What every test of the suite has."""
 
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -7,6 +8,10 @@ from tests.brokers import make_broker, mosquitto
 from tests.consumers import start_consumer
 from tests.ingestion import clock, processor, world
 from tests.sums import upkeep_session
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 __all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "upkeep_session", "world"]
 

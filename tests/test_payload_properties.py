@@ -58,7 +58,7 @@ def outcome(document: dict[str, Any], *, ascii_only: bool) -> Any:
     return telemetry.readings, [(r.reason, r.index) for r in telemetry.refusals], telemetry.gateway_mac, telemetry.seq
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_raise_anything_but_a_named_refusal(payload: bytes) -> None:
     for parse in (parse_telemetry, parse_object):
@@ -66,7 +66,7 @@ def test_no_bytes_raise_anything_but_a_named_refusal(payload: bytes) -> None:
             parse(payload)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES, st.data())
 def test_a_message_with_any_byte_changed_raises_nothing_else(document: dict[str, Any], data: st.DataObject) -> None:
     payload = bytearray(json.dumps(document).encode())
@@ -76,13 +76,13 @@ def test_a_message_with_any_byte_changed_raises_nothing_else(document: dict[str,
         assert isinstance(parse_telemetry(bytes(payload)), Telemetry)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(MESSAGES, st.booleans())
 def test_both_ways_through_the_parser_find_the_same(document: dict[str, Any], ascii_only: bool) -> None:
     assert outcome(document, ascii_only=ascii_only) == outcome(document | DETOUR, ascii_only=ascii_only)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MESSAGES)
 def test_each_reading_is_either_good_or_refused_and_its_text_is_json(document: dict[str, Any]) -> None:
     try:
@@ -95,7 +95,7 @@ def test_each_reading_is_either_good_or_refused_and_its_text_is_json(document: d
         assert len(json.loads(telemetry.text)["leituras"]) == len(document["leituras"])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(NUMBERS, st.booleans())
 def test_every_accepted_valor_is_the_exact_number_quantised_half_even(literal: str, quoted: bool) -> None:
     with localcontext(prec=5000, Emax=99_999, Emin=-99_999):
@@ -107,7 +107,7 @@ def test_every_accepted_valor_is_the_exact_number_quantised_half_even(literal: s
     assert all(math.isfinite(r.valor) and len(str(r.valor)) <= 18 for r in telemetry.readings)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(INSTANTS, ZONES)
 def test_a_time_is_the_same_instant_in_whatever_zone_it_was_written(moment: datetime, zone: timezone) -> None:
     text = moment.astimezone(zone).isoformat()
@@ -115,7 +115,7 @@ def test_a_time_is_the_same_instant_in_whatever_zone_it_was_written(moment: date
     assert (reading.time, reading.time.tzinfo) == (moment, UTC)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, MAX_PAYLOAD_BYTES), st.sampled_from([b"[", b'{"a":', b'{"leituras":[', b'"', b"9", b"\\", b"\xf0"]))
 def test_long_runs_of_anything_end_in_a_refusal(length: int, unit: bytes) -> None:
     with pytest.raises(MessageRefusedError):
