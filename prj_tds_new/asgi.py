@@ -10,6 +10,8 @@ web = get_asgi_application()
 # Only now: both need the settings, and the consumer the models.
 from django.conf import settings  # noqa: E402
 
+from prj_tds_new import collector  # noqa: E402
 from prj_tds_new.lifespan import with_consumer  # noqa: E402
 
 application = with_consumer(web) if settings.TDS_EMBED_CONSUMER else web
+collector.settle()

@@ -22,6 +22,7 @@ django.setup()
 
 from django.db import OperationalError, connection  # noqa: E402 - needs what is set up
 
+from prj_tds_new import collector  # noqa: E402
 from tds_new.benchmarks.figures import RAW_TIMEOUT_MS, Percentiles  # noqa: E402
 from tds_new.models import Conta, Dispositivo  # noqa: E402
 from tds_new.queries import consumo, demanda, frota, recentes, series  # noqa: E402
@@ -270,6 +271,7 @@ def _busy() -> float:
 
 def main() -> None:
     """Read the order, ask, print the answers."""
+    collector.settle()  # as a web process does
     order = Order(**json.loads(sys.argv[1]))
     found = []
     for number, (name, question) in enumerate(QUESTIONS.items()):

@@ -1,0 +1,16 @@
+"""The garbage collector of a web process."""
+
+import gc
+
+OFTEN, SELDOM, RARELY = 50_000, 20, 20
+
+
+def settle() -> None:
+    """Leave what is loaded by now alone, and look for cycles among new objects less often.
+
+    An answer with charts makes tens of thousands of small objects, and lets go of all of them. By Python's defaults that had every fourth
+    answer or so wait while everything that Django has loaded was gone through: 70 ms instead of 27 for a month of twelve meters.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OFTEN, SELDOM, RARELY)
