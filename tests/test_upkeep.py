@@ -18,7 +18,7 @@ from tds_new.consumption.worker import drain
 from tds_new.embedded.postgres import PostgresServer
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import ManutencaoExecucao
-from tds_new.rollups import DIARIO, MENSAL, ROLLUPS
+from tds_new.rollups import DIARIO, MENSAL, ROLLUPS, Rollup
 from tds_new.upkeep import keeper, policies
 from tds_new.upkeep.keeper import Keeper
 from tds_new.web import metricas
@@ -113,6 +113,45 @@ def test_what_was_kept_by_hand_before_it_was_over_is_followed_up(
     store(processor, 3, at=noon - timedelta(days=39, hours=23, minutes=30))
     keeper.run_due(upkeep_session)
     assert set(totals().values()) == {Decimal(3150)}
+
+
+KEPT_IN = """
+SELECT format('%%I.%%I', materialization_hypertable_schema, materialization_hypertable_name)
+FROM timescaledb_information.continuous_aggregates WHERE view_name = %s
+"""
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("rollup", ROLLUPS, ids=[rollup.name for rollup in ROLLUPS])
+def test_no_refresh_stores_a_bucket_twice(world: World, processor: TelemetryProcessor, upkeep_session: Session, rollup: Rollup) -> None:
+    """Two refreshes of overlapping stretches at the same time would: the second must fail, and is done again."""
+    store(processor, 1, 2, 4)
+    keeper.run_due(upkeep_session)
+    ((table,),) = rows(KEPT_IN, rollup.name)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        upkeep_session.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+    store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
+    upkeep_session.execute("CREATE SEQUENCE IF NOT EXISTS refused")
+    upkeep_session.execute(REFUSE_ONCE)
+    try:
+        upkeep_session.execute(f"CREATE TRIGGER refuse_once BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_once()")
+        assert {done.error for done in keeper.run_due(upkeep_session)} == {""}
+    finally:
+        upkeep_session.execute(f"DROP TRIGGER IF EXISTS refuse_once ON {table}")
+        upkeep_session.execute("DROP FUNCTION refuse_once")
+        upkeep_session.execute("DROP SEQUENCE refused")
+    assert set(totals().values()) == {Decimal(15)}
+
+
+REFUSE_ONCE = """
+CREATE OR REPLACE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('public.refused') = 1 THEN
+        RAISE EXCEPTION 'somebody else was here' USING ERRCODE = 'unique_violation';
+    END IF;
+    RETURN NEW;
+END $$
+"""
 
 
 @pytest.mark.timescale

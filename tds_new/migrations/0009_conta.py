@@ -87,9 +87,19 @@ DROP FUNCTION tds_new_muda_grandeza();
 """
 
 
+UNIQUE = "SELECT count(*) FROM pg_indexes WHERE indexname = ANY(%s)"
+
+
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The new sums, of either kind."""
-    rollups.create(editor.connection, timescale=is_hypertable(editor.connection, "tds_new_consumo_15min"), which=NEW)
+    """The new sums, of either kind; on TimescaleDB those of devices again, where they were made without what keeps buckets single."""
+    timescale = is_hypertable(editor.connection, "tds_new_consumo_15min")
+    with editor.connection.cursor() as cursor:
+        cursor.execute(UNIQUE, [[rollup.index for rollup in rollups.OF_DEVICES]])
+        (found,) = cursor.fetchone() or (0,)
+    if timescale and found < len(rollups.OF_DEVICES):
+        rollups.drop(editor.connection, rollups.OF_DEVICES)
+        rollups.create(editor.connection, timescale=timescale, which=rollups.OF_DEVICES)
+    rollups.create(editor.connection, timescale=timescale, which=NEW)
 
 
 def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:

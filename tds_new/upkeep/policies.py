@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from tds_new.rollups import ROLLUPS, Rollup
@@ -45,7 +46,7 @@ REFRESH_FROM = "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::times
 # What a session has taken for its own and not summed yet; older versions keep no list of it.
 HAS_RANGES = "SELECT to_regclass('_timescaledb_catalog.continuous_aggs_materialization_ranges') IS NOT NULL"
 IN_HAND = "SELECT 1 FROM _timescaledb_catalog.continuous_aggs_materialization_ranges WHERE materialization_id = %s LIMIT 1"
-WAIT_S, GIVE_UP_S = 0.1, 120.0
+WAIT_S, GIVE_UP_S, TRIES = 0.1, 120.0, 3
 COMPRESSION = """
 SELECT h.hypertable_name, (j.config ->> 'compress_after')::interval FROM timescaledb_information.hypertables h
 LEFT JOIN timescaledb_information.jobs j ON j.hypertable_name = h.hypertable_name AND j.proc_name = 'policy_compression'
@@ -95,7 +96,14 @@ def find(connection: Connection[Any]) -> list[Policy]:
 
 def run(connection: Connection[Any], policy: Policy) -> None:
     """Do the policy's work, in transactions of its own; the connection must be in autocommit mode. Raises psycopg.Error."""
-    connection.execute(f"CALL run_job({policy.job_id:d})")
+    for _ in range(TRIES - 1):
+        try:
+            connection.execute(f"CALL run_job({policy.job_id:d})")
+            break
+        except psycopg.errors.UniqueViolation:  # another session has just stored the same buckets; what they lack is left to be done
+            time.sleep(WAIT_S)
+    else:
+        connection.execute(f"CALL run_job({policy.job_id:d})")
     if policy.kind == REFRESH:
         rollup = next(rollup for rollup in ROLLUPS if rollup.name == policy.table)
         _refresh_open_end(connection, rollup)
