@@ -58,6 +58,9 @@ class Station:
     heartbeat_due: float = 0.0
 
 
+TICK = timedelta(milliseconds=1)  # readings of a device are told apart by their times, which are sent as milliseconds
+
+
 @dataclass(slots=True)
 class Published:
     """What became of the telemetry: messages measured, those of them that the platform answered, those not measured because too many
@@ -173,7 +176,7 @@ class Publisher:
         if station.announced != station.link.connection:  # a new connection: the broker may have published the will of the old
             station.announced = station.link.connection
             station.link.publish(station.gateway.topic(self._prefix, "status"), b"online", 1, True)
-        moment = now()
+        moment = max(now(), station.since + TICK)  # a turn that comes late is followed by the next at once
         if time.monotonic() >= station.heartbeat_due:
             station.heartbeat_due = time.monotonic() + HEARTBEAT_S
             station.link.publish(station.gateway.topic(self._prefix, "heartbeat"), station.gateway.heartbeat(moment, self._started), 0)

@@ -48,9 +48,10 @@ def sequencias(conta: Conta) -> Sequencias:
     return Sequencias(*linha) if linha else Sequencias(0, 0, None)
 
 
-def dispositivos_ativos(conta: Conta) -> list[Dispositivo]:
-    """The Conta's devices that are expected to send, with their gateways, in the order people know them."""
-    gateways = {gateway.pk: gateway for gateway in gateways_ativos(conta)}  # once each: joined, a large fleet's would be made ten times
+def dispositivos_ativos(conta: Conta, ativos: Sequence[Gateway] | None = None) -> list[Dispositivo]:
+    """The Conta's devices that are expected to send, with their gateways (``ativos``, where known), in the order people know them."""
+    ativos = gateways_ativos(conta) if ativos is None else ativos
+    gateways = {gateway.pk: gateway for gateway in ativos}  # once each: joined, a large fleet's would be made ten times
     dispositivos = Dispositivo.objects.filter(conta=conta, gateway__conta=conta, gateway__is_active=True)
     achados = []
     for dispositivo in dispositivos.exclude(status=Dispositivo.Status.INATIVO).order_by("gateway__codigo", "codigo", "pk"):

@@ -29,9 +29,10 @@ T = TypeVar("T")
 
 def preparar(conta: Conta, parametros: QueryDict, sequencias: frota.Sequencias, agora: datetime) -> Contexto:
     """Look up the Conta's fleet and read the filter against it."""
-    todos = frota.dispositivos_ativos(conta)
+    gateways = frota.gateways_ativos(conta)
+    todos = frota.dispositivos_ativos(conta, gateways)
     filtro = filtros.ler(parametros, conta, todos, agora)
-    return Contexto(conta, filtro, agora, sequencias, todos, frota.gateways_ativos(conta))
+    return Contexto(conta, filtro, agora, sequencias, todos, gateways)
 
 
 def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, Any]:
