@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.utils.timezone import now
@@ -299,6 +300,10 @@ def test_a_device_and_a_conta_with_consumption_alone_are_not_deleted() -> None:
     for model, pk in ((Dispositivo, device.pk), (Conta, device.conta_id)):
         with pytest.raises(IntegrityError), transaction.atomic():
             model.objects.filter(pk=pk).delete()  # type: ignore[attr-defined]
+    assert device.gateway.has_readings()
+    device.unidade = "Wh"
+    with pytest.raises(ValidationError, match="já tem leituras"):
+        device.clean()
 
 
 def test_readings_are_kept_for_ever_unless_the_settings_say_otherwise(settings: Any) -> None:
