@@ -559,7 +559,7 @@ def test_the_number_of_queries_does_not_grow_with_the_devices(
 ) -> None:
     muitos(dona, 10, agora)
     client.get(reverse(nome, args=[dona.pk]))
-    with django_assert_max_num_queries(17) as dez:
+    with django_assert_max_num_queries(16) as dez:
         client.get(reverse(nome, args=[dona.pk]))
     muitos(dona, 490, agora)
 

@@ -14,7 +14,7 @@ from django.utils.timezone import now
 
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.calendario import BLOCO, Periodo
-from tds_new.queries.camadas import DE_CONTAS, Pedaco, grades, pedacos
+from tds_new.queries.camadas import DE_CONTAS, DE_DISPOSITIVOS, Grade, Pedaco, grades, pedacos
 
 BLOCOS_POR_HORA = 4
 
@@ -67,7 +67,15 @@ def picos(
     Both moments are edges of blocks.
     """
     achados: dict[int, Pico | None] = {d.pk: None for d in dispositivos if d.conta_id == conta.pk}
-    achados.update(_picos(DE_CADA, conta, [d.pk for d in dispositivos if d.pk in achados and _tem_demanda(d)], Periodo(inicio, fim), agora))
+    achados.update(
+        _picos(
+            DE_CADA,
+            conta,
+            [d.pk for d in dispositivos if d.pk in achados and _tem_demanda(d)],
+            Periodo(inicio, fim),
+            grades(agora or now()),
+        )
+    )
     return achados
 
 
@@ -83,24 +91,26 @@ def maior_pico(
     """The greatest of the devices' peaks and whose it is; None where no device of ``conta`` has one. See :func:`picos`."""
     por_id = {d.pk: d for d in dispositivos if d.conta_id == conta.pk and _tem_demanda(d)}
     periodo = Periodo(inicio, fim)
-    if len(por_id) > MUITOS and (maior := _maior_da_conta(conta, list(por_id.values()), periodo, agora)):
+    todas = grades(agora or now(), (*DE_CONTAS, *DE_DISPOSITIVOS))
+    da_conta = [grade for grade in todas if grade.camada.da_conta]
+    mantidas = [grade for grade in todas if not grade.camada.da_conta]
+    if len(por_id) > MUITOS and (maior := _maior_da_conta(conta, list(por_id.values()), periodo, da_conta)):
         trecho, consumo = maior
-        achados = _picos(DE_TODOS, conta, list(por_id), trecho, agora, consumo)
+        achados = _picos(DE_TODOS, conta, list(por_id), trecho, mantidas, consumo)
         if any(pico.demanda == consumo * BLOCOS_POR_HORA for pico in achados.values()):
             return next((por_id[pk], pico) for pk, pico in achados.items())
-    achados = _picos(DE_TODOS, conta, list(por_id), periodo, agora)
+    achados = _picos(DE_TODOS, conta, list(por_id), periodo, mantidas)
     return next(((por_id[pk], pico) for pk, pico in achados.items()), None)
 
 
 def _maior_da_conta(
-    conta: Conta, dispositivos: Sequence[Dispositivo], periodo: Periodo, agora: datetime | None
+    conta: Conta, dispositivos: Sequence[Dispositivo], periodo: Periodo, mantidas: Sequence[Grade]
 ) -> tuple[Periodo, Decimal] | None:
     """The part of ``periodo`` in which the greatest block of the Conta is, and its consumption; None where nobody keeps that.
 
     It may be of a device that is not asked about: one that has left, or is switched off.
     """
     em_utc = Periodo(periodo.inicio.astimezone(UTC), periodo.fim.astimezone(UTC))
-    mantidas = grades(agora or now(), DE_CONTAS)
     if not mantidas:
         return None
     pares = sorted({(d.grandeza, d.unidade) for d in dispositivos})
@@ -122,11 +132,11 @@ def _maior_da_conta(
 
 
 def _picos(
-    maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, agora: datetime | None, pelo_menos: Decimal | None = None
+    maior: str, conta: Conta, dispositivos: list[int], periodo: Periodo, mantidas: Sequence[Grade], pelo_menos: Decimal | None = None
 ) -> dict[int, Pico]:
     """By device; of buckets whose greatest block is ``pelo_menos`` so great."""
     em_utc = Periodo(periodo.inicio.astimezone(UTC), periodo.fim.astimezone(UTC))
-    partes = pedacos(em_utc, grades(agora or now()), subtrair=False)
+    partes = pedacos(em_utc, mantidas, subtrair=False)
     if not dispositivos or not partes:
         return {}
     parametros: dict[str, Any] = {"conta": conta.pk, "dispositivos": dispositivos, "inicio": em_utc.inicio, "fim": em_utc.fim}
