@@ -42,15 +42,15 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "[ERROR] $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.run: requirements.txt requirements-embedded.txt | $(PY)
-	$(PIP) --requirement requirements.txt --requirement requirements-embedded.txt
+$(VENV)/.run: requirements.txt requirements/embedded.txt | $(PY)
+	$(PIP) --requirement requirements.txt --requirement requirements/embedded.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	$(PIP) --requirement requirements-dev.txt
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(PIP) --requirement requirements/dev.txt
 	@touch $@
 
-$(CHART): tools/assets.py package-lock.json requirements-assets.txt | $(PY)
+$(CHART): tools/assets.py package-lock.json requirements/assets.txt | $(PY)
 	@$(PY) tools/assets.py
 	@touch $@
 
@@ -60,9 +60,10 @@ $(CHART): tools/assets.py package-lock.json requirements-assets.txt | $(PY)
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 lock: | $(PY)
 	@$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet --disable-pip-version-check uv
-	for name in requirements requirements-embedded requirements-asgi requirements-dev; do build/uv/bin/uv pip $(LOCK) $$name.in --output-file $$name.txt || exit 1; done
+	build/uv/bin/uv pip $(LOCK) requirements/base.in --output-file requirements.txt
+	for name in embedded asgi dev; do build/uv/bin/uv pip $(LOCK) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 # Not var/: that is the data of `make run`.
 clean:
 	rm -rf $(VENV) build staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CHART) $(CATALOGS)
-	find tds_new prj_tds_new tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find tds_new prj_tds_new lab tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

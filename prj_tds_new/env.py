@@ -149,7 +149,9 @@ def database(url: str) -> dict[str, object]:
     """Django's database dictionary for a PostgreSQL address."""
     scheme = urlsplit(url).scheme
     if scheme not in ("postgres", "postgresql", "psql", "pgsql", "timescale", "timescaledb"):
-        refuse(f"DATABASE_URL starts with {scheme or 'nothing'}://; use postgres://user:password@host:5432/name")
+        refuse(
+            f"DATABASE_URL starts with {scheme or 'nothing'}://; use postgres://user:password@host:5432/name"
+        )
     try:
         config = dict(environ.Env.db_url_config(url.replace(f"{scheme}:", "postgres:", 1)))
     except (ValueError, environ.ImproperlyConfigured) as error:

@@ -10,9 +10,9 @@ from typing import Any
 
 from django.conf import settings
 
-from tds_new.consumption.process import WorkerProcess
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import broker_config
+from tds_new.metering.process import WorkerProcess
 
 logger = logging.getLogger("tds_new.lifespan")
 
@@ -26,7 +26,9 @@ class ConsumerThread:
     """A consumer on a thread of its own; always a standby where another one is active, because the web serves meanwhile."""
 
     def __init__(self) -> None:
-        self._consumer = Consumer(ConsumerOptions(broker_config(), settings.MQTT_CLIENT_ID, settings.MQTT_SHARE_GROUP, standby=True))
+        self._consumer = Consumer(
+            ConsumerOptions(broker_config(), settings.MQTT_CLIENT_ID, settings.MQTT_SHARE_GROUP, standby=True)
+        )
         # A daemon: a server that is told to end at once does not ask the lifespan, and must not wait for us either.
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None

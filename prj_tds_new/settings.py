@@ -17,7 +17,9 @@ TDS_DATA_DIR = Path(env.text("TDS_DATA_DIR", str(BASE_DIR / "var")))
 EMBEDDED = not env.secret("DATABASE_URL", "")
 _embedded = embedded_state.read(TDS_DATA_DIR) if EMBEDDED else None
 # Port 9 (discard) refuses at once: without `make run` a command then says what is missing, and commands that need no database work.
-DATABASE_URL = env.secret("DATABASE_URL", _embedded.database_url if _embedded else "postgres://tds_new@127.0.0.1:9/tds_new")
+DATABASE_URL = env.secret(
+    "DATABASE_URL", _embedded.database_url if _embedded else "postgres://tds_new@127.0.0.1:9/tds_new"
+)
 
 
 def _embedded_secret_key() -> str:
@@ -39,7 +41,9 @@ def _embedded_secret_key() -> str:
 DEBUG = env.boolean("DEBUG", False)
 SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
 if len(SECRET_KEY) < 12:  # `manage.py check --deploy` asks for 50
-    env.refuse("SECRET_KEY is too short to be a secret; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'")
+    env.refuse(
+        "SECRET_KEY is too short to be a secret; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    )
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 if "*" in ALLOWED_HOSTS and not DEBUG:
     env.refuse("ALLOWED_HOSTS=* accepts forged hosts; name the hosts of this installation")
@@ -58,9 +62,11 @@ INSTALLED_APPS = [
     "csp",
     "tds_new",
 ]
+if (BASE_DIR / "lab").is_dir():  # a checkout: benchmarks, fault injection, fuzzing
+    INSTALLED_APPS.append("lab")
 
 MIDDLEWARE = [
-    "tds_new.web.saude.SaudeMiddleware",
+    "tds_new.web.health.SaudeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -87,7 +93,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "tds_new.web.contexto.moldura",
+                "tds_new.web.context.moldura",
             ],
         },
     },
@@ -98,7 +104,9 @@ TEMPLATES = [
 # leave a connection behind; so none outlives its request.
 TDS_EMBED_CONSUMER = env.boolean("TDS_EMBED_CONSUMER", False)
 _CONNECTION_S = 0 if TDS_EMBED_CONSUMER else 60
-DATABASES = {"default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": _CONNECTION_S, "CONN_HEALTH_CHECKS": True}}
+DATABASES = {
+    "default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": _CONNECTION_S, "CONN_HEALTH_CHECKS": True}
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # auto: TimescaleDB where the server has it loaded; on: refuse to install without it; off: plain PostgreSQL.
 TDS_TIMESCALEDB = env.choice("TDS_TIMESCALEDB", "auto", ("auto", "on", "off"))
@@ -124,7 +132,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "tds_new.web.client_ip.client_ip"
 AXES_USERNAME_FORM_FIELD = "username"
-AXES_LOCKOUT_CALLABLE = "tds_new.web.views.pessoas.bloqueado"
+AXES_LOCKOUT_CALLABLE = "tds_new.web.views.people.bloqueado"
 
 # --- browser ----------------------------------------------------------------------------------------------------------------
 # How often an open dashboard asks for news, and how long a session lasts: no request extends it.
@@ -178,13 +186,21 @@ USE_I18N = USE_TZ = True
 TIME_ZONE = TDS_TIME_ZONE = env.time_zone("TDS_TIME_ZONE", "America/Sao_Paulo")
 
 # --- MQTT -------------------------------------------------------------------------------------------------------------------
-MQTT_BROKER_HOST = env.text("MQTT_BROKER_HOST", _embedded.mqtt_host if _embedded and _embedded.mqtt_host else "localhost")
+MQTT_BROKER_HOST = env.text(
+    "MQTT_BROKER_HOST", _embedded.mqtt_host if _embedded and _embedded.mqtt_host else "localhost"
+)
 _own_broker = bool(_embedded and _embedded.mqtt_host and "MQTT_BROKER_HOST" not in os.environ)
-MQTT_BROKER_PORT = env.integer("MQTT_BROKER_PORT", _embedded.mqtt_port if _embedded and _own_broker else 1883, 1, 65535)
+MQTT_BROKER_PORT = env.integer(
+    "MQTT_BROKER_PORT", _embedded.mqtt_port if _embedded and _own_broker else 1883, 1, 65535
+)
 MQTT_BROKER_PORT_TLS = env.integer("MQTT_BROKER_PORT_TLS", 8883, 1, 65535)
-MQTT_BROKER_USER = env.either("MQTT_BROKER_USER", "MQTT_BACKEND_USERNAME", _embedded.mqtt_user if _embedded and _own_broker else "")
+MQTT_BROKER_USER = env.either(
+    "MQTT_BROKER_USER", "MQTT_BACKEND_USERNAME", _embedded.mqtt_user if _embedded and _own_broker else ""
+)
 MQTT_BROKER_PASSWORD = env.either(
-    "MQTT_BROKER_PASSWORD", "MQTT_BACKEND_PASSWORD", _embedded.mqtt_password if _embedded and _own_broker else ""
+    "MQTT_BROKER_PASSWORD",
+    "MQTT_BACKEND_PASSWORD",
+    _embedded.mqtt_password if _embedded and _own_broker else "",
 )
 MQTT_CLIENT_ID = env.text("MQTT_CLIENT_ID", "django_tds_new_consumer")
 MQTT_TOPIC_PREFIX = env.topic_prefix("MQTT_TOPIC_PREFIX", "tds_new/devices")

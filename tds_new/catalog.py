@@ -56,10 +56,19 @@ def read(path: Path) -> list[Entry]:
 
 def compile_catalog(source: Path, target: Path) -> int:
     """Write the complete messages of ``source`` (.po) to ``target`` (.mo) and say how many. Raises CatalogError."""
-    messages = sorted((_key(entry), "\0".join(entry.translations).encode()) for entry in read(source) if entry.complete)
-    table, keys, values = 28, b"\0".join(k for k, _ in messages) + b"\0", b"\0".join(v for _, v in messages) + b"\0"
+    messages = sorted(
+        (_key(entry), "\0".join(entry.translations).encode()) for entry in read(source) if entry.complete
+    )
+    table, keys, values = (
+        28,
+        b"\0".join(k for k, _ in messages) + b"\0",
+        b"\0".join(v for _, v in messages) + b"\0",
+    )
     start_of_keys = table + 16 * len(messages)
-    offsets = [*_offsets([k for k, _ in messages], start_of_keys), *_offsets([v for _, v in messages], start_of_keys + len(keys))]
+    offsets = [
+        *_offsets([k for k, _ in messages], start_of_keys),
+        *_offsets([v for _, v in messages], start_of_keys + len(keys)),
+    ]
     header = struct.pack("<7I", MAGIC, 0, len(messages), table, table + 8 * len(messages), 0, 0)
     target.write_bytes(header + struct.pack(f"<{len(offsets)}I", *offsets) + keys + values)
     return len(messages)

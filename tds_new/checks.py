@@ -7,14 +7,20 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
-from tds_new import rollups
+from tds_new.storage import rollups
 
 
 @register(Tags.database)
-def days_follow_the_settings(app_configs: Any, databases: Sequence[str] | None = None, **options: Any) -> list[CheckMessage]:
+def days_follow_the_settings(
+    app_configs: Any, databases: Sequence[str] | None = None, **options: Any
+) -> list[CheckMessage]:
     """Days and months are those of the zone that was set when their tables were made."""
     zones = {alias: rollups.zone_of(connections[alias]) for alias in databases or []}
-    return [Error(wrong_zone(zone), id="tds_new.E001") for zone in zones.values() if zone and zone != settings.TDS_TIME_ZONE]
+    return [
+        Error(wrong_zone(zone), id="tds_new.E001")
+        for zone in zones.values()
+        if zone and zone != settings.TDS_TIME_ZONE
+    ]
 
 
 def wrong_zone(zone: str) -> str:

@@ -4,10 +4,10 @@ import hypothesis
 import pytest
 from django.conf import settings
 
-from tests.brokers import make_broker, mosquitto
-from tests.consumers import start_consumer
-from tests.ingestion import clock, processor, world
-from tests.sums import upkeep_session
+from tests.support.brokers import make_broker, mosquitto
+from tests.support.consumers import start_consumer
+from tests.support.ingestion import clock, processor, world
+from tests.support.sums import upkeep_session
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("suite", deadline=None)

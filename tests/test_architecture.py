@@ -7,11 +7,25 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
-WRITES = {"create", "acreate", "bulk_create", "abulk_create", "get_or_create", "update_or_create", "update", "bulk_update", "delete"}
+WRITES = {
+    "create",
+    "acreate",
+    "bulk_create",
+    "abulk_create",
+    "get_or_create",
+    "update_or_create",
+    "update",
+    "bulk_update",
+    "delete",
+}
 WRITING_SQL = {
-    table: re.compile(rf"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|COPY|MERGE\s+INTO|TRUNCATE(\s+TABLE)?)\s+{table}\b", re.IGNORECASE)
+    table: re.compile(
+        rf"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|COPY|MERGE\s+INTO|TRUNCATE(\s+TABLE)?)\s+{table}\b",
+        re.IGNORECASE,
+    )
     for table in (READINGS, BLOCKS)
 }
 
@@ -21,7 +35,9 @@ def _name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {_name(path): path for top in ("tds_new", "prj_tds_new") for path in sorted((ROOT / top).rglob("*.py"))}
+MODULES = {
+    _name(path): path for top in ("tds_new", "prj_tds_new") for path in sorted((ROOT / top).rglob("*.py"))
+}
 
 
 @cache
@@ -40,7 +56,9 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            found.update(f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names)
+            found.update(
+                f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names
+            )
     return frozenset(found)
 
 
@@ -62,7 +80,12 @@ def reached_from(module: str) -> set[str]:
 
 
 def test_every_module_is_looked_at() -> None:
-    assert {"tds_new.ingestion.store", "tds_new.ingestion.payload", "tds_new.models", "prj_tds_new.settings"} <= MODULES.keys()
+    assert {
+        "tds_new.ingestion.store",
+        "tds_new.ingestion.payload",
+        "tds_new.models",
+        "prj_tds_new.settings",
+    } <= MODULES.keys()
     assert any(within(module, "tds_new.ingestion.transport") for module in MODULES)
     assert any(within(module, "tds_new.queries") for module in MODULES)
     assert any(within(module, "tds_new.web") for module in MODULES)
@@ -74,24 +97,45 @@ def test_only_the_transport_knows_paho(module: str) -> None:
     assert not knows or within(module, "tds_new.ingestion.transport")
 
 
-@pytest.mark.parametrize("module", ["tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.rejection"])
+@pytest.mark.parametrize(
+    "module", ["tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.rejection"]
+)
 def test_parsing_is_pure(module: str) -> None:
-    impure = {name for name in reached_from(module) if within(name, "django", "paho", "psycopg", "tds_new.models", "prj_tds_new")}
+    impure = {
+        name
+        for name in reached_from(module)
+        if within(name, "django", "paho", "psycopg", "tds_new.models", "prj_tds_new")
+    }
     assert impure == set()
 
 
 FORBIDDEN = [
-    ("tds_new.web", ("tds_new.ingestion.store", "tds_new.ingestion.transport", "tds_new.ingestion.telemetry_processor")),
+    (
+        "tds_new.web",
+        ("tds_new.ingestion.store", "tds_new.ingestion.transport", "tds_new.ingestion.telemetry_processor"),
+    ),
     ("tds_new.queries", ("tds_new.ingestion", "tds_new.web", "tds_new.admin")),
-    ("tds_new.ingestion", ("tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management", "tds_new.embedded")),
-    ("tds_new.models", ("tds_new.ingestion", "tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management")),
+    (
+        "tds_new.ingestion",
+        ("tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management", "tds_new.embedded"),
+    ),
+    (
+        "tds_new.models",
+        ("tds_new.ingestion", "tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management"),
+    ),
     ("tds_new.admin", ("tds_new.web", "tds_new.ingestion.store", "tds_new.ingestion.transport")),
 ]
 
 
 @pytest.mark.parametrize(("package", "strangers"), FORBIDDEN, ids=[package for package, _ in FORBIDDEN])
 def test_a_package_does_not_know_what_is_on_the_other_side(package: str, strangers: tuple[str, ...]) -> None:
-    broken = {(module, name) for module in MODULES if within(module, package) for name in imports(module) if within(name, *strangers)}
+    broken = {
+        (module, name)
+        for module in MODULES
+        if within(module, package)
+        for name in imports(module)
+        if within(name, *strangers)
+    }
     assert broken == set()
 
 
@@ -113,7 +157,11 @@ def _strings(module: str) -> list[str]:
 
 def _orm_writes(module: str, model: str) -> list[str]:
     """Calls that write and start from ``model``: ``LeituraDispositivo.objects....create(...)``."""
-    calls = [node.func for node in ast.walk(_tree(module)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    calls = [
+        node.func
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
     return [ast.unparse(call) for call in calls if call.attr in WRITES and _root(call) == model]
 
 
@@ -123,8 +171,13 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-OWN = ("tds_new.benchmarks.history", "tds_new.benchmarks.dataset")  # they fill databases of their own
-WRITERS = ("tds_new.ingestion.store", "tds_new.upkeep.retention", "tds_new.migrations", *OWN)  # retention drops what is too old
+OWN = ("lab.benchmarks.history", "lab.benchmarks.dataset")  # they fill databases of their own
+WRITERS = (
+    "tds_new.ingestion.store",
+    "tds_new.maintenance.retention",
+    "tds_new.migrations",
+    *OWN,
+)  # retention drops what is too old
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, *WRITERS)))
@@ -139,7 +192,7 @@ def test_the_store_does_write_readings() -> None:
 
 
 # A trigger writes a device's blocks again as they are, so that the sums of its Conta follow its new quantity.
-BLOCK_WRITERS = ("tds_new.consumption.tables", "tds_new.migrations", *OWN)
+BLOCK_WRITERS = ("tds_new.metering.tables", "tds_new.migrations", *OWN)
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, *BLOCK_WRITERS)))
@@ -149,10 +202,13 @@ def test_only_the_ledger_writes_blocks(module: str) -> None:
 
 
 def test_the_ledger_does_write_blocks() -> None:
-    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.consumption.tables"))
+    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.metering.tables"))
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if within(name, "tds_new.web", "tds_new.admin", "tds_new.management")))
+@pytest.mark.parametrize(
+    "module",
+    sorted(name for name in MODULES if within(name, "tds_new.web", "tds_new.admin", "tds_new.management")),
+)
 def test_pages_and_commands_read_readings_through_the_queries(module: str) -> None:
     names = {node.id for node in ast.walk(_tree(module)) if isinstance(node, ast.Name)}
     assert not names & {"LeituraDispositivo", "ConsumoMensal"}

@@ -1,7 +1,7 @@
 """Bring Chart.js, which git does not hold, to where the pages load it from: `make install` runs this.
 
 From npm at the version and hash of package-lock.json; where there is no npm, from a Python package at the hash of
-requirements-assets.txt. The standard library only.
+requirements/assets.txt. The standard library only.
 """
 
 import re
@@ -27,9 +27,16 @@ def from_npm() -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ROOT / name, folder)
-        done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode != 0:
-            print(f"[WARN] npm ci failed, so Chart.js comes from PyPI: {' / '.join(done.stderr.strip().splitlines()[-2:])}")
+            print(
+                f"[WARN] npm ci failed, so Chart.js comes from PyPI: {' / '.join(done.stderr.strip().splitlines()[-2:])}"
+            )
             return None
         return (Path(folder) / IN_NPM).read_text(encoding="utf-8")
 
@@ -37,8 +44,19 @@ def from_npm() -> str | None:
 def from_wheel() -> str:
     """The library out of a wheel. Raises CalledProcessError where pip does not get it."""
     with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-        subprocess.run([*pip, "--dest", folder, "--requirement", str(ROOT / "requirements-assets.txt")], check=True)
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+        ]
+        subprocess.run(
+            [*pip, "--dest", folder, "--requirement", str(ROOT / "requirements/assets.txt")], check=True
+        )
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
             return wheel.read(IN_WHEEL).decode("utf-8")
 

@@ -54,7 +54,10 @@ Source = Callable[[], list[Reading]]
 def demo_source() -> list[Reading]:
     """What a meter might say: a register that rises 1 kWh an hour, and the temperature of a day. Put your Modbus reads in its place."""
     hours = time.time() / 3600
-    return [Reading("D01", f"{hours % 1_000_000:.4f}", "kWh"), Reading("D03", f"{23 + 4 * math.sin(hours / 24 * 2 * math.pi):.1f}", "°C")]
+    return [
+        Reading("D01", f"{hours % 1_000_000:.4f}", "kWh"),
+        Reading("D03", f"{23 + 4 * math.sin(hours / 24 * 2 * math.pi):.1f}", "°C"),
+    ]
 
 
 class Queue:
@@ -71,9 +74,13 @@ class Queue:
         self._db.execute("BEGIN IMMEDIATE")
         # AUTOINCREMENT: a number is never used again. The first one is the time in ms, so that a file that was lost and made anew does
         # not take late answers to its predecessor's messages for its own.
-        self._db.execute("CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
+        )
         if self._db.execute("SELECT 1 FROM sqlite_sequence").fetchone() is None:
-            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)", (int(time.time() * 1000),))
+            self._db.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)", (int(time.time() * 1000),)
+            )
         self._db.execute("COMMIT")
 
     def put(self, body: Mapping[str, object]) -> bool:
@@ -85,7 +92,9 @@ class Queue:
 
     def after(self, seq: int, count: int) -> list[tuple[int, str]]:
         """The next messages with a number above ``seq``: number and payload, at most ``count``."""
-        rows = self._db.execute("SELECT seq, body FROM message WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count))
+        rows = self._db.execute(
+            "SELECT seq, body FROM message WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
+        )
         return [(number, self._payload(number, body)) for number, body in rows]
 
     def get(self, seq: int) -> str:
@@ -178,7 +187,9 @@ class Link:
             self._settle(window, queue)
             if not self._subscribed:
                 if now > deadline:
-                    raise TimeoutError("the broker does not answer, or does not grant the subscription of the answers")
+                    raise TimeoutError(
+                        "the broker does not answer, or does not grant the subscription of the answers"
+                    )
                 continue
             if self._stop.is_set():
                 self._say_goodbye(client)
@@ -201,18 +212,35 @@ class Link:
         if options.username:
             client.username_pw_set(options.username, options.password)
         if options.tls:
-            client.tls_set(options.ca, options.cert, options.key)  # without --ca the system's authorities; checks the broker's name
+            client.tls_set(
+                options.ca, options.cert, options.key
+            )  # without --ca the system's authorities; checks the broker's name
         client.will_set(f"{self._base}/status", "offline", qos=1, retain=True)
-        client.on_connect, client.on_subscribe, client.on_message = self._on_connect, self._on_subscribe, self._on_message
+        client.on_connect, client.on_subscribe, client.on_message = (
+            self._on_connect,
+            self._on_subscribe,
+            self._on_message,
+        )
         return client
 
-    def _on_connect(self, client: mqtt.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
         if reason.is_failure:
             logger.error("the broker refused the connection: %s", reason)
         else:
-            client.subscribe(f"{self._base}/ack", 1)  # first: an answer to what is sent before it would be missed
+            client.subscribe(
+                f"{self._base}/ack", 1
+            )  # first: an answer to what is sent before it would be missed
 
-    def _on_subscribe(self, client: mqtt.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: object) -> None:
+    def _on_subscribe(
+        self,
+        client: mqtt.Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: object,
+    ) -> None:
         self._subscribed = not reasons[0].is_failure
         if self._subscribed:
             logger.info("connected to %s:%d", self._options.host, self._options.port)
@@ -244,7 +272,11 @@ class Link:
         """Say offline, and wait until the broker has that; messages without an answer stay in the queue."""
         last = client.publish(f"{self._base}/status", "offline", 1, retain=True)
         deadline = time.monotonic() + 2.0
-        while not last.is_published() and time.monotonic() < deadline and client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS:
+        while (
+            not last.is_published()
+            and time.monotonic() < deadline
+            and client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS
+        ):
             continue
         client.disconnect()
 
@@ -267,30 +299,56 @@ def measure(source: Source, queue: Queue) -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line; the password only from a file or the environment, because others can read command lines."""
-    parser = argparse.ArgumentParser(description="Reads meters and publishes to TDS New; loses nothing that it has read.")
+    parser = argparse.ArgumentParser(
+        description="Reads meters and publishes to TDS New; loses nothing that it has read."
+    )
     add = parser.add_argument
     add("--id", default=os.environ.get("GATEWAY_ID"), help="MAC or device_id as registered (GATEWAY_ID)")
     add("--host", default=os.environ.get("MQTT_HOST", "localhost"), help="the broker (MQTT_HOST)")
-    add("--port", type=int, default=int(os.environ.get("MQTT_PORT", "1883")), help="8883 with TLS (MQTT_PORT)")
-    add("--prefix", default=os.environ.get("MQTT_TOPIC_PREFIX", "tds_new/devices"), help="(MQTT_TOPIC_PREFIX)")
-    add("--username", default=os.environ.get("MQTT_USERNAME"), help="(MQTT_USERNAME; the password is in MQTT_PASSWORD)")
+    add(
+        "--port", type=int, default=int(os.environ.get("MQTT_PORT", "1883")), help="8883 with TLS (MQTT_PORT)"
+    )
+    add(
+        "--prefix", default=os.environ.get("MQTT_TOPIC_PREFIX", "tds_new/devices"), help="(MQTT_TOPIC_PREFIX)"
+    )
+    add(
+        "--username",
+        default=os.environ.get("MQTT_USERNAME"),
+        help="(MQTT_USERNAME; the password is in MQTT_PASSWORD)",
+    )
     add("--password-file", type=Path, help="instead of MQTT_PASSWORD")
     add("--tls", action="store_true", help="encrypt, and check the broker's certificate")
     add("--ca", help="its authority (PEM); without, the system's")
     add("--cert", help="this gateway's certificate (PEM)")
     add("--key", help="and its key")
-    add("--source", default="", metavar="MODULE:FUNCTION", help="reads the meters; without, the demonstration")
+    add(
+        "--source", default="", metavar="MODULE:FUNCTION", help="reads the meters; without, the demonstration"
+    )
     add("--interval", type=float, default=60.0, help="seconds between two readings (60)")
     add("--queue", type=Path, default=Path("gateway.db"), help="the file of the queue (gateway.db)")
-    add("--limit", type=int, default=1_000_000, help="messages that the queue may hold (1,000,000; some 300 MB)")
+    add(
+        "--limit",
+        type=int,
+        default=1_000_000,
+        help="messages that the queue may hold (1,000,000; some 300 MB)",
+    )
     add("--window", type=int, default=100, help="messages under way at most (100)")
-    add("--resend-after", type=float, default=30.0, help="seconds without an answer, then it is sent again (30)")
+    add(
+        "--resend-after",
+        type=float,
+        default=30.0,
+        help="seconds without an answer, then it is sent again (30)",
+    )
     add("--heartbeat", type=float, default=60.0, help="seconds between two heartbeats (60)")
     add("--keepalive", type=int, default=30, help="seconds (30)")
     options = parser.parse_args()
     if not options.id:
         parser.error("--id or GATEWAY_ID is needed")
-    secret = options.password_file.read_text(encoding="utf-8").strip() if options.password_file else os.environ.get("MQTT_PASSWORD")
+    secret = (
+        options.password_file.read_text(encoding="utf-8").strip()
+        if options.password_file
+        else os.environ.get("MQTT_PASSWORD")
+    )
     options.password = secret
     return options
 

@@ -3,9 +3,9 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin import auditoria, contas, dispositivos, gateways, medicao, operacao, revisao, users
+from tds_new.admin import audit, contas, devices, gateways, meter_entries, operations, review, users
 
-__all__ = ["auditoria", "contas", "dispositivos", "gateways", "medicao", "operacao", "revisao", "users"]
+__all__ = ["audit", "contas", "devices", "gateways", "meter_entries", "operations", "review", "users"]
 
 admin.site.site_header = _("TDS New: operação")
 admin.site.site_title = _("TDS New")

@@ -57,7 +57,9 @@ class ReasonedForm(BaseModelForm):
         max_length=200,
         required=False,
         widget=AdminTextInputWidget,
-        help_text=gettext_lazy("Obrigatório quando um destes valores muda e já há leituras; fica na auditoria, com o seu nome."),
+        help_text=gettext_lazy(
+            "Obrigatório quando um destes valores muda e já há leituras; fica na auditoria, com o seu nome."
+        ),
     )
 
     def has_figures(self) -> bool:
@@ -67,7 +69,9 @@ class ReasonedForm(BaseModelForm):
     def clean(self) -> dict[str, Any] | None:
         """Refuse to change what was computed without a reason. Values are compared, not what was typed: ``1,0`` is 1."""
         cleaned, data = super().clean(), self.cleaned_data
-        changed = tuple(name for name in self.reasoned if name in data and data[name] != getattr(self.instance, name))
+        changed = tuple(
+            name for name in self.reasoned if name in data and data[name] != getattr(self.instance, name)
+        )
         self.recomputed = changed if changed and self.instance.pk and self.has_figures() else ()
         if self.recomputed and not data.get("motivo") and "motivo" not in self.errors:
             names = ", ".join(str(self.fields[name].label).lower() for name in self.recomputed)
@@ -116,7 +120,13 @@ class LocalTimeAdmin(BaseAdmin):
         """The device that the page is about."""
         raise NotImplementedError
 
-    def changeform_view(self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None) -> Any:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> Any:
         """The page, processed and rendered in the zone of the device's Conta."""
         device = self.page_device(request, object_id)
         with timezone.override(device.conta.zone if device else None):
@@ -135,7 +145,9 @@ class ProtectedDeletionAdmin(SignedAdmin):
         if kept:
             return [], {}, set(), kept
         deleted, counted, lacking, protected = super().get_deleted_objects(objs, request)
-        lacking.discard(AuditoriaMedicao._meta.verbose_name)  # nobody may delete from the trail, but it goes with its device
+        lacking.discard(
+            AuditoriaMedicao._meta.verbose_name
+        )  # nobody may delete from the trail, but it goes with its device
         return deleted, counted, lacking, protected
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
@@ -145,7 +157,10 @@ class ProtectedDeletionAdmin(SignedAdmin):
             return self._refuse(request, [obj], self._change_url(object_id))
         try:
             return super().delete_view(request, object_id, extra_context)
-        except (ProtectedError, IntegrityError):  # the first reading came meanwhile, or belongs to something below
+        except (
+            ProtectedError,
+            IntegrityError,
+        ):  # the first reading came meanwhile, or belongs to something below
             return self._refuse(request, [obj], self._change_url(object_id))
 
     @admin.action(permissions=["delete"], description=gettext_lazy("Excluir os itens selecionados"))
@@ -161,11 +176,19 @@ class ProtectedDeletionAdmin(SignedAdmin):
             return self._refuse(request, list(queryset))
 
     def _change_url(self, object_id: str) -> str:
-        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
+        return reverse(
+            f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id]
+        )
 
-    def _refuse(self, request: HttpRequest, kept: list[ProtectedByReadings | None], url: str | None = None) -> HttpResponseRedirect:
-        names = ", ".join(str(obj) for obj in kept[:NAMED_AT_MOST]) + (", ..." if len(kept) > NAMED_AT_MOST else "")
-        text = _("Não excluído, porque tem leituras: %(names)s. Desative em vez de excluir; o histórico continua guardado.")
+    def _refuse(
+        self, request: HttpRequest, kept: list[ProtectedByReadings | None], url: str | None = None
+    ) -> HttpResponseRedirect:
+        names = ", ".join(str(obj) for obj in kept[:NAMED_AT_MOST]) + (
+            ", ..." if len(kept) > NAMED_AT_MOST else ""
+        )
+        text = _(
+            "Não excluído, porque tem leituras: %(names)s. Desative em vez de excluir; o histórico continua guardado."
+        )
         self.message_user(request, text % {"names": names}, messages.ERROR)
         return HttpResponseRedirect(url or request.get_full_path())
 
@@ -173,12 +196,16 @@ class ProtectedDeletionAdmin(SignedAdmin):
 class ListAdmin(BaseAdmin):
     """An admin whose list has its own name, and a word where it is empty."""
 
-    nothing: Promise | str = ""  # why there is nothing; for whoever has no better reason, that there is nothing yet
+    nothing: Promise | str = (
+        ""  # why there is nothing; for whoever has no better reason, that there is nothing yet
+    )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list under its own name."""
         title = str(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title[:1].upper() + title[1:], **(extra_context or {})})
+        return super().changelist_view(
+            request, {"title": title[:1].upper() + title[1:], **(extra_context or {})}
+        )
 
 
 class WideListAdmin(ListAdmin):

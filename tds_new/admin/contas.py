@@ -33,7 +33,13 @@ class ContaAdmin(ListAdmin, ProtectedDeletionAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conta]:
         """The Contas with how many active people and gateways each has, in one statement."""
-        gateways = Gateway.objects.filter(conta=OuterRef("pk")).order_by().values("conta").annotate(n=Count("pk")).values("n")
+        gateways = (
+            Gateway.objects.filter(conta=OuterRef("pk"))
+            .order_by()
+            .values("conta")
+            .annotate(n=Count("pk"))
+            .values("n")
+        )
         contas: QuerySet[Conta] = super().get_queryset(request)
         return contas.annotate(
             people_count=Count("memberships", filter=Q(memberships__is_active=True)),

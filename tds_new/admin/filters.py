@@ -50,7 +50,12 @@ class _MostRefusedFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Ids and names, the worst first."""
         path = self.counter_path
-        counted = RejeicaoContador.objects.filter(gateway__isnull=False).values_list(path).annotate(n=Sum("total")).order_by("-n", path)
+        counted = (
+            RejeicaoContador.objects.filter(gateway__isnull=False)
+            .values_list(path)
+            .annotate(n=Sum("total"))
+            .order_by("-n", path)
+        )
         ids = [row[0] for row in counted[:LISTED_AT_MOST]]
         chosen = request.GET.get(self.parameter_name or "", "")
         if chosen.isdecimal() and int(chosen) not in ids:
@@ -63,7 +68,11 @@ class _MostRefusedFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
-        return queryset.filter(**{f"{self.parameter_name}_id": int(value)}) if value.isdecimal() and len(value) < 19 else queryset.none()
+        return (
+            queryset.filter(**{f"{self.parameter_name}_id": int(value)})
+            if value.isdecimal() and len(value) < 19
+            else queryset.none()
+        )
 
 
 class GatewayFilter(_MostRefusedFilter):
@@ -93,7 +102,12 @@ class ContaWithRowsFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Ids and names, the Conta with most rows first."""
-        counted = model_admin.model._default_manager.order_by().values_list(self.path).annotate(n=Count("pk")).order_by("-n", self.path)
+        counted = (
+            model_admin.model._default_manager.order_by()
+            .values_list(self.path)
+            .annotate(n=Count("pk"))
+            .order_by("-n", self.path)
+        )
         ids = [row[0] for row in counted[:LISTED_AT_MOST]]
         chosen = request.GET.get("conta", "")
         if _is_key(chosen) and int(chosen) not in ids:

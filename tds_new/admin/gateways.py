@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
-from tds_new.admin.formatos import clock_with_zone
+from tds_new.admin.formats import clock_with_zone
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class GatewayForm(ReasonedForm):
             text = gettext(
                 "Mudá-lo muda, em toda a história dos seus dispositivos, o que conta como medido e o que conta como interpolado."
             )
-            self.fields["intervalo_esperado_s"].help_text = f"{self.fields['intervalo_esperado_s'].help_text} {text}"
+            self.fields[
+                "intervalo_esperado_s"
+            ].help_text = f"{self.fields['intervalo_esperado_s'].help_text} {text}"
         self.fields["motivo"].help_text = gettext(
             "Obrigatório quando o intervalo muda e já há leituras; fica na auditoria, com o seu nome."
         )
@@ -111,15 +113,32 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
         asked = ("motivo",) if obj is not None and self.has_change_permission(request, obj) else ()
         return (
             (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
-            (_("Capacidade e tempos"), {"fields": ("qte_max_dispositivos", "aceita_leituras_desde", "intervalo_esperado_s", *asked)}),
+            (
+                _("Capacidade e tempos"),
+                {"fields": ("qte_max_dispositivos", "aceita_leituras_desde", "intervalo_esperado_s", *asked)},
+            ),
             (_("Local"), {"fields": ("latitude", "longitude")}),
-            (_("Estado"), {"fields": ("is_online", "last_seen", "firmware_version", "refused_by_motivo", "created_at")}),
+            (
+                _("Estado"),
+                {"fields": ("is_online", "last_seen", "firmware_version", "refused_by_motivo", "created_at")},
+            ),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
         """The gateways with their number of devices and of refused messages, in one statement."""
-        devices = Dispositivo.objects.filter(gateway=OuterRef("pk")).order_by().values("gateway").annotate(n=Count("pk")).values("n")
-        refused = RejeicaoContador.objects.filter(gateway=OuterRef("pk")).values("gateway").annotate(n=Sum("total")).values("n")
+        devices = (
+            Dispositivo.objects.filter(gateway=OuterRef("pk"))
+            .order_by()
+            .values("gateway")
+            .annotate(n=Count("pk"))
+            .values("n")
+        )
+        refused = (
+            RejeicaoContador.objects.filter(gateway=OuterRef("pk"))
+            .values("gateway")
+            .annotate(n=Sum("total"))
+            .values("n")
+        )
         gateways: QuerySet[Gateway] = super().get_queryset(request)
         return gateways.annotate(
             device_count=Coalesce(Subquery(devices, output_field=IntegerField()), 0),
@@ -145,6 +164,13 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
     def refused_by_motivo(self, gateway: Gateway) -> str:
         """The counters of this gateway, each with a link to what is kept."""
         url = reverse("admin:tds_new_mensagemrejeitada_changelist")
-        counters = RejeicaoContador.objects.filter(gateway=gateway.pk).order_by("-total") if gateway.pk else []
-        rows = [(url, counter.motivo, gateway.pk, counter.get_motivo_display(), counter.total) for counter in counters]
-        return format_html_join("", '<div><a href="{}?motivo__exact={}&amp;gateway={}">{}</a>: {}</div>', rows) or gettext("nenhuma")
+        counters = (
+            RejeicaoContador.objects.filter(gateway=gateway.pk).order_by("-total") if gateway.pk else []
+        )
+        rows = [
+            (url, counter.motivo, gateway.pk, counter.get_motivo_display(), counter.total)
+            for counter in counters
+        ]
+        return format_html_join(
+            "", '<div><a href="{}?motivo__exact={}&amp;gateway={}">{}</a>: {}</div>', rows
+        ) or gettext("nenhuma")

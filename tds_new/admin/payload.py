@@ -13,7 +13,9 @@ def readable(payload: bytes) -> str:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         return hex_listing(payload)
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def hex_listing(payload: bytes) -> str:

@@ -78,7 +78,12 @@ class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
         (_("Direitos na operação"), {"fields": POWER}),
         (_("Datas"), {"fields": ("last_login", "date_joined")}),
     )
-    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "name", "usable_password", "password1", "password2")}),)
+    add_fieldsets = (
+        (
+            None,
+            {"classes": ("wide",), "fields": ("email", "name", "usable_password", "password1", "password2")},
+        ),
+    )
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         """A new person first gets an address and a password, then Contas."""

@@ -46,7 +46,11 @@ class GatewayAccount:
         Raises ValueError where the ``device_id`` could reach another topic.
         """
         lower = canonical(self.mac)
-        spellings = [spelling for text in (lower, lower.upper()) for spelling in (text, text.replace(":", "-"), text.replace(":", ""))]
+        spellings = [
+            spelling
+            for text in (lower, lower.upper())
+            for spelling in (text, text.replace(":", "-"), text.replace(":", ""))
+        ]
         if self.device_id:
             if not _TOPIC_LEVEL.fullmatch(self.device_id):
                 raise ValueError(f"device_id {self.device_id!r} cannot be a level of a topic")
@@ -76,7 +80,11 @@ def opens(line: str, secret: str) -> bool:
     try:
         user, hashed = line.split(":", 1)
         _empty, kind, iterations, salt, _key = hashed.split("$")
-        made = password_line(user, secret, base64.b64decode(salt, validate=True), int(iterations)) if kind == "7" else ""
+        made = (
+            password_line(user, secret, base64.b64decode(salt, validate=True), int(iterations))
+            if kind == "7"
+            else ""
+        )
     except ValueError:
         return False
     return hmac.compare_digest(made, line)
@@ -106,9 +114,15 @@ def acl_text(prefix: str, gateways: Iterable[GatewayAccount]) -> str:
                 read=[f"{topic}/{leaf}" for topic in own for leaf in TO_GATEWAY],
             )
         )
-    return "# Written by `python manage.py provision_broker`; changes made here are lost.\n" + "\n".join(sections)
+    return "# Written by `python manage.py provision_broker`; changes made here are lost.\n" + "\n".join(
+        sections
+    )
 
 
 def _section(user: str, read: Iterable[str] = (), write: Iterable[str] = (), both: Iterable[str] = ()) -> str:
-    rules = [f"topic {access} {topic}\n" for access, topics in (("read", read), ("write", write), ("readwrite", both)) for topic in topics]
+    rules = [
+        f"topic {access} {topic}\n"
+        for access, topics in (("read", read), ("write", write), ("readwrite", both))
+        for topic in topics
+    ]
     return f"user {user}\n" + "".join(rules)

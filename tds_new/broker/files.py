@@ -39,7 +39,9 @@ class BrokerFiles:
         """The password of ``user``. Raises FileNotFoundError where none was made."""
         return (self.secrets / user).read_text(encoding="ascii").strip()
 
-    def provision(self, prefix: str, gateways: Sequence[GatewayAccount], rotate: Collection[str] = ()) -> Provisioned:
+    def provision(
+        self, prefix: str, gateways: Sequence[GatewayAccount], rotate: Collection[str] = ()
+    ) -> Provisioned:
         """Bring the files in line with ``gateways``: existing secrets stay, missing ones and those to ``rotate`` are made.
 
         Raises ValueError where ``rotate`` names nobody, or a gateway cannot be expressed.
@@ -64,7 +66,10 @@ class BrokerFiles:
         """A line per user; one that still fits its secret is kept as it is, so that an unchanged file stays unchanged."""
         present = {}
         if self.passwords.exists():
-            present = {line.split(":", 1)[0]: line for line in self.passwords.read_text(encoding="ascii").splitlines()}
+            present = {
+                line.split(":", 1)[0]: line
+                for line in self.passwords.read_text(encoding="ascii").splitlines()
+            }
         lines = []
         for user in users:
             line, secret = present.get(user, ""), self.secret(user)

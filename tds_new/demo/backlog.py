@@ -33,11 +33,17 @@ def send_backlog(gateways: list[Gateway], days: int) -> BatchResult:
 def _messages(gateways: list[Gateway], earliest: datetime, end: datetime) -> Iterator[Message]:
     for gateway in gateways:
         for simulation in simulated([gateway]):
-            yield from _messages_of(simulation, max(earliest, gateway.aceita_leituras_desde, _last_reading(gateway, earliest)), end)
+            yield from _messages_of(
+                simulation,
+                max(earliest, gateway.aceita_leituras_desde, _last_reading(gateway, earliest)),
+                end,
+            )
 
 
 def _last_reading(gateway: Gateway, default: datetime) -> datetime:
-    return max((device.last_seen for device in gateway.dispositivos.all() if device.last_seen), default=default)
+    return max(
+        (device.last_seen for device in gateway.dispositivos.all() if device.last_seen), default=default
+    )
 
 
 def _messages_of(gateway: SimulatedGateway, start: datetime, end: datetime) -> Iterator[Message]:

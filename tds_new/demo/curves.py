@@ -15,8 +15,58 @@ from zoneinfo import ZoneInfo
 FIRST_DAY = date(2025, 1, 1)  # registers start here; before it they stand still
 
 # Shares of a day's consumption by hour, in parts of whatever sums up.
-ENERGY = (3, 3, 3, 3, 3, 4, 5, 7, 9, 10, 10, 10, 9, 10, 11, 11, 11, 10, 9, 8, 7, 6, 4, 3)  # people, machines, air conditioning
-WATER = (1, 1, 1, 1, 1, 3, 10, 14, 11, 6, 5, 6, 8, 6, 4, 4, 5, 7, 11, 13, 9, 6, 3, 2)  # a morning and an evening peak
+ENERGY = (
+    3,
+    3,
+    3,
+    3,
+    3,
+    4,
+    5,
+    7,
+    9,
+    10,
+    10,
+    10,
+    9,
+    10,
+    11,
+    11,
+    11,
+    10,
+    9,
+    8,
+    7,
+    6,
+    4,
+    3,
+)  # people, machines, air conditioning
+WATER = (
+    1,
+    1,
+    1,
+    1,
+    1,
+    3,
+    10,
+    14,
+    11,
+    6,
+    5,
+    6,
+    8,
+    6,
+    4,
+    4,
+    5,
+    7,
+    11,
+    13,
+    9,
+    6,
+    3,
+    2,
+)  # a morning and an evening peak
 GAS = (0, 0, 0, 0, 0, 1, 4, 6, 5, 5, 9, 15, 14, 6, 3, 3, 4, 6, 9, 7, 3, 0, 0, 0)  # the kitchen
 
 
@@ -74,7 +124,9 @@ def _before(seed: str, curve: Consumption, day: date) -> int:
 def register(seed: str, curve: Consumption, moment: datetime, zone: ZoneInfo) -> int:
     """Thousandths on a cumulative register at ``moment``, after the calendar of ``zone``. Never falls as time goes on."""
     day = moment.astimezone(zone).date()
-    midnight, following = (datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1)))
+    midnight, following = (
+        datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1))
+    )
     position = 24 * (moment - midnight) / (following - midnight)  # of 23 or 25 hours too
     hour = min(int(position), 23)
     totals = _day(seed, curve, day) if day >= FIRST_DAY else (0,) * 24
@@ -86,6 +138,10 @@ def gauge(seed: str, curve: Gauge, moment: datetime, zone: ZoneInfo) -> int:
     """Thousandths of an instantaneous value; it may be negative."""
     local = moment.astimezone(zone)
     hour = local.hour + local.minute / 60 + local.second / 3600
-    swing = curve.swing * math.cos((hour - curve.peak) / 24 * 2 * math.pi) * (0.7 + 0.6 * chance(seed, local.date()))
+    swing = (
+        curve.swing
+        * math.cos((hour - curve.peak) / 24 * 2 * math.pi)
+        * (0.7 + 0.6 * chance(seed, local.date()))
+    )
     noise = curve.noise * (2 * chance(seed, int(moment.timestamp()) // 60) - 1)
     return round((curve.mean + swing + noise) * 1000)

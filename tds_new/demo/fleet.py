@@ -152,7 +152,9 @@ def _register_site(conta: Conta, site: Site) -> None:
     gateway = Gateway.objects.filter(mac=site.mac).first()
     if gateway is None:
         if Gateway.objects.filter(conta=conta, codigo=site.codigo).exists():
-            raise DemoRefusedError(f"the gateway {site.codigo} is registered with another MAC than {site.mac}")
+            raise DemoRefusedError(
+                f"the gateway {site.codigo} is registered with another MAC than {site.mac}"
+            )
         gateway = Gateway.objects.create(conta=conta, codigo=site.codigo, mac=site.mac, nome=site.nome)
     elif gateway.conta_id != conta.pk:
         raise DemoRefusedError(f"the gateway {site.mac} is registered under another Conta ({gateway.conta})")
@@ -178,7 +180,9 @@ def register_login(email: str, password: str = "", *, name: str = "", staff: boo
     email = email.strip().lower()
     user = User.objects.filter(email=email).first()
     if user is not None and not password:
-        return Login(email, EMBEDDED_PASSWORD if settings.EMBEDDED and user.check_password(EMBEDDED_PASSWORD) else "")
+        return Login(
+            email, EMBEDDED_PASSWORD if settings.EMBEDDED and user.check_password(EMBEDDED_PASSWORD) else ""
+        )
     password = password or (EMBEDDED_PASSWORD if settings.EMBEDDED else secrets.token_urlsafe(12))
     if user is None:
         try:

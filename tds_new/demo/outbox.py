@@ -16,7 +16,9 @@ class Outbox:
 
     def __init__(self) -> None:
         self._messages: dict[int, bytes] = {}
-        self._under_way: dict[int, tuple[float, float]] = {}  # number -> when it is sent again, and how long it waited for that
+        self._under_way: dict[
+            int, tuple[float, float]
+        ] = {}  # number -> when it is sent again, and how long it waited for that
         self._connection = -1
 
     def __len__(self) -> int:

@@ -58,7 +58,9 @@ class Station:
     heartbeat_due: float = 0.0
 
 
-TICK = timedelta(milliseconds=1)  # readings of a device are told apart by their times, which are sent as milliseconds
+TICK = timedelta(
+    milliseconds=1
+)  # readings of a device are told apart by their times, which are sent as milliseconds
 
 
 @dataclass(slots=True)
@@ -72,7 +74,9 @@ class Published:
     unacknowledged: int = 0
 
 
-def stations(gateways: Sequence[SimulatedGateway], secrets: Path | None, interval: timedelta) -> list[Station]:
+def stations(
+    gateways: Sequence[SimulatedGateway], secrets: Path | None, interval: timedelta
+) -> list[Station]:
     """Connections for ``gateways``: each its own, with its own password and last will, where ``secrets`` holds its password.
 
     Without, all share one connection as the user of the settings.
@@ -99,9 +103,20 @@ class Publisher:
     """
 
     def __init__(
-        self, stations: Sequence[Station], interval: float, *, count: int | None = None, seq: bool = True, patience: float = FLUSH_S
+        self,
+        stations: Sequence[Station],
+        interval: float,
+        *,
+        count: int | None = None,
+        seq: bool = True,
+        patience: float = FLUSH_S,
     ) -> None:
-        self._stations, self._interval, self._count, self._patience = list(stations), interval, count, patience
+        self._stations, self._interval, self._count, self._patience = (
+            list(stations),
+            interval,
+            count,
+            patience,
+        )
         self._prefix: str = settings.MQTT_TOPIC_PREFIX
         self._started = now()
         # Milliseconds: a later run of the same gateways does not take answers to this one's messages for its own.
@@ -125,7 +140,10 @@ class Publisher:
             link.connect()
         begin = time.monotonic()
         # Spread over the interval, as gateways in the field are.
-        due = [(begin + self._interval * number / len(self._stations), number) for number in range(len(self._stations))]
+        due = [
+            (begin + self._interval * number / len(self._stations), number)
+            for number in range(len(self._stations))
+        ]
         while due and not self._stop.wait(min(LOOK_S, max(0.0, due[0][0] - time.monotonic()))):
             self._look(LOOK_S)
             if due[0][0] > time.monotonic():
@@ -135,7 +153,11 @@ class Publisher:
             if self._count is None or self._stations[number].sent < self._count:
                 heapq.heappush(due, (max(moment + self._interval, time.monotonic()), number))
         deadline = time.monotonic() + self._patience
-        while any(station.outbox for station in self._stations) and time.monotonic() < deadline and not self._stop.wait(LAST_LOOK_S):
+        while (
+            any(station.outbox for station in self._stations)
+            and time.monotonic() < deadline
+            and not self._stop.wait(LAST_LOOK_S)
+        ):
             self._look(LAST_LOOK_S)
         self._say_goodbye(links)
         return self.published
@@ -173,13 +195,19 @@ class Publisher:
         if station.outbox.full or (self._first_seq is None and station.link.unsent >= MEMORY):
             self.published.missed += 1
             return
-        if station.announced != station.link.connection:  # a new connection: the broker may have published the will of the old
+        if (
+            station.announced != station.link.connection
+        ):  # a new connection: the broker may have published the will of the old
             station.announced = station.link.connection
             station.link.publish(station.gateway.topic(self._prefix, "status"), b"online", 1, True)
         moment = max(now(), station.since + TICK)  # a turn that comes late is followed by the next at once
         if time.monotonic() >= station.heartbeat_due:
             station.heartbeat_due = time.monotonic() + HEARTBEAT_S
-            station.link.publish(station.gateway.topic(self._prefix, "heartbeat"), station.gateway.heartbeat(moment, self._started), 0)
+            station.link.publish(
+                station.gateway.topic(self._prefix, "heartbeat"),
+                station.gateway.heartbeat(moment, self._started),
+                0,
+            )
         seq = None if self._first_seq is None else self._first_seq + station.sent
         payload = station.gateway.telemetry(moment, station.since, seq)
         station.since = moment

@@ -48,7 +48,9 @@ class SimulatedDevice:
         if isinstance(self.curve, Gauge):
             return gauge(self.seed, self.curve, moment, zone)
         now = register(self.seed, self.curve, moment, zone)
-        return now - register(self.seed, self.curve, since, zone) if self.tipo_leitura == _L.INCREMENTAL else now
+        return (
+            now - register(self.seed, self.curve, since, zone) if self.tipo_leitura == _L.INCREMENTAL else now
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class SimulatedGateway:
     def telemetry(self, moment: datetime, since: datetime, seq: int | None = None) -> bytes:
         """A telemetry payload for ``moment`` (aware); ``since`` is the time of the one before."""
         readings = [
-            {"dispositivo_codigo": device.codigo, "valor": device.value(moment, since, self.zone) / 1000, "unidade": device.unidade}
+            {
+                "dispositivo_codigo": device.codigo,
+                "valor": device.value(moment, since, self.zone) / 1000,
+                "unidade": device.unidade,
+            }
             for device in self.devices
         ]
         body = {"gateway_mac": self.mac, "timestamp": _iso(moment), "leituras": readings}
@@ -96,7 +102,11 @@ def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
             gateway.mac,
             gateway.codigo,
             gateway.conta.zone,
-            tuple(_device(gateway, each) for each in gateway.dispositivos.all() if each.status == Dispositivo.Status.ATIVO),
+            tuple(
+                _device(gateway, each)
+                for each in gateway.dispositivos.all()
+                if each.status == Dispositivo.Status.ATIVO
+            ),
         )
         for gateway in gateways
     ]
@@ -105,8 +115,12 @@ def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
 
 def registered(count: int | None = None) -> list[Gateway]:
     """The first ``count`` active gateways, the longest registered first, with what the simulation needs of them."""
-    rows = Gateway.objects.filter(is_active=True, conta__is_active=True, dispositivos__status=Dispositivo.Status.ATIVO)
-    return list(rows.select_related("conta").prefetch_related("dispositivos").distinct().order_by("pk")[:count])
+    rows = Gateway.objects.filter(
+        is_active=True, conta__is_active=True, dispositivos__status=Dispositivo.Status.ATIVO
+    )
+    return list(
+        rows.select_related("conta").prefetch_related("dispositivos").distinct().order_by("pk")[:count]
+    )
 
 
 def _device(gateway: Gateway, device: Dispositivo) -> SimulatedDevice:

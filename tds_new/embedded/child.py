@@ -43,7 +43,9 @@ def spawn(
     where ``error`` does not. It works in ``folder``.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("children are started in the main thread only: they end with the thread that started them")
+        raise RuntimeError(
+            "children are started in the main thread only: they end with the thread that started them"
+        )
     script = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), identity]
     return subprocess.Popen(
         [*script, *command],
@@ -71,7 +73,9 @@ def unprivileged_identity() -> Identity:
     if os.geteuid() != 0:
         return "keep"
     # Containers often forbid user namespaces, so try it. In one, the files stay ours and no user and no mode is touched.
-    probe = spawn(["/bin/sh", "-c", f'test "$(id -u)" = {NOBODY}'], identity="namespace", output=subprocess.DEVNULL)
+    probe = spawn(
+        ["/bin/sh", "-c", f'test "$(id -u)" = {NOBODY}'], identity="namespace", output=subprocess.DEVNULL
+    )
     return "namespace" if probe.wait() == 0 else "nobody"
 
 
@@ -95,7 +99,11 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 class _CapabilityData(ctypes.Structure):
-    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+    _fields_ = [
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    ]
 
 
 def _check(result: int, what: str) -> None:

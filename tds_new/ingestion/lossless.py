@@ -40,7 +40,9 @@ def _object(pairs: list[tuple[str, Any]]) -> Object:
 def load_json(text: str) -> Any:
     """Any JSON value; numbers stay text. Raises MessageRefusedError where it is not JSON or nested too deeply."""
     try:
-        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object)
+        return json.loads(
+            text, parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object
+        )
     except RecursionError:
         raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
     except ValueError as error:

@@ -17,14 +17,31 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         made = self.registry
         self._messages = Counter("tds_messages", "Messages committed, by kind", ["kind"], registry=made)
-        self._readings = Counter("tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=made)
-        self._rejected = Counter("tds_rejected", "Messages and readings set aside, by reason", ["reason"], registry=made)
+        self._readings = Counter(
+            "tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=made
+        )
+        self._rejected = Counter(
+            "tds_rejected", "Messages and readings set aside, by reason", ["reason"], registry=made
+        )
         self._batches = Counter("tds_batches", "Batches committed", registry=made)
-        self._batch_size = Histogram("tds_batch_messages", "Messages in a batch", buckets=SIZES, registry=made)
-        self._batch_seconds = Histogram("tds_batch_seconds", "Time to store a batch, retries included", buckets=SECONDS, registry=made)
-        self._delay = Histogram("tds_commit_delay_seconds", "Arrival to commit of a batch's oldest message", buckets=SECONDS, registry=made)
-        self._failures = Counter("tds_database_failures", "Failed tries on the database, by SQLSTATE", ["sqlstate"], registry=made)
-        self._last_commit = Gauge("tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=made)
+        self._batch_size = Histogram(
+            "tds_batch_messages", "Messages in a batch", buckets=SIZES, registry=made
+        )
+        self._batch_seconds = Histogram(
+            "tds_batch_seconds", "Time to store a batch, retries included", buckets=SECONDS, registry=made
+        )
+        self._delay = Histogram(
+            "tds_commit_delay_seconds",
+            "Arrival to commit of a batch's oldest message",
+            buckets=SECONDS,
+            registry=made,
+        )
+        self._failures = Counter(
+            "tds_database_failures", "Failed tries on the database, by SQLSTATE", ["sqlstate"], registry=made
+        )
+        self._last_commit = Gauge(
+            "tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=made
+        )
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
         """A figure that is read when it is asked for."""
@@ -34,7 +51,11 @@ class Metrics:
         """Count a committed batch that took ``seconds``; ``oldest`` and ``committed`` are POSIX times."""
         for kind, count in result.kinds.items():
             self._messages.labels(kind).inc(count)
-        for outcome, count in (("stored", result.stored), ("duplicate", result.duplicates), ("conflict", result.conflicts)):
+        for outcome, count in (
+            ("stored", result.stored),
+            ("duplicate", result.duplicates),
+            ("conflict", result.conflicts),
+        ):
             self._readings.labels(outcome).inc(count)
         for reason, count in result.rejected.items():
             self._rejected.labels(reason).inc(count)

@@ -98,7 +98,11 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
     # The quotation marks of what was decoded: if the text has no more, it holds no other key and none twice.
-    quotes = 2 + 4 * ((envelope.gateway_mac is not None) + (envelope.timestamp is not None)) + 2 * (envelope.seq is not None)
+    quotes = (
+        2
+        + 4 * ((envelope.gateway_mac is not None) + (envelope.timestamp is not None))
+        + 2 * (envelope.seq is not None)
+    )
     readings: list[Reading] = []
     refusals: list[Refusal] = []
     for index, leitura in enumerate(envelope.leituras):
@@ -108,7 +112,9 @@ def parse_telemetry(payload: bytes) -> Telemetry:
             quotes += 4
         try:
             if _is_plain(literal):
-                valor = Decimal(literal) or ZERO  # as nearly every meter writes it: exact and in range; -0 is 0
+                valor = (
+                    Decimal(literal) or ZERO
+                )  # as nearly every meter writes it: exact and in range; -0 is 0
             elif literal[:1] != '"':
                 valor = _valor(literal, _NUMBER)
             elif "\\" in literal:
@@ -146,7 +152,9 @@ def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
 def decode_text(payload: bytes) -> str:
     """The payload as text. Raises MessageRefusedError where it is too large or not UTF-8."""
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise MessageRefusedError(Reason.LIMITE_EXCEDIDO, f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}")
+        raise MessageRefusedError(
+            Reason.LIMITE_EXCEDIDO, f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}"
+        )
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
@@ -170,7 +178,9 @@ def _sequence(document: Object) -> int | None:
 def check_gateway_mac(claimed: str | None, mac: str) -> None:
     """Raise MessageRefusedError where the payload names another gateway than the topic does."""
     if claimed is not None and claimed != mac and normalise_mac(claimed) != mac:
-        raise MessageRefusedError(Reason.MAC_DIVERGENTE, f"gateway_mac {claimed[:60]!r} is not the topic's gateway {mac}")
+        raise MessageRefusedError(
+            Reason.MAC_DIVERGENTE, f"gateway_mac {claimed[:60]!r} is not the topic's gateway {mac}"
+        )
 
 
 def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
@@ -193,7 +203,9 @@ def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
 
 def _in_utc(time: datetime | None) -> datetime:
     if time is None:
-        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, "no timestamp, neither in the reading nor in the message")
+        raise _RefusedError(
+            Reason.TIMESTAMP_INVALIDO, "no timestamp, neither in the reading nor in the message"
+        )
     if time.tzinfo is UTC:
         return time
     try:
@@ -201,7 +213,8 @@ def _in_utc(time: datetime | None) -> datetime:
     except OverflowError:
         early = time.year == 1
         raise _RefusedError(
-            Reason.TIMESTAMP_ANTIGO if early else Reason.TIMESTAMP_FUTURO, f"timestamp {time.isoformat()} is outside the calendar"
+            Reason.TIMESTAMP_ANTIGO if early else Reason.TIMESTAMP_FUTURO,
+            f"timestamp {time.isoformat()} is outside the calendar",
         ) from None
 
 
@@ -259,7 +272,9 @@ def _reading(index: int, leitura: Any, message_time: Any) -> Reading:
         raise _RefusedError(Reason.UNIDADE_INVALIDA, "unidade is not a string")
     exact = _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING)
     own_time = leitura.get("timestamp")
-    return Reading(index, codigo, exact, unidade, _in_utc(_time(message_time if own_time is None else own_time)))
+    return Reading(
+        index, codigo, exact, unidade, _in_utc(_time(message_time if own_time is None else own_time))
+    )
 
 
 def _time(value: Any) -> datetime | None:
@@ -268,7 +283,9 @@ def _time(value: Any) -> datetime | None:
     if type(value) is not str:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {str(value)[:60]!r} is not ISO 8601 text")
     try:
-        return msgspec.convert(value, AwareDatetime)  # as the fast way reads it: a ninth decimal is rounded the same
+        return msgspec.convert(
+            value, AwareDatetime
+        )  # as the fast way reads it: a ninth decimal is rounded the same
     except ValueError:
         pass
     try:
@@ -278,7 +295,9 @@ def _time(value: Any) -> datetime | None:
     if time is None:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} is not ISO 8601")
     if time.utcoffset() is None:
-        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} has no offset; add Z or -03:00")
+        raise _RefusedError(
+            Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} has no offset; add Z or -03:00"
+        )
     return time
 
 

@@ -11,7 +11,15 @@ from psycopg import Connection
 
 from tds_new.ingestion import store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.payload import Reading, check_gateway_mac, clean_text, decode_text, parse_object, parse_telemetry, sequence_of
+from tds_new.ingestion.payload import (
+    Reading,
+    check_gateway_mac,
+    clean_text,
+    decode_text,
+    parse_object,
+    parse_telemetry,
+    sequence_of,
+)
 from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.resolver import KnownGateway, Resolver
@@ -58,7 +66,9 @@ class Preparer:
         self._resolver, self._rate = resolver, rate
         self._topics: dict[str, Address | None] = {}
 
-    def prepare(self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True) -> Prepared:
+    def prepare(
+        self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True
+    ) -> Prepared:
         """Parse and resolve a batch; ``connection`` is for registrations not known yet.
 
         Raises psycopg.Error where they cannot be looked up.
@@ -66,18 +76,28 @@ class Preparer:
         prepared = Prepared(batch)
         texts: dict[int, str] = {}
         addresses = [self._address(message.topic) for _, message in batch]
-        gateways = self._resolver.resolve(connection, {address.identifier for address in addresses if address})
+        gateways = self._resolver.resolve(
+            connection, {address.identifier for address in addresses if address}
+        )
         for (number, message), address in zip(batch, addresses, strict=True):
             gateway = gateways.get(address.identifier) if address else None
             try:
                 if address is None:
-                    raise MessageRefusedError(Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status")
+                    raise MessageRefusedError(
+                        Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status"
+                    )
                 if gateway is None:
-                    raise MessageRefusedError(Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered")
+                    raise MessageRefusedError(
+                        Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered"
+                    )
                 if not gateway.is_active:
-                    raise MessageRefusedError(Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active")
+                    raise MessageRefusedError(
+                        Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active"
+                    )
                 if not self._rate.allows(gateway.id):
-                    raise MessageRefusedError(Reason.LIMITE_EXCEDIDO, f"more than {self._rate.rate:g} messages/s of this gateway")
+                    raise MessageRefusedError(
+                        Reason.LIMITE_EXCEDIDO, f"more than {self._rate.rate:g} messages/s of this gateway"
+                    )
                 prepared.kinds[address.kind] += 1
                 if address.kind is Kind.TELEMETRY:
                     self._prepare_telemetry(prepared, number, message, gateway, texts)
@@ -102,7 +122,9 @@ class Preparer:
             address = self._topics[topic] = parse_topic(topic, self._prefix)
             return address
 
-    def _prepare_telemetry(self, prepared: Prepared, number: int, message: Message, gateway: KnownGateway, texts: dict[int, str]) -> None:
+    def _prepare_telemetry(
+        self, prepared: Prepared, number: int, message: Message, gateway: KnownGateway, texts: dict[int, str]
+    ) -> None:
         telemetry = parse_telemetry(message.payload)
         check_gateway_mac(telemetry.gateway_mac, gateway.mac)
         refusals = list(telemetry.refusals)
@@ -111,13 +133,22 @@ class Preparer:
         staged, known, since = prepared.readings, gateway.devices, gateway.accepts_since
         for reading in telemetry.readings:
             device, moment = known.get(reading.codigo), reading.time
-            if device is None or not device.is_active or device.unidade != reading.unidade or not since <= moment <= latest:
+            if (
+                device is None
+                or not device.is_active
+                or device.unidade != reading.unidade
+                or not since <= moment <= latest
+            ):
                 refusal = _refusal_of(reading, gateway, latest)
                 if refusal is not None:
                     refusals.append(refusal)
                     continue
             device_id = known[reading.codigo].id
-            staged.append(StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor))
+            staged.append(
+                StagedReading(
+                    number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor
+                )
+            )
             if device_id not in devices or devices[device_id] < moment:
                 devices[device_id] = moment
             if gateway.conta_id not in contas or contas[gateway.conta_id] < moment:
@@ -130,10 +161,14 @@ class Preparer:
         _answer(prepared, message, telemetry.seq)
 
 
-def reject(prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None) -> None:
+def reject(
+    prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None
+) -> None:
     """Set a message, or one reading of it, aside."""
     owner = (gateway.id, gateway.conta_id) if gateway else (None, None)
-    prepared.rejected.append(RejectedRow(number, message.received_at, message.topic, message.payload, refusal, *owner))
+    prepared.rejected.append(
+        RejectedRow(number, message.received_at, message.topic, message.payload, refusal, *owner)
+    )
 
 
 def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refusal | None:
@@ -148,7 +183,11 @@ def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Re
         detail = f"unidade {(reading.unidade or '')[:60]!r}; device {device.codigo} measures {device.unidade}"
         return Refusal(Reason.UNIDADE_INVALIDA, detail, reading.index)
     if reading.time > latest:
-        return Refusal(Reason.TIMESTAMP_FUTURO, f"{reading.time.isoformat()} is ahead of the server's clock", reading.index)
+        return Refusal(
+            Reason.TIMESTAMP_FUTURO,
+            f"{reading.time.isoformat()} is ahead of the server's clock",
+            reading.index,
+        )
     if reading.time < gateway.accepts_since:
         detail = f"{reading.time.isoformat()} is before {gateway.accepts_since.isoformat()}, the first time accepted"
         return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
@@ -165,7 +204,9 @@ def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway)
     elif status == "online":
         _see(prepared, message, gateway)
     else:
-        raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"status {status[:60]!r} is neither online nor offline")
+        raise MessageRefusedError(
+            Reason.ESQUEMA_INVALIDO, f"status {status[:60]!r} is neither online nor offline"
+        )
 
 
 def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: str | None = None) -> None:
@@ -174,7 +215,10 @@ def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: 
         return
     before = prepared.activity.gateways.get(gateway.id)
     prepared.activity.gateways[gateway.id] = Sighting(
-        gateway.conta_id, message.received_at, online=True, firmware=firmware or (before.firmware if before else None)
+        gateway.conta_id,
+        message.received_at,
+        online=True,
+        firmware=firmware or (before.firmware if before else None),
     )
 
 

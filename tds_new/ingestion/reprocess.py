@@ -33,7 +33,12 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
     ids = iter(list(rejected.filter(reprocessada_em=None).order_by("id").values_list("id", flat=True)))
     with open_processor(record_rejected=False) as processor:
         for rows in _batches(ids):
-            messages = [Message(topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True) for row in rows]
+            messages = [
+                Message(
+                    topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True
+                )
+                for row in rows
+            ]
             refused_again: dict[int, dict[int | None, RejectedRow]] = {}
             for other in processor.process(messages).set_aside:
                 refused_again.setdefault(other.message, {})[other.refusal.index] = other
@@ -51,7 +56,9 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
                     # The message is in now, but for these of its readings: each gets a row of its own.
                     bad = islice(again.values(), MAX_ROWS_PER_MESSAGE)
                     MensagemRejeitada.objects.bulk_create(_row_of_reading(row, other) for other in bad)
-            MensagemRejeitada.objects.bulk_update(rows, ["reprocessada_em", "motivo", "detalhe", "gateway", "conta"])
+            MensagemRejeitada.objects.bulk_update(
+                rows, ["reprocessada_em", "motivo", "detalhe", "gateway", "conta"]
+            )
     return ReprocessResult(accepted, refused)
 
 

@@ -33,7 +33,11 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
     def accepts_unit(self, unidade: str | None) -> bool:
         """Whether a reading's unit is this device's: absent, the same, or the same sign typed in another way (m3, º)."""
-        return unidade is None or unidade == self.unidade or comparable_unit(unidade) == comparable_unit(self.unidade)
+        return (
+            unidade is None
+            or unidade == self.unidade
+            or comparable_unit(unidade) == comparable_unit(self.unidade)
+        )
 
 
 class KnownGateway(msgspec.Struct, frozen=True, gc=False):

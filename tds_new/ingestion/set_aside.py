@@ -47,7 +47,9 @@ WHERE EXISTS (
 )
 """
 
-MAX_ROWS_PER_MESSAGE = 50  # rows that one message's bad readings may take for one reason; all of them are counted
+MAX_ROWS_PER_MESSAGE = (
+    50  # rows that one message's bad readings may take for one reason; all of them are counted
+)
 SAMPLE = 50  # rows that one batch adds to a full group of messages over the limit
 
 
@@ -65,8 +67,12 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
     @property
     def fingerprint(self) -> int:
         """The same for the same refusal of the same message."""
-        identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(identity + self.payload, digest_size=8).digest(), "big", signed=True)
+        identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode(
+            "utf-8", "surrogatepass"
+        )
+        return int.from_bytes(
+            hashlib.blake2b(identity + self.payload, digest_size=8).digest(), "big", signed=True
+        )
 
 
 def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
@@ -81,7 +87,11 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
     if again:
         found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
         # By message and reason: past MAX_ROWS_PER_MESSAGE its readings have no row to be found.
-        known = {(row.message, row.refusal.reason) for row in rows if row.message in redelivered and row.fingerprint in found}
+        known = {
+            (row.message, row.refusal.reason)
+            for row in rows
+            if row.message in redelivered and row.fingerprint in found
+        }
         rows = [row for row in rows if (row.message, row.refusal.reason) not in known]
     if not rows:
         return
@@ -107,12 +117,21 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
     cursor.execute(PRUNE_REJECTED, parameters)
 
 
-def _full(cursor: Cursor, groups: dict[tuple[int | None, str], list[RejectedRow]], keep: int) -> set[tuple[int | None, str]]:
+def _full(
+    cursor: Cursor, groups: dict[tuple[int | None, str], list[RejectedRow]], keep: int
+) -> set[tuple[int | None, str]]:
     """The groups over the limit, and too large to be kept whole, of which ``keep`` rows are there already."""
-    floods = [gateway for (gateway, reason), group in groups.items() if reason == Reason.LIMITE_EXCEDIDO and len(group) > SAMPLE]
+    floods = [
+        gateway
+        for (gateway, reason), group in groups.items()
+        if reason == Reason.LIMITE_EXCEDIDO and len(group) > SAMPLE
+    ]
     if not floods:
         return set()
-    return {(gateway, Reason.LIMITE_EXCEDIDO.value) for (gateway,) in cursor.execute(FIND_FULL, {"gateways": floods, "keep": keep})}
+    return {
+        (gateway, Reason.LIMITE_EXCEDIDO.value)
+        for (gateway,) in cursor.execute(FIND_FULL, {"gateways": floods, "keep": keep})
+    }
 
 
 def _kept(group: list[RejectedRow], keep: int) -> list[RejectedRow]:

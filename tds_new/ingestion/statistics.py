@@ -49,7 +49,8 @@ class Statistics:
             f"{delta['messages'] / seconds:.1f} messages/s, {delta['readings'] / seconds:.1f} readings/s; "
             f"stored {delta['readings']}, duplicates {delta['duplicates']}, conflicts {delta['conflicts']}, "
             f"rejected {delta['rejected']}, batches {delta['batches']}; "
-            f"lag {max(self._lag, waiting):.3f} s, queue {queue}, broker {broker}" + (f"; rejected so far: {reasons}" if reasons else "")
+            f"lag {max(self._lag, waiting):.3f} s, queue {queue}, broker {broker}"
+            + (f"; rejected so far: {reasons}" if reasons else "")
         )
         self._reported_at, self._reported, self._lag = now, self.totals.copy(), 0.0
         return text

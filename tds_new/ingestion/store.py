@@ -18,7 +18,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS etapa_leitura (
 ) ON COMMIT DELETE ROWS;
 """
 COPY_MESSAGES = "COPY etapa_mensagem (mensagem, payload) FROM STDIN"
-COPY_READINGS = 'COPY etapa_leitura (ordem, mensagem, indice, "time", gateway_id, dispositivo_id, valor) FROM STDIN'
+COPY_READINGS = (
+    'COPY etapa_leitura (ordem, mensagem, indice, "time", gateway_id, dispositivo_id, valor) FROM STDIN'
+)
 
 # Tenant, unit and kind are the device's at this moment, not the cache's. payload_raw is the message with this reading alone.
 # A device's readings together keep to the same page of the index; of two at one time the one that came first is first.
@@ -182,7 +184,9 @@ def insert_readings(cursor: Cursor, readings: list[StagedReading], rows: str, pa
         return Stored(inserted, 0, [])
     times = [r.time for r in readings]
     conflicts = []
-    for order, has_no_device, valor in cursor.execute(COMPARE_STORED, {"first": min(times), "last": max(times)}):
+    for order, has_no_device, valor in cursor.execute(
+        COMPARE_STORED, {"first": min(times), "last": max(times)}
+    ):
         if has_no_device:
             raise StaleRegistryError
         conflicts.append((readings[order], valor))

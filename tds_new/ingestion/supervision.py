@@ -24,7 +24,9 @@ def notify(state: str) -> None:
             channel.connect("\0" + address[1:] if address.startswith("@") else address)
             channel.send(state.encode())
     except OSError as error:
-        logger.warning("the supervisor at %s cannot be told %s: %s", printable(address), printable(state), error)
+        logger.warning(
+            "the supervisor at %s cannot be told %s: %s", printable(address), printable(state), error
+        )
 
 
 class Watchdog:

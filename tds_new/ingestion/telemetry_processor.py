@@ -15,7 +15,7 @@ import psycopg
 from django.conf import settings
 from psycopg import Connection
 
-from tds_new.ingestion import database, set_aside, store
+from tds_new.ingestion import set_aside, store
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
 from tds_new.ingestion.rate import GatewayRate
@@ -23,10 +23,13 @@ from tds_new.ingestion.rejection import Reason, Refusal
 from tds_new.ingestion.resolver import Resolver
 from tds_new.ingestion.set_aside import RejectedRow
 from tds_new.ingestion.store import Activity
+from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-ACTIVITY_INTERVAL = 1.0  # seconds between two writes of signs of life, so that a burst does not rewrite the same rows
+ACTIVITY_INTERVAL = (
+    1.0  # seconds between two writes of signs of life, so that a burst does not rewrite the same rows
+)
 
 
 class BatchResult(msgspec.Struct):
@@ -170,9 +173,17 @@ class TelemetryProcessor:
         except Exception as last:
             if not isinstance(last, store.StaleRegistryError) and not _is_one_rows_fault(last):
                 raise
-            logger.warning("message set aside: the database or this program cannot take it: %s", last, exc_info=error)
+            logger.warning(
+                "message set aside: the database or this program cannot take it: %s", last, exc_info=error
+            )
             prepared = Prepared(batch)
-            reject(prepared, number, message, Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500]), None)
+            reject(
+                prepared,
+                number,
+                message,
+                Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500]),
+                None,
+            )
             return self._store(prepared)
 
     def _store(self, prepared: Prepared) -> BatchResult:
@@ -183,7 +194,9 @@ class TelemetryProcessor:
             rejected = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
                 # What is retained comes with every subscription.
-                redelivered = {number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt}
+                redelivered = {
+                    number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt
+                }
                 set_aside.insert_rejected(cursor, rejected, self._keep, redelivered)
             if due:
                 store.record_activity(cursor, prepared.activity)
@@ -216,7 +229,9 @@ def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[R
         detail = f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
         refusal = Refusal(Reason.CONFLITO, detail, reading.index)
         owner = reading.gateway_id, reading.conta_id
-        rows.append(RejectedRow(reading.message, message.received_at, message.topic, message.payload, refusal, *owner))
+        rows.append(
+            RejectedRow(reading.message, message.received_at, message.topic, message.payload, refusal, *owner)
+        )
     return rows
 
 
@@ -249,7 +264,7 @@ def _is_one_rows_fault(error: Exception) -> bool:
 @contextmanager
 def open_processor(*, record_rejected: bool = True) -> Iterator[TelemetryProcessor]:
     """A processor with a session of its own, for callers other than the consumer."""
-    with database.connect("tds_new_processor") as connection:
+    with session.connect("tds_new_processor") as connection:
         processor = TelemetryProcessor(connection, record_rejected=record_rejected)
         yield processor
         processor.flush()

@@ -4,7 +4,7 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.schema import ensure_timescale, is_hypertable
+from tds_new.storage.timescale import ensure_timescale, is_hypertable
 
 # What hardly ever changes for a device is kept once a batch of 1,000 readings: 9.6 bytes a reading, 11.6 by dispositivo_id alone.
 HYPERTABLE = """
@@ -86,7 +86,9 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(create_hypertable, keep_hypertable),
-        migrations.RunSQL(CHECKS, "ALTER TABLE tds_new_leitura_dispositivo DROP CONSTRAINT tds_new_leitura_valor_finito"),
+        migrations.RunSQL(
+            CHECKS, "ALTER TABLE tds_new_leitura_dispositivo DROP CONSTRAINT tds_new_leitura_valor_finito"
+        ),
         migrations.RunSQL(PROTECTION, PROTECTION_REVERSE),
         migrations.RunSQL(FILLFACTOR, FILLFACTOR_REVERSE),
     ]

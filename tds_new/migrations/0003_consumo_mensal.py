@@ -5,8 +5,8 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new import rollups
-from tds_new.schema import is_hypertable
+from tds_new.storage import rollups
+from tds_new.storage.timescale import is_hypertable
 
 # INCREMENTAL: the sum. ACUMULADA: last register less first. Gauges have no consumption. NULL where nothing applies.
 TOTAL = """

@@ -33,7 +33,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "dia", "conta_id", "gateway_id", "dispositivo_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "dia",
+                        "conta_id",
+                        "gateway_id",
+                        "dispositivo_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("dia", models.DateTimeField()),
@@ -60,7 +67,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "hora", "conta_id", "gateway_id", "dispositivo_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "hora",
+                        "conta_id",
+                        "gateway_id",
+                        "dispositivo_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("hora", models.DateTimeField()),
@@ -85,11 +99,19 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ConsumoPendente",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("particao", models.SmallIntegerField()),
                 ("inicio", models.DateTimeField()),
                 ("fim", models.DateTimeField()),
-                ("dispositivos", django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
+                (
+                    "dispositivos",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
                 ("criado_em", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("tentar_em", models.DateTimeField(null=True)),
                 ("erro", models.TextField(db_default="", default="")),
@@ -145,17 +167,33 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AuditoriaMedicao",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("em", models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="em")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "em",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="em"
+                    ),
+                ),
                 ("tabela", models.CharField(max_length=63, verbose_name="registro")),
                 ("acao", models.CharField(max_length=6, verbose_name="ação")),
                 ("antes", models.JSONField(null=True, verbose_name="antes")),
                 ("depois", models.JSONField(null=True, verbose_name="depois")),
-                ("usuario", models.CharField(db_default="", default="", max_length=254, verbose_name="usuário")),
+                (
+                    "usuario",
+                    models.CharField(db_default="", default="", max_length=254, verbose_name="usuário"),
+                ),
                 (
                     "dispositivo",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tds_new.dispositivo", verbose_name="dispositivo"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tds_new.dispositivo",
+                        verbose_name="dispositivo",
                     ),
                 ),
             ],
@@ -176,7 +214,13 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "dispositivo_id", "bloco", "conta_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "dispositivo_id",
+                        "bloco",
+                        "conta_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("bloco", models.DateTimeField()),
@@ -231,7 +275,12 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "dispositivo_id", "leitura_em", blank=True, editable=False, primary_key=True, serialize=False
+                        "dispositivo_id",
+                        "leitura_em",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("conta_id", models.BigIntegerField(db_index=True)),
@@ -253,7 +302,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("inicio", models.DateTimeField(verbose_name="leitura de base")),
-                ("valor_base", models.DecimalField(decimal_places=4, max_digits=15, verbose_name="valor de base")),
+                (
+                    "valor_base",
+                    models.DecimalField(decimal_places=4, max_digits=15, verbose_name="valor de base"),
+                ),
                 (
                     "consumo",
                     models.DecimalField(
@@ -286,8 +338,18 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RevisaoLeitura",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("motivo", models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="motivo")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "motivo",
+                    models.CharField(
+                        blank=True, db_default="", default="", max_length=200, verbose_name="motivo"
+                    ),
+                ),
                 (
                     "registrado_em",
                     models.DateTimeField(
@@ -301,12 +363,18 @@ class Migration(migrations.Migration):
                 (
                     "decisao",
                     models.CharField(
-                        choices=[("APROVADA", "Aprovada"), ("DESCARTADA", "Descartada")], max_length=10, verbose_name="decisão"
+                        choices=[("APROVADA", "Aprovada"), ("DESCARTADA", "Descartada")],
+                        max_length=10,
+                        verbose_name="decisão",
                     ),
                 ),
                 (
                     "dispositivo",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="tds_new.dispositivo", verbose_name="dispositivo"),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="tds_new.dispositivo",
+                        verbose_name="dispositivo",
+                    ),
                 ),
                 (
                     "registrado_por",
@@ -327,9 +395,12 @@ class Migration(migrations.Migration):
                 "db_table": "tds_new_revisao_leitura",
                 "ordering": ["-leitura_em"],
                 "constraints": [
-                    models.UniqueConstraint(fields=("dispositivo", "leitura_em"), name="tds_new_revisao_leitura_chave"),
+                    models.UniqueConstraint(
+                        fields=("dispositivo", "leitura_em"), name="tds_new_revisao_leitura_chave"
+                    ),
                     models.CheckConstraint(
-                        condition=models.Q(("decisao__in", ["APROVADA", "DESCARTADA"])), name="tds_new_revisao_leitura_decisao"
+                        condition=models.Q(("decisao__in", ["APROVADA", "DESCARTADA"])),
+                        name="tds_new_revisao_leitura_decisao",
                     ),
                 ],
             },
@@ -337,8 +408,18 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="TrocaMedidor",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("motivo", models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="motivo")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "motivo",
+                    models.CharField(
+                        blank=True, db_default="", default="", max_length=200, verbose_name="motivo"
+                    ),
+                ),
                 (
                     "registrado_em",
                     models.DateTimeField(
@@ -349,16 +430,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("ocorrida_em", models.DateTimeField(verbose_name="ocorrida em")),
-                ("leitura_final", models.DecimalField(decimal_places=4, max_digits=15, verbose_name="leitura final do medidor antigo")),
+                (
+                    "leitura_final",
+                    models.DecimalField(
+                        decimal_places=4, max_digits=15, verbose_name="leitura final do medidor antigo"
+                    ),
+                ),
                 (
                     "leitura_inicial",
                     models.DecimalField(
-                        decimal_places=4, default=Decimal("0"), max_digits=15, verbose_name="leitura inicial do medidor novo"
+                        decimal_places=4,
+                        default=Decimal("0"),
+                        max_digits=15,
+                        verbose_name="leitura inicial do medidor novo",
                     ),
                 ),
                 (
                     "dispositivo",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="tds_new.dispositivo", verbose_name="dispositivo"),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="tds_new.dispositivo",
+                        verbose_name="dispositivo",
+                    ),
                 ),
                 (
                     "registrado_por",
@@ -378,14 +471,28 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "trocas de medidor",
                 "db_table": "tds_new_troca_medidor",
                 "ordering": ["-ocorrida_em"],
-                "constraints": [models.UniqueConstraint(fields=("dispositivo", "ocorrida_em"), name="tds_new_troca_medidor_chave")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("dispositivo", "ocorrida_em"), name="tds_new_troca_medidor_chave"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
             name="VigenciaParametros",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("motivo", models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="motivo")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "motivo",
+                    models.CharField(
+                        blank=True, db_default="", default="", max_length=200, verbose_name="motivo"
+                    ),
+                ),
                 (
                     "registrado_em",
                     models.DateTimeField(
@@ -440,7 +547,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "dispositivo",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="tds_new.dispositivo", verbose_name="dispositivo"),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="tds_new.dispositivo",
+                        verbose_name="dispositivo",
+                    ),
                 ),
                 (
                     "registrado_por",
@@ -460,7 +571,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "vigências de parâmetros",
                 "db_table": "tds_new_vigencia_parametros",
                 "ordering": ["desde"],
-                "constraints": [models.UniqueConstraint(fields=("dispositivo", "desde"), name="tds_new_vigencia_chave")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("dispositivo", "desde"), name="tds_new_vigencia_chave")
+                ],
             },
         ),
     ]

@@ -7,8 +7,8 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new import rollups
-from tds_new.schema import is_hypertable
+from tds_new.storage import rollups
+from tds_new.storage.timescale import is_hypertable
 
 PARTITIONS = 8
 
@@ -172,5 +172,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunPython(create, restore),
         migrations.RunSQL(MARKS, MARKS_REVERSE),
-        migrations.RunSQL(START, "DELETE FROM tds_new_consumo_particao; DROP INDEX tds_new_consumo_pendente_fila;"),
+        migrations.RunSQL(
+            START, "DELETE FROM tds_new_consumo_particao; DROP INDEX tds_new_consumo_pendente_fila;"
+        ),
     ]

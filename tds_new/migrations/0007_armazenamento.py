@@ -57,7 +57,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ManutencaoExecucao",
             fields=[
-                ("nome", models.CharField(max_length=120, primary_key=True, serialize=False, verbose_name="nome")),
+                (
+                    "nome",
+                    models.CharField(max_length=120, primary_key=True, serialize=False, verbose_name="nome"),
+                ),
                 ("ultima_execucao", models.DateTimeField(verbose_name="última execução")),
                 ("ultimo_sucesso", models.DateTimeField(null=True, verbose_name="último sucesso")),
                 (
@@ -70,7 +73,12 @@ class Migration(migrations.Migration):
                         verbose_name="erro",
                     ),
                 ),
-                ("prazo", models.DateTimeField(help_text="Até quando deve dar certo de novo.", null=True, verbose_name="prazo")),
+                (
+                    "prazo",
+                    models.DateTimeField(
+                        help_text="Até quando deve dar certo de novo.", null=True, verbose_name="prazo"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "manutenção",
@@ -85,13 +93,21 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "dispositivo_id", "leitura_em", blank=True, editable=False, primary_key=True, serialize=False
+                        "dispositivo_id",
+                        "leitura_em",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 (
                     "dispositivo",
                     models.ForeignKey(
-                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tds_new.dispositivo"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tds_new.dispositivo",
                     ),
                 ),
                 ("leitura_em", models.DateTimeField()),
@@ -101,7 +117,12 @@ class Migration(migrations.Migration):
                 ("unidade", models.CharField(max_length=10)),
                 (
                     "conta",
-                    models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tds_new.conta"),
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tds_new.conta",
+                    ),
                 ),
                 (
                     "gateway",
@@ -124,7 +145,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "tds_new_consumo_congelado",
-                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="tds_new_consumo_congelado_unico")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="tds_new_consumo_congelado_unico"
+                    )
+                ],
             },
         ),
         migrations.RunSQL(PROTECTION, PROTECTION_REVERSE),

@@ -153,11 +153,27 @@ class Migration(migrations.Migration):
             fields=[
                 ("chave", models.CharField(max_length=40, primary_key=True, serialize=False)),
                 ("leitura_em", models.DateTimeField(verbose_name="leitura de")),
-                ("valor", models.DecimalField(decimal_places=4, max_digits=15, null=True, verbose_name="valor")),
+                (
+                    "valor",
+                    models.DecimalField(decimal_places=4, max_digits=15, null=True, verbose_name="valor"),
+                ),
                 ("inicio", models.DateTimeField(null=True, verbose_name="leitura de base")),
-                ("valor_base", models.DecimalField(decimal_places=4, max_digits=15, null=True, verbose_name="valor de base")),
-                ("salto", models.DecimalField(decimal_places=4, max_digits=16, null=True, verbose_name="salto")),
-                ("consumo", models.DecimalField(decimal_places=4, max_digits=16, null=True, verbose_name="consumo contado")),
+                (
+                    "valor_base",
+                    models.DecimalField(
+                        decimal_places=4, max_digits=15, null=True, verbose_name="valor de base"
+                    ),
+                ),
+                (
+                    "salto",
+                    models.DecimalField(decimal_places=4, max_digits=16, null=True, verbose_name="salto"),
+                ),
+                (
+                    "consumo",
+                    models.DecimalField(
+                        decimal_places=4, max_digits=16, null=True, verbose_name="consumo contado"
+                    ),
+                ),
                 (
                     "classe",
                     models.CharField(
@@ -220,7 +236,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="revisaoleitura",
             name="classe",
-            field=models.CharField(db_default="", default="", editable=False, max_length=11, verbose_name="classe na decisão"),
+            field=models.CharField(
+                db_default="", default="", editable=False, max_length=11, verbose_name="classe na decisão"
+            ),
         ),
         migrations.AddField(
             model_name="revisaoleitura",
@@ -235,12 +253,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="revisaoleitura",
             name="valor",
-            field=models.DecimalField(decimal_places=4, editable=False, max_digits=15, null=True, verbose_name="valor"),
+            field=models.DecimalField(
+                decimal_places=4, editable=False, max_digits=15, null=True, verbose_name="valor"
+            ),
         ),
         migrations.AddField(
             model_name="revisaoleitura",
             name="valor_base",
-            field=models.DecimalField(decimal_places=4, editable=False, max_digits=15, null=True, verbose_name="valor de base"),
+            field=models.DecimalField(
+                decimal_places=4, editable=False, max_digits=15, null=True, verbose_name="valor de base"
+            ),
         ),
         migrations.AlterField(
             model_name="dispositivo",

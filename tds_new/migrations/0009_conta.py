@@ -5,8 +5,8 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new import rollups
-from tds_new.schema import is_hypertable
+from tds_new.storage import rollups
+from tds_new.storage.timescale import is_hypertable
 
 NEW = [rollup for rollup in rollups.ROLLUPS if rollup not in rollups.OF_DEVICES]
 
@@ -126,7 +126,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "dia", "conta_id", "grandeza", "unidade", blank=True, editable=False, primary_key=True, serialize=False
+                        "dia",
+                        "conta_id",
+                        "grandeza",
+                        "unidade",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("dia", models.DateTimeField()),
@@ -149,7 +156,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "hora", "conta_id", "grandeza", "unidade", blank=True, editable=False, primary_key=True, serialize=False
+                        "hora",
+                        "conta_id",
+                        "grandeza",
+                        "unidade",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("hora", models.DateTimeField()),
@@ -200,7 +214,14 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "pk",
-                    models.CompositePrimaryKey("conta_id", "dispositivo_id", blank=True, editable=False, primary_key=True, serialize=False),
+                    models.CompositePrimaryKey(
+                        "conta_id",
+                        "dispositivo_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
                 ),
                 ("primeiro", models.DateTimeField()),
                 ("ultimo", models.DateTimeField()),

@@ -15,6 +15,8 @@ class Migration(migrations.Migration):
     dependencies = [("tds_new", "0009_conta")]
 
     operations = [
-        migrations.AddField("ConsumoAncora", "aprovada", models.BooleanField(db_default=False, default=False)),
+        migrations.AddField(
+            "ConsumoAncora", "aprovada", models.BooleanField(db_default=False, default=False)
+        ),
         migrations.RunSQL(SETTLE, migrations.RunSQL.noop),
     ]

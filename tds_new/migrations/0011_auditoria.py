@@ -82,7 +82,9 @@ FROM (
 ) x JOIN tds_new_dispositivo d ON d.id = x.dispositivo_id;
 """
 WITH_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA', 'TROCA'", decided="'QUEDA'")
-WITHOUT_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA'", decided="'TROCA', 'QUEDA'")
+WITHOUT_SWAPS = VIEW.format(
+    shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA'", decided="'TROCA', 'QUEDA'"
+)
 
 
 class Migration(migrations.Migration):
@@ -93,17 +95,27 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AlterModelOptions(
             name="auditoriamedicao",
-            options={"ordering": ["-id"], "verbose_name": "registro de auditoria", "verbose_name_plural": "registros de auditoria"},
+            options={
+                "ordering": ["-id"],
+                "verbose_name": "registro de auditoria",
+                "verbose_name_plural": "registros de auditoria",
+            },
         ),
         migrations.AlterModelOptions(
             name="manutencaoexecucao",
-            options={"ordering": ["nome"], "verbose_name": "rotina de manutenção", "verbose_name_plural": "rotinas de manutenção"},
+            options={
+                "ordering": ["nome"],
+                "verbose_name": "rotina de manutenção",
+                "verbose_name_plural": "rotinas de manutenção",
+            },
         ),
         migrations.AlterField(
             model_name="auditoriamedicao",
             name="acao",
             field=models.CharField(
-                choices=[("INSERT", "Inclusão"), ("UPDATE", "Alteração"), ("DELETE", "Exclusão")], max_length=6, verbose_name="ação"
+                choices=[("INSERT", "Inclusão"), ("UPDATE", "Alteração"), ("DELETE", "Exclusão")],
+                max_length=6,
+                verbose_name="ação",
             ),
         ),
         migrations.AlterField(

@@ -12,11 +12,19 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ConsumoReconstrucao",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("pedido", models.TextField(unique=True)),
                 ("iniciada_em", models.DateTimeField(db_default=Now())),
                 ("desde", models.DateTimeField(null=True)),
-                ("dispositivos", django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
+                (
+                    "dispositivos",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
                 ("entregues", models.IntegerField(db_default=0, default=0)),
                 ("novos_entregues", models.BooleanField(db_default=False, default=False)),
             ],

@@ -1,4 +1,4 @@
-"""Consumption, derived from the readings by ``tds_new.consumption``: read-only for everybody else."""
+"""Consumption, derived from the readings by ``tds_new.metering``: read-only for everybody else."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
@@ -14,8 +14,12 @@ class Rollup(models.Model):
     """What blocks and the sums over them share. Gauges have no consumption, registers no gauge columns (NULL)."""
 
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
-    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
-    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    gateway = models.ForeignKey(
+        Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     minimo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
     maximo = models.DecimalField(max_digits=27, decimal_places=6, null=True)
     soma = models.DecimalField(max_digits=30, decimal_places=6, null=True)
@@ -47,7 +51,9 @@ class ConsumoBloco(Rollup):
     class Meta:
         db_table = "tds_new_consumo_15min"
         # By time alone, for all devices: what refreshing the sums over blocks asks for. Blocks come in order, so little is enough.
-        indexes = [BrinIndex(fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32, autosummarize=True)]
+        indexes = [
+            BrinIndex(fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32, autosummarize=True)
+        ]
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.bloco:%Y-%m-%dT%H:%MZ}: {self.consumo}"
@@ -176,7 +182,9 @@ class ConsumoVida(models.Model):
 
     pk = models.CompositePrimaryKey("conta_id", "dispositivo_id")
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
-    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     primeiro = models.DateTimeField()
     ultimo = models.DateTimeField()
 
@@ -246,7 +254,9 @@ class ConsumoCongelado(models.Model):
 
     class Meta:
         db_table = "tds_new_consumo_congelado"
-        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="tds_new_consumo_congelado_unico")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="tds_new_consumo_congelado_unico")
+        ]
 
     def __str__(self) -> str:
         return f"{self.ate:%Y-%m-%d %H:%MZ}"
@@ -268,7 +278,9 @@ class ConsumoAncora(models.Model):
     tipo_leitura = models.CharField(max_length=12)
     unidade = models.CharField(max_length=10)
     conta = models.ForeignKey(Conta, models.PROTECT, related_name="+", db_index=False)
-    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    gateway = models.ForeignKey(
+        Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     aprovada = models.BooleanField(default=False, db_default=False)
 
     class Meta:

@@ -57,13 +57,21 @@ class Conta(ProtectedByReadings):
     reading_column = "conta_id"
 
     name = models.CharField(_("nome"), max_length=150)
-    cnpj = models.CharField(_("CNPJ"), max_length=18, blank=True, default="", db_default="", validators=[validate_cnpj])
+    cnpj = models.CharField(
+        _("CNPJ"), max_length=18, blank=True, default="", db_default="", validators=[validate_cnpj]
+    )
     timezone = models.CharField(
-        _("fuso horário"), max_length=64, default="America/Sao_Paulo", db_default="America/Sao_Paulo", validators=[validate_time_zone]
+        _("fuso horário"),
+        max_length=64,
+        default="America/Sao_Paulo",
+        db_default="America/Sao_Paulo",
+        validators=[validate_time_zone],
     )
     is_active = models.BooleanField(_("ativa"), default=True, db_default=True)
     created_at = models.DateTimeField(_("criada em"), default=now, db_default=Now(), editable=False)
-    users = models.ManyToManyField(settings.AUTH_USER_MODEL, through="tds_new.ContaMembership", related_name="contas")
+    users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, through="tds_new.ContaMembership", related_name="contas"
+    )
 
     objects = ContaQuerySet.as_manager()
 
@@ -91,8 +99,12 @@ class ContaMembership(models.Model):
         VIEWER = "viewer", _("Leitor")
 
     conta = models.ForeignKey(Conta, models.CASCADE, related_name="memberships", verbose_name=_("conta"))
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships", verbose_name=_("usuário"))
-    role = models.CharField(_("papel"), max_length=10, choices=Role.choices, default=Role.VIEWER, db_default="viewer")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships", verbose_name=_("usuário")
+    )
+    role = models.CharField(
+        _("papel"), max_length=10, choices=Role.choices, default=Role.VIEWER, db_default="viewer"
+    )
     is_active = models.BooleanField(_("ativo"), default=True, db_default=True)
     created_at = models.DateTimeField(_("criado em"), default=now, db_default=Now(), editable=False)
 
@@ -102,7 +114,9 @@ class ContaMembership(models.Model):
         verbose_name_plural = _("participações")
         constraints = [
             models.UniqueConstraint(fields=["conta", "user"], name="tds_new_membership_unique"),
-            models.CheckConstraint(condition=models.Q(role__in=["admin", "editor", "viewer"]), name="tds_new_membership_role"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=["admin", "editor", "viewer"]), name="tds_new_membership_role"
+            ),
         ]
 
     def __str__(self) -> str:

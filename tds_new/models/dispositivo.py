@@ -55,23 +55,43 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         INATIVO = "INATIVO", _("Inativo")
         MANUTENCAO = "MANUTENCAO", _("Em manutenção")
 
-    conta = models.ForeignKey(Conta, models.CASCADE, related_name="dispositivos", verbose_name=_("conta"), editable=False)
-    gateway = models.ForeignKey(Gateway, models.CASCADE, related_name="dispositivos", verbose_name=_("gateway"))
+    conta = models.ForeignKey(
+        Conta, models.CASCADE, related_name="dispositivos", verbose_name=_("conta"), editable=False
+    )
+    gateway = models.ForeignKey(
+        Gateway, models.CASCADE, related_name="dispositivos", verbose_name=_("gateway")
+    )
     codigo = models.CharField(
-        _("código"), max_length=20, validators=[RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", _("Sem caracteres de controle."))]
+        _("código"),
+        max_length=20,
+        validators=[RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", _("Sem caracteres de controle."))],
     )
     nome = models.CharField(_("nome"), max_length=100, blank=True, default="", db_default="")
-    tipo = models.CharField(_("tipo"), max_length=10, choices=Tipo.choices, default=Tipo.MEDIDOR, db_default="MEDIDOR")
-    grandeza = models.CharField(_("grandeza"), max_length=20, choices=Grandeza.choices, default=Grandeza.ENERGIA, db_default="ENERGIA")
+    tipo = models.CharField(
+        _("tipo"), max_length=10, choices=Tipo.choices, default=Tipo.MEDIDOR, db_default="MEDIDOR"
+    )
+    grandeza = models.CharField(
+        _("grandeza"), max_length=20, choices=Grandeza.choices, default=Grandeza.ENERGIA, db_default="ENERGIA"
+    )
     unidade = models.CharField(_("unidade"), max_length=10, default="kWh", db_default="kWh")
     tipo_leitura = models.CharField(
-        _("tipo de leitura"), max_length=12, choices=TipoLeitura.choices, default=TipoLeitura.ACUMULADA, db_default="ACUMULADA"
+        _("tipo de leitura"),
+        max_length=12,
+        choices=TipoLeitura.choices,
+        default=TipoLeitura.ACUMULADA,
+        db_default="ACUMULADA",
     )
     slave_id = models.PositiveSmallIntegerField(_("endereço Modbus"), null=True, blank=True)
     register_modbus = models.PositiveIntegerField(_("registrador Modbus"), null=True, blank=True)
-    status = models.CharField(_("situação"), max_length=10, choices=Status.choices, default=Status.ATIVO, db_default="ATIVO")
+    status = models.CharField(
+        _("situação"), max_length=10, choices=Status.choices, default=Status.ATIVO, db_default="ATIVO"
+    )
     last_seen = models.DateTimeField(
-        _("última leitura"), null=True, blank=True, editable=False, help_text=_("Hora do medidor na leitura mais recente.")
+        _("última leitura"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Hora do medidor na leitura mais recente."),
     )
     created_at = models.DateTimeField(_("criado em"), default=now, db_default=Now(), editable=False)
 
@@ -84,9 +104,13 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         ordering = ["codigo"]
         constraints = [
             models.UniqueConstraint(fields=["gateway", "codigo"], name="tds_new_dispositivo_codigo"),
-            models.CheckConstraint(condition=models.Q(status__in=["ATIVO", "INATIVO", "MANUTENCAO"]), name="tds_new_dispositivo_status"),
             models.CheckConstraint(
-                condition=models.Q(tipo_leitura__in=["ACUMULADA", "INCREMENTAL", "INSTANTANEA"]), name="tds_new_dispositivo_tipo_leitura"
+                condition=models.Q(status__in=["ATIVO", "INATIVO", "MANUTENCAO"]),
+                name="tds_new_dispositivo_status",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(tipo_leitura__in=["ACUMULADA", "INCREMENTAL", "INSTANTANEA"]),
+                name="tds_new_dispositivo_tipo_leitura",
             ),
         ]
 
@@ -101,9 +125,15 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         before = Dispositivo.objects.filter(pk=self.pk).first()
         if before is None or before.gateway_id != self.gateway_id:
             self._refuse_over_capacity(self.gateway)
-        if before is None or (before.unidade == self.unidade and before.gateway_id == self.gateway_id) or not before.has_readings():
+        if (
+            before is None
+            or (before.unidade == self.unidade and before.gateway_id == self.gateway_id)
+            or not before.has_readings()
+        ):
             return
-        raise ValidationError(_("Este dispositivo já tem leituras: cadastre outro para mudar a unidade ou o gateway."))
+        raise ValidationError(
+            _("Este dispositivo já tem leituras: cadastre outro para mudar a unidade ou o gateway.")
+        )
 
     def _refuse_over_capacity(self, gateway: Gateway) -> None:
         if gateway.dispositivos.exclude(pk=self.pk).count() >= gateway.qte_max_dispositivos:

@@ -28,7 +28,12 @@ class Gateway(ProtectedByReadings):
 
     conta = models.ForeignKey(Conta, models.CASCADE, related_name="gateways", verbose_name=_("conta"))
     codigo = models.CharField(_("código"), max_length=30)
-    mac = models.CharField(_("MAC"), max_length=17, unique=True, help_text=_("Aceita aa:bb:cc:dd:ee:ff, AA-BB-… ou sem separador."))
+    mac = models.CharField(
+        _("MAC"),
+        max_length=17,
+        unique=True,
+        help_text=_("Aceita aa:bb:cc:dd:ee:ff, AA-BB-… ou sem separador."),
+    )
     device_id = models.CharField(
         _("identificador no tópico"),
         max_length=20,
@@ -36,15 +41,27 @@ class Gateway(ProtectedByReadings):
         null=True,
         blank=True,
         help_text=_("Só para gateways que publicam com outro nome em vez do MAC."),
-        validators=[RegexValidator(r"^[A-Za-z0-9_.-]{1,20}\Z", _("Use letras, dígitos, ponto, hífen e sublinhado."))],
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9_.-]{1,20}\Z", _("Use letras, dígitos, ponto, hífen e sublinhado."))
+        ],
     )
     nome = models.CharField(_("nome"), max_length=100, blank=True, default="", db_default="")
     descricao = models.TextField(_("descrição"), blank=True, default="", db_default="")
     latitude = models.DecimalField(
-        _("latitude"), max_digits=9, decimal_places=6, null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)]
+        _("latitude"),
+        max_digits=9,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-90), MaxValueValidator(90)],
     )
     longitude = models.DecimalField(
-        _("longitude"), max_digits=9, decimal_places=6, null=True, blank=True, validators=[MinValueValidator(-180), MaxValueValidator(180)]
+        _("longitude"),
+        max_digits=9,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-180), MaxValueValidator(180)],
     )
     qte_max_dispositivos = models.PositiveSmallIntegerField(
         _("capacidade de dispositivos"), default=8, db_default=8, validators=[MinValueValidator(1)]
@@ -54,12 +71,16 @@ class Gateway(ProtectedByReadings):
         default=300,
         db_default=300,
         validators=[MinValueValidator(1), MaxValueValidator(86_400)],
-        help_text=_("De quanto em quanto tempo ele dá sinal de vida; fica offline após três intervalos (no mínimo 5 minutos)."),
+        help_text=_(
+            "De quanto em quanto tempo ele dá sinal de vida; fica offline após três intervalos (no mínimo 5 minutos)."
+        ),
     )
     aceita_leituras_desde = models.DateTimeField(
         _("aceita leituras desde"), default=default_history_start, db_default=Now() - timedelta(days=730)
     )
-    firmware_version = models.CharField(_("versão do firmware"), max_length=50, blank=True, default="", db_default="")
+    firmware_version = models.CharField(
+        _("versão do firmware"), max_length=50, blank=True, default="", db_default=""
+    )
     is_active = models.BooleanField(_("ativo"), default=True, db_default=True)
     is_online = models.BooleanField(_("online"), default=False, db_default=False, editable=False)
     last_seen = models.DateTimeField(_("último sinal"), null=True, blank=True, editable=False)
@@ -74,7 +95,10 @@ class Gateway(ProtectedByReadings):
         ordering = ["codigo"]
         constraints = [
             models.UniqueConstraint(fields=["conta", "codigo"], name="tds_new_gateway_codigo"),
-            models.CheckConstraint(condition=models.Q(mac__regex=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"), name="tds_new_gateway_mac_form"),
+            models.CheckConstraint(
+                condition=models.Q(mac__regex=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"),
+                name="tds_new_gateway_mac_form",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -96,7 +120,9 @@ class Gateway(ProtectedByReadings):
         if normalise_mac(self.mac) is None:
             raise ValidationError({"mac": _("Informe um MAC, por exemplo aa:bb:cc:dd:ee:ff.")})
         if self.device_id and normalise_mac(self.device_id):
-            raise ValidationError({"device_id": _("Parece um MAC; deixe vazio, o MAC já vale como identificador.")})
+            raise ValidationError(
+                {"device_id": _("Parece um MAC; deixe vazio, o MAC já vale como identificador.")}
+            )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store with the canonical MAC; the devices follow their gateway into another Conta.

@@ -18,8 +18,12 @@ class LeituraDispositivo(models.Model):
     pk = models.CompositePrimaryKey("dispositivo_id", "time")
     time = models.DateTimeField()
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
-    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
-    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    gateway = models.ForeignKey(
+        Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     valor = models.DecimalField(max_digits=15, decimal_places=4)
     unidade = models.CharField(max_length=10)
     tipo_leitura = models.CharField(max_length=12)

@@ -40,7 +40,9 @@ def assinar(usuario: Any, motivo: str = "") -> None:
 def written(em: datetime, conta: Conta | None = None) -> str:
     """``18/02/2026 12:47`` or ``Feb 18, 2026 12:47``, by the clock of ``conta`` (else the page's): never a day that may be a month."""
     english = (get_language() or "").startswith("en")
-    return str(date_format(localtime(em, conta.zone if conta else None), "M j, Y H:i" if english else "d/m/Y H:i"))
+    return str(
+        date_format(localtime(em, conta.zone if conta else None), "M j, Y H:i" if english else "d/m/Y H:i")
+    )
 
 
 def why_closed(em: datetime, conta: Conta) -> str:
@@ -48,7 +50,9 @@ def why_closed(em: datetime, conta: Conta) -> str:
     frozen = ConsumoCongelado.objects.first()
     if frozen is None or em >= frozen.ate:
         return ""
-    text = _("O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado.")
+    text = _(
+        "O consumo até %(ate)s está fechado, porque as leituras de antes já foram apagadas: nada seria recalculado."
+    )
     return text % {"ate": written(frozen.ate, conta)}
 
 
@@ -60,7 +64,13 @@ class Registro(models.Model):
     dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, verbose_name=_("dispositivo"))
     motivo = models.CharField(_("motivo"), max_length=200, blank=True, default="", db_default="")
     registrado_por = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("registrado por"), editable=False
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("registrado por"),
+        editable=False,
     )
     registrado_em = models.DateTimeField(_("registrado em"), default=now, db_default=Now(), editable=False)
 
@@ -78,9 +88,17 @@ class Registro(models.Model):
             return
         if em.year < OLDEST_YEAR:
             raise ValidationError({self.momento: _("Confira o ano: antes de 2000 não há medição aqui.")})
-        others: models.QuerySet[Any] = type(self)._default_manager.filter(**{"dispositivo": self.dispositivo_id, self.momento: em})
+        others: models.QuerySet[Any] = type(self)._default_manager.filter(
+            **{"dispositivo": self.dispositivo_id, self.momento: em}
+        )
         if others.exclude(pk=self.pk).exists():
-            raise ValidationError({self.momento: _("Este dispositivo já tem um registro deste tipo nesse mesmo instante; altere aquele.")})
+            raise ValidationError(
+                {
+                    self.momento: _(
+                        "Este dispositivo já tem um registro deste tipo nesse mesmo instante; altere aquele."
+                    )
+                }
+            )
         closed = why_closed(em, self.dispositivo.conta)
         if closed:
             raise ValidationError({self.momento: closed})
@@ -93,14 +111,18 @@ class TrocaMedidor(Registro):
 
     ocorrida_em = models.DateTimeField(_("ocorrida em"))
     leitura_final = models.DecimalField(_("leitura final do medidor antigo"), max_digits=15, decimal_places=4)
-    leitura_inicial = models.DecimalField(_("leitura inicial do medidor novo"), max_digits=15, decimal_places=4, default=Decimal(0))
+    leitura_inicial = models.DecimalField(
+        _("leitura inicial do medidor novo"), max_digits=15, decimal_places=4, default=Decimal(0)
+    )
 
     class Meta:
         db_table = "tds_new_troca_medidor"
         verbose_name = _("troca de medidor")
         verbose_name_plural = _("trocas de medidor")
         ordering = ["-ocorrida_em"]
-        constraints = [models.UniqueConstraint(fields=["dispositivo", "ocorrida_em"], name="tds_new_troca_medidor_chave")]
+        constraints = [
+            models.UniqueConstraint(fields=["dispositivo", "ocorrida_em"], name="tds_new_troca_medidor_chave")
+        ]
 
     def clean(self) -> None:
         """Refuse a change that has not happened yet, one of what is no register, and values that no register shows."""
@@ -108,18 +130,31 @@ class TrocaMedidor(Registro):
         if self.dispositivo_id is None or self.ocorrida_em is None:
             return
         if self.dispositivo.tipo_leitura != Dispositivo.TipoLeitura.ACUMULADA:
-            raise ValidationError(_("Só um medidor de leitura acumulada tem registrador: para este dispositivo não há troca a registrar."))
+            raise ValidationError(
+                _(
+                    "Só um medidor de leitura acumulada tem registrador: para este dispositivo não há troca a registrar."
+                )
+            )
         if self.ocorrida_em > now():
-            raise ValidationError({"ocorrida_em": _("A troca ainda não aconteceu: registre-a depois de feita.")})
+            raise ValidationError(
+                {"ocorrida_em": _("A troca ainda não aconteceu: registre-a depois de feita.")}
+            )
         # The old meter ended under the parameters before this moment, the new one begins under those from it on.
         for field, inclusive in (("leitura_final", False), ("leitura_inicial", True)):
             value: Decimal | None = getattr(self, field)
-            modulus = parametros_em(self.dispositivo, self.ocorrida_em, inclusive=inclusive).valor_maximo_registro
+            modulus = parametros_em(
+                self.dispositivo, self.ocorrida_em, inclusive=inclusive
+            ).valor_maximo_registro
             if value is not None and value < 0:
                 raise ValidationError({field: _("Um registrador não mostra valor negativo.")})
             if value is not None and modulus is not None and value > modulus:
                 text = _("Acima do valor máximo do registrador, que é %(maximo)s.")
-                raise ValidationError({field: text % {"maximo": number_format(modulus.normalize().__format__("f"), force_grouping=True)}})
+                raise ValidationError(
+                    {
+                        field: text
+                        % {"maximo": number_format(modulus.normalize().__format__("f"), force_grouping=True)}
+                    }
+                )
 
 
 class VigenciaParametros(Registro, ParametrosMedicao):
@@ -134,19 +169,26 @@ class VigenciaParametros(Registro, ParametrosMedicao):
         verbose_name = _("vigência de parâmetros")
         verbose_name_plural = _("vigências de parâmetros")
         ordering = ["desde"]
-        constraints = [models.UniqueConstraint(fields=["dispositivo", "desde"], name="tds_new_vigencia_chave")]
+        constraints = [
+            models.UniqueConstraint(fields=["dispositivo", "desde"], name="tds_new_vigencia_chave")
+        ]
 
     def clean(self) -> None:
         """Refuse what lies more than a year ahead: planned work is entered before it is done, a slip of the pen is not."""
         super().clean()
         if self.desde is not None and self.desde > now() + PLANNED_AHEAD:
-            raise ValidationError({"desde": _("Confira a data: uma mudança planejada é aceita até um ano à frente.")})
+            raise ValidationError(
+                {"desde": _("Confira a data: uma mudança planejada é aceita até um ano à frente.")}
+            )
 
 
 def parametros_em(dispositivo: Dispositivo, em: datetime, *, inclusive: bool = True) -> ParametrosMedicao:
     """The parameters of ``dispositivo`` in force at ``em`` (just before it, where not ``inclusive``)."""
     before = {"desde__lte" if inclusive else "desde__lt": em}
-    return VigenciaParametros.objects.filter(dispositivo=dispositivo.pk, **before).order_by("-desde").first() or dispositivo
+    return (
+        VigenciaParametros.objects.filter(dispositivo=dispositivo.pk, **before).order_by("-desde").first()
+        or dispositivo
+    )
 
 
 def maximo_plausivel(dispositivo: Dispositivo, inicio: datetime, fim: datetime) -> Decimal | None:
@@ -171,7 +213,9 @@ def partes_com_trocas(base: Decimal, trocas: Sequence[TrocaMedidor], valor: Deci
 def trocas_entre(dispositivo: Dispositivo, inicio: datetime, fim: datetime) -> list[TrocaMedidor]:
     """The changes of ``dispositivo``'s meter after ``inicio`` and not after ``fim``, the first first."""
     return list(
-        TrocaMedidor.objects.filter(dispositivo=dispositivo.pk, ocorrida_em__gt=inicio, ocorrida_em__lte=fim).order_by("ocorrida_em")
+        TrocaMedidor.objects.filter(
+            dispositivo=dispositivo.pk, ocorrida_em__gt=inicio, ocorrida_em__lte=fim
+        ).order_by("ocorrida_em")
     )
 
 
@@ -191,9 +235,13 @@ class RevisaoLeitura(Registro):
     decisao = models.CharField(_("decisão"), max_length=10, choices=Decisao.choices)
     conta_id = models.BigIntegerField(null=True, editable=False)
     valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4, null=True, editable=False)
-    classe = models.CharField(_("classe na decisão"), max_length=11, default="", db_default="", editable=False)
+    classe = models.CharField(
+        _("classe na decisão"), max_length=11, default="", db_default="", editable=False
+    )
     inicio = models.DateTimeField(_("leitura de base"), null=True, editable=False)
-    valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4, null=True, editable=False)
+    valor_base = models.DecimalField(
+        _("valor de base"), max_digits=15, decimal_places=4, null=True, editable=False
+    )
 
     class Meta:
         db_table = "tds_new_revisao_leitura"
@@ -201,13 +249,18 @@ class RevisaoLeitura(Registro):
         verbose_name_plural = _("decisões sobre leituras")
         ordering = ["-leitura_em"]
         constraints = [
-            models.UniqueConstraint(fields=["dispositivo", "leitura_em"], name="tds_new_revisao_leitura_chave"),
-            models.CheckConstraint(condition=models.Q(decisao__in=["APROVADA", "DESCARTADA"]), name="tds_new_revisao_leitura_decisao"),
+            models.UniqueConstraint(
+                fields=["dispositivo", "leitura_em"], name="tds_new_revisao_leitura_chave"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(decisao__in=["APROVADA", "DESCARTADA"]),
+                name="tds_new_revisao_leitura_decisao",
+            ),
         ]
 
 
 class OcorrenciaMedicao(models.Model):
-    """A reading whose segment is of any class but NORMAL (docs/metering.md); written by ``tds_new.consumption`` only."""
+    """A reading whose segment is of any class but NORMAL (docs/metering.md); written by ``tds_new.metering`` only."""
 
     class Classe(models.TextChoices):
         TROCA = "TROCA", _("Troca de medidor")
@@ -218,7 +271,9 @@ class OcorrenciaMedicao(models.Model):
         IMPLAUSIVEL = "IMPLAUSIVEL", _("Salto implausível")
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
-    dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo"), db_index=False)
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo"), db_index=False
+    )
     conta_id = models.BigIntegerField(db_index=True)
     leitura_em = models.DateTimeField(_("leitura de"))
     valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4)
@@ -226,7 +281,11 @@ class OcorrenciaMedicao(models.Model):
     inicio = models.DateTimeField(_("leitura de base"))
     valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4)
     consumo = models.DecimalField(
-        _("consumo contado"), max_digits=16, decimal_places=4, null=True, help_text=_("Na unidade do registrador; vazio quando não conta.")
+        _("consumo contado"),
+        max_digits=16,
+        decimal_places=4,
+        null=True,
+        help_text=_("Na unidade do registrador; vazio quando não conta."),
     )
     decidida_em = models.DateTimeField(_("decidida pela leitura de"), null=True)
 
@@ -256,9 +315,15 @@ class LeituraEmRevisao(models.Model):
         DESCARTADA = "DESCARTADA", _("Descartada")
 
     chave = models.CharField(max_length=40, primary_key=True)
-    dispositivo = models.ForeignKey(Dispositivo, models.DO_NOTHING, related_name="+", verbose_name=_("dispositivo"), db_constraint=False)
-    gateway = models.ForeignKey(Gateway, models.DO_NOTHING, related_name="+", verbose_name=_("gateway"), db_constraint=False)
-    conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", verbose_name=_("conta"), db_constraint=False)
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.DO_NOTHING, related_name="+", verbose_name=_("dispositivo"), db_constraint=False
+    )
+    gateway = models.ForeignKey(
+        Gateway, models.DO_NOTHING, related_name="+", verbose_name=_("gateway"), db_constraint=False
+    )
+    conta = models.ForeignKey(
+        Conta, models.DO_NOTHING, related_name="+", verbose_name=_("conta"), db_constraint=False
+    )
     leitura_em = models.DateTimeField(_("leitura de"))
     valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4, null=True)
     inicio = models.DateTimeField(_("leitura de base"), null=True)
@@ -266,11 +331,18 @@ class LeituraEmRevisao(models.Model):
     salto = models.DecimalField(_("salto"), max_digits=16, decimal_places=4, null=True)
     consumo = models.DecimalField(_("consumo contado"), max_digits=16, decimal_places=4, null=True)
     classe = models.CharField(_("classe"), max_length=11, choices=OcorrenciaMedicao.Classe.choices)
-    classe_decisao = models.CharField(_("classe na decisão"), max_length=11, choices=OcorrenciaMedicao.Classe.choices)
+    classe_decisao = models.CharField(
+        _("classe na decisão"), max_length=11, choices=OcorrenciaMedicao.Classe.choices
+    )
     situacao = models.CharField(_("situação"), max_length=10, choices=Situacao.choices)
     espera = models.BooleanField()
     decisao = models.ForeignKey(
-        RevisaoLeitura, models.DO_NOTHING, null=True, related_name="+", verbose_name=_("decisão"), db_constraint=False
+        RevisaoLeitura,
+        models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        verbose_name=_("decisão"),
+        db_constraint=False,
     )
 
     class Meta:
@@ -321,7 +393,9 @@ class AuditoriaMedicao(models.Model):
         DELETE = "DELETE", _("Exclusão")
 
     em = models.DateTimeField(_("data e hora"), db_default=Now())
-    dispositivo = models.ForeignKey(Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo"))
+    dispositivo = models.ForeignKey(
+        Dispositivo, models.CASCADE, related_name="+", verbose_name=_("dispositivo")
+    )
     tabela = models.CharField(_("registro"), max_length=63, choices=Tabela.choices)
     acao = models.CharField(_("ação"), max_length=6, choices=Acao.choices)
     antes = models.JSONField(_("antes"), null=True)

@@ -38,11 +38,19 @@ class MensagemRejeitada(models.Model):
     payload = models.BinaryField(_("conteúdo"), max_length=65_536)
     motivo = models.CharField(_("motivo"), max_length=30, choices=Motivo.choices)
     detalhe = models.TextField(_("detalhe"), blank=True, default="", db_default="")
-    leitura_indice = models.IntegerField(_("leitura"), null=True, help_text=_("Posição em “leituras”; vazio quando é a mensagem inteira."))
-    gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+", verbose_name=_("gateway"), db_index=False)
+    leitura_indice = models.IntegerField(
+        _("leitura"), null=True, help_text=_("Posição em “leituras”; vazio quando é a mensagem inteira.")
+    )
+    gateway = models.ForeignKey(
+        Gateway, models.SET_NULL, null=True, related_name="+", verbose_name=_("gateway"), db_index=False
+    )
     conta = models.ForeignKey(Conta, models.SET_NULL, null=True, related_name="+", verbose_name=_("conta"))
-    impressao = models.BigIntegerField(null=True, db_index=True, editable=False)  # finds a message that is delivered again
-    reprocessada_em = models.DateTimeField(_("reprocessada em"), null=True, help_text=_("Quando foi aceita numa nova tentativa."))
+    impressao = models.BigIntegerField(
+        null=True, db_index=True, editable=False
+    )  # finds a message that is delivered again
+    reprocessada_em = models.DateTimeField(
+        _("reprocessada em"), null=True, help_text=_("Quando foi aceita numa nova tentativa.")
+    )
 
     class Meta:
         db_table = "tds_new_mensagem_rejeitada"
@@ -57,7 +65,9 @@ class MensagemRejeitada(models.Model):
 class RejeicaoContador(models.Model):
     """How often each gateway was refused for each reason: counts all, while only the newest messages are kept."""
 
-    gateway = models.ForeignKey(Gateway, models.CASCADE, null=True, related_name="+", verbose_name=_("gateway"))
+    gateway = models.ForeignKey(
+        Gateway, models.CASCADE, null=True, related_name="+", verbose_name=_("gateway")
+    )
     motivo = models.CharField(_("motivo"), max_length=30, choices=Motivo.choices)
     total = models.BigIntegerField(_("total"), default=0, db_default=0)
     primeira_em = models.DateTimeField(_("primeira em"))
@@ -67,7 +77,11 @@ class RejeicaoContador(models.Model):
         db_table = "tds_new_rejeicao_contador"
         verbose_name = _("contador de rejeições")
         verbose_name_plural = _("contadores de rejeições")
-        constraints = [models.UniqueConstraint(fields=["gateway", "motivo"], name="tds_new_rejeicao_chave", nulls_distinct=False)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["gateway", "motivo"], name="tds_new_rejeicao_chave", nulls_distinct=False
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.gateway_id} {self.motivo}: {self.total}"
@@ -86,7 +100,9 @@ class ConsumerStatus(models.Model):
     client_id = models.CharField(_("identificador do cliente"), max_length=128, unique=True)
     host = models.CharField(_("máquina"), max_length=255, default="", db_default="")
     pid = models.IntegerField(_("processo"), default=0, db_default=0)
-    estado = models.CharField(_("estado"), max_length=12, choices=Estado.choices, default=Estado.STARTING, db_default="starting")
+    estado = models.CharField(
+        _("estado"), max_length=12, choices=Estado.choices, default=Estado.STARTING, db_default="starting"
+    )
     since = models.DateTimeField(_("desde"), null=True)
     updated_at = models.DateTimeField(_("atualizado em"), null=True)
     last_batch_at = models.DateTimeField(_("último lote"), null=True)
@@ -115,7 +131,13 @@ class ManutencaoExecucao(models.Model):
     nome = models.CharField(_("nome"), max_length=120, primary_key=True)
     ultima_execucao = models.DateTimeField(_("última execução"))
     ultimo_sucesso = models.DateTimeField(_("último sucesso"), null=True)
-    erro = models.TextField(_("erro"), blank=True, default="", db_default="", help_text=_("Da última execução; vazio quando deu certo."))
+    erro = models.TextField(
+        _("erro"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Da última execução; vazio quando deu certo."),
+    )
     prazo = models.DateTimeField(_("prazo"), null=True, help_text=_("Até quando deve dar certo de novo."))
 
     objects = ManutencaoQuerySet.as_manager()

@@ -35,7 +35,9 @@ class ParametrosMedicao(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(0)],
-        help_text=_("Na unidade do registrador, antes do fator; o que passar disso fica suspeito até que alguém decida."),
+        help_text=_(
+            "Na unidade do registrador, antes do fator; o que passar disso fica suspeito até que alguém decida."
+        ),
     )
     tolerancia_queda = models.DecimalField(
         _("tolerância de queda"),

@@ -30,7 +30,10 @@ class ProtectedByReadings(models.Model):
         from tds_new.models.leitura import LeituraDispositivo
 
         mine = {self.reading_column: self.pk}
-        return LeituraDispositivo.objects.filter(**mine).exists() or ConsumoAncora.objects.filter(**mine).exists()
+        return (
+            LeituraDispositivo.objects.filter(**mine).exists()
+            or ConsumoAncora.objects.filter(**mine).exists()
+        )
 
     def refuse_if_readings(self) -> None:
         """Raise ProtectedError where this object has readings."""

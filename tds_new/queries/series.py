@@ -11,11 +11,11 @@ from django.db import connection
 from django.utils.timezone import now
 
 from tds_new.models import ConsumoCongelado, Conta, Dispositivo
-from tds_new.queries import brutas
-from tds_new.queries.calendario import BLOCO, DIA, Periodo, inicio_do_bloco, meia_noite, somar_meses
-from tds_new.queries.camadas import BLOCOS, DIAS, HORA, HORAS, MESES, PARTES, Grade, Pedaco, grades, pedacos
-from tds_new.queries.janela import MES, Janela
-from tds_new.queries.pontos import Ponto, Qualidade, Serie
+from tds_new.queries import raw_points
+from tds_new.queries.layers import BLOCOS, DIAS, HORA, HORAS, MESES, PARTES, Grade, Pedaco, grades, pedacos
+from tds_new.queries.local_calendar import BLOCO, DIA, Periodo, inicio_do_bloco, meia_noite, somar_meses
+from tds_new.queries.points import Ponto, Qualidade, Serie
+from tds_new.queries.window import MES, Janela
 
 MINUTO = timedelta(minutes=1)
 BLOCO_S = BLOCO.total_seconds()
@@ -53,7 +53,9 @@ IGUAIS = {BLOCO: BLOCOS.coluna, HORA: HORAS.coluna, DIA: DIAS.coluna}
 POR_CALENDARIO = "(%(bordas)s::timestamptz[])[width_bucket(t, %(bordas)s::timestamptz[])]"
 
 
-def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, agora: datetime | None = None) -> list[Serie]:
+def series(
+    conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, agora: datetime | None = None
+) -> list[Serie]:
     """One series per device of ``dispositivos`` that belongs to ``conta``, in their order; at most three statements.
 
     Gauges in their unit; registers and increments as a mean rate per hour of their unit (kWh gives kW), out of blocks unless the window
@@ -66,7 +68,7 @@ def series(conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, ag
         if d.conta_id == conta.pk
     ]
     if cruas := [s for s in achadas if s.passo < BLOCO]:
-        brutas.completar(conta, cruas, janela)
+        raw_points.completar(conta, cruas, janela)
     if somadas := [s for s in achadas if s.passo >= BLOCO]:
         _completar(conta, somadas, janela, agora or now())
     return achadas
@@ -105,10 +107,16 @@ def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: dat
     passo = series[0].passo
     dispositivos = [s.dispositivo.pk for s in series]
     todas = grades(agora, (MESES, DIAS, PARTES, HORAS))
-    partes = pedacos(Periodo(janela.inicio.astimezone(UTC), janela.fim.astimezone(UTC)), _que_cabem(todas, janela, passo), subtrair=False)
+    partes = pedacos(
+        Periodo(janela.inicio.astimezone(UTC), janela.fim.astimezone(UTC)),
+        _que_cabem(todas, janela, passo),
+        subtrair=False,
+    )
     lidas = _ler(conta, dispositivos, janela, passo, partes, iguais=IGUAIS.get(passo))
     if any(len(set(colunas.t)) < len(colunas.t) for colunas in lidas.values()):
-        lidas = _ler(conta, dispositivos, janela, passo, partes, iguais=None)  # a device that changed gateways has two rows in a bucket
+        lidas = _ler(
+            conta, dispositivos, janela, passo, partes, iguais=None
+        )  # a device that changed gateways has two rows in a bucket
     for serie in series:
         colunas = lidas.get(serie.dispositivo.pk, Colunas())
         intervalo = float(serie.dispositivo.gateway.intervalo_esperado_s)
@@ -117,7 +125,12 @@ def _completar(conta: Conta, series: Sequence[Serie], janela: Janela, agora: dat
 
 
 def _ler(
-    conta: Conta, dispositivos: list[int], janela: Janela, passo: timedelta, partes: Sequence[Pedaco], iguais: str | None
+    conta: Conta,
+    dispositivos: list[int],
+    janela: Janela,
+    passo: timedelta,
+    partes: Sequence[Pedaco],
+    iguais: str | None,
 ) -> dict[int, Colunas]:
     """By device; rows of the table whose time column is ``iguais`` are points as they are, others are grouped."""
     parametros: dict[str, Any] = {
@@ -132,10 +145,19 @@ def _ler(
     for n, parte in enumerate(partes):
         parametros |= {f"de{n}": parte.inicio, f"ate{n}": parte.fim}
         camada = parte.camada
-        sql = PARTE.format(fonte=camada.fonte, coluna=camada.coluna, somas=camada.somas, trecho=camada.trecho(f"de{n}", f"ate{n}"))
+        sql = PARTE.format(
+            fonte=camada.fonte,
+            coluna=camada.coluna,
+            somas=camada.somas,
+            trecho=camada.trecho(f"de{n}", f"ate{n}"),
+        )
         (prontas if camada.coluna == iguais else finas).append(sql)
     if finas:
-        prontas.append(AGRUPADAS.format(balde=POR_CALENDARIO if passo in DO_CALENDARIO else EM_PASSOS, partes="UNION ALL".join(finas)))
+        prontas.append(
+            AGRUPADAS.format(
+                balde=POR_CALENDARIO if passo in DO_CALENDARIO else EM_PASSOS, partes="UNION ALL".join(finas)
+            )
+        )
     with connection.cursor() as cursor:
         cursor.execute(COLUNAS.format(partes="UNION ALL".join(prontas)), parametros)
         return {pk: Colunas(*colunas) for pk, *colunas in cursor.fetchall()}
@@ -144,7 +166,11 @@ def _ler(
 def _que_cabem(todas: Sequence[Grade], janela: Janela, passo: timedelta) -> list[Grade]:
     """The sums whose buckets lie each within one bucket of the chart: not the platform's days where the Conta's begin at another hour."""
     if passo not in DO_CALENDARIO:
-        return [grade for grade in todas if grade.camada.largura <= passo and grade.antes(janela.inicio) == janela.inicio]
+        return [
+            grade
+            for grade in todas
+            if grade.camada.largura <= passo and grade.antes(janela.inicio) == janela.inicio
+        ]
     bordas = _bordas(janela, passo)[1:]
     return [grade for grade in todas if all(grade.antes(borda) == borda for borda in bordas)]
 
@@ -153,7 +179,9 @@ def _bordas(janela: Janela, passo: timedelta) -> list[datetime]:
     """Where the local days or months begin that the window touches, and the one after it."""
     primeiro, ultimo = janela.inicio.astimezone(janela.zone).date(), janela.ultimo_dia()
     dias = [primeiro + n * DIA for n in range((ultimo - primeiro).days + 2)]
-    dias = dias if passo == DIA else sorted({somar_meses(dia, 0) for dia in [*dias, somar_meses(dias[-1], 1)]})
+    dias = (
+        dias if passo == DIA else sorted({somar_meses(dia, 0) for dia in [*dias, somar_meses(dias[-1], 1)]})
+    )
     return [meia_noite(dia, janela.zone) for dia in dias]
 
 
@@ -168,7 +196,10 @@ def _pontos(tipo_leitura: str, c: Colunas, intervalo: float, passo: timedelta) -
     inicios = [datetime.fromtimestamp(t, UTC) for t in c.t]
     if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
         gauges = zip(inicios, c.media, c.minimo, c.maximo, c.amostras, c.ultimo, strict=True)
-        return [Ponto(inicio, media, minimo, maximo, n or 0, MEDIDO, ultimo) for inicio, media, minimo, maximo, n, ultimo in gauges]
+        return [
+            Ponto(inicio, media, minimo, maximo, n or 0, MEDIDO, ultimo)
+            for inicio, media, minimo, maximo, n, ultimo in gauges
+        ]
     qualidades = [
         ESTIMADO if estimados else INTERPOLADO if interpolados > MARCADO * blocos else MEDIDO
         for estimados, interpolados, blocos in zip(c.estimados, c.interpolados, c.blocos, strict=True)
@@ -178,7 +209,14 @@ def _pontos(tipo_leitura: str, c: Colunas, intervalo: float, passo: timedelta) -
     medidos = _cobertos(c, intervalo, passo) if incremental else cheios
     sobre = zip(inicios, c.consumo, c.leituras, c.blocos, medidos, qualidades, strict=True)
     return [
-        Ponto(inicio, _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S), None, None, leituras, qualidade)
+        Ponto(
+            inicio,
+            _taxa(consumo, segundos if qualidade is MEDIDO else blocos * BLOCO_S),
+            None,
+            None,
+            leituras,
+            qualidade,
+        )
         for inicio, consumo, leituras, blocos, segundos, qualidade in sobre
     ]
 
@@ -200,7 +238,11 @@ def _cobertos(c: Colunas, intervalo: float, passo: timedelta) -> list[float]:
     perto = passo.total_seconds() + (3600 if passo >= DIA else 0)
     segundos = []
     for n, inteiro in enumerate(inteiros):
-        vizinhos = [v for v in (n - 1, n + 1) if 0 <= v < len(inteiros) and abs(c.t[v] - c.t[n]) <= perto and c.leituras[v]]
+        vizinhos = [
+            v
+            for v in (n - 1, n + 1)
+            if 0 <= v < len(inteiros) and abs(c.t[v] - c.t[n]) <= perto and c.leituras[v]
+        ]
         if len(vizinhos) == 2 or c.medidos[n] >= c.blocos[n]:
             segundos.append(inteiro)
         else:

@@ -11,4 +11,9 @@ register = template.Library()
 @register.simple_tag
 def icone(nome: str, classe: str = "") -> SafeString:
     """An icon beside its word: hidden from screen readers, coloured by the text."""
-    return format_html('<svg class="ic {}" aria-hidden="true"><use href="{}#{}"></use></svg>', classe, static("tds_new/icones.svg"), nome)
+    return format_html(
+        '<svg class="ic {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        classe,
+        static("tds_new/icons.svg"),
+        nome,
+    )

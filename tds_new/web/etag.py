@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import get_language
 
 from tds_new.models import Conta
-from tds_new.queries.frota import Sequencias
+from tds_new.queries.fleet import Sequencias
 
 # What depends on the clock alone (a device's tolerance passes, the window moves on) shows within this time.
 BLOCO_S = 300

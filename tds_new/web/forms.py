@@ -13,10 +13,19 @@ class EntrarForm(AuthenticationForm):
     username = forms.EmailField(
         label=_("E-mail"),
         max_length=254,
-        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True, "spellcheck": "false", "autocapitalize": "none"}),
+        widget=forms.EmailInput(
+            attrs={
+                "autocomplete": "username",
+                "autofocus": True,
+                "spellcheck": "false",
+                "autocapitalize": "none",
+            }
+        ),
         error_messages={"invalid": _("Informe um e-mail, por exemplo nome@empresa.com.br.")},
     )
-    password = forms.CharField(label=_("Senha"), strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}))
+    password = forms.CharField(
+        label=_("Senha"), strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
     error_messages = {
         "invalid_login": _("E-mail ou senha não conferem. Verifique os dois e tente de novo."),
         "inactive": _("E-mail ou senha não conferem. Verifique os dois e tente de novo."),

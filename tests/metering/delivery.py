@@ -15,12 +15,12 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.consumption import worker
-from tds_new.ingestion import database
+from tds_new.metering import worker
 from tds_new.models import Conta
-from tests import fabrica
+from tds_new.storage.session import connect
 from tests.metering.histories import Step, apply, history
 from tests.metering.model import Block, Meter, Occurrence, Parameters, Reading, compute
+from tests.support import factories
 
 TABLES: dict[type[Any], str] = {Block: "tds_new_consumo_15min", Occurrence: "tds_new_ocorrencia_medicao"}
 
@@ -45,9 +45,7 @@ SET valor_maximo_registro = n.m, consumo_maximo_hora = n.p, tolerancia_queda = n
 FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[]) AS n (id, m, p, e, f) WHERE d.id = n.id
 """
 MOVE = "UPDATE tds_new_dispositivo d SET gateway_id = n.g FROM unnest(%s::bigint[], %s::bigint[]) AS n (id, g) WHERE d.id = n.id"
-INTERVALS = (
-    "UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s FROM unnest(%s::bigint[], %s::integer[]) AS n (id, s) WHERE g.id = n.id"
-)
+INTERVALS = "UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s FROM unnest(%s::bigint[], %s::integer[]) AS n (id, s) WHERE g.id = n.id"
 DATED = """
 INSERT INTO tds_new_vigencia_parametros
     (dispositivo_id, desde, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, fator_conversao)
@@ -65,9 +63,7 @@ DECISIONS = """
 INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao) SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[])
 ON CONFLICT (dispositivo_id, leitura_em) DO UPDATE SET decisao = excluded.decisao
 """
-TAKE_AWAY = (
-    "DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at) WHERE t.dispositivo_id = n.id AND t.{column} = n.at"
-)
+TAKE_AWAY = "DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at) WHERE t.dispositivo_id = n.id AND t.{column} = n.at"
 
 
 def columns(p: Parameters) -> tuple[Any, ...]:
@@ -76,7 +72,12 @@ def columns(p: Parameters) -> tuple[Any, ...]:
 
 # By table: the statement that enters rows, the values of one, and table and column for taking away.
 ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
-    "changes": (CHANGES, lambda change: (change.final, change.initial), "tds_new_troca_medidor", "ocorrida_em"),
+    "changes": (
+        CHANGES,
+        lambda change: (change.final, change.initial),
+        "tds_new_troca_medidor",
+        "ocorrida_em",
+    ),
     "decisions": (DECISIONS, lambda decision: (decision,), "tds_new_revisao_leitura", "leitura_em"),
     "dated": (DATED, columns, "tds_new_vigencia_parametros", "desde"),
 }
@@ -101,7 +102,12 @@ def case(seed: int) -> Case:
     if order == "any":
         random.shuffle(steps)
     elif order == "some late":
-        steps = [step for _, step in sorted(enumerate(steps), key=lambda item: item[0] + random.choice([0, 0, 0, 0, 0, 3, 30]))]
+        steps = [
+            step
+            for _, step in sorted(
+                enumerate(steps), key=lambda item: item[0] + random.choice([0, 0, 0, 0, 0, 3, 30])
+            )
+        ]
     return Case(f"seed {seed}", batches(steps, random))
 
 
@@ -110,10 +116,16 @@ def batches(steps: list[Step], random: Random) -> list[list[Step]]:
     if random.random() < 0.6:
         _, unusual = compute(apply(Meter(), steps))
         times = sorted({step.at for step in steps if step.table == "readings"})
-        about = {time for n, time in enumerate(times) if any(t in unusual for t in times[max(0, n - 2) : n + 3])}
+        about = {
+            time for n, time in enumerate(times) if any(t in unusual for t in times[max(0, n - 2) : n + 3])
+        }
         near = [n for n, step in enumerate(steps) if step.table == "readings" and step.at in about]
         entered = [n for n, step in enumerate(steps) if step.table != "readings"]
-        last = [n for some in (near, entered, range(len(steps))) for n in random.sample(some, min(len(some), random.randint(0, 3)))]
+        last = [
+            n
+            for some in (near, entered, range(len(steps)))
+            for n in random.sample(some, min(len(some), random.randint(0, 3)))
+        ]
         last = list(dict.fromkeys(last))
         random.shuffle(last)
         return [[step for n, step in enumerate(steps) if n not in last], *([steps[n]] for n in last)]
@@ -127,12 +139,14 @@ def batches(steps: list[Step], random: Random) -> list[list[Step]]:
 
 def install(cases: Sequence[Case], conta: Conta | None = None) -> None:
     """A device with two gateways for each case."""
-    conta = conta or Conta.objects.first() or fabrica.conta()
+    conta = conta or Conta.objects.first() or factories.conta()
     with connection.cursor() as cursor:
         cursor.execute(NEW_GATEWAYS, {"conta": conta.pk, "number": 2 * len(cases)})
         gateways = [pk for (pk,) in cursor.fetchall()]
         cursor.execute(NEW_DEVICES, [conta.pk, gateways[::2]])
-        for (pk,), one, first, second in zip(cursor.fetchall(), cases, gateways[::2], gateways[1::2], strict=True):
+        for (pk,), one, first, second in zip(
+            cursor.fetchall(), cases, gateways[::2], gateways[1::2], strict=True
+        ):
             one.device, one.gateways = pk, {1: first, 2: second}
 
 
@@ -156,7 +170,10 @@ def store(batch: Sequence[tuple[Case, Sequence[Step]]]) -> None:
         else:
             enter, values, name, column = ENTRIES[table]
             last = _last(found)
-            _execute(enter, [(one.device, step.at, *values(step.value)) for one, step in last if step.value is not None])
+            _execute(
+                enter,
+                [(one.device, step.at, *values(step.value)) for one, step in last if step.value is not None],
+            )
             gone = TAKE_AWAY.format(table=name, column=column)
             _execute(gone, [(one.device, step.at) for one, step in last if step.value is None])
 
@@ -195,7 +212,7 @@ def workers(number: int) -> Iterator[None]:
 
     def work() -> None:
         try:
-            with database.connect("worker") as session:
+            with connect("worker") as session:
                 while not done.is_set():
                     worker.drain(session)
                     done.wait(0.01)
@@ -220,7 +237,10 @@ def stored(row: type[Any], cases: Sequence[Case]) -> dict[int, set[Any]]:
     numbers = {pk: number for one in cases for number, pk in one.gateways.items()}
     found: dict[int, set[Any]] = {one.device: set() for one in cases}
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT dispositivo_id, {', '.join(row._fields)} FROM {TABLES[row]} WHERE dispositivo_id = ANY(%s)", [list(found)])
+        cursor.execute(
+            f"SELECT dispositivo_id, {', '.join(row._fields)} FROM {TABLES[row]} WHERE dispositivo_id = ANY(%s)",
+            [list(found)],
+        )
         for device, *values in cursor.fetchall():
             new = row(*values)
             found[device].add(new if row is Occurrence else new._replace(gateway_id=numbers[new.gateway_id]))
@@ -233,7 +253,10 @@ def differences(cases: Sequence[Case]) -> list[str]:
     found = []
     for one in cases:
         blocks, occurrences = compute(one.meter)
-        expected: dict[type[Any], set[Any]] = {Block: set(blocks.values()), Occurrence: set(occurrences.values())}
+        expected: dict[type[Any], set[Any]] = {
+            Block: set(blocks.values()),
+            Occurrence: set(occurrences.values()),
+        }
         for row, right in expected.items():
             if (stored_rows := rows[row][one.device]) != right:
                 extra, missing = sorted(stored_rows - right)[:3], sorted(right - stored_rows)[:3]
@@ -244,4 +267,6 @@ def differences(cases: Sequence[Case]) -> list[str]:
 def clear() -> None:
     """Forget readings and figures, so that the next cases find small tables."""
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_ocorrencia_medicao")
+        cursor.execute(
+            "TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_ocorrencia_medicao"
+        )

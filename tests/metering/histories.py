@@ -69,7 +69,9 @@ def apply(meter: Meter, steps: Iterable[Step]) -> Meter:
 def steps_of(meter: Meter) -> list[Step]:
     """What is stored, as steps of which each has its own place: any order of them stores the same."""
     found = [
-        Step(table, at, value) for table in ("readings", "changes", "decisions", "dated") for at, value in getattr(meter, table).items()
+        Step(table, at, value)
+        for table in ("readings", "changes", "decisions", "dated")
+        for at, value in getattr(meter, table).items()
     ]
     found += [Step("interval", NOW, item) for item in meter.intervals.items()]
     return [*found, Step("own", NOW, meter.own), Step("gateway", NOW, meter.gateway)]
@@ -101,7 +103,9 @@ class History:
         self.moment = random.choice(STARTS)
         self.register = Decimal(random.randrange(9_990_000)) / 10_000
         self.steps: list[Step] = []
-        self.kind = Reading(self.moment, self.register, tipo=random.choice(["ACUMULADA"] * 6 + ["INCREMENTAL", "INSTANTANEA"]))
+        self.kind = Reading(
+            self.moment, self.register, tipo=random.choice(["ACUMULADA"] * 6 + ["INCREMENTAL", "INSTANTANEA"])
+        )
         self.own = parameters(random, extreme=self.mood == "extreme")
         if self.mood == "hopeless":
             self.own = replace(self.own, pmax=LEAST, eps=random.choice([Decimal(0), Decimal(700)]))
@@ -122,7 +126,9 @@ class History:
             if random.random() < 0.04:
                 self.add("dated", parameters(random, extreme=extreme), seconds=random.choice([0, 100]))
             if random.random() < 0.02:
-                self.steps.append(Step(random.choice(["changes", "dated"]), random.choice(self.steps).at, None))
+                self.steps.append(
+                    Step(random.choice(["changes", "dated"]), random.choice(self.steps).at, None)
+                )
         self.add("own", self.own)
         self.add("interval", (1, self.interval))
         if random.random() < 0.3:  # to another gateway, and perhaps back
@@ -143,13 +149,19 @@ class History:
         }.get(self.mood, [60, 60, 300, 300, 300, 300, 300, 900, 901, 3600, 10_000, 40_000])
         if self.mood == "sparse" and random.random() < 0.01:
             seconds = [86_400 * 30] * 4 + [86_400 * 300]
-        if self.mood == "sparse" and random.random() < 0.15:  # long out of use: what comes then is another chain
+        if (
+            self.mood == "sparse" and random.random() < 0.15
+        ):  # long out of use: what comes then is another chain
             seconds = [86_400 * 130, 86_400 * 450]
             self.kind = replace(self.kind, unidade="MWh" if self.kind.unidade == "kWh" else "kWh")
-        self.moment += timedelta(seconds=random.choice([*seconds, 3 * self.interval] if self.interval <= 900 else seconds))
+        self.moment += timedelta(
+            seconds=random.choice([*seconds, 3 * self.interval] if self.interval <= 900 else seconds)
+        )
         self.moment += timedelta(microseconds=random.choice([0, 0, 0, 1, 999_999]))
         if random.random() < 0.1:  # at a block's border, or right before it
-            self.moment += timedelta(minutes=15) - (self.moment - datetime(1970, 1, 1, tzinfo=UTC)) % timedelta(minutes=15)
+            self.moment += timedelta(minutes=15) - (
+                self.moment - datetime(1970, 1, 1, tzinfo=UTC)
+            ) % timedelta(minutes=15)
             self.moment -= timedelta(microseconds=random.choice([0, 1]))
 
     def count(self, since: datetime) -> None:
@@ -163,11 +175,13 @@ class History:
             self.register = Decimal(3)
         elif self.own.pmax is not None and random.random() < 0.1:
             hours = Fraction((self.moment - since) // timedelta(microseconds=1), 3_600_000_000)
-            self.register += min(Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS) + random.choice(
-                [Decimal(0), LEAST]
-            )
+            self.register += min(
+                Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS
+            ) + random.choice([Decimal(0), LEAST])
         elif random.random() < 0.08:
-            self.register += random.choice([-self.own.eps, -self.own.eps - LEAST, *[NINE_TENTHS - self.register] * 2])
+            self.register += random.choice(
+                [-self.own.eps, -self.own.eps - LEAST, *[NINE_TENTHS - self.register] * 2]
+            )
         else:
             self.register += Decimal(random.choice([0, 1, 700, 25_000, 123_457])) / 10_000
 
@@ -180,13 +194,25 @@ class History:
             final, self.register = self.register, Decimal(random.choice([0, 7]))
             self.add("changes", Change(final, self.register), seconds=random.choice([0, 20]))
             if random.random() < 0.3:  # and again, or not as the register was
-                wrong = [Change(Decimal(9), Decimal(2)), Change(max(final - 5, -GREATEST), Decimal(0)), Change(final, Decimal(12))]
+                wrong = [
+                    Change(Decimal(9), Decimal(2)),
+                    Change(max(final - 5, -GREATEST), Decimal(0)),
+                    Change(final, Decimal(12)),
+                ]
                 self.add("changes", random.choice(wrong), seconds=random.choice([0, 10, 20]))
         elif event < 0.14:
             self.spike = random.randint(1, 7)
         elif event < 0.19:
-            other = {"conta": random.choice([1, 2]), "gateway": random.choice([1, 2]), "unidade": random.choice(["kWh", "MWh"])}
-            self.kind = replace(self.kind, **other, tipo=random.choice(["ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA"]))  # type: ignore[arg-type]
+            other = {
+                "conta": random.choice([1, 2]),
+                "gateway": random.choice([1, 2]),
+                "unidade": random.choice(["kWh", "MWh"]),
+            }
+            self.kind = replace(
+                self.kind,
+                **other,
+                tipo=random.choice(["ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA"]),
+            )  # type: ignore[arg-type]
         elif event < 0.21:  # the gateway's way only: the chain goes on
             self.kind = replace(self.kind, gateway=random.choice([1, 2]))
 
@@ -195,7 +221,11 @@ class History:
         random, value = self.random, self.register
         if self.mood != "extreme":
             self.register %= MODULUS
-            off = [Decimal(500), Decimal(90_000)] if self.spike > 0 else [Decimal(0)] * 8 + [Decimal(-1), -self.own.eps / 2]
+            off = (
+                [Decimal(500), Decimal(90_000)]
+                if self.spike > 0
+                else [Decimal(0)] * 8 + [Decimal(-1), -self.own.eps / 2]
+            )
             value = self.register + random.choice(off)
         self.spike -= 1
         self.add("readings", replace(self.kind, time=self.moment, valor=value))

@@ -1,6 +1,6 @@
 """The rules of docs/metering.md a second time: slow, from scratch, in fractions. What the ledger computes must equal this.
 
-Written from the document alone, and to be kept so: nothing here comes from ``tds_new.consumption``.
+Written from the document alone, and to be kept so: nothing here comes from ``tds_new.metering``.
 """
 
 from collections import defaultdict
@@ -135,22 +135,42 @@ def compute(meter: Meter) -> tuple[Blocks, Occurrences]:
 
 def split(meter: Meter) -> list[list[Reading]]:
     """The chains, in order of time; discarded readings are in none."""
-    kept = [meter.readings[time] for time in sorted(meter.readings) if meter.decisions.get(time) != "DESCARTADA"]
-    return [list(chain) for _, chain in groupby(kept, key=lambda reading: (reading.conta, reading.tipo, reading.unidade))]
+    kept = [
+        meter.readings[time] for time in sorted(meter.readings) if meter.decisions.get(time) != "DESCARTADA"
+    ]
+    return [
+        list(chain)
+        for _, chain in groupby(kept, key=lambda reading: (reading.conta, reading.tipo, reading.unidade))
+    ]
 
 
 # --- segments -----------------------------------------------------------------------------------------------------------------
 
 
-def judge(meter: Meter, chain: Sequence[Reading], following: Reading | None) -> tuple[list[Segment], list[Occurrence]]:
+def judge(
+    meter: Meter, chain: Sequence[Reading], following: Reading | None
+) -> tuple[list[Segment], list[Occurrence]]:
     """The counted segments of a chain, and its occurrences; ``following`` is the first reading of the next chain."""
     segments: list[Segment] = []
     occurrences: list[Occurrence] = []
     base, waiting = chain[0], list[Reading]()
 
-    def note(reading: Reading, classe: str, consumo: Decimal | None = None, decided_by: Reading | None = None) -> None:
+    def note(
+        reading: Reading, classe: str, consumo: Decimal | None = None, decided_by: Reading | None = None
+    ) -> None:
         decidida_em = decided_by.time if decided_by else None
-        occurrences.append(Occurrence(reading.time, reading.conta, reading.valor, classe, base.time, base.valor, consumo, decidida_em))
+        occurrences.append(
+            Occurrence(
+                reading.time,
+                reading.conta,
+                reading.valor,
+                classe,
+                base.time,
+                base.valor,
+                consumo,
+                decidida_em,
+            )
+        )
 
     def suspect(decided_by: Reading | None) -> None:
         for reading in waiting:
@@ -172,7 +192,9 @@ def judge(meter: Meter, chain: Sequence[Reading], following: Reading | None) -> 
             waiting.append(reading)
             if len(waiting) == 4:
                 note(waiting[0], "IMPLAUSIVEL", decided_by=reading)
-                segments += [Segment("NORMAL", one, other, other.valor - one.valor) for one, other in pairwise(waiting)]
+                segments += [
+                    Segment("NORMAL", one, other, other.valor - one.valor) for one, other in pairwise(waiting)
+                ]
                 base = reading
                 waiting.clear()
         else:
@@ -200,7 +222,11 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
         return "QUEDA", Decimal(0)
     if modulus is not None:
         c = modulus - r0 + r1
-        near = plausible(meter, base, reading, c) if pmax(meter, reading) is not None else r0 >= modulus * Decimal("0.9")
+        near = (
+            plausible(meter, base, reading, c)
+            if pmax(meter, reading) is not None
+            else r0 >= modulus * Decimal("0.9")
+        )
         if c >= 0 and near:
             return "VIRADA", c
     if r1 >= 0 and plausible(meter, base, reading, r1):
@@ -211,7 +237,11 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
 def follows(meter: Meter, waiting: Reading, reading: Reading) -> bool:
     """Whether ``reading`` follows one that waits."""
     d = reading.valor - waiting.valor
-    return d >= 0 and not meter.changes_between(waiting.time, reading.time) and plausible(meter, waiting, reading, d)
+    return (
+        d >= 0
+        and not meter.changes_between(waiting.time, reading.time)
+        and plausible(meter, waiting, reading, d)
+    )
 
 
 def pmax(meter: Meter, reading: Reading) -> Decimal | None:
@@ -222,7 +252,9 @@ def pmax(meter: Meter, reading: Reading) -> Decimal | None:
 def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> bool:
     """Whether ``d`` fits between two readings."""
     limit = pmax(meter, later)
-    return limit is None or Fraction(d) <= Fraction(limit) * ratio(later.time - earlier.time, timedelta(hours=1))
+    return limit is None or Fraction(d) <= Fraction(limit) * ratio(
+        later.time - earlier.time, timedelta(hours=1)
+    )
 
 
 # --- blocks -------------------------------------------------------------------------------------------------------------------
@@ -296,10 +328,14 @@ def spread(meter: Meter, segment: Segment) -> Iterator[tuple[datetime, Decimal]]
         if meter.parameters(desde).factor != meter.parameters(border[-1]).factor:
             border.append(desde)
     parts = list(pairwise([*border, end]))
-    for (since, until), d in zip(parts, portions(segment.d, [until - since for since, until in parts], 4), strict=True):
+    for (since, until), d in zip(
+        parts, portions(segment.d, [until - since for since, until in parts], 4), strict=True
+    ):
         total = half_even(Fraction(d) * Fraction(meter.parameters(since).factor))
         pieces = list(cuts(since, until))
-        for (start, _), amount in zip(pieces, portions(total, [length for _, length in pieces], 6), strict=True):
+        for (start, _), amount in zip(
+            pieces, portions(total, [length for _, length in pieces], 6), strict=True
+        ):
             yield start, amount
 
 

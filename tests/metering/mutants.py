@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.consumption import blocks, ledger, meter, segments, tables
+from tds_new.metering import blocks, ledger, meter, segments, tables
 
 Function = Callable[..., Any]
 
@@ -35,7 +35,10 @@ class Mutant:
         assert module is not None
         exec(compile(source.replace(self.right, self.wrong), "mutant", "exec"), dict(vars(module)), names)  # noqa: S102
         wrong = names[self.function.__name__]
-        right, self.function.__code__ = self.function.__code__, (wrong.fget if self.of_property else wrong).__code__
+        right, self.function.__code__ = (
+            self.function.__code__,
+            (wrong.fget if self.of_property else wrong).__code__,
+        )
         try:
             yield
         finally:
@@ -60,7 +63,9 @@ class Unmarked:
                 cursor.execute(f"ALTER TABLE {self.table} ENABLE TRIGGER {self.trigger}")
 
 
-CLASSIFY, FEED, FOLLOWS, WAIT = (getattr(segments.Register, name) for name in ("_classify", "feed", "_follows", "_wait"))
+CLASSIFY, FEED, FOLLOWS, WAIT = (
+    getattr(segments.Register, name) for name in ("_classify", "feed", "_follows", "_wait")
+)
 RESET = """if value >= 0 and (maximum is None or value * HOUR_US <= maximum):
         return SegmentClass.REINICIO, value
     """
@@ -71,58 +76,106 @@ assert isinstance(MEASURED, property)
 
 RULES = {
     "equal readings are no progress": Mutant(CLASSIFY, "difference >= 0", "difference > 0"),
-    "a dip of exactly the tolerance is a reset": Mutant(CLASSIFY, "-difference <= parameters", "-difference < parameters"),
-    "a reset is tested before a rollover": Mutant(CLASSIFY, "modulus = parameters.modulus", f"{RESET}modulus = parameters.modulus"),
+    "a dip of exactly the tolerance is a reset": Mutant(
+        CLASSIFY, "-difference <= parameters", "-difference < parameters"
+    ),
+    "a reset is tested before a rollover": Mutant(
+        CLASSIFY, "modulus = parameters.modulus", f"{RESET}modulus = parameters.modulus"
+    ),
     "a rollover from anywhere": Mutant(CLASSIFY, "10 * register >= 9 * modulus", "True"),
-    "a rollover from above the last tenth only": Mutant(CLASSIFY, "10 * register >= 9 * modulus", "10 * register > 9 * modulus"),
-    "a rollover may count less than nothing": Mutant(CLASSIFY, "modulus + difference) >= 0", "modulus + difference) > -(10**30)"),
+    "a rollover from above the last tenth only": Mutant(
+        CLASSIFY, "10 * register >= 9 * modulus", "10 * register > 9 * modulus"
+    ),
+    "a rollover may count less than nothing": Mutant(
+        CLASSIFY, "modulus + difference) >= 0", "modulus + difference) > -(10**30)"
+    ),
     "a rollover whatever the maximum": Mutant(CLASSIFY, "else amount * HOUR_US <= maximum\n", "else True\n"),
     "a negative register is a reset": Mutant(CLASSIFY, "if value >= 0 and (maximum", "if (maximum"),
     "the maximum is by the minute": Mutant(CLASSIFY, "* (time - start)", "* (time - start) * 60"),
     "the maximum is for any interval": Mutant(CLASSIFY, "* (time - start)", "* HOUR_US"),
-    "an interval is whole seconds": Mutant(CLASSIFY, "* (time - start)", "* ((time - start) // 1_000_000 * 1_000_000)"),
-    "parameters of the base, not of the reading": Mutant(CLASSIFY, "meter.parameters_at(time) if", "meter.parameters_at(start) if"),
+    "an interval is whole seconds": Mutant(
+        CLASSIFY, "* (time - start)", "* ((time - start) // 1_000_000 * 1_000_000)"
+    ),
+    "parameters of the base, not of the reading": Mutant(
+        CLASSIFY, "meter.parameters_at(time) if", "meter.parameters_at(start) if"
+    ),
     "an approval is ignored": Mutant(CLASSIFY, "time in meter.approved", "False"),
     "an approval does not let follow": Mutant(FOLLOWS, "None if time in self.meter.approved else ", ""),
     "a meter change may count less than nothing": Mutant(CLASSIFY, "amount >= 0 and ", ""),
     "a meter change at the base's own moment": Mutant(meter.Meter.changes_between, "after,", "after - 1,"),
-    "a meter change at the reading's moment is too late": Mutant(meter.Meter.changes_between, "until,", "until - 1,"),
-    "only the last of several meter changes": Mutant(CLASSIFY, "parts = [changes[0].final", "parts = [changes[-1].final"),
-    "a dip moves the base": Mutant(
-        FEED, "    return\n    self.segments", "    self.base = (time, value)\n        return\n    self.segments"
+    "a meter change at the reading's moment is too late": Mutant(
+        meter.Meter.changes_between, "until,", "until - 1,"
     ),
-    "a dip does not end the waiting": Mutant(FEED, "if self._waiting:", "if self._waiting and kind is not SegmentClass.QUEDA:"),
+    "only the last of several meter changes": Mutant(
+        CLASSIFY, "parts = [changes[0].final", "parts = [changes[-1].final"
+    ),
+    "a dip moves the base": Mutant(
+        FEED,
+        "    return\n    self.segments",
+        "    self.base = (time, value)\n        return\n    self.segments",
+    ),
+    "a dip does not end the waiting": Mutant(
+        FEED, "if self._waiting:", "if self._waiting and kind is not SegmentClass.QUEDA:"
+    ),
     "two followers are enough": Mutant(WAIT, "> FOLLOWERS", ">= FOLLOWERS"),
-    "whatever waits is followed by anything": Mutant(WAIT, "not self._follows(self._waiting[-1], time, value)", "False"),
+    "whatever waits is followed by anything": Mutant(
+        WAIT, "not self._follows(self._waiting[-1], time, value)", "False"
+    ),
     "readings follow over a meter change": Mutant(FOLLOWS, "self.meter.changes and", "False and"),
-    "an implausible jump is counted": Mutant(segments.Register._believe, "for (a, v)", f"{JUMP}\n    for (a, v)"),
-    "consumption crosses from one Conta to another": Mutant(tables._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"),
-    "consumption crosses from one unit to another": Mutant(tables._chains, "kind, unit):", "kind, chains[-1].unit):"),
+    "an implausible jump is counted": Mutant(
+        segments.Register._believe, "for (a, v)", f"{JUMP}\n    for (a, v)"
+    ),
+    "consumption crosses from one Conta to another": Mutant(
+        tables._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"
+    ),
+    "consumption crosses from one unit to another": Mutant(
+        tables._chains, "kind, unit):", "kind, chains[-1].unit):"
+    ),
     "a discarded reading is used": Mutant(tables._chains, "if t not in discarded", "if True"),
 }
 BLOCKS = {
     "what rounding leaves is lost": Mutant(blocks._split, "rest if at + BLOCK_US >= finish else ", ""),
-    "a gap's consumption is its last block's": Mutant(blocks._split, "total * overlap // (finish - begin)", "0"),
+    "a gap's consumption is its last block's": Mutant(
+        blocks._split, "total * overlap // (finish - begin)", "0"
+    ),
     "each part of a segment is floored": Mutant(blocks._split, "left if finish == end else ", ""),
     "ties are rounded up": Mutant(blocks.half_even, "quotient & 1", "True"),
     "one factor for the whole segment": Mutant(
         blocks._split, "meter.parts(start, end)", "((start, end, meter.parameters_at(end).factor),)"
     ),
     "three intervals are too long": Mutant(blocks._split, "end - start > 3 *", "end - start >= 3 *"),
-    "three intervals are too long for other kinds": Mutant(blocks._cover_pairs, "end - start <= longest", "end - start < longest"),
+    "three intervals are too long for other kinds": Mutant(
+        blocks._cover_pairs, "end - start <= longest", "end - start < longest"
+    ),
     "a reset measures": Mutant(blocks._split, "elif not long", "if not long"),
-    "the fraction is rounded": Mutant(MEASURED.fget, "* 10_000 // BLOCK_US", "* 10_000 // BLOCK_US + 1", of_property=True),
-    "the gateway is the first reading's": Mutant(blocks._count_readings, "time > block.last_reading", "block.readings == 1"),
+    "the fraction is rounded": Mutant(
+        MEASURED.fget, "* 10_000 // BLOCK_US", "* 10_000 // BLOCK_US + 1", of_property=True
+    ),
+    "the gateway is the first reading's": Mutant(
+        blocks._count_readings, "time > block.last_reading", "block.readings == 1"
+    ),
 }
 RANGES = {
-    "any reading before will do as a base": Mutant(ledger._attempt, f"time not in unbelieved and not {SOUND}", "True"),
+    "any reading before will do as a base": Mutant(
+        ledger._attempt, f"time not in unbelieved and not {SOUND}", "True"
+    ),
     "a dip may have been a base": Mutant(ledger._attempt, "time not in unbelieved and ", ""),
     "what waited is not looked at": Mutant(ledger._attempt, f" and not {SOUND}", ""),
-    "the first block is not known whole": Mutant(ledger._attempt, "if t <= border and sound(t)", "if t <= changed and sound(t)"),
-    "the last block is not known whole": Mutant(ledger._attempt, "not any(t >= border for t in found.settled)", "False"),
-    "the range begins at its first reading": Mutant(ledger._attempt, "if t < stale.first and sound(t)", "if t <= stale.first and sound(t)"),
-    "the range ends with its last reading": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t >= stale.last and sound(t)"),
-    "the range ends where it now settles": Mutant(ledger._attempt, "if t > stale.last and sound(t)", "if t > stale.last"),
+    "the first block is not known whole": Mutant(
+        ledger._attempt, "if t <= border and sound(t)", "if t <= changed and sound(t)"
+    ),
+    "the last block is not known whole": Mutant(
+        ledger._attempt, "not any(t >= border for t in found.settled)", "False"
+    ),
+    "the range begins at its first reading": Mutant(
+        ledger._attempt, "if t < stale.first and sound(t)", "if t <= stale.first and sound(t)"
+    ),
+    "the range ends with its last reading": Mutant(
+        ledger._attempt, "if t > stale.last and sound(t)", "if t >= stale.last and sound(t)"
+    ),
+    "the range ends where it now settles": Mutant(
+        ledger._attempt, "if t > stale.last and sound(t)", "if t > stale.last"
+    ),
     "blocks that are no more are kept": Mutant(tables._delete_vanished, "not in new[device_id]", "in ()"),
     "occurrences that are no more are kept": Mutant(tables.write_occurrences, "in old - new]", "in ()]"),
     "decisions mark nothing": Unmarked("tds_new_revisao_leitura", "tds_new_marca_registro"),

@@ -13,7 +13,6 @@ from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.db.models.functions import Mod
 from pytest_django.fixtures import Settings
 
-from tds_new import rollups
 from tds_new.models import (
     ConsumoBloco,
     ConsumoContaDiario,
@@ -24,12 +23,13 @@ from tds_new.models import (
     ConsumoParteDoDia,
     Dispositivo,
 )
-from tests import fabrica
-from tests.ingestion import execute
+from tds_new.storage import rollups
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import Step, history
 from tests.metering.model import Reading
+from tests.support import factories
+from tests.support.ingestion import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,9 +92,16 @@ def daily_means(zone: ZoneInfo) -> dict[tuple[object, ...], Decimal | None]:
         local = bloco.astimezone(zone)
         month = (*key, datetime(local.year, local.month, 1, tzinfo=zone))
         totals[month] += consumo or 0
-        days[month] |= {datetime(local.year, local.month, local.day, tzinfo=zone)} if leituras and consumo is not None else set()
+        days[month] |= (
+            {datetime(local.year, local.month, local.day, tzinfo=zone)}
+            if leituras and consumo is not None
+            else set()
+        )
     places = Decimal("0.0001")
-    return {month: (total / len(days[month])).quantize(places, ROUND_HALF_UP) if days[month] else None for month, total in totals.items()}
+    return {
+        month: (total / len(days[month])).quantize(places, ROUND_HALF_UP) if days[month] else None
+        for month, total in totals.items()
+    }
 
 
 def part(bloco: datetime) -> datetime:
@@ -103,19 +110,34 @@ def part(bloco: datetime) -> datetime:
     return hour if hour.hour in (2, 3, 4) else hour - timedelta(hours=(hour.hour - 5) % 24)
 
 
-PART = ExpressionWrapper(F("dia") + Mod(F("hora_utc") + 19, 24) * timedelta(hours=1), output_field=DateTimeField())
+PART = ExpressionWrapper(
+    F("dia") + Mod(F("hora_utc") + 19, 24) * timedelta(hours=1), output_field=DateTimeField()
+)
 
 
 def assert_sums_of_contas_are_right(day: Callable[[datetime], datetime]) -> None:
     """Hours and days of Contas, by what their devices measure."""
     blocks = ConsumoBloco.objects.filter(consumo__isnull=False).values_list(
-        "conta_id", "dispositivo__grandeza", "dispositivo__unidade", "bloco", "consumo", "fracao_medida", "qualidade"
+        "conta_id",
+        "dispositivo__grandeza",
+        "dispositivo__unidade",
+        "bloco",
+        "consumo",
+        "fracao_medida",
+        "qualidade",
     )
-    for model, column, bucket in ((ConsumoContaHorario, "hora", lambda b: b.replace(minute=0)), (ConsumoContaDiario, "dia", day)):
-        right: dict[tuple[object, ...], list[Decimal | int]] = defaultdict(lambda: [Decimal(0), 0, Decimal(0), 0, 0])
+    for model, column, bucket in (
+        (ConsumoContaHorario, "hora", lambda b: b.replace(minute=0)),
+        (ConsumoContaDiario, "dia", day),
+    ):
+        right: dict[tuple[object, ...], list[Decimal | int]] = defaultdict(
+            lambda: [Decimal(0), 0, Decimal(0), 0, 0]
+        )
         for *whose, bloco, consumo, fracao, qualidade in blocks:
             sums = right[*whose, bucket(bloco)]
-            for n, more in enumerate((consumo, 1, fracao, qualidade == "INTERPOLADO", qualidade == "ESTIMADO")):
+            for n, more in enumerate(
+                (consumo, 1, fracao, qualidade == "INTERPOLADO", qualidade == "ESTIMADO")
+            ):
                 sums[n] += more
         columns = ("consumo", "blocos", "blocos_medidos", "blocos_interpolados", "blocos_estimados")
         rows = model.objects.values_list("conta_id", "grandeza", "unidade", column, *columns)  # type: ignore[attr-defined]
@@ -127,24 +149,35 @@ def assert_sums_are_right(zone: ZoneInfo) -> None:
 
     def day(bloco: datetime) -> datetime:
         local = bloco.astimezone(zone)
-        return datetime(local.year, local.month, local.day, tzinfo=zone).astimezone(UTC)  # clocks put forward at midnight: 1:00
+        return datetime(local.year, local.month, local.day, tzinfo=zone).astimezone(
+            UTC
+        )  # clocks put forward at midnight: 1:00
 
     def month(bloco: datetime) -> datetime:
         local = bloco.astimezone(zone)
         return datetime(local.year, local.month, 1, tzinfo=zone).astimezone(UTC)
 
     key = ("conta_id", "gateway_id", "dispositivo_id")
-    assert stored(ConsumoHorario.objects.values_list(*key, "hora", "consumo", "leituras")) == summed(lambda bloco: bloco.replace(minute=0))
+    assert stored(ConsumoHorario.objects.values_list(*key, "hora", "consumo", "leituras")) == summed(
+        lambda bloco: bloco.replace(minute=0)
+    )
     assert stored(ConsumoDiario.objects.values_list(*key, "dia", "consumo", "leituras")) == summed(day)
-    assert stored(ConsumoMensal.objects.values_list(*key, "mes_referencia", "total_consumo", "leituras_count")) == summed(month)
+    assert stored(
+        ConsumoMensal.objects.values_list(*key, "mes_referencia", "total_consumo", "leituras_count")
+    ) == summed(month)
     parts = ConsumoParteDoDia.objects.annotate(inicio=PART).values_list(*key, "inicio", "consumo", "leituras")
     assert stored(parts) == summed(part)
     assert_sums_of_contas_are_right(day)
-    means = {tuple(row[:4]): row[4] for row in ConsumoMensal.objects.values_list(*key, "mes_referencia", "media_diaria")}
+    means = {
+        tuple(row[:4]): row[4]
+        for row in ConsumoMensal.objects.values_list(*key, "mes_referencia", "media_diaria")
+    }
     assert means == daily_means(zone)
 
 
-def test_hours_days_and_months_are_sums_of_blocks_whenever_they_are_refreshed(zone: ZoneInfo, on_timescale: bool) -> None:
+def test_hours_days_and_months_are_sums_of_blocks_whenever_they_are_refreshed(
+    zone: ZoneInfo, on_timescale: bool
+) -> None:
     cases, late = [], []
     for seed in range(HISTORIES):
         steps = history(Random(seed))
@@ -176,11 +209,13 @@ def register(zone: ZoneInfo, first: str, last: str) -> Dispositivo:
     """A meter that goes steadily from ``first`` to ``last``, both local, read at both and every 45 minutes between."""
     one = Case("steady", [[]])
     start, end = (datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC) for text in (first, last))
-    times = [start + number * timedelta(minutes=45) for number in range((end - start) // timedelta(minutes=45) + 1)]
+    times = [
+        start + number * timedelta(minutes=45) for number in range((end - start) // timedelta(minutes=45) + 1)
+    ]
     for time in {*times, end}:
         value = HOURLY * ((time - start) // timedelta(minutes=15)) / 4
         one.batches[0].append(Step("readings", time, Reading(time, value)))
-    delivery.install([one], fabrica.conta())
+    delivery.install([one], factories.conta())
     delivery.deliver([one])
     return Dispositivo.objects.get(pk=one.device)
 
@@ -188,8 +223,16 @@ def register(zone: ZoneInfo, first: str, last: str) -> Dispositivo:
 @pytest.mark.parametrize(
     ("days", "changed", "hours"),
     [
-        (["2018-11-02", "2018-11-03", "2018-11-04", "2018-11-05", "2018-11-06"], "2018-11-04", {"America/Sao_Paulo": 23}),
-        (["2019-02-14", "2019-02-15", "2019-02-16", "2019-02-17", "2019-02-18"], "2019-02-16", {"America/Sao_Paulo": 25}),
+        (
+            ["2018-11-02", "2018-11-03", "2018-11-04", "2018-11-05", "2018-11-06"],
+            "2018-11-04",
+            {"America/Sao_Paulo": 23},
+        ),
+        (
+            ["2019-02-14", "2019-02-15", "2019-02-16", "2019-02-17", "2019-02-18"],
+            "2019-02-16",
+            {"America/Sao_Paulo": 25},
+        ),
         (["2013-11-08", "2013-11-09", "2013-11-10", "2013-11-11"], "2013-11-09", {"America/Rio_Branco": 25}),
     ],
     ids=["São Paulo forward", "São Paulo back", "Rio Branco back"],
@@ -202,13 +245,20 @@ def test_days_are_as_long_as_their_clocks_made_them(
     rows = ConsumoDiario.objects.filter(dispositivo=device).values_list("dia", "consumo")
     found = {f"{dia.astimezone(zone):%Y-%m-%d}": consumo for dia, consumo in rows}
     expected = dict.fromkeys(days[:-1], 24 * HOURLY) | {changed: hours.get(zone.key, 24) * HOURLY}
-    assert {day: consumo for day, consumo in found.items() if consumo} == expected  # the last reading's day has a block of nothing
+    assert {
+        day: consumo for day, consumo in found.items() if consumo
+    } == expected  # the last reading's day has a block of nothing
     assert_sums_are_right(zone)
 
 
 def test_the_last_evening_of_january_is_january(zone: ZoneInfo, on_timescale: bool) -> None:
     device = register(zone, "2026-01-31T22:00", "2026-02-01T03:00")
     refresh(on_timescale)
-    months = dict(ConsumoMensal.objects.filter(dispositivo=device).values_list("mes_referencia", "total_consumo"))
-    assert months == {datetime(2026, 1, 1, tzinfo=zone): 2 * HOURLY, datetime(2026, 2, 1, tzinfo=zone): 3 * HOURLY}
+    months = dict(
+        ConsumoMensal.objects.filter(dispositivo=device).values_list("mes_referencia", "total_consumo")
+    )
+    assert months == {
+        datetime(2026, 1, 1, tzinfo=zone): 2 * HOURLY,
+        datetime(2026, 2, 1, tzinfo=zone): 3 * HOURLY,
+    }
     assert_sums_are_right(zone)

@@ -12,15 +12,22 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from tds_new.consumption import ledger
-from tds_new.consumption.worker import django_session, drain
-from tds_new.models import ConsumoAncora, ConsumoBloco, ConsumoCongelado, Dispositivo, OcorrenciaMedicao, RevisaoLeitura
-from tds_new.upkeep import retention
-from tests import fabrica
+from tds_new.maintenance import retention
+from tds_new.metering import ledger
+from tds_new.metering.worker import django_session, drain
+from tds_new.models import (
+    ConsumoAncora,
+    ConsumoBloco,
+    ConsumoCongelado,
+    Dispositivo,
+    OcorrenciaMedicao,
+    RevisaoLeitura,
+)
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import NOW, STARTS, History, Step
 from tests.metering.model import EPOCH
+from tests.support import factories
 
 BORDER = datetime(2025, 7, 17, tzinfo=UTC)
 EVENING = BORDER - timedelta(hours=2)
@@ -46,23 +53,27 @@ def _open_again() -> Iterator[None]:
 
 @pytest.fixture
 def device() -> Dispositivo:
-    return fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    return factories.dispositivo(factories.gateway(factories.conta()))
 
 
 def read(device: Dispositivo, *readings: tuple[float, float]) -> None:
     """Readings at so many minutes after ``EVENING``, and what follows from them."""
-    fabrica.leituras(device, [(EVENING + timedelta(minutes=at), valor) for at, valor in readings])
+    factories.leituras(device, [(EVENING + timedelta(minutes=at), valor) for at, valor in readings])
 
 
 def decide(device: Dispositivo, minutes: float, decisao: str) -> RevisaoLeitura:
-    decided = RevisaoLeitura.objects.create(dispositivo=device, leitura_em=EVENING + timedelta(minutes=minutes), decisao=decisao)
+    decided = RevisaoLeitura.objects.create(
+        dispositivo=device, leitura_em=EVENING + timedelta(minutes=minutes), decisao=decisao
+    )
     drain()
     return decided
 
 
 def figures() -> tuple[list[Any], list[Any]]:
     """Every row of the ledger."""
-    return list(ConsumoBloco.objects.order_by("bloco").values_list()), list(OcorrenciaMedicao.objects.order_by("leitura_em").values_list())
+    return list(ConsumoBloco.objects.order_by("bloco").values_list()), list(
+        OcorrenciaMedicao.objects.order_by("leitura_em").values_list()
+    )
 
 
 def total() -> Decimal:
@@ -83,7 +94,9 @@ def discarded(device: Dispositivo) -> RevisaoLeitura:
     return decision
 
 
-def test_what_was_discarded_before_the_border_does_not_come_back(device: Dispositivo, discarded: RevisaoLeitura) -> None:
+def test_what_was_discarded_before_the_border_does_not_come_back(
+    device: Dispositivo, discarded: RevisaoLeitura
+) -> None:
     drop(BORDER)
     assert [anchor.valor for anchor in ConsumoAncora.objects.order_by("leitura_em")] == [9700, 9710, 9711]
     read(device, (12 * 60, 9712))
@@ -91,7 +104,9 @@ def test_what_was_discarded_before_the_border_does_not_come_back(device: Disposi
     assert "done; 0 block rows differed" in rebuild()
 
 
-def test_undoing_what_was_discarded_before_the_border_changes_nothing(device: Dispositivo, discarded: RevisaoLeitura) -> None:
+def test_undoing_what_was_discarded_before_the_border_changes_nothing(
+    device: Dispositivo, discarded: RevisaoLeitura
+) -> None:
     drop(BORDER)
     read(device, (12 * 60, 9712))
     before = figures()
@@ -136,7 +151,11 @@ def parts(steps: list[Step], borders: list[datetime], random: Random) -> list[li
     """Steps before the first border, between it and the second, ...: batches of each, in any order. Undated parameters come at once."""
     found: list[list[Step]] = [[] for _ in range(len(borders) + 1)]
     for step in steps:
-        number = sum(border <= step.at for border in borders) if step.table in ("readings", "changes", "decisions", "dated") else 0
+        number = (
+            sum(border <= step.at for border in borders)
+            if step.table in ("readings", "changes", "decisions", "dated")
+            else 0
+        )
         found[number].append(step)
     for part in found:
         random.shuffle(part)
@@ -153,16 +172,21 @@ def deliver(cases: Iterable[tuple[Case, list[list[list[Step]]]]], number: int) -
     return delivered
 
 
-def test_histories_with_retention_in_between_are_what_the_model_says(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histories_with_retention_in_between_are_what_the_model_says(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
     for pk in (1, 2):  # the histories' numbers; anchors refer to them
-        fabrica.conta(f"Conta {pk}", pk=pk)
+        factories.conta(f"Conta {pk}", pk=pk)
     random = Random(SEED)
     starts = sorted(set(STARTS))
     print(f"METERING_SEED={SEED} METERING_CASES={size}")
     for number, start in enumerate(starts):
         first = start + timedelta(minutes=15) * random.randrange(1, 60)
-        borders = [moment - (moment - EPOCH) % timedelta(minutes=15) for moment in (first, first + timedelta(hours=random.randrange(30)))]
+        borders = [
+            moment - (moment - EPOCH) % timedelta(minutes=15)
+            for moment in (first, first + timedelta(hours=random.randrange(30)))
+        ]
         cases = []
         for seed in range(SEED + number, SEED + size, len(starts)):
             monkeypatch.setattr("tests.metering.histories.STARTS", [start])

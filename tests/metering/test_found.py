@@ -9,8 +9,8 @@ import pytest
 from django.db import transaction
 from psycopg import Cursor
 
-from tds_new.consumption import ledger, worker
-from tds_new.consumption.tables import Span
+from tds_new.metering import ledger, worker
+from tds_new.metering.tables import Span
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import Step
@@ -26,7 +26,9 @@ def at(minute: float) -> datetime:
 
 
 def readings(*points: tuple[float, Any]) -> list[Step]:
-    return [Step("readings", at(minute), Reading(at(minute), Decimal(str(value)))) for minute, value in points]
+    return [
+        Step("readings", at(minute), Reading(at(minute), Decimal(str(value)))) for minute, value in points
+    ]
 
 
 def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> None:
@@ -35,7 +37,9 @@ def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> No
         [
             [
                 Step("own", START, Parameters(pmax=Decimal(60))),
-                Step("changes", at(5), Change(Decimal(90), Decimal(0))),  # less than the register had shown: nothing is believed
+                Step(
+                    "changes", at(5), Change(Decimal(90), Decimal(0))
+                ),  # less than the register had shown: nothing is believed
                 Step("decisions", at(20), "APROVADA"),
                 *readings((0, 100), (10, 20), (20, 170), (21, 170), (22, 170)),
             ]
@@ -48,7 +52,10 @@ def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> No
 
 def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
     """At 11:30 there was a dip; a late reading makes it an ordinary step. Another range's computation sees both before."""
-    one = Case("later", [[Step("own", START, Parameters(eps=Decimal("0.5"))), *readings((0, 100), (90, "99.8"), (140, 110))]])
+    one = Case(
+        "later",
+        [[Step("own", START, Parameters(eps=Decimal("0.5"))), *readings((0, 100), (90, "99.8"), (140, 110))]],
+    )
     delivery.install([one])
     delivery.deliver([one])
     delivery.store([(one, readings((60, 99), (145, 111)))])
@@ -62,7 +69,10 @@ def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
 def test_a_long_range_is_computed_where_there_are_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose first readings are old, and that was silent since, took a transaction for each 120 days until now."""
     year = 60 * 24 * 365
-    later = [Step("readings", s.at, replace(s.value, unidade="MWh")) for s in readings((-39 * year, 5), (-39 * year + 5, 7))]
+    later = [
+        Step("readings", s.at, replace(s.value, unidade="MWh"))
+        for s in readings((-39 * year, 5), (-39 * year + 5, 7))
+    ]
     one = Case("old", [readings((-40 * year, 1), (-40 * year + 5, 2)) + later])
     delivery.install([one])
     delivery.deliver([one])

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby, pairwise
-from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -20,13 +19,14 @@ from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import Step
 from tests.metering.model import Change, Parameters, Reading
+from tests.support.paths import ROOT
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 START = datetime(2026, 5, 4, tzinfo=SAO_PAULO)
 HOURS = 96
 TRUTH = Decimal(20) * HOURS
 MODULUS = Decimal(100_000)
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "metering.md"
+DOCUMENT = ROOT / "docs" / "metering.md"
 
 Readings = list[tuple[datetime, Decimal]]
 
@@ -37,7 +37,9 @@ def at(hour: float) -> datetime:
 
 def register(hour: int) -> Decimal:
     """What the meter shows: it rolls over after 25 hours, and is changed after 48.5 at 470, the new one beginning at 7."""
-    return (99_500 + Decimal(20) * hour) % MODULUS if hour <= 48 else 7 + Decimal(20) * (hour - Decimal("48.5"))
+    return (
+        (99_500 + Decimal(20) * hour) % MODULUS if hour <= 48 else 7 + Decimal(20) * (hour - Decimal("48.5"))
+    )
 
 
 def arrival() -> Readings:
@@ -86,21 +88,28 @@ RULES: dict[str, Callable[[Readings], Decimal]] = {
     "sum of positive differences, as received": lambda received: positive([value for _, value in received]),
     "sum of absolute differences": lambda received: sum(map(abs, steps(in_order(received))), Decimal(0)),
     "a fall is a reset: count the new value": lambda received: sum(
-        (after if after < before else after - before for before, after in pairwise(in_order(received))), Decimal(0)
+        (after if after < before else after - before for before, after in pairwise(in_order(received))),
+        Decimal(0),
     ),
     "a fall is a rollover: add the modulus": lambda received: sum(wrapped(in_order(received)), Decimal(0)),
     "the same, as received": lambda received: sum(wrapped([value for _, value in received]), Decimal(0)),
     "the same in order, each difference at most 30": lambda received: sum(
         (min(s, Decimal(30)) for s in wrapped(in_order(received))), Decimal(0)
     ),
-    "greatest - least of each local day": lambda received: by_day(received, SAO_PAULO, lambda day: max(day) - min(day)),
-    "last - first of each local day": lambda received: by_day(received, SAO_PAULO, lambda day: day[-1] - day[0]),
+    "greatest - least of each local day": lambda received: by_day(
+        received, SAO_PAULO, lambda day: max(day) - min(day)
+    ),
+    "last - first of each local day": lambda received: by_day(
+        received, SAO_PAULO, lambda day: day[-1] - day[0]
+    ),
 }
 
 
 def documented() -> dict[str, Decimal]:
     """The table of docs/metering.md."""
-    rows = re.findall(r"^\| (.+?) \| (-?[\d,.]+) \| [+-][\d,.]+ \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.+?) \| (-?[\d,.]+) \| [+-][\d,.]+ \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE
+    )
     return {rule: Decimal(kwh.replace(",", "")) for rule, kwh in rows}
 
 
@@ -136,6 +145,10 @@ def test_blocks_days_and_month_are_the_truth(seed: int | None) -> None:
     assert sum(amount or 0 for amount in blocks.values()) == TRUTH
     days = dict(ConsumoDiario.objects.values_list("dia", "consumo"))
     assert days == {at(24 * day): Decimal(480) for day in range(4)} | {at(HOURS): Decimal(0)}
-    assert list(ConsumoMensal.objects.values_list("mes_referencia", "total_consumo")) == [(START.replace(day=1), TRUTH)]
-    occurrences = OcorrenciaMedicao.objects.order_by("leitura_em").values_list("leitura_em", "classe", "consumo")
+    assert list(ConsumoMensal.objects.values_list("mes_referencia", "total_consumo")) == [
+        (START.replace(day=1), TRUTH)
+    ]
+    occurrences = OcorrenciaMedicao.objects.order_by("leitura_em").values_list(
+        "leitura_em", "classe", "consumo"
+    )
     assert list(occurrences) == [(at(27), "VIRADA", 120), (at(49), "TROCA", 20), (at(60.5), "QUEDA", None)]

@@ -21,12 +21,19 @@ def at(minute: float) -> datetime:
 def meter(*points: tuple[float, Any], tipo: str = "ACUMULADA", interval: int = 300, **own: Any) -> Meter:
     """A meter with readings at minutes after :data:`START`; ``own`` are its parameters."""
     readings = {at(minute): Reading(at(minute), D(str(valor)), tipo=tipo) for minute, valor in points}
-    return Meter(Parameters(**{name: D(str(value)) for name, value in own.items()}), readings=readings, interval=interval)
+    return Meter(
+        Parameters(**{name: D(str(value)) for name, value in own.items()}),
+        readings=readings,
+        interval=interval,
+    )
 
 
 def consumption(blocks: Blocks) -> dict[int, Decimal | None]:
     """By the block's first minute after :data:`START`."""
-    return {round((start - START) / timedelta(minutes=1)): blocks[start, conta].consumo for start, conta in sorted(blocks)}
+    return {
+        round((start - START) / timedelta(minutes=1)): blocks[start, conta].consumo
+        for start, conta in sorted(blocks)
+    }
 
 
 def classes(occurrences: Occurrences) -> list[tuple[int, str, Decimal | None, int | None]]:
@@ -35,7 +42,10 @@ def classes(occurrences: Occurrences) -> list[tuple[int, str, Decimal | None, in
     def minute(moment: datetime | None) -> int | None:
         return None if moment is None else round((moment - START) / timedelta(minutes=1))
 
-    return [(minute(o.leitura_em) or 0, o.classe, o.consumo, minute(o.decidida_em)) for _, o in sorted(occurrences.items())]
+    return [
+        (minute(o.leitura_em) or 0, o.classe, o.consumo, minute(o.decidida_em))
+        for _, o in sorted(occurrences.items())
+    ]
 
 
 def total(blocks: Blocks) -> Decimal:
@@ -186,12 +196,19 @@ def test_three_followers_make_a_spike_the_new_base() -> None:
 
 def test_a_reading_that_does_not_follow_starts_the_waiting_anew() -> None:
     blocks, occurrences = compute(meter((0, 100), (5, 9000), *((m + 5, v) for m, v in SPIKE), pmax=60))
-    assert (total(blocks), classes(occurrences)) == (D(3), [(5, "SUSPEITA", None, 10), (10, "IMPLAUSIVEL", None, 25)])
+    assert (total(blocks), classes(occurrences)) == (
+        D(3),
+        [(5, "SUSPEITA", None, 10), (10, "IMPLAUSIVEL", None, 25)],
+    )
 
 
 def test_a_dip_ends_the_waiting_too() -> None:
     _, occurrences = compute(meter((0, 100), (5, 5000), (10, 99), (15, 5001), pmax=60, eps=1))
-    assert classes(occurrences) == [(5, "SUSPEITA", None, 10), (10, "QUEDA", None, 10), (15, "SUSPEITA", None, None)]
+    assert classes(occurrences) == [
+        (5, "SUSPEITA", None, 10),
+        (10, "QUEDA", None, 10),
+        (15, "SUSPEITA", None, None),
+    ]
 
 
 def test_a_meter_change_keeps_readings_from_following() -> None:
@@ -287,7 +304,9 @@ def test_increments_are_summed_in_the_block_of_the_reading() -> None:
 def test_a_gauge_has_its_least_greatest_sum_and_last_and_no_consumption() -> None:
     blocks, occurrences = compute(meter((1, -5), (4, "2.5"), (9, -7), (14, 0), tipo="INSTANTANEA", factor=2))
     assert occurrences == {}
-    assert blocks == {(START, 1): Block(START, 1, 1, None, 4, D("0.8666"), "MEDIDO", D(-14), D(5), D(-19), D(0), 4)}
+    assert blocks == {
+        (START, 1): Block(START, 1, 1, None, 4, D("0.8666"), "MEDIDO", D(-14), D(5), D(-19), D(0), 4)
+    }
 
 
 def test_a_gap_between_gauges_has_no_rows() -> None:
@@ -326,7 +345,9 @@ def test_the_series_with_everything_in_it() -> None:
     truth = {hour: D(99_500 + 20 * hour) % 100_000 for hour in range(49)}  # rolls over after 25 hours
     truth |= {hour: D(17 + 20 * (hour - 49)) for hour in range(49, 97)}
     one.changes[at(48.5 * 60)] = Change(D(470), D(7))
-    arrival = [hour for hour in truth if hour not in {22, 23, 24, 25, 26, 70}]  # a gap over midnight, the rollover in it
+    arrival = [
+        hour for hour in truth if hour not in {22, 23, 24, 25, 26, 70}
+    ]  # a gap over midnight, the rollover in it
     arrival += [12, 12, 70]  # twice again; one late
     for hour in arrival:
         one.readings.setdefault(at(hour * 60), Reading(at(hour * 60), truth[hour]))
@@ -340,7 +361,9 @@ def test_the_series_with_everything_in_it() -> None:
         (60 * 60 + 30, "QUEDA", None, 60 * 60 + 30),
     ]
     assert sum(block.leituras for block in blocks.values()) == 97 - 5 + 1
-    assert {row.consumo for (start, _), row in blocks.items() if start < at(96 * 60)} == {D(5)}  # 20 kWh an hour, everywhere
+    assert {row.consumo for (start, _), row in blocks.items() if start < at(96 * 60)} == {
+        D(5)
+    }  # 20 kWh an hour, everywhere
 
 
 def test_a_late_reading_leaves_the_sum() -> None:

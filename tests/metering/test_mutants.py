@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tds_new.consumption import ledger
+from tds_new.metering import ledger
 from tests.metering import delivery
 from tests.metering.histories import NOW
 from tests.metering.model import EPOCH
@@ -33,7 +33,7 @@ FEW = [
 @pytest.fixture(autouse=True)
 def present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
-    logging.getLogger("tds_new.consumption.worker").disabled = True  # devices that a mutant cannot compute
+    logging.getLogger("tds_new.metering.worker").disabled = True  # devices that a mutant cannot compute
 
 
 def histories_until_noticed() -> int | None:

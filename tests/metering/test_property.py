@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tds_new.consumption import ledger, queue
+from tds_new.metering import ledger, queue
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import NOW, apply, steps_of
@@ -63,7 +63,10 @@ def test_ranges_may_be_computed_one_by_one_in_any_order(size: int, monkeypatch: 
         delivery.deliver(cases)
         assert delivery.differences(cases) == []
         delivery.clear()
-        print(f"seeds {2 * 10**9 + seeds.start} to {2 * 10**9 + seeds.stop - 1}, range by range: equal", flush=True)
+        print(
+            f"seeds {2 * 10**9 + seeds.start} to {2 * 10**9 + seeds.stop - 1}, range by range: equal",
+            flush=True,
+        )
 
 
 def test_long_ranges_may_be_cut_at_any_reading(size: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 from psycopg import Cursor
 
-from tds_new.consumption import ledger, queue, tables
-from tds_new.consumption.worker import django_session, drain
-from tds_new.ingestion import database
+from tds_new.metering import ledger, queue, tables
+from tds_new.metering.worker import django_session, drain
 from tds_new.models import ConsumoBloco, ConsumoParticao, ConsumoPendente, Dispositivo, LeituraDispositivo
-from tests import fabrica
+from tds_new.storage import session
+from tests.support import factories
 
 START = datetime(2026, 3, 2, 3, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def device() -> Dispositivo:
-    return fabrica.dispositivo(fabrica.gateway(fabrica.conta()))
+    return factories.dispositivo(factories.gateway(factories.conta()))
 
 
 def let_time_pass() -> None:
@@ -31,7 +31,7 @@ def let_time_pass() -> None:
 
 def try_at_once() -> None:
     """As ``process_consumption --once`` beside: it waits for whoever has the row."""
-    with database.connect("beside") as beside:
+    with session.connect("beside") as beside:
         beside.execute("SET lock_timeout = '100ms'")
         try:
             beside.execute(queue.RETRY_NOW)
@@ -40,7 +40,9 @@ def try_at_once() -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [let_time_pass, try_at_once])
-def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(device: Dispositivo, meanwhile: Callable[[], None]) -> None:
+def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(
+    device: Dispositivo, meanwhile: Callable[[], None]
+) -> None:
     """The moment at which it is tried again comes between looking for what is held and widening it."""
 
     class Interrupted(Cursor[Any]):
@@ -52,7 +54,9 @@ def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(device: Disposi
 
     partition = device.pk % ConsumoParticao.PARTICOES
     held = {"particao": partition, "dispositivos": [device.pk], "inicio": START, "fim": START}
-    ConsumoPendente.objects.create(**held, tentar_em=datetime.now(UTC) + timedelta(milliseconds=500), erro="refused")
+    ConsumoPendente.objects.create(
+        **held, tentar_em=datetime.now(UTC) + timedelta(milliseconds=500), erro="refused"
+    )
     new = START + timedelta(hours=1)
     ConsumoPendente.objects.create(**{**held, "inicio": new, "fim": new})
     with django_session().transaction(), Interrupted(django_session()) as cursor:
@@ -65,7 +69,10 @@ def register(device: Dispositivo, days: float, seconds: int) -> list[LeituraDisp
     """A register that counts one at each reading."""
     of = {name: getattr(device, name) for name in ("conta_id", "gateway_id", "unidade", "tipo_leitura")}
     number = int(days * 86_400) // seconds
-    return [LeituraDispositivo(dispositivo=device, time=START + n * timedelta(seconds=seconds), valor=n, **of) for n in range(number)]
+    return [
+        LeituraDispositivo(dispositivo=device, time=START + n * timedelta(seconds=seconds), valor=n, **of)
+        for n in range(number)
+    ]
 
 
 def blocks() -> list[Any]:
@@ -91,10 +98,16 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
     interval: int, loaded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three days of every minute: 4,320 readings a device, of devices in one partition."""
-    gateway = fabrica.gateway(fabrica.conta(), intervalo_esperado_s=interval)
-    devices = [fabrica.dispositivo(gateway, f"D{n:02}") for n in range(1 + 2 * ConsumoParticao.PARTICOES)]
-    devices = [device for device in devices if device.pk % ConsumoParticao.PARTICOES == devices[0].pk % ConsumoParticao.PARTICOES]
-    LeituraDispositivo.objects.bulk_create([reading for device in devices for reading in register(device, 3, 60)])
+    gateway = factories.gateway(factories.conta(), intervalo_esperado_s=interval)
+    devices = [factories.dispositivo(gateway, f"D{n:02}") for n in range(1 + 2 * ConsumoParticao.PARTICOES)]
+    devices = [
+        device
+        for device in devices
+        if device.pk % ConsumoParticao.PARTICOES == devices[0].pk % ConsumoParticao.PARTICOES
+    ]
+    LeituraDispositivo.objects.bulk_create(
+        [reading for device in devices for reading in register(device, 3, 60)]
+    )
     ConsumoPendente.objects.all().delete()
     queue.enqueue(connection, [device.pk for device in devices])
     drain()
@@ -112,11 +125,13 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
     assert blocks() == expected
 
 
-def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(loaded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(
+    loaded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Twelve hours of every ten seconds that came in two-hour batches, as after an outage."""
     monkeypatch.setattr(queue, "MAX_READINGS", 2000)
-    gateway = fabrica.gateway(fabrica.conta(), intervalo_esperado_s=10)
-    device = fabrica.dispositivo(gateway)
+    gateway = factories.gateway(factories.conta(), intervalo_esperado_s=10)
+    device = factories.dispositivo(gateway)
     readings = register(device, 0.5, 10)
     for at in range(0, len(readings), 720):
         LeituraDispositivo.objects.bulk_create(readings[at : at + 720])

@@ -17,11 +17,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 
-from tds_new.consumption import blocks, ledger, queue
-from tds_new.consumption.blocks import Account, Chain
-from tds_new.consumption.meter import Meter
-from tds_new.consumption.rebuild import PORTION, Rebuild
-from tds_new.consumption.worker import Worker, drain
+from tds_new.metering import blocks, ledger, queue
+from tds_new.metering.blocks import Account, Chain
+from tds_new.metering.meter import Meter
+from tds_new.metering.rebuild import PORTION, Rebuild
+from tds_new.metering.worker import Worker, drain
 from tds_new.models import (
     ConsumoBloco,
     ConsumoParticao,
@@ -31,9 +31,9 @@ from tds_new.models import (
     LeituraDispositivo,
     OcorrenciaMedicao,
 )
-from tests import fabrica
-from tests.consumers import ConsumerProcess, database_url
-from tests.waiting import until
+from tests.support import factories
+from tests.support.consumers import ConsumerProcess, database_url
+from tests.support.waiting import until
 
 START = datetime(2026, 3, 2, 3, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,8 +41,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def devices() -> list[Dispositivo]:
-    gateway = fabrica.gateway(fabrica.conta())
-    return [fabrica.dispositivo(gateway, f"D{number:02}") for number in range(10)]
+    gateway = factories.gateway(factories.conta())
+    return [factories.dispositivo(gateway, f"D{number:02}") for number in range(10)]
 
 
 def readings(devices: list[Dispositivo], count: int, seed: int = 1) -> list[LeituraDispositivo]:
@@ -51,7 +51,9 @@ def readings(devices: list[Dispositivo], count: int, seed: int = 1) -> list[Leit
     for device in devices:
         value = Decimal(0)
         for number in range(count):
-            value = Decimal(0) if random.random() < 0.02 else value + Decimal(random.randrange(20_000)) / 10_000
+            value = (
+                Decimal(0) if random.random() < 0.02 else value + Decimal(random.randrange(20_000)) / 10_000
+            )
             found.append(
                 LeituraDispositivo(
                     time=START + timedelta(seconds=300 * number + random.randrange(100)),
@@ -70,7 +72,9 @@ def readings(devices: list[Dispositivo], count: int, seed: int = 1) -> list[Leit
 def figures() -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     """Every row of the ledger."""
     blocks = ConsumoBloco.objects.order_by("dispositivo_id", "bloco", "conta_id").values_list()
-    return list(blocks), list(OcorrenciaMedicao.objects.order_by("dispositivo_id", "leitura_em").values_list())
+    return list(blocks), list(
+        OcorrenciaMedicao.objects.order_by("dispositivo_id", "leitura_em").values_list()
+    )
 
 
 def reference(stored: list[LeituraDispositivo]) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
@@ -84,7 +88,9 @@ def reference(stored: list[LeituraDispositivo]) -> tuple[list[tuple[object, ...]
 
 def run_command(name: str) -> "subprocess.Popen[bytes]":
     environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url()}
-    return subprocess.Popen([sys.executable, "manage.py", name], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "manage.py", name], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL
+    )
 
 
 def run_worker() -> "subprocess.Popen[bytes]":
@@ -112,7 +118,9 @@ def computed() -> bool:
     return not ConsumoPendente.objects.exists()
 
 
-def test_the_process_follows_the_readings_and_stops_in_order(devices: list[Dispositivo], process: "subprocess.Popen[bytes]") -> None:
+def test_the_process_follows_the_readings_and_stops_in_order(
+    devices: list[Dispositivo], process: "subprocess.Popen[bytes]"
+) -> None:
     for batch in (readings(devices[:5], 20), readings(devices[5:], 20, seed=2)):
         LeituraDispositivo.objects.bulk_create(batch)
         until(computed, "the queue is empty")
@@ -167,7 +175,9 @@ def test_rebuilding_changes_nothing_and_says_so(devices: list[Dispositivo]) -> N
         LeituraDispositivo.objects.bulk_create(stored[at : at + 37])
         drain()
     before, said = figures(), StringIO()
-    call_command("rebuild_consumption", "--gateway", devices[0].gateway.mac.upper().replace(":", "-"), stdout=said)
+    call_command(
+        "rebuild_consumption", "--gateway", devices[0].gateway.mac.upper().replace(":", "-"), stdout=said
+    )
     assert "done; 0 block rows differed" in said.getvalue()
     assert figures() == before
 
@@ -202,7 +212,9 @@ def queued() -> Iterator[Callable[[], list[int]]]:
             return [pk for (pk,) in cursor.fetchall()]
 
         yield found
-        cursor.execute("DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE prova_fila")
+        cursor.execute(
+            "DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE prova_fila"
+        )
 
 
 def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
@@ -213,8 +225,13 @@ def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
         ConsumoParticao.objects.select_for_update().get(pk=withheld)
         process = run_command("rebuild_consumption")
         try:
-            until(lambda: ConsumoReconstrucao.objects.filter(entregues=PORTION).exists(), "a portion is queued")
-            until(lambda: queue.to_rebuild(connection, first).keys() == left, "all but what is withheld is computed")
+            until(
+                lambda: ConsumoReconstrucao.objects.filter(entregues=PORTION).exists(), "a portion is queued"
+            )
+            until(
+                lambda: queue.to_rebuild(connection, first).keys() == left,
+                "all but what is withheld is computed",
+            )
         finally:
             process.kill()
             process.wait()
@@ -224,18 +241,23 @@ def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
 def test_a_run_that_was_killed_is_gone_on_with_and_no_device_is_done_twice(
     devices: list[Dispositivo], queued: Callable[[], list[int]]
 ) -> None:
-    devices += [fabrica.dispositivo(devices[0].gateway, f"E{number:02}") for number in range(25)]
+    devices += [factories.dispositivo(devices[0].gateway, f"E{number:02}") for number in range(25)]
     LeituraDispositivo.objects.bulk_create(readings(devices, 30))
     drain()
     before, said = figures(), StringIO()
     ConsumoBloco.objects.update(consumo=1_000_000)
 
     left = killed_midway(devices, withheld=devices[1].pk % ConsumoParticao.PARTICOES)
-    mended = ConsumoBloco.objects.exclude(consumo=1_000_000).values_list("dispositivo_id", flat=True).distinct()
+    mended = (
+        ConsumoBloco.objects.exclude(consumo=1_000_000).values_list("dispositivo_id", flat=True).distinct()
+    )
     assert set(mended) == {device.pk for device in devices} - left
     call_command("rebuild_consumption", stdout=said)
 
-    assert f"[OK] going on with {len(left)} devices that are left of {len(devices)}; --anew starts over" in said.getvalue()
+    assert (
+        f"[OK] going on with {len(left)} devices that are left of {len(devices)}; --anew starts over"
+        in said.getvalue()
+    )
     assert figures() == before
     assert queued() == sorted(device.pk for device in devices)
     assert not ConsumoReconstrucao.objects.exists()
@@ -256,7 +278,9 @@ def test_a_run_that_was_stopped_waits_for_its_own_options_or_is_forgotten(device
     assert "[WARN]" not in said.getvalue()
 
 
-def test_readings_that_arrive_meanwhile_are_not_taken_for_differences(devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readings_that_arrive_meanwhile_are_not_taken_for_differences(
+    devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def store(device: Dispositivo, minutes_ago: float, value: int) -> None:
         LeituraDispositivo.objects.create(
             time=datetime.now(UTC) - timedelta(minutes=minutes_ago),
@@ -314,12 +338,16 @@ def test_readings_are_marked_in_their_own_transaction(devices: list[Dispositivo]
 def refused(devices: list[Dispositivo]) -> Iterator[Dispositivo]:
     """A device whose blocks the database refuses."""
     with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE tds_new_consumo_15min ADD CONSTRAINT refused CHECK (dispositivo_id <> {devices[3].pk})")
+        cursor.execute(
+            f"ALTER TABLE tds_new_consumo_15min ADD CONSTRAINT refused CHECK (dispositivo_id <> {devices[3].pk})"
+        )
         yield devices[3]
         cursor.execute("ALTER TABLE tds_new_consumo_15min DROP CONSTRAINT IF EXISTS refused")
 
 
-def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(devices: list[Dispositivo], refused: Dispositivo) -> None:
+def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(
+    devices: list[Dispositivo], refused: Dispositivo
+) -> None:
     stored = readings(devices, 30)
     LeituraDispositivo.objects.bulk_create(stored[:100])
     with pytest.raises(CommandError, match=f"devices {refused.pk} .id. cannot be computed.*refused"):
@@ -330,7 +358,9 @@ def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(devices: list[Dis
     assert held.dispositivos == [refused.pk]
     assert held.inicio <= min(r.time for r in stored if r.dispositivo_id == refused.pk)
     assert held.fim >= max(r.time for r in stored if r.dispositivo_id == refused.pk)
-    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {refused.pk}
+    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {
+        refused.pk
+    }
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE tds_new_consumo_15min DROP CONSTRAINT refused")
     call_command("process_consumption", "--once", stdout=StringIO())
@@ -354,7 +384,9 @@ def test_a_database_that_fails_for_everybody_holds_nobody_back(devices: list[Dis
     assert computed()
 
 
-def test_an_error_of_our_own_stops_one_device_only(devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_our_own_stops_one_device_only(
+    devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def account(chains: list[Chain], meter: Meter) -> Account:
         if meter.base.dip_tolerance == 70_000:
             raise ZeroDivisionError("seven")
@@ -364,12 +396,18 @@ def test_an_error_of_our_own_stops_one_device_only(devices: list[Dispositivo], m
     monkeypatch.setattr(ledger, "account", account)
     stored = readings(devices, 10)
     LeituraDispositivo.objects.bulk_create(stored)
-    with pytest.raises(CommandError, match=f"devices {devices[5].pk} .id. cannot be computed.*ZeroDivisionError: seven"):
+    with pytest.raises(
+        CommandError, match=f"devices {devices[5].pk} .id. cannot be computed.*ZeroDivisionError: seven"
+    ):
         call_command("rebuild_consumption", stdout=StringIO())
-    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {devices[5].pk}
+    assert set(ConsumoBloco.objects.values_list("dispositivo_id", flat=True)) == {d.pk for d in devices} - {
+        devices[5].pk
+    }
 
 
-def test_rebuilding_beside_a_worker_waits_for_it(devices: list[Dispositivo], process: "subprocess.Popen[bytes]") -> None:
+def test_rebuilding_beside_a_worker_waits_for_it(
+    devices: list[Dispositivo], process: "subprocess.Popen[bytes]"
+) -> None:
     LeituraDispositivo.objects.bulk_create(readings(devices, 100))
     until(following, "the worker follows")
     call_command("rebuild_consumption", stdout=StringIO())
@@ -381,7 +419,9 @@ def test_rebuilding_beside_a_worker_waits_for_it(devices: list[Dispositivo], pro
     assert found == reference(readings(devices, 100))
 
 
-def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(devices: list[Dispositivo]) -> None:
+def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(
+    devices: list[Dispositivo],
+) -> None:
     """New readings before every look at the queue, as from gateways that never pause."""
     LeituraDispositivo.objects.bulk_create(readings(devices, 4))
     drain()
@@ -405,7 +445,9 @@ def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(
             reading.save(force_insert=True)
         worker._pass()
     worker._disconnect()
-    assert ConsumoBloco.objects.filter(bloco__lt=START - timedelta(days=59)).values("dispositivo").distinct().count() == len(devices)
+    assert ConsumoBloco.objects.filter(bloco__lt=START - timedelta(days=59)).values(
+        "dispositivo"
+    ).distinct().count() == len(devices)
     assert queue.to_rebuild(connection, [d.pk for d in devices]) == {}
     drain()
     found = figures()

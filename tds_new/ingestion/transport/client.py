@@ -82,7 +82,13 @@ class BufferedClient(paho.Client):
     def send(self, topic: str, payload: bytes) -> None:
         """Send a PUBLISH with QoS 1 and forget it: whatever becomes of it, it is not sent again."""
         name, is_5 = topic.encode(), self._protocol == MQTTProtocolVersion.MQTTv5
-        body = len(name).to_bytes(2, "big") + name + self._mid_generate().to_bytes(2, "big") + b"\0" * is_5 + payload
+        body = (
+            len(name).to_bytes(2, "big")
+            + name
+            + self._mid_generate().to_bytes(2, "big")
+            + b"\0" * is_5
+            + payload
+        )
         length, size = bytearray(), len(body)
         while size > 127:
             length.append(size & 127 | 128)
@@ -127,7 +133,11 @@ class BufferedClient(paho.Client):
         return len(buf)
 
     def _sock_close(self) -> None:
-        if self._sock is not None and self._outgoing and self._state == _ConnectionState.MQTT_CS_DISCONNECTING:
+        if (
+            self._sock is not None
+            and self._outgoing
+            and self._state == _ConnectionState.MQTT_CS_DISCONNECTING
+        ):
             self._send_last()
         self._incoming, self._position = b"", 0
         self._outgoing.clear()
@@ -153,7 +163,9 @@ class BufferedClient(paho.Client):
     def has_input(self) -> bool:
         """Whether bytes are waiting that the operating system no longer tells of."""
         pending = getattr(self._sock, "pending", None)
-        return self._position < len(self._incoming) or (pending is not None and self._sock is not None and pending() > 0)
+        return self._position < len(self._incoming) or (
+            pending is not None and self._sock is not None and pending() > 0
+        )
 
     @property
     def has_output(self) -> bool:

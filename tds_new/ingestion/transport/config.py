@@ -46,7 +46,11 @@ class Will:
 
 def broker_config(**changes: object) -> BrokerConfig:
     """The broker of the settings; ``changes`` replace single values."""
-    tls = TlsConfig(settings.MQTT_CA_CERTS, settings.MQTT_CERTFILE, settings.MQTT_KEYFILE) if settings.MQTT_USE_TLS else None
+    tls = (
+        TlsConfig(settings.MQTT_CA_CERTS, settings.MQTT_CERTFILE, settings.MQTT_KEYFILE)
+        if settings.MQTT_USE_TLS
+        else None
+    )
     values: dict[str, object] = {
         "host": settings.MQTT_BROKER_HOST,
         "port": settings.MQTT_BROKER_PORT_TLS if tls else settings.MQTT_BROKER_PORT,

@@ -189,9 +189,16 @@ class MQTTSubscriber:
                 self._open()
                 self._serve()
             except (OSError, ValueError) as error:
-                logger.warning("no connection to the broker %s:%d: %s", self.config.host, self.config.port, printable(str(error)))
+                logger.warning(
+                    "no connection to the broker %s:%d: %s",
+                    self.config.host,
+                    self.config.port,
+                    printable(str(error)),
+                )
             except Exception:
-                logger.exception("the connection to the broker failed in an unforeseen way; it is opened anew")
+                logger.exception(
+                    "the connection to the broker failed in an unforeseen way; it is opened anew"
+                )
             self._client.drop()
             self._lost()
             if not self._stop.is_set():
@@ -213,7 +220,13 @@ class MQTTSubscriber:
             properties.SessionExpiryInterval = SESSION_EXPIRY if self.config.persistent else 0
             properties.ReceiveMaximum = self.config.receive_maximum
             clean = not self.config.persistent
-            self._client.connect(self.config.host, self.config.port, self.config.keepalive, clean_start=clean, properties=properties)
+            self._client.connect(
+                self.config.host,
+                self.config.port,
+                self.config.keepalive,
+                clean_start=clean,
+                properties=properties,
+            )
         else:
             self._client.connect(self.config.host, self.config.port, self.config.keepalive)
 
@@ -235,7 +248,9 @@ class MQTTSubscriber:
                 if self._client.socket() is None:
                     return
                 holding = self._holding()
-                wanted = (0 if holding else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self._client.has_output else 0)
+                wanted = (0 if holding else selectors.EVENT_READ) | (
+                    selectors.EVENT_WRITE if self._client.has_output else 0
+                )
                 if wanted != registered:
                     _reregister(selector, sock, registered, wanted)
                     registered = wanted
@@ -282,10 +297,14 @@ class MQTTSubscriber:
     def _lost(self) -> None:
         if self._connected_at is not None:
             # What counts is how often in a row a connection was soon lost, not how many tries the broker's restarts took in between.
-            self._quick_losses = 0 if time.monotonic() - self._connected_at > STABLE_AFTER else self._quick_losses + 1
+            self._quick_losses = (
+                0 if time.monotonic() - self._connected_at > STABLE_AFTER else self._quick_losses + 1
+            )
             self._attempt = self._quick_losses
             if not self._stop.is_set():
-                logger.warning("the connection to the broker %s:%d was lost", self.config.host, self.config.port)
+                logger.warning(
+                    "the connection to the broker %s:%d was lost", self.config.host, self.config.port
+                )
                 self.reconnects += 1
         self._connected_at = None
         self._granted.clear()
@@ -349,14 +368,27 @@ class MQTTSubscriber:
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
         return client
 
-    def _on_connect(self, _client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any) -> None:
+    def _on_connect(
+        self,
+        _client: paho.Client,
+        _userdata: Any,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Any,
+    ) -> None:
         if reason.is_failure:
             hint = (
                 "check MQTT_BROKER_USER and MQTT_BROKER_PASSWORD"
                 if reason.value in (4, 5, 0x86, 0x87)
                 else "check the broker's settings and MQTT_PROTOCOL"
             )
-            logger.error("the broker %s:%d refused the connection (%s): %s", self.config.host, self.config.port, reason, hint)
+            logger.error(
+                "the broker %s:%d refused the connection (%s): %s",
+                self.config.host,
+                self.config.port,
+                reason,
+                hint,
+            )
             return
         self._connected_at = time.monotonic()
         self.session_present = flags.session_present
@@ -369,12 +401,16 @@ class MQTTSubscriber:
         )
         self._subscribe_all()
 
-    def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
         delay = delay_before(self._refusals + 1)
         for pattern, reason in zip(self._waiting_subacks.pop(mid, []), reasons, strict=False):
             refused = reason.is_failure or reason.value < self._subscriptions[pattern]
             if refused and pattern in self._optional:
-                logger.info("the broker refused the subscription %s (%s); it can be done without", pattern, reason)
+                logger.info(
+                    "the broker refused the subscription %s (%s); it can be done without", pattern, reason
+                )
             elif refused:
                 self._refused_subscriptions.add(pattern)
                 self._resubscribe_at = time.monotonic() + delay
@@ -393,9 +429,20 @@ class MQTTSubscriber:
             logger.info("subscribed: %s", ", ".join(self._subscriptions))
 
     def _on_message(self, _client: paho.Client, _userdata: Any, raw: paho.MQTTMessage) -> None:
-        self._dispatch(raw._topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.dup, raw.mid)
+        self._dispatch(
+            raw._topic, bytes(raw.payload), datetime.now(UTC), raw.qos, raw.retain, raw.dup, raw.mid
+        )
 
-    def _dispatch(self, raw_topic: bytes, payload: bytes, now: datetime, qos: int, retain: bool, redelivered: bool, packet_id: int) -> None:
+    def _dispatch(
+        self,
+        raw_topic: bytes,
+        payload: bytes,
+        now: datetime,
+        qos: int,
+        retain: bool,
+        redelivered: bool,
+        packet_id: int,
+    ) -> None:
         route = self._routes.get(raw_topic)
         if route is None:
             route = self._route(raw_topic)

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from tds_new.upkeep import retention
-from tds_new.upkeep.keeper import open_session
+from tds_new.maintenance import retention
+from tds_new.maintenance.scheduler import open_session
 
 
 class Command(BaseCommand):
@@ -40,5 +40,7 @@ class Command(BaseCommand):
             except retention.NotYetError as error:
                 raise CommandError(str(error)) from error
             except (LockNotAvailable, DeadlockDetected) as error:
-                raise CommandError("the readings are in use by a long transaction; what was not dropped yet stays: run it again") from error
+                raise CommandError(
+                    "the readings are in use by a long transaction; what was not dropped yet stays: run it again"
+                ) from error
             self.stdout.write(f"[OK] dropped {expired}")

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.consumers import is_silent
 from tds_new.models import ConsumerStatus
+from tds_new.queries.consumers import is_silent
 
 
 class Command(BaseCommand):
@@ -18,7 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The client id has its default in the settings."""
-        parser.add_argument("--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer")
+        parser.add_argument(
+            "--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """One line. Raises CommandError where no consumer of the client id is at work."""

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 from tds_new.logs import printable
 from tds_new.models import ManutencaoExecucao
-from tds_new.queries.conferencia import GatewayCheck, check_consumption, check_gateways
+from tds_new.queries.consistency import GatewayCheck, check_consumption, check_gateways
 
 COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "rejected", "orphans", "tenants", "")
 
@@ -29,12 +29,16 @@ class Command(BaseCommand):
             f"{sum(check.orphans for check in checks)} orphans, {sum(check.misplaced for check in checks)} devices under another tenant"
         )
         consumption = check_consumption()
-        self.stdout.write(f"[OK] consumption: the oldest range to compute waits {consumption.waiting_s:.0f} s")
+        self.stdout.write(
+            f"[OK] consumption: the oldest range to compute waits {consumption.waiting_s:.0f} s"
+        )
         if consumption.failure:
             self.stdout.write(f"[ERROR] {consumption.failure}")
         for piece in ManutencaoExecucao.objects.overdue():
             last = _moment(piece.ultimo_sucesso)
-            self.stdout.write(f"[WARN] upkeep: {piece.nome} is overdue; last success {last} {printable(piece.erro)}".rstrip())
+            self.stdout.write(
+                f"[WARN] upkeep: {piece.nome} is overdue; last success {last} {printable(piece.erro)}".rstrip()
+            )
         if wrong or consumption.failed:
             raise SystemExit(1)
 
@@ -42,7 +46,9 @@ class Command(BaseCommand):
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """``rows`` as lines of equal columns, ASCII only."""
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _row(check: GatewayCheck) -> tuple[str, ...]:

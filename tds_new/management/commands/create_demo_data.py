@@ -9,7 +9,15 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.demo.backlog import send_backlog
-from tds_new.demo.fleet import LOGIN, STAFF_LOGIN, TEST_SITE, DemoRefusedError, Login, register_demo, register_login
+from tds_new.demo.fleet import (
+    LOGIN,
+    STAFF_LOGIN,
+    TEST_SITE,
+    DemoRefusedError,
+    Login,
+    register_demo,
+    register_login,
+)
 from tds_new.demo.simulation import registered
 
 
@@ -20,10 +28,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--email", default=LOGIN, help=f"the login ({LOGIN})")
-        parser.add_argument("--password", default="", help="its password; without it a random one is made and printed once")
-        parser.add_argument("--fleet", action="store_true", help="also register five gateways of a company for the simulation")
-        parser.add_argument("--backlog", type=int, default=0, metavar="DAYS", help="also store what they measured in the last DAYS days")
-        parser.add_argument("--staff", action="store_true", help=f"also a superuser for the admin, {STAFF_LOGIN} (embedded default only)")
+        parser.add_argument(
+            "--password", default="", help="its password; without it a random one is made and printed once"
+        )
+        parser.add_argument(
+            "--fleet", action="store_true", help="also register five gateways of a company for the simulation"
+        )
+        parser.add_argument(
+            "--backlog",
+            type=int,
+            default=0,
+            metavar="DAYS",
+            help="also store what they measured in the last DAYS days",
+        )
+        parser.add_argument(
+            "--staff",
+            action="store_true",
+            help=f"also a superuser for the admin, {STAFF_LOGIN} (embedded default only)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["staff"] and not settings.EMBEDDED:
@@ -31,17 +53,27 @@ class Command(BaseCommand):
         try:
             if options["password"]:
                 validate_password(options["password"])
-            conta, login = register_demo(fleet=options["fleet"], email=options["email"], password=options["password"])
+            conta, login = register_demo(
+                fleet=options["fleet"], email=options["email"], password=options["password"]
+            )
         except (DemoRefusedError, ValidationError) as error:
-            raise CommandError("; ".join(error.messages) if isinstance(error, ValidationError) else str(error)) from error
+            raise CommandError(
+                "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+            ) from error
         devices = ", ".join(device.codigo for device in TEST_SITE.devices)
-        self.stdout.write(f"[OK] Conta '{conta.name}': gateway {TEST_SITE.codigo}, MAC {TEST_SITE.mac}, devices {devices}")
+        self.stdout.write(
+            f"[OK] Conta '{conta.name}': gateway {TEST_SITE.codigo}, MAC {TEST_SITE.mac}, devices {devices}"
+        )
         self._tell(login)
         if options["staff"]:
             self._tell(register_login(STAFF_LOGIN, name="Operador", staff=True))
         if options["backlog"] > 0:
-            result = send_backlog([gateway for gateway in registered() if gateway.conta_id == conta.pk], options["backlog"])
+            result = send_backlog(
+                [gateway for gateway in registered() if gateway.conta_id == conta.pk], options["backlog"]
+            )
             self.stdout.write(f"[OK] {result.stored} readings of the last {options['backlog']} days stored")
 
     def _tell(self, login: Login) -> None:
-        self.stdout.write(f"[OK] login {login.email} {('password ' + login.password) if login.password else '(password unchanged)'}")
+        self.stdout.write(
+            f"[OK] login {login.email} {('password ' + login.password) if login.password else '(password unchanged)'}"
+        )

@@ -10,10 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.broker.mosquitto import MosquittoError
 from tds_new.demo.fleet import CONTA, STAFF_LOGIN
 from tds_new.demo.stack import DemoError, Stack, default_gateways
 from tds_new.embedded import child
+from tds_new.embedded.mosquitto import MosquittoError
 from tds_new.embedded.postgres import PostgresError
 
 LOOK_EVERY_S = 0.5
@@ -31,17 +31,34 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--days", type=int, default=62, help="days of readings that the first run starts with (62: all of the month before)"
+            "--days",
+            type=int,
+            default=62,
+            help="days of readings that the first run starts with (62: all of the month before)",
         )
-        parser.add_argument("--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)")
-        parser.add_argument("--die-with-parent", action="store_true", help="stop when the program that started this one has ended")
+        parser.add_argument(
+            "--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)"
+        )
+        parser.add_argument(
+            "--die-with-parent",
+            action="store_true",
+            help="stop when the program that started this one has ended",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.EMBEDDED:
-            raise CommandError("DATABASE_URL is set, but the demonstration runs on a database of its own: unset it (environments/.env too)")
+            raise CommandError(
+                "DATABASE_URL is set, but the demonstration runs on a database of its own: unset it (environments/.env too)"
+            )
         if options["die_with_parent"]:
             child.tie_to_parent(signal.SIGTERM)
-        stack = Stack(settings.BASE_DIR, Path(settings.TDS_DATA_DIR), self._say, days=options["days"], gateways=options["gateways"])
+        stack = Stack(
+            settings.BASE_DIR,
+            Path(settings.TDS_DATA_DIR),
+            self._say,
+            days=options["days"],
+            gateways=options["gateways"],
+        )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)
         try:
@@ -65,7 +82,9 @@ class Command(BaseCommand):
         self.stdout.write(f"\n    TDS New runs at {address}\n")
         for login in stack.logins:
             superuser = login.startswith(f"login {STAFF_LOGIN}")
-            self.stdout.write(f"    {login} ({f'superuser, for {address}admin/' if superuser else f'member of {CONTA}'})")
+            self.stdout.write(
+                f"    {login} ({f'superuser, for {address}admin/' if superuser else f'member of {CONTA}'})"
+            )
         self.stdout.write("")
         self.stdout.flush()
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.timescale import move
+from tds_new.maintenance import timescale_move
 
 
 class Command(BaseCommand):
@@ -18,8 +18,8 @@ class Command(BaseCommand):
         """Move, and say how far it is."""
         self._open = False
         try:
-            move.run(self._say, self._progress)
-        except (move.CannotMoveError, ImproperlyConfigured) as error:
+            timescale_move.run(self._say, self._progress)
+        except (timescale_move.CannotMoveError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         self._say("[OK] this database is on TimescaleDB")
 

@@ -18,21 +18,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Name and password come from the settings: a command line is seen by everybody on the machine."""
-        parser.add_argument("--file", type=Path, required=True, help="Mosquitto's password_file; made where it is missing")
+        parser.add_argument(
+            "--file", type=Path, required=True, help="Mosquitto's password_file; made where it is missing"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """One line, and what is left to do. Raises CommandError where the user cannot be added or has another password."""
         user, secret, path = settings.MQTT_BROKER_USER, settings.MQTT_BROKER_PASSWORD, options["file"]
         if not user or not secret:
-            raise CommandError("set MQTT_BROKER_USER and MQTT_BROKER_PASSWORD (or MQTT_BACKEND_USERNAME and MQTT_BACKEND_PASSWORD)")
+            raise CommandError(
+                "set MQTT_BROKER_USER and MQTT_BROKER_PASSWORD (or MQTT_BACKEND_USERNAME and MQTT_BACKEND_PASSWORD)"
+            )
         try:
             added = ensure_user(path, user, secret)
         except WrongPasswordError as error:
-            raise CommandError(f"{error}; nothing was changed: set it with mosquitto_passwd {path} {user}") from error
+            raise CommandError(
+                f"{error}; nothing was changed: set it with mosquitto_passwd {path} {user}"
+            ) from error
         except (OSError, ValueError) as error:
             raise CommandError(f"nothing was changed: {error}") from error
         if added:
             self.stdout.write(f"[OK] {user} added to {path}")
-            self.stdout.write("[WARN] a running broker reads it at SIGHUP: send it only while the consumer is connected")
+            self.stdout.write(
+                "[WARN] a running broker reads it at SIGHUP: send it only while the consumer is connected"
+            )
         else:
             self.stdout.write(f"[OK] {user} is in {path} already")

@@ -11,15 +11,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from tds_new import rollups
 from tds_new.checks import wrong_zone
-from tds_new.consumption import queue
-from tds_new.consumption.worker import Worker, drain
 from tds_new.embedded.child import tie_to_parent
-from tds_new.queries.conferencia import check_consumption
-from tds_new.upkeep.keeper import Keeper
+from tds_new.maintenance.scheduler import Scheduler
+from tds_new.metering import queue
+from tds_new.metering.worker import Worker, drain
+from tds_new.queries.consistency import check_consumption
+from tds_new.storage import rollups
 
-logger = logging.getLogger("tds_new.consumption")
+logger = logging.getLogger("tds_new.metering")
 
 
 class Command(BaseCommand):
@@ -30,8 +30,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Without arguments: until a signal."""
-        parser.add_argument("--once", action="store_true", help="compute what is queued now, do the upkeep, say what was done, and end")
-        parser.add_argument("--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends")
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="compute what is queued now, do the upkeep, say what was done, and end",
+        )
+        parser.add_argument(
+            "--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until a signal, or once."""
@@ -49,8 +55,8 @@ class Command(BaseCommand):
             if failure := check_consumption().failure:
                 raise CommandError(failure)
             return
-        keeper = Keeper() if settings.TDS_UPKEEP else None
-        worker = Worker(on_late=keeper.hurry) if keeper else Worker()
+        scheduler = Scheduler() if settings.TDS_UPKEEP else None
+        worker = Worker(on_late=scheduler.hurry) if scheduler else Worker()
 
         def stop(number: int, frame: FrameType | None) -> None:
             worker.stop()
@@ -59,10 +65,10 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         logger.info("consumption: following the readings")
-        if keeper:
-            keeper.start()
+        if scheduler:
+            scheduler.start()
         try:
             worker.run()
         finally:
-            if keeper:
-                keeper.stop()
+            if scheduler:
+                scheduler.stop()

@@ -19,10 +19,18 @@ class Command(BaseCommand):
     help = "Write Mosquitto's password and ACL files for admin, django_backend, dashboard and each active gateway."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--directory", type=Path, required=True, help="where passwords, acl and secrets/ are kept")
-        parser.add_argument("--owner", help="user (name or number) that the broker runs as; passwords and acl are given to it")
-        parser.add_argument("--rotate", action="append", default=[], metavar="USER", help="make a new secret for this user")
-        parser.add_argument("--show", action="append", default=[], metavar="USER", help="print the secret of this user")
+        parser.add_argument(
+            "--directory", type=Path, required=True, help="where passwords, acl and secrets/ are kept"
+        )
+        parser.add_argument(
+            "--owner", help="user (name or number) that the broker runs as; passwords and acl are given to it"
+        )
+        parser.add_argument(
+            "--rotate", action="append", default=[], metavar="USER", help="make a new secret for this user"
+        )
+        parser.add_argument(
+            "--show", action="append", default=[], metavar="USER", help="print the secret of this user"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         files = BrokerFiles(options["directory"], _user_id(options["owner"]))
@@ -42,8 +50,12 @@ class Command(BaseCommand):
         if done.changed:
             self.stdout.write(f"     password_file {files.passwords}\n     acl_file {files.acl}")
             self.stdout.write(f"     secrets of one user each in {files.secrets}/; the consumer's:")
-            self.stdout.write(f"     MQTT_BROKER_USER={BACKEND} MQTT_BROKER_PASSWORD_FILE={files.secrets / BACKEND}")
-            self.stdout.write("[WARN] a running broker reads them at SIGHUP: send it only while the consumer is connected")
+            self.stdout.write(
+                f"     MQTT_BROKER_USER={BACKEND} MQTT_BROKER_PASSWORD_FILE={files.secrets / BACKEND}"
+            )
+            self.stdout.write(
+                "[WARN] a running broker reads them at SIGHUP: send it only while the consumer is connected"
+            )
         else:
             self.stdout.write("     nothing changed for the broker")
         for user, secret in shown.items():

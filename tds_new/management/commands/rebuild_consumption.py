@@ -12,12 +12,12 @@ from django.db import connection
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 
-from tds_new.consumption import queue
-from tds_new.consumption.rebuild import Rebuild, others, start_over
-from tds_new.consumption.worker import django_session, process_partition
 from tds_new.mac import normalise_mac
+from tds_new.metering import queue
+from tds_new.metering.rebuild import Rebuild, others, start_over
+from tds_new.metering.worker import django_session, process_partition
 from tds_new.models import Dispositivo, Gateway
-from tds_new.queries.conferencia import check_consumption
+from tds_new.queries.consistency import check_consumption
 
 WAIT_S = 0.2  # between two looks at what a worker beside has in hand
 
@@ -30,18 +30,30 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Without arguments: everything."""
-        parser.add_argument("--gateway", metavar="CODE|MAC", action="append", default=[], help="only its devices; repeatable")
-        parser.add_argument("--from", dest="since", metavar="TIME", help="only from this time on, ISO 8601 with an offset")
-        parser.add_argument("--anew", action="store_true", help="start over, where an earlier run with these options was stopped")
+        parser.add_argument(
+            "--gateway", metavar="CODE|MAC", action="append", default=[], help="only its devices; repeatable"
+        )
+        parser.add_argument(
+            "--from", dest="since", metavar="TIME", help="only from this time on, ISO 8601 with an offset"
+        )
+        parser.add_argument(
+            "--anew",
+            action="store_true",
+            help="start over, where an earlier run with these options was stopped",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Queue, compute, and say how many rows differed."""
         since = parse_datetime(options["since"]) if options["since"] else None
         if options["since"] and (since is None or since.tzinfo is None):
-            raise CommandError(f"--from {options['since']}: give ISO 8601 with an offset, for example 2026-02-01T00:00:00-03:00")
+            raise CommandError(
+                f"--from {options['since']}: give ISO 8601 with an offset, for example 2026-02-01T00:00:00-03:00"
+            )
         queue.retry_now(connection)
         catch_up()  # what waits for the worker does not differ: it is new
-        rebuild = self._begin([self._gateway(name) for name in options["gateway"]], since, anew=options["anew"])
+        rebuild = self._begin(
+            [self._gateway(name) for name in options["gateway"]], since, anew=options["anew"]
+        )
         self._compute(rebuild)
         catch_up()  # the last piece of a long history may be as short as new readings
         if settings.TDS_UPKEEP:
@@ -61,12 +73,16 @@ class Command(BaseCommand):
         rebuild = Rebuild.begin(request, devices.values_list("pk", flat=True), since)
         if rebuild.resumed:
             left = rebuild.left(rebuild.waiting())
-            self.stdout.write(f"[OK] going on with {left} devices that are left of {rebuild.total}; --anew starts over")
+            self.stdout.write(
+                f"[OK] going on with {left} devices that are left of {rebuild.total}; --anew starts over"
+            )
             self.stdout.write(f"[OK] the run was begun at {rebuild.began:%Y-%m-%d %H:%M:%SZ}")
         else:
             self.stdout.write(f"[OK] {rebuild.total} devices to compute")
         for other in others(request):
-            self.stdout.write(f"[WARN] a run with {other or 'no options'} was stopped; give the same to go on with it")
+            self.stdout.write(
+                f"[WARN] a run with {other or 'no options'} was stopped; give the same to go on with it"
+            )
         return rebuild
 
     def _compute(self, rebuild: Rebuild) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.upkeep.keeper import open_session, refresh, run_due, take_lock
+from tds_new.maintenance.scheduler import open_session, refresh, run_due, take_lock
 
 
 class Command(BaseCommand):
@@ -27,7 +27,9 @@ class Command(BaseCommand):
                 self.stdout.write("[OK] another process does the upkeep; the sums are refreshed beside it")
                 done = refresh(connection)
         for piece in done:
-            self.stdout.write(f"[{'ERROR' if piece.error else 'OK'}] {piece.name}: {piece.error or f'{piece.seconds:.1f} s'}")
+            self.stdout.write(
+                f"[{'ERROR' if piece.error else 'OK'}] {piece.name}: {piece.error or f'{piece.seconds:.1f} s'}"
+            )
         if failed := sum(bool(piece.error) for piece in done):
             raise CommandError(f"{failed} of {len(done)} failed")
         if not done:

@@ -28,8 +28,16 @@ class Command(BaseCommand):
     help = "Publish plausible telemetry of N registered gateways over MQTT, as the gateways themselves would."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)")
-        parser.add_argument("--interval", type=float, default=10.0, metavar="S", help="seconds between two messages of a gateway (10)")
+        parser.add_argument(
+            "--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)"
+        )
+        parser.add_argument(
+            "--interval",
+            type=float,
+            default=10.0,
+            metavar="S",
+            help="seconds between two messages of a gateway (10)",
+        )
         parser.add_argument("--count", type=int, metavar="M", help="messages of each gateway, then end")
         parser.add_argument(
             "--seq",
@@ -38,7 +46,11 @@ class Command(BaseCommand):
             help='number the messages ("seq") and keep each until the platform answers that it is stored (default); --no-seq: publish only',
         )
         parser.add_argument(
-            "--patience", type=float, default=FLUSH_S, metavar="S", help=f"with --count: seconds to wait for the last answers ({FLUSH_S:g})"
+            "--patience",
+            type=float,
+            default=FLUSH_S,
+            metavar="S",
+            help=f"with --count: seconds to wait for the last answers ({FLUSH_S:g})",
         )
         parser.add_argument(
             "--credentials",
@@ -48,26 +60,46 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["gateways"] < 1 or options["interval"] <= 0 or (options["count"] is not None and options["count"] < 1):
+        if (
+            options["gateways"] < 1
+            or options["interval"] <= 0
+            or (options["count"] is not None and options["count"] < 1)
+        ):
             raise CommandError("--gateways and --count are at least 1, --interval is more than 0")
         gateways = simulated(registered(options["gateways"]))
         if not gateways:
-            raise CommandError("no active gateway with an active device is registered; `manage.py create_demo_data` makes one")
+            raise CommandError(
+                "no active gateway with an active device is registered; `manage.py create_demo_data` makes one"
+            )
         if len(gateways) < options["gateways"]:
             self.stderr.write(f"[WARN] only {len(gateways)} active gateways with devices are registered")
         try:
-            fleet = stations(gateways, options["credentials"] or _embedded_secrets(), timedelta(seconds=options["interval"]))
+            fleet = stations(
+                gateways,
+                options["credentials"] or _embedded_secrets(),
+                timedelta(seconds=options["interval"]),
+            )
         except OSError as error:
-            raise CommandError(f"a gateway's secret cannot be read: {error}; run `manage.py provision_broker`") from error
+            raise CommandError(
+                f"a gateway's secret cannot be read: {error}; run `manage.py provision_broker`"
+            ) from error
         seq, finite = options.get("seq", True), options["count"] is not None
-        publisher = Publisher(fleet, options["interval"], count=options["count"], seq=seq, patience=options.get("patience", FLUSH_S))
+        publisher = Publisher(
+            fleet,
+            options["interval"],
+            count=options["count"],
+            seq=seq,
+            patience=options.get("patience", FLUSH_S),
+        )
 
         def stop(number: int, frame: FrameType | None) -> None:
             publisher.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        self.stdout.write(f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s to {settings.MQTT_BROKER_HOST}")
+        self.stdout.write(
+            f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s to {settings.MQTT_BROKER_HOST}"
+        )
         self.stdout.flush()
         done = publisher.run()
         state = _state(done, seq)
@@ -79,10 +111,10 @@ class Command(BaseCommand):
 
 
 def _state(done: Published, seq: bool) -> str:
-    answers = f"{done.answered} answered as stored, {done.messages - done.answered} not answered, " if seq else ""
-    return (
-        f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged by the broker, {done.missed} not measured"
+    answers = (
+        f"{done.answered} answered as stored, {done.messages - done.answered} not answered, " if seq else ""
     )
+    return f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged by the broker, {done.missed} not measured"
 
 
 def _embedded_secrets() -> Path | None:

@@ -11,9 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from tds_new.consumption.process import WorkerProcess
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import broker_config
+from tds_new.metering.process import WorkerProcess
 
 
 class Command(BaseCommand):
@@ -27,9 +27,20 @@ class Command(BaseCommand):
         parser.add_argument("--debug", action="store_true", help="one log line for every message")
         parser.add_argument("--broker", metavar="H", help="host of the broker (MQTT_BROKER_HOST)")
         parser.add_argument("--port", type=int, metavar="P", help="port of the broker (MQTT_BROKER_PORT)")
-        parser.add_argument("--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id: names the session at the broker")
-        parser.add_argument("--share-group", default=settings.MQTT_SHARE_GROUP, metavar="G", help="share the messages in group G")
-        parser.add_argument("--standby", action="store_true", help="wait while another consumer of this client id is active")
+        parser.add_argument(
+            "--client-id",
+            default=settings.MQTT_CLIENT_ID,
+            help="MQTT client id: names the session at the broker",
+        )
+        parser.add_argument(
+            "--share-group",
+            default=settings.MQTT_SHARE_GROUP,
+            metavar="G",
+            help="share the messages in group G",
+        )
+        parser.add_argument(
+            "--standby", action="store_true", help="wait while another consumer of this client id is active"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until a signal; exit with the consumer's status."""
@@ -37,7 +48,9 @@ class Command(BaseCommand):
             logging.getLogger("tds_new").setLevel(logging.DEBUG)
         changes = {"host": options["broker"], "port": options["port"]}
         broker = broker_config(**{name: value for name, value in changes.items() if value})
-        consumer = Consumer(ConsumerOptions(broker, options["client_id"], options["share_group"], options["standby"]))
+        consumer = Consumer(
+            ConsumerOptions(broker, options["client_id"], options["share_group"], options["standby"])
+        )
 
         def stop(number: int, frame: FrameType | None) -> None:
             # On a thread of its own: the one interrupted here may hold the locks that this takes.

@@ -1,4 +1,4 @@
-/* Numbers, dates and ages as people read them: the same rules as tds_new/web/formatos.py, held together by shared test vectors. */
+/* Numbers, dates and ages as people read them: the same rules as tds_new/formats.py, held together by shared test vectors. */
 window.TDS = window.TDS || {};
 (function (TDS) {
   'use strict';

@@ -1,0 +1,307 @@
+"""Ask what the dashboard asks, many times, of a data set that is there: a process of its own, on the database of its environment.
+
+Runs as ``python -m lab.benchmarks.asking`` with a JSON order as its argument; prints a JSON result, and how far it is as errors.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
+django.setup()
+
+from django.db import OperationalError, connection  # noqa: E402 - needs what is set up
+
+from lab.benchmarks.figures import RAW_TIMEOUT_MS, Percentiles  # noqa: E402
+from prj_tds_new import collector  # noqa: E402
+from tds_new.models import Conta, Dispositivo  # noqa: E402
+from tds_new.queries import consumption, demand, fleet, latest, series  # noqa: E402
+from tds_new.queries.local_calendar import DIA, meia_noite, mes_local, meses_ate, somar_meses  # noqa: E402
+from tds_new.queries.window import Janela  # noqa: E402
+from tds_new.web.dashboard.charts import MAX_GRAFICOS, SERIES_SEM_FILTRO, unidade_do_grafico  # noqa: E402
+
+RAW_ENOUGH_S = 30.0  # what took so long altogether is not asked of raw readings again
+AGAIN = 3
+# Half of the questions by the platform's own calendar; the others' days and months begin an hour before or after its.
+ZONES = ("America/Sao_Paulo", "America/Sao_Paulo", "America/Manaus", "America/Noronha")
+
+# The same figures from the readings themselves, as far as a sum of differences gives them.
+RAW = """
+SELECT dispositivo_id, {bucket} AS balde, count(*), min(valor), max(valor),
+    sum(CASE tipo_leitura WHEN 'ACUMULADA' THEN greatest(valor - antes, 0) WHEN 'INCREMENTAL' THEN valor END)
+FROM (
+    SELECT dispositivo_id, time, tipo_leitura, valor, lag(valor) OVER (PARTITION BY dispositivo_id ORDER BY time) AS antes
+    FROM tds_new_leitura_dispositivo
+    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(devices)s) AND time >= %(start)s AND time < %(end)s
+) l GROUP BY 1, 2
+"""
+RAW_BUCKETS = {"step": "date_bin(%(step)s, time, %(start)s)"} | {
+    u: f"date_trunc('{u}', time, %(zone)s)" for u in ("day", "month")
+}
+RAW_PEAK = f"SELECT DISTINCT ON (dispositivo_id) * FROM ({RAW.format(bucket=RAW_BUCKETS['step'])}) b ORDER BY dispositivo_id, sum DESC"
+RAW_LATEST = """
+SELECT * FROM tds_new_leitura_dispositivo WHERE conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s ORDER BY time DESC LIMIT 10
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How often each question is asked, how often of raw readings, of what time, and with which seed."""
+
+    samples: int
+    raw: int
+    start: str
+    now: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A question's times in milliseconds.
+
+    ``first``: when each case was new, ``busy``: processor time meanwhile, this process's and its database session's; ``again``: the
+    best of three more times; ``raw``: of raw readings (median; None: not asked; the time limit where that was too short).
+    """
+
+    name: str
+    limit: float
+    first: Percentiles
+    busy: Percentiles
+    again: Percentiles
+    raw: float | None
+    statements: float
+
+
+@dataclass
+class Case:
+    """What one question is asked about: a Conta and its devices, one of them, and a month within the data."""
+
+    conta: Conta
+    devices: list[Dispositivo]
+    now: datetime
+    month: date
+    one: Dispositivo
+    drawn: list[Dispositivo] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Draw what the dashboard draws without a selection: the first four devices of each unit."""
+        by_unit: dict[str, list[Dispositivo]] = {}
+        for device in sorted(self.devices, key=lambda d: list(Dispositivo.Grandeza.values).index(d.grandeza)):
+            by_unit.setdefault(unidade_do_grafico(device), []).append(device)
+        self.drawn = [
+            device for group in list(by_unit.values())[:MAX_GRAFICOS] for device in group[:SERIES_SEM_FILTRO]
+        ]
+
+    def last(self, days: int) -> Janela:
+        """The window of the last days."""
+        return Janela.ultimos(days * DIA, self.now, self.conta.zone)
+
+    @property
+    def whole_month(self) -> Janela:
+        """The window of the month."""
+        return Janela.entre(self.month, somar_meses(self.month, 1) - DIA, self.conta.zone)
+
+    def raw(
+        self, sql: str, devices: list[Dispositivo], window: Janela, step: timedelta | None = None
+    ) -> None:
+        """Ask raw readings."""
+        parameters: dict[str, Any] = {
+            "conta": self.conta.pk,
+            "devices": [d.pk for d in devices],
+            "start": window.inicio,
+            "end": window.fim,
+            "step": step or window.passo,
+            "zone": self.conta.zone.key,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            cursor.fetchall()
+
+
+class Question(NamedTuple):
+    """Something that the dashboard asks, the milliseconds that it may take (p95), and the same asked of raw readings."""
+
+    ask: Callable[[Case], object]
+    limit: float
+    raw: Callable[[Case], None] | None = None
+
+
+def _line(
+    devices: Callable[[Case], list[Dispositivo]], window: Callable[[Case], Janela], limit: float = 50
+) -> Question:
+    def raw(case: Case) -> None:
+        asked = window(case)
+        case.raw(RAW.format(bucket=RAW_BUCKETS["day" if asked.diaria else "step"]), devices(case), asked)
+
+    return Question(lambda c: series.series(c.conta, devices(c), window(c), c.now), limit, raw)
+
+
+def _days(devices: Callable[[Case], list[Dispositivo] | None], limit: float = 50) -> Question:
+    def ask(case: Case) -> object:
+        return consumption.consumo_por_dia(
+            case.conta, devices(case), case.month, somar_meses(case.month, 1) - DIA, case.now
+        )
+
+    return Question(
+        ask,
+        limit,
+        lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["day"]), devices(c) or c.devices, c.whole_month),
+    )
+
+
+def _months(case: Case, how_many: int) -> Janela:
+    first = meses_ate(mes_local(case.now, case.conta.zone), how_many)[0]
+    return Janela(meia_noite(first, case.conta.zone), case.now, timedelta(days=1), case.conta.zone)
+
+
+def _all(case: Case) -> list[Dispositivo]:
+    return case.devices
+
+
+def _drawn(case: Case) -> list[Dispositivo]:
+    return case.drawn
+
+
+def _one(case: Case) -> list[Dispositivo]:
+    return [case.one]
+
+
+QUARTER = timedelta(minutes=15)
+QUESTIONS: Mapping[str, Question] = {
+    "has anything changed": Question(lambda c: fleet.sequencias(c.conta), 50),
+    "devices": Question(lambda c: fleet.dispositivos_ativos(c.conta), 50),
+    "gateways": Question(lambda c: fleet.gateways_ativos(c.conta), 50),
+    "latest readings": Question(
+        lambda c: latest.ultimas_leituras(c.conta, c.devices, c.last(1), c.now),
+        50,
+        lambda c: c.raw(RAW_LATEST, c.devices, c.last(1)),
+    ),
+    "month so far, and the month before": Question(
+        lambda c: consumption.consumo_do_mes(c.conta, None, c.now),
+        50,
+        lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 2)),
+    ),
+    "thirteen months, and the year before": Question(
+        lambda c: consumption.consumo_por_mes(c.conta, None, c.now),
+        50,
+        lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 25)),
+    ),
+    "lines, 24 hours": _line(_drawn, lambda c: c.last(1)),
+    "lines, 7 days": _line(_drawn, lambda c: c.last(7)),
+    "lines, 30 days": _line(_drawn, lambda c: c.last(30)),
+    "lines, a month of the past": _line(_drawn, lambda c: c.whole_month),
+    "lines, a year": _line(_drawn, lambda c: c.last(365)),
+    "days of a month, whole Conta": _days(lambda _: None),
+    "peak of a month, whole Conta": Question(
+        lambda c: demand.maior_pico(c.conta, c.devices, c.whole_month.inicio, c.whole_month.fim, c.now),
+        50,
+        lambda c: c.raw(RAW_PEAK, c.devices, c.whole_month, QUARTER),
+    ),
+    "a month of one device: line": _line(_one, lambda c: c.whole_month, 30),
+    "a month of one device: days": _days(_one, 30),
+    "a month of one device: peak": Question(
+        lambda c: demand.picos(c.conta, [c.one], c.whole_month.inicio, c.whole_month.fim, c.now),
+        30,
+        lambda c: c.raw(RAW_PEAK, [c.one], c.whole_month, QUARTER),
+    ),
+}
+
+
+def cases(order: Order, number: int) -> list[Case]:
+    """Random Contas, calendars, devices and months; the same for the same seed."""
+    chance, now, start = (
+        random.Random(f"{order.seed}-{number}"),
+        datetime.fromisoformat(order.now),
+        datetime.fromisoformat(order.start),
+    )
+    contas = list(Conta.objects.order_by("pk"))
+    devices: dict[int, list[Dispositivo]] = {conta.pk: fleet.dispositivos_ativos(conta) for conta in contas}
+    made = []
+    for _ in range(order.samples):
+        conta = copy(chance.choice(contas))
+        conta.timezone = chance.choice(ZONES)
+        months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
+        month = somar_meses(mes_local(now, conta.zone), -chance.randint(0, max(0, months - 1)))
+        made.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))
+    return made
+
+
+def ask(name: str, question: Question, asked: list[Case], raw: int) -> Answers:
+    """Ask the question of all cases, four times, and of raw readings of the first ``raw``."""
+    first, busy = zip(*(_timed(question.ask, case) for case in asked), strict=True)
+    with connection.execute_wrapper(counter := _Counter()):
+        again = [min(_timed(question.ask, case)[0] for _ in range(AGAIN)) for case in asked]
+    slow: list[float] = []
+    if question.raw:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(RAW_TIMEOUT_MS)])
+        slow = sorted(_raw_times(question.raw, asked[:raw]))
+    median = 1000 * slow[len(slow) // 2] if slow else None
+    times, used, best = (Percentiles.of(sorted(found)) for found in (first, busy, again))
+    return Answers(name, question.limit, times, used, best, median, counter.count / len(asked) / AGAIN)
+
+
+def _raw_times(raw: Callable[[Case], None], asked: list[Case]) -> Iterator[float]:
+    """Seconds that raw readings take, of the first cases; the time limit where that was too short."""
+    whole = 0.0
+    for case in asked:
+        if whole > RAW_ENOUGH_S:
+            return
+        try:
+            seconds, _ = _timed(raw, case)
+        except OperationalError:
+            seconds = RAW_TIMEOUT_MS / 1000
+        whole += seconds
+        yield seconds
+
+
+class _Counter:
+    """Counts statements."""
+
+    count = 0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.count += 1
+        return execute(sql, params, many, context)
+
+
+def _timed(question: Callable[[Case], object], case: Case) -> tuple[float, float]:
+    """Seconds by the clock, and of processors."""
+    began, busy = time.perf_counter(), _busy()
+    question(case)
+    return time.perf_counter() - began, _busy() - busy
+
+
+def _busy() -> float:
+    """The processor time of this process and of its database session, in seconds."""
+    connection.ensure_connection()
+    session = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
+    return time.process_time() + int(session.read_text(encoding="ascii").split()[0]) / 1e9
+
+
+def main() -> None:
+    """Read the order, ask, print the answers."""
+    collector.settle()  # as a web process does
+    order = Order(**json.loads(sys.argv[1]))
+    found = []
+    for number, (name, question) in enumerate(QUESTIONS.items()):
+        answers = ask(name, question, cases(order, number), order.raw)
+        raw = "" if answers.raw is None else f", raw {answers.raw:,.0f} ms"
+        times = f"p50 {answers.first.p50:.1f} ms, p95 {answers.first.p95:.1f} ms, of a processor {answers.busy.p95:.1f} ms"
+        print(f"{name}: {times}{raw}", file=sys.stderr, flush=True)
+        found.append(asdict(answers))
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

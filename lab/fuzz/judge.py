@@ -1,0 +1,191 @@
+"""What came of a message beside what had to come of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from lab.fuzz.cases import Case
+from lab.fuzz.oracle import NOTHING, Expected, Verdict
+from tds_new.ingestion.preparation import Answer
+
+OPEN = frozenset({"valor_invalido", "timestamp_invalido"})
+NOT_ANSWERED = frozenset({"topico_invalido", "gateway_desconhecido", "gateway_inativo", "limite_excedido"})
+
+
+class Kept(NamedTuple):
+    """A reading that the pipeline would store, or has stored; ``time`` in microseconds since the year 1."""
+
+    gateway_id: int
+    conta_id: int
+    device_id: int
+    time: int
+    valor: Decimal
+
+
+class Aside(NamedTuple):
+    """What the pipeline has set aside: a reading, or with ``reading`` None a whole message."""
+
+    reason: str
+    reading: int | None
+    topic: str
+    payload: bytes
+    gateway_id: int | None
+    conta_id: int | None
+
+
+@dataclass
+class Outcome:
+    """What the pipeline says of one message."""
+
+    kept: dict[int, Kept] = field(default_factory=dict)
+    asides: list[Aside] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Failure:
+    """A case that went wrong, and how; ``payload`` is the shortest that still goes wrong in this way."""
+
+    case: Case
+    problems: list[str]
+    path: str
+    payload: bytes = b""
+
+    def __str__(self) -> str:
+        case = self.case
+        shown = f"payload={case.payload[:600]!r}" + (
+            f" ... {len(case.payload)} bytes" if len(case.payload) > 600 else ""
+        )
+        shorter = (
+            f"\n  shrunk to {self.payload[:600]!r}" if self.payload and self.payload != case.payload else ""
+        )
+        text = "; ".join(self.problems[:5])
+        return f"case {case.number} ({case.kind}, {self.path}): {text}\n  topic={case.topic[:300]!r} {shown}{shorter}"
+
+
+@dataclass
+class Tally:
+    """Totals over all cases."""
+
+    cases: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    readings: int = 0
+    not_judged: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, case: Case, outcome: Outcome, path: str) -> None:
+        """Count a case and what came of it."""
+        self.cases[path] += 1
+        self.kinds[case.kind.partition("+")[2] or case.kind] += 1
+        self.reasons.update(aside.reason for aside in outcome.asides)
+        self.readings += len(outcome.kept)
+
+
+def deal_answers(
+    cases: Sequence[Case], verdicts: Sequence[Verdict], outcomes: list[Outcome], answers: Sequence[Answer]
+) -> list[Outcome]:
+    """Give each message of a batch the answer that it asked for. What nobody asked for is said of the last.
+
+    Answers come in the messages' order, but do not name them, and some messages may go without: the way with the fewest faults counts.
+    """
+    ways: dict[int, tuple[int, tuple[int, ...]]] = {
+        0: (0, ())
+    }  # by how many answers are dealt: faults, and who got them
+    for number, (case, verdict) in enumerate(zip(cases, verdicts, strict=True)):
+        asked = {verdict.seq, *verdict.seq_open} - {None}
+        if not asked:
+            continue
+        topic = case.topic.decode("utf-8", "replace").rpartition("/")[0] + "/ack"
+        must = verdict.seq is not None and not verdict.open
+        further: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for dealt, (faults, who) in ways.items():
+            steps = [(dealt, (faults + must, who))]
+            if dealt < len(answers) and answers[dealt].topic == topic and answers[dealt].seq in asked:
+                steps.append((dealt + 1, (faults, (*who, number))))
+            for place, way in steps:
+                further[place] = min(way, further.get(place, way))
+        ways = further
+    dealt, (_, who) = min(ways.items(), key=lambda item: len(answers) - item[0] + item[1][0])
+    for answer, number in zip(answers, who, strict=False):
+        outcomes[number].answers.append(answer.seq)
+    if dealt < len(answers):
+        outcomes[-1].problems.append(f"answers that nobody asked for: {answers[dealt : dealt + 3]}")
+    return outcomes
+
+
+def judge(case: Case, verdict: Verdict, outcome: Outcome) -> list[str]:
+    """Everything that is wrong with ``outcome``; nothing may be lost, doubled, changed, or be another's."""
+    problems = list(outcome.problems)
+    topic = case.topic.decode("utf-8", "replace")
+    for aside in outcome.asides:
+        if aside.topic != topic or aside.payload != case.payload:
+            problems.append(f"set aside with another topic or payload ({aside.reason})")
+        if (aside.gateway_id, aside.conta_id) != (verdict.gateway_id, verdict.conta_id):
+            problems.append(
+                f"set aside for gateway {aside.gateway_id} of conta {aside.conta_id} ({aside.reason})"
+            )
+    whole = [aside for aside in outcome.asides if aside.reading is None]
+    if whole:
+        problems += _judge_whole(verdict, outcome, whole)
+    elif verdict.refused:
+        problems.append(f"not set aside as {' or '.join(sorted(verdict.refused))}")
+    elif verdict.judged:
+        problems += _judge_readings(verdict.readings, outcome)
+    refused_for = {aside.reason for aside in whole}
+    return problems + (_judge_answers(verdict, outcome.answers, refused_for) if verdict.judged else [])
+
+
+def _judge_whole(verdict: Verdict, outcome: Outcome, whole: list[Aside]) -> list[str]:
+    allowed = verdict.refused | (
+        frozenset({"json_invalido"}) if verdict.open or not verdict.judged else NOTHING
+    )
+    problems = [
+        f"set aside as {aside.reason}; expected {sorted(allowed) or 'its readings'}"
+        for aside in whole
+        if aside.reason not in allowed
+    ]
+    if len(whole) > 1:
+        problems.append(f"set aside {len(whole)} times")
+    if outcome.kept or len(outcome.asides) > len(whole):
+        problems.append("set aside as a whole, and readings of it too")
+    return problems
+
+
+def _judge_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[str]:
+    problems = []
+    reasons: dict[int, list[str]] = {}
+    for aside in outcome.asides:
+        reasons.setdefault(aside.reading or 0, []).append(aside.reason)
+    for index, expected in enumerate(readings):
+        kept, why = outcome.kept.get(index), reasons.pop(index, [])
+        if (kept is not None) + len(why) != 1:
+            problems.append(f"reading {index} is accounted for {(kept is not None) + len(why)} times")
+        elif kept is None:
+            if why[0] not in expected.faults and not (
+                expected.open and not expected.faults and why[0] in ("valor_invalido", "timestamp_invalido")
+            ):
+                problems.append(
+                    f"reading {index} is set aside as {why[0]}; expected {sorted(expected.faults) or 'to be stored'}"
+                )
+        elif expected.faults:
+            problems.append(f"reading {index} is kept; expected {sorted(expected.faults)}")
+        elif kept != expected[2:]:
+            problems.append(f"reading {index} is kept as {kept}; expected {expected[2:]}")
+    problems += [
+        f"reading {index} is kept, and was never sent"
+        for index in outcome.kept.keys() - set(range(len(readings)))
+    ]
+    return problems + [f"reading {index} is set aside, and was never sent" for index in reasons]
+
+
+def _judge_answers(verdict: Verdict, answers: list[int], refused_for: set[str]) -> list[str]:
+    wanted = [] if verdict.seq is None or refused_for & NOT_ANSWERED else [verdict.seq]
+    if verdict.open and refused_for:
+        return []
+    if answers != wanted and not verdict.seq_open:
+        return [f"answered {answers}; expected {wanted}"]
+    return []

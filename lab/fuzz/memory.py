@@ -1,0 +1,187 @@
+"""Cases through everything that comes before the database: packets, topics, payloads, registry, and the text that COPY would get."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from lab.fuzz.cases import Case, good_case
+from lab.fuzz.fleet import NOW, Fleet, Registry
+from lab.fuzz.judge import Aside, Failure, Kept, Outcome, Tally, deal_answers, judge
+from lab.fuzz.oracle import Verdict, brings, expect, microseconds, written
+from tds_new.ingestion.message import Message
+from tds_new.ingestion.preparation import Prepared, Preparer
+from tds_new.ingestion.rate import GatewayRate
+from tds_new.ingestion.set_aside import RejectedRow
+from tds_new.ingestion.topics import Kind, subscription
+from tds_new.ingestion.transport.config import BrokerConfig
+from tds_new.ingestion.transport.subscriber import MQTTSubscriber
+
+SHRINK_TRIES = 1_500
+SHRUNK_FAILURES = 3  # the first ones of a run; it takes a second or two each
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Wire:
+    """PUBLISH packets in, messages out: the consumer's own reading of packets and topics, without a socket."""
+
+    def __init__(self, prefix: str) -> None:
+        self._messages: list[Message] = []
+        self._subscriber = MQTTSubscriber(
+            BrokerConfig("127.0.0.1", 9), "fuzz", on_unhandled=self._messages.append
+        )
+        for kind in Kind:
+            self._subscriber.register_handler(subscription(prefix, kind), self._messages.append)
+
+    def read(self, cases: Sequence[Case], *, redelivered: bool = False) -> list[Message]:
+        """The messages of these cases, in their order."""
+        client = self._subscriber._client
+        client._incoming, client._position = b"".join([_packet(case, redelivered) for case in cases]), 0
+        self._messages.clear()
+        for topic, payload, qos, retain, duplicate, packet_id in client.publications():
+            self._subscriber._dispatch(topic, payload, NOW, qos, retain, duplicate, packet_id)
+        return list(self._messages)
+
+    def close(self) -> None:
+        """Free its sockets."""
+        self._subscriber._wake_reader.close()
+        self._subscriber._wake_writer.close()
+
+
+def _packet(case: Case, redelivered: bool) -> bytes:
+    """PUBLISH with QoS 1 (MQTT 3.1.1, section 3.3)."""
+    body = (
+        len(case.topic).to_bytes(2, "big")
+        + case.topic
+        + (abs(case.number) % 65_535 + 1).to_bytes(2, "big")
+        + case.payload
+    )
+    length, size = b"", len(body)
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([0x32 | case.retain | redelivered << 3]) + length + bytes([size]) + body
+
+
+class InMemory:
+    """Judges batches of cases without a database."""
+
+    path = "in memory"
+
+    def __init__(self, fleet: Fleet, prefix: str, tally: Tally) -> None:
+        self.fleet, self.prefix, self.tally = fleet, prefix, tally
+        self._wire = Wire(prefix)
+        self._preparer = Preparer(Registry(fleet), GatewayRate(0))
+        self._codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
+
+    def run(self, cases: Sequence[Case]) -> None:
+        """Judge them as one batch, known-good messages in the middle and at the end; what goes wrong goes to the tally."""
+        middle, last = len(cases) // 2, abs(cases[-1].number) * 2
+        batch = [*cases[:middle], self._good(last), *cases[middle:], self._good(last + 1)]
+        try:
+            outcomes = self._outcomes(batch)
+        except Exception as error:
+            self.tally.failures += self._culprits(batch, error)
+            return
+        for case, outcome in zip(batch, outcomes, strict=True):
+            verdict = self._verdict(case)
+            self.tally.not_judged += not verdict.judged
+            self.tally.add(case, outcome, self.path)
+            if problems := judge(case, verdict, outcome):
+                self.tally.failures.append(Failure(case, problems, self.path, self.shrink(case)))
+
+    def problems_of(self, case: Case, *, count: bool = False) -> list[str]:
+        """What is wrong with this case alone; an exception out of the pipeline is such a problem."""
+        try:
+            (outcome,) = self._outcomes([case])
+        except Exception as error:
+            return [f"{type(error).__name__} left the pipeline: {error}"[:300]]
+        if count:
+            self.tally.add(case, outcome, self.path)
+        return judge(case, self._verdict(case), outcome)
+
+    def shrink(self, case: Case) -> bytes:
+        """The payload with as much taken out as still goes wrong."""
+        if len(self.tally.failures) >= SHRUNK_FAILURES:
+            return b""
+        shortest, size, tries = case.payload, max(1, len(case.payload) // 2), SHRINK_TRIES
+        if not self.problems_of(case):
+            return b""  # goes wrong only beside others
+        while size and tries:
+            at = 0
+            while at < len(shortest) and tries:
+                tries -= 1
+                shorter = shortest[:at] + shortest[at + size :]
+                if self.problems_of(case._replace(payload=shorter)):
+                    shortest = shorter
+                else:
+                    at += size
+            size //= 2
+        return shortest
+
+    def close(self) -> None:
+        """Free its sockets."""
+        self._wire.close()
+
+    def _verdict(self, case: Case) -> Verdict:
+        return expect(case.topic, case.payload, self.fleet, self.prefix)
+
+    def _good(self, number: int) -> Case:
+        return good_case(number, self.fleet, self.prefix)
+
+    def _culprits(self, batch: Sequence[Case], error: Exception) -> list[Failure]:
+        found = [
+            Failure(case, problems, self.path, self.shrink(case))
+            for case in batch
+            if (problems := self.problems_of(case))
+        ]
+        return found or [
+            Failure(
+                batch[0], [f"{type(error).__name__} left the pipeline with this batch: {error}"], self.path
+            )
+        ]
+
+    def _outcomes(self, batch: Sequence[Case]) -> list[Outcome]:
+        messages = self._wire.read(batch)
+        if len(messages) != len(batch):
+            raise AssertionError(f"{len(batch)} packets came in, {len(messages)} messages came out")
+        prepared = self._preparer.prepare(list(enumerate(messages)), cast("Any", None))
+        outcomes = self._prepared(prepared, len(batch))
+        return deal_answers(batch, [self._verdict(case) for case in batch], outcomes, prepared.answers)
+
+    def _prepared(self, prepared: Prepared, size: int) -> list[Outcome]:
+        """What a prepared batch says of each message, as the text for COPY has it."""
+        outcomes = [Outcome() for _ in range(size)]
+        texts = dict(line.split("\t", 1) for line in prepared.payloads.split("\n") if line)
+        documents = {number: written(_unescaped(text)) for number, text in texts.items()}
+        contas = {gateway.id: gateway.conta_id for gateway in self.fleet.gateways}
+        for row in prepared.rows.splitlines():
+            _, number, place, time, gateway_id, device_id, valor = row.split("\t")
+            outcome, index = outcomes[int(number)], int(place)
+            if index in outcome.kept:
+                outcome.problems.append(f"reading {index} is there twice")
+            moment = microseconds(datetime.fromisoformat(time))
+            kept = outcome.kept[index] = Kept(
+                int(gateway_id), contas[int(gateway_id)], int(device_id), moment, Decimal(valor)
+            )
+            if number not in documents:
+                outcome.problems.append("kept without the message that brought it")
+            elif not brings(documents[number], index, self._codes[kept.device_id], kept.valor):
+                outcome.problems.append(f"the message kept with reading {index} is another")
+        for rejected in prepared.rejected:
+            outcomes[rejected.message].asides.append(aside_of(rejected))
+        return outcomes
+
+
+def aside_of(row: RejectedRow) -> Aside:
+    """A row for the table of set-aside messages."""
+    return Aside(
+        row.refusal.reason.value, row.refusal.index, row.topic, row.payload, row.gateway_id, row.conta_id
+    )
+
+
+def _unescaped(text: str) -> str:
+    """COPY's text format undone. Raises ValueError where a character is left that ends a column or a row."""
+    if "\t" in text or "\r" in text:
+        raise ValueError("the text for COPY has a bare tab or carriage return")
+    return ESCAPED.sub(lambda found: {"n": "\n", "r": "\r", "t": "\t"}.get(found[1], found[1]), text)

@@ -1,0 +1,319 @@
+"""What must become of a message, worked out from the contract with Python's ``json`` and ``Decimal``: nothing of the pipeline is used.
+
+Where the contract leaves a choice (a number of 500 decimals, an ISO 8601 week date, nesting near the interpreter's limit), a reading or a
+message is *open*: it may be stored, but then as computed here, or set aside, but then with a reason.
+"""
+
+import json
+import re
+import unicodedata
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, NamedTuple
+
+from lab.fuzz.fleet import ACCEPTS_SINCE, NOW, Fleet, FleetGateway
+
+MAX_BYTES = 65_536
+DEEP = 200  # brackets from which on a parser may give up
+TOLERANCE = timedelta(minutes=5)
+NOTHING: frozenset[str] = frozenset()
+
+_CONTEXT = Context(prec=20_000, rounding=ROUND_HALF_EVEN, Emax=10**9, Emin=-(10**9))
+_STRING = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_PARTS = re.compile(r"[+-]?([0-9]+)(?:\.([0-9]+))?(?:[eE][+-]?([0-9]+))?")
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))"
+)
+_KINDS = ("telemetry", "heartbeat", "status")
+_DAY = 86_400_000_000
+
+
+class Expected(NamedTuple):
+    """One reading: stored where ``faults`` is empty (and, where it is ``open``, perhaps not). ``time`` in microseconds of the calendar."""
+
+    faults: frozenset[str]
+    open: bool = False
+    gateway_id: int = 0
+    conta_id: int = 0
+    device_id: int = 0
+    time: int = 0
+    valor: Decimal = Decimal(0)
+
+
+class Verdict(NamedTuple):
+    """One message: refused as a whole for one of ``refused``, or else its ``readings``.
+
+    ``open``: it may be refused as a whole too. ``judged`` False: too deep to be read here. ``seq`` is to be answered; None: no answer, but
+    one of ``seq_open`` may be.
+    """
+
+    refused: frozenset[str] = NOTHING
+    readings: tuple[Expected, ...] = ()
+    open: bool = False
+    judged: bool = True
+    seq: int | None = None
+    seq_open: frozenset[int] = frozenset()
+    gateway_id: int | None = None
+    conta_id: int | None = None
+
+
+class _Number(str):
+    """A JSON number as written."""
+
+
+class _Constant(str):
+    """NaN, Infinity, -Infinity."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as written, repeated keys included."""
+
+    def get(self, key: str) -> Any:
+        return next((value for name, value in reversed(self) if name == key), None)
+
+    def count_of(self, key: str) -> int:
+        return sum(name == key for name, _ in self)
+
+
+def microseconds(moment: datetime) -> int:
+    """An aware time as microseconds since the year 1 in UTC."""
+    offset = moment.utcoffset() or timedelta()
+    since = moment.replace(tzinfo=None) - datetime(1, 1, 1)  # noqa: DTZ001
+    return (since - offset) // timedelta(microseconds=1)
+
+
+EARLIEST, LATEST = microseconds(ACCEPTS_SINCE), microseconds(NOW + TOLERANCE)
+
+
+def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Verdict:
+    """The verdict on one message."""
+    levels = topic.decode("utf-8", "replace").split("/")
+    if (
+        levels[:-2] != prefix.split("/")
+        or levels[-1] not in _KINDS
+        or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,32}", levels[-2])
+    ):
+        return Verdict(frozenset({"topico_invalido"}))
+    gateway = fleet.find(levels[-2])
+    if gateway is None:
+        return Verdict(frozenset({"gateway_desconhecido"}))
+    verdict = (
+        _content(levels[-1], payload, gateway)
+        if gateway.is_active
+        else Verdict(frozenset({"gateway_inativo"}))
+    )
+    return verdict._replace(gateway_id=gateway.id, conta_id=gateway.conta_id)
+
+
+def written(text: str) -> Any:
+    """JSON with its numbers as they are written and repeated keys kept; None where it is nested too deeply. Raises ValueError."""
+    try:
+        return json.loads(
+            text, parse_float=_Number, parse_int=_Number, parse_constant=_Constant, object_pairs_hook=_Pairs
+        )
+    except RecursionError:
+        return None
+
+
+def brings(document: Any, index: int, codigo: str, valor: Decimal) -> bool:
+    """Whether a message, as :func:`written`, has this reading at this place."""
+    if document is None:
+        return True
+    leituras = document.get("leituras")
+    if type(leituras) is not list or index >= len(leituras) or not isinstance(leituras[index], _Pairs):
+        return False
+    return (
+        leituras[index].get("dispositivo_codigo") == codigo
+        and _exact(leituras[index].get("valor"))[0] == valor
+    )
+
+
+def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Verdict:
+    if len(payload) > MAX_BYTES:
+        return Verdict(frozenset({"limite_excedido"}))
+    not_json = Verdict(frozenset({"json_invalido"}))
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return not_json
+    if kind == "status":
+        return (
+            Verdict()
+            if text.strip().lower() in ("online", "offline")
+            else Verdict(frozenset({"esquema_invalido"}))
+        )
+    if kind == "heartbeat" and not text.strip():
+        return Verdict()
+    deep = payload.count(b"[") + payload.count(b"{") > DEEP
+    try:
+        document = written(text)
+    except ValueError:
+        return not_json
+    if document is None and text.strip() != "null":
+        return Verdict(
+            judged=False, seq_open=frozenset(int(seq) for seq in re.findall(r'"seq":(-?[0-9]{1,25})', text))
+        )
+    if kind == "heartbeat":
+        return Verdict(
+            NOTHING if isinstance(document, _Pairs) else frozenset({"esquema_invalido"}), open=deep
+        )
+    return _telemetry(document, gateway)._replace(open=deep)
+
+
+def _telemetry(document: Any, gateway: FleetGateway) -> Verdict:
+    if not isinstance(document, _Pairs):
+        return Verdict(frozenset({"esquema_invalido"}))
+    faults = set()
+    leituras, mac = document.get("leituras"), document.get("gateway_mac")
+    if type(leituras) is not list or any(
+        document.count_of(key) > 1 for key in ("leituras", "timestamp", "gateway_mac", "seq")
+    ):
+        faults.add("esquema_invalido")
+    if mac is not None and (type(mac) is not str or not _names(mac, gateway)):
+        faults.add("mac_divergente")
+    seq, seq_open = _sequence(document)
+    if faults:
+        return Verdict(frozenset(faults), seq=seq, seq_open=seq_open)
+    readings = tuple(_reading(leitura, document.get("timestamp"), gateway) for leitura in leituras)
+    return Verdict(readings=readings, seq=seq, seq_open=seq_open)
+
+
+def _names(mac: str, gateway: FleetGateway) -> bool:
+    return mac.lower() in (gateway.mac, gateway.mac.replace(":", "-"), gateway.mac.replace(":", ""))
+
+
+def _sequence(document: _Pairs) -> tuple[int | None, frozenset[int]]:
+    """The number to be answered, or those that may be: of a key that is there twice, or beyond what a gateway counts with."""
+    written_as = [value for key, value in document if key == "seq"]
+    numbers = frozenset(
+        int(seq)
+        for seq in written_as
+        if type(seq) is _Number and len(seq) <= 25 and re.fullmatch(r"-?[0-9]+", seq)
+    )
+    if len(written_as) == 1 and all(-(2**63) <= number < 2**63 for number in numbers):
+        return next(iter(numbers), None), frozenset()
+    return None, numbers
+
+
+def _reading(leitura: Any, message_time: Any, gateway: FleetGateway) -> Expected:
+    if not isinstance(leitura, _Pairs):
+        return Expected(frozenset({"esquema_invalido"}))
+    faults = set()
+    keys = ("dispositivo_codigo", "valor", "unidade", "timestamp")
+    codigo, unidade, own_time = (
+        leitura.get("dispositivo_codigo"),
+        leitura.get("unidade"),
+        leitura.get("timestamp"),
+    )
+    if (
+        any(leitura.count_of(key) > 1 for key in keys)
+        or type(codigo) is not str
+        or not codigo
+        or not leitura.count_of("valor")
+    ):
+        faults.add("esquema_invalido")
+    device = next((d for d in gateway.devices if d.codigo == codigo), None) if type(codigo) is str else None
+    if device is None:
+        faults.add("dispositivo_desconhecido")
+    elif not device.is_active:
+        faults.add("dispositivo_inativo")
+    if unidade is not None and (
+        type(unidade) is not str or (device is not None and not _same_unit(unidade, device.unidade))
+    ):
+        faults.add("unidade_invalida")
+    valor, open_value = _exact(leitura.get("valor"))
+    if valor is None:
+        faults.add("valor_invalido")
+    time, late, open_time = _instant(message_time if own_time is None else own_time)
+    faults |= late
+    if faults or device is None or valor is None or time is None:
+        # What is open counts as a fault beside others: it may be the one that is named.
+        extra = ({"valor_invalido"} if open_value else set()) | (
+            {"timestamp_invalido"} if open_time else set()
+        )
+        return Expected(frozenset(faults | extra))
+    return Expected(NOTHING, open_value or open_time, gateway.id, gateway.conta_id, device.id, time, valor)
+
+
+def _same_unit(mine: str, registered: str) -> bool:
+    one, other = (
+        unicodedata.normalize("NFKC", unit.strip().replace("º", "°")) for unit in (mine, registered)
+    )
+    return one == other
+
+
+def _exact(value: Any) -> tuple[Decimal | None, bool]:
+    """numeric(15,4) half-even; None where it is no number or does not fit. True: written in more digits than anybody must read."""
+    if type(value) is str:
+        if not _STRING.fullmatch(value):
+            return None, False
+    elif type(value) is not _Number:
+        return None, False
+    parts = _PARTS.fullmatch(value)
+    assert parts is not None
+    whole, decimals, exponent = (group or "" for group in parts.groups())
+    unusual = len(whole) > 40 or len(decimals) > 400 or len(exponent) > 4
+    if len(exponent) > 6:
+        return (
+            (Decimal(0), True)
+            if not (whole + decimals).strip("0") or "e-" in value.lower()
+            else (None, False)
+        )
+    exact = Decimal(value)
+    if exact and exact.adjusted() >= 11:
+        return None, False
+    rounded = (
+        Decimal(0)
+        if exact.adjusted() < -6 or not exact
+        else exact.quantize(Decimal("0.0001"), context=_CONTEXT)
+    )
+    return (rounded or Decimal(0), unusual) if abs(rounded) < 10**11 else (None, False)
+
+
+def _instant(value: Any) -> tuple[int | None, frozenset[str], bool]:
+    """Microseconds since the year 1, what is wrong with it, and whether it may be refused for its form."""
+    if type(value) is not str:
+        return None, frozenset({"timestamp_invalido"}), False
+    strict = _TIME.fullmatch(value)
+    try:
+        if strict:
+            moment = _calculate(strict)
+        else:
+            if not re.fullmatch(r"[-+0-9TtWZz:., ]+", value):
+                raise ValueError
+            loose = datetime.fromisoformat(value)
+            if loose.utcoffset() is None:
+                raise ValueError
+            moment = microseconds(loose)
+    except ValueError:
+        return None, frozenset({"timestamp_invalido"}), False
+    if moment > LATEST:
+        return (
+            moment,
+            frozenset(
+                {"timestamp_futuro"}
+                | (NOTHING if strict and moment < 3_652_058 * _DAY else {"timestamp_invalido"})
+            ),
+            False,
+        )
+    if moment < EARLIEST:
+        return (
+            moment,
+            frozenset({"timestamp_antigo"} | (NOTHING if strict else {"timestamp_invalido"})),
+            False,
+        )
+    return moment, NOTHING, not strict
+
+
+def _calculate(match: re.Match[str]) -> int:
+    """By the calendar's arithmetic; more than six decimals are rounded to the nearest microsecond. Raises ValueError."""
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    fraction, sign, offset_hours, offset_minutes = match.groups()[6:]
+    away = int(offset_hours or 0), int(offset_minutes or 0)
+    if hour > 23 or minute > 59 or second > 59 or away[0] > 23 or away[1] > 59:
+        raise ValueError("no such time")
+    micro = (int(f"{fraction:0<7}"[:7]) + 5) // 10 if fraction else 0
+    seconds = (
+        hour * 3600 + minute * 60 + second - (away[0] * 3600 + away[1] * 60) * (-1 if sign == "-" else 1)
+    )
+    return (date(year, month, day).toordinal() - 1) * _DAY + seconds * 1_000_000 + micro

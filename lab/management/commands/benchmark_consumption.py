@@ -1,0 +1,27 @@
+"""``benchmark_consumption``: how readings become consumption on this machine, beside what is asked of it, in one report."""
+
+from lab.benchmarks.command import BenchmarkCommand
+from lab.benchmarks.consumption import HEAD, PARTS
+from lab.benchmarks.metered import Bench, Sizes
+
+
+class Command(BenchmarkCommand):
+    """Starts a broker, a database, a consumer and workers of its own, and removes them; nothing of yours is touched."""
+
+    help = "Measure consumption: a worker's throughput, from reading to block, late data, bytes on disk. Uses servers of its own."
+    parts = PARTS
+    sizes = Sizes
+    bench = Bench
+    head = HEAD
+    explained = {
+        "backlog": "readings of a backlog for throughput",
+        "backlog_devices": "devices that they are of",
+        "intervals": "seconds between a device's readings; a backlog for each",
+        "rate": "messages/s of 3 readings for delay",
+        "senders": "gateways that send them",
+        "seconds": "for how long",
+        "apart": "seconds between the readings of the hour before",
+        "devices": "devices for late",
+        "days": "days of their readings, 31 to 45",
+        "disk_devices": "devices for storage",
+    }

@@ -1,0 +1,315 @@
+"""Consumers that are wrong on purpose: each must be caught by the harness, or the harness proves nothing.
+
+A mutant replaces functions of the consumer from outside, in the victim's process. ``kinds`` are the faults that provoke it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is wrong, and the faults of the small run that shows it."""
+
+    text: str
+    install: Callable[[], None]
+    kinds: tuple[str, ...] = ()
+    messages: int = 400
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(text: str, *kinds: str, messages: int = 400) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a function that installs a mutant of its name."""
+
+    def register(install: Callable[[], None]) -> Callable[[], None]:
+        MUTANTS[install.__name__] = Mutant(text, install, kinds, messages)
+        return install
+
+    return register
+
+
+def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put ``make(original)`` in place of ``owner.name``; raises AttributeError where there is no such name any more."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+@mutant("acknowledges a message when it arrives", "kill")
+def acknowledge_on_arrival() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    def make(dispatch: Any) -> Any:
+        def wrapper(
+            self: Any,
+            topic: bytes,
+            payload: bytes,
+            now: Any,
+            qos: int,
+            retain: bool,
+            redelivered: bool,
+            packet_id: int,
+        ) -> None:
+            dispatch(self, topic, payload, now, qos, retain, redelivered, packet_id)
+            if qos:
+                self._client.acknowledge([packet_id])
+
+        return wrapper
+
+    _replace(MQTTSubscriber, "_dispatch", make)
+    _replace(MQTTSubscriber, "ack", lambda _: lambda *_: None)
+
+
+@mutant("acknowledges a batch before it is committed", "database_frozen")
+def acknowledge_before_commit() -> None:
+    from tds_new.ingestion.consumer import Consumer
+
+    def make(store: Any) -> Any:
+        def wrapper(self: Any, batch: Any, *rest: Any) -> None:
+            self._subscriber.ack(batch)
+            store(self, batch, *rest)
+
+        return wrapper
+
+    _replace(Consumer, "_store", make)
+
+
+@mutant("drops a batch that holds a reading already known", "connection_cut")
+def no_conflict_clause() -> None:
+    from psycopg.errors import UniqueViolation
+
+    from tds_new.ingestion import store
+
+    def make(_: Any) -> Any:
+        return "ON CONFLICT DO NOTHING /* and nothing else of this batch */"
+
+    def make_insert(insert: Any) -> Any:
+        def wrapper(cursor: Any, readings: Any, *rest: Any) -> Any:
+            try:
+                with cursor.connection.transaction():
+                    result = insert(cursor, readings, *rest)
+                    if result.inserted < len(readings):
+                        raise UniqueViolation
+                    return result
+            except UniqueViolation:
+                return store.Stored(0, len(readings), [])
+
+        return wrapper
+
+    _replace(store, "SKIP_KNOWN", make)
+    _replace(store, "insert_readings", make_insert)
+
+
+@mutant("swallows database errors and acknowledges", "terminate", "sqlstate")
+def swallow_database_errors() -> None:
+    import psycopg
+
+    from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
+
+    def make(original: Any) -> Any:
+        def wrapper(self: Any, argument: Any) -> Any:
+            try:
+                return original(self, argument)
+            except psycopg.Error:
+                return BatchResult()
+
+        return wrapper
+
+    for name in ("process", "store"):
+        _replace(TelemetryProcessor, name, make)
+
+
+@mutant("connects with a clean session", "kill", "kill")
+def clean_session() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    def make(init: Any) -> Any:
+        return lambda self, config, *args, **kwargs: init(
+            self, replace(config, persistent=False), *args, **kwargs
+        )
+
+    _replace(MQTTSubscriber, "__init__", make)
+
+
+@mutant("acknowledges with packet ids of an earlier connection", "broker_emptied")
+def stale_acknowledgements() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    def make(acknowledge: Any) -> Any:
+        return lambda self, packets: acknowledge(
+            self, [(self.connection, packet_id) for _, packet_id in packets]
+        )
+
+    _replace(MQTTSubscriber, "_acknowledge", make)
+
+
+@mutant(
+    "takes every redelivered message for stored",
+    "commit",
+    "database_cut",
+    "kill",
+    "connection_cut",
+    messages=800,
+)
+def skip_redelivered() -> None:
+    from tds_new.ingestion.inbox import Inbox
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    subscribers: list[Any] = []
+
+    def make_init(init: Any) -> Any:
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            subscribers.append(self)
+
+        return wrapper
+
+    def make_put(put: Any) -> Any:
+        return lambda self, message: (
+            subscribers[-1].ack([message]) if message.redelivered else put(self, message)
+        )
+
+    _replace(MQTTSubscriber, "__init__", make_init)
+    _replace(Inbox, "put", make_put)
+
+
+@mutant("lets the last of two values win")
+def last_value_wins() -> None:
+    from tds_new.ingestion import store
+
+    _replace(
+        store,
+        "SKIP_KNOWN",
+        lambda _: 'ON CONFLICT (dispositivo_id, "time") DO UPDATE SET valor = excluded.valor',
+    )
+
+
+@mutant("loses the good neighbours of a bad reading")
+def lose_neighbours() -> None:
+    import msgspec
+
+    from tds_new.ingestion import preparation
+
+    def make(parse: Any) -> Any:
+        def wrapper(payload: bytes) -> Any:
+            telemetry = parse(payload)
+            return msgspec.structs.replace(telemetry, readings=[]) if telemetry.refusals else telemetry
+
+        return wrapper
+
+    _replace(preparation, "parse_telemetry", make)
+
+
+@mutant("stores readings for the wrong tenant")
+def wrong_tenant() -> None:
+    from tds_new.ingestion import store
+
+    _replace(
+        store,
+        "INSERT_READINGS",
+        lambda text: text.replace("d.conta_id", "(SELECT min(id) FROM tds_new_conta)"),
+    )
+
+
+@mutant("does not subscribe again on a new connection", "broker_emptied")
+def forget_to_subscribe() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    def make(subscribe_all: Any) -> Any:
+        return lambda self: None if self.reconnects else subscribe_all(self)
+
+    _replace(MQTTSubscriber, "_subscribe_all", make)
+
+
+@mutant("does not connect again", "connection_cut")
+def stay_disconnected() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    _replace(MQTTSubscriber, "_lost", lambda lost: lambda self: (lost(self), self._stop.set())[0])
+
+
+@mutant("sets a redelivered message aside again", "pubacks_lost", "pubacks_lost")
+def set_aside_again() -> None:
+    from tds_new.ingestion import set_aside
+
+    _replace(
+        set_aside,
+        "insert_rejected",
+        lambda insert: lambda cursor, rows, keep, _: insert(cursor, rows, keep, set()),
+    )
+
+
+@mutant("drops what it cannot use without setting it aside")
+def drop_silently() -> None:
+    from tds_new.ingestion import set_aside
+
+    _replace(set_aside, "insert_rejected", lambda _: lambda *_: None)
+
+
+@mutant("stamps readings with the server's clock")
+def server_clock() -> None:
+    from datetime import timedelta
+
+    import msgspec
+
+    from tds_new.ingestion import preparation
+
+    def make(parse: Any) -> Any:
+        def wrapper(payload: bytes) -> Any:
+            telemetry = parse(payload)
+            late = [
+                msgspec.structs.replace(reading, time=reading.time + timedelta(milliseconds=1))
+                for reading in telemetry.readings
+            ]
+            return msgspec.structs.replace(telemetry, readings=late)
+
+        return wrapper
+
+    _replace(preparation, "parse_telemetry", make)
+
+
+@mutant("calculates with binary floats of single precision")
+def short_floats() -> None:
+    import struct
+    from decimal import Decimal
+
+    from tds_new.ingestion import payload
+
+    def make(valor: Any) -> Any:
+        def wrapper(literal: str, form: Any) -> Decimal:
+            exact = valor(literal, form)
+            return Decimal(str(struct.unpack("f", struct.pack("f", exact))[0])).quantize(Decimal("0.0001"))
+
+        return wrapper
+
+    _replace(payload, "_valor", make)
+
+
+@mutant("never acknowledges poison")
+def keep_poison() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    def make(ack: Any) -> Any:
+        return lambda self, messages: ack(
+            self, [message for message in messages if message.payload.endswith(b"]}")]
+        )
+
+    _replace(MQTTSubscriber, "ack", make)
+
+
+@mutant("acknowledges what is in hand when it is told to stop", "sigterm_alone")
+def acknowledge_at_the_end() -> None:
+    from tds_new.ingestion.consumer import Consumer, StoppedError
+
+    def make_store(store: Any) -> Any:
+        def wrapper(self: Any, batch: Any, *rest: Any) -> None:
+            try:
+                store(self, batch, *rest)
+            except StoppedError:
+                self._subscriber.ack(batch)
+                raise
+
+        return wrapper
+
+    _replace(Consumer, "_store", make_store)

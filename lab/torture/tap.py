@@ -1,0 +1,126 @@
+"""The proxy in front of the broker: it reads MQTT in passing and holds each PUBACK back until its message is found in the database."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lab.benchmarks import wire
+from lab.torture.ledger import Ledger
+from lab.torture.proxy import Link, Proxy
+
+if TYPE_CHECKING:
+    import socket
+
+# Identities of which no trace is found in the database; None where the database did not answer.
+Search = Callable[[list[int]], list[int] | None]
+
+
+class TapLink(Link):
+    """A consumer's connection to the broker."""
+
+    def __init__(self, proxy: "Proxy", client: "socket.socket", server: "socket.socket") -> None:
+        super().__init__(proxy, client, server)
+        assert isinstance(proxy, Tap)
+        self._tap = proxy
+        self._up, self._down = wire.Packets(), wire.Packets()
+        self._delivered: dict[int, int | None] = {}  # packet id -> identity
+        self.client_id = ""
+
+    def downwards(self, data: bytes) -> bytes:
+        """Note what is delivered under which packet id."""
+        for first, body, _ in self._down.feed(data):
+            kind = first & 0xF0
+            if kind == wire.PUBLISH:
+                _, payload, packet_id = wire.publication(first, body)
+                if packet_id:
+                    number = wire.identity(payload)
+                    self._delivered[packet_id] = number
+                    if number is not None:
+                        self._tap.ledger.deliver(number)
+            elif kind == wire.SUBACK:
+                self._tap.note_subscribed(self.client_id)
+        return data
+
+    def upwards(self, data: bytes) -> bytes:
+        """Check acknowledgements before they go on."""
+        kept, confirmed = [], []
+        for first, body, raw in self._up.feed(data):
+            if first & 0xF0 == wire.PUBACK:
+                packet_id = int.from_bytes(body[:2], "big")
+                if packet_id not in self._delivered:
+                    self._tap.accuse(
+                        "I8",
+                        f"PUBACK for packet id {packet_id}, which this connection of {self.client_id} did not deliver",
+                    )
+                elif (number := self._delivered.pop(packet_id)) is not None:
+                    confirmed.append(number)
+                if self._tap.swallow:
+                    continue
+            elif first & 0xF0 == wire.CONNECT:
+                self.client_id = wire.client_id(body)
+            kept.append(raw)
+        if confirmed:
+            self._tap.check(confirmed)
+            self._tap.ledger.confirm(confirmed)
+        return b"".join(kept)
+
+
+class Tap(Proxy):
+    """In front of the broker. ``fraction`` of the acknowledged messages are looked for; violations collect in ``accusations``."""
+
+    link = TapLink
+
+    def __init__(self, target: int, ledger: Ledger, search: Search, fraction: float) -> None:
+        self.ledger = ledger
+        self.swallow = False
+        self.accusations: list[tuple[str, str]] = []
+        self.pubacks = self.checked = self.unchecked = 0
+        self._search, self._every = search, max(1, round(1 / fraction)) if fraction > 0 else 0
+        self._subscribed: dict[str, int] = {}
+        self._noted = threading.Condition()
+        super().__init__(target)
+
+    def check(self, identities: list[int]) -> None:
+        """Look for a sample in the database."""
+        sample = [identity for identity in identities if self._every and identity % self._every == 0]
+        missing = self._search(sample) if sample else []
+        with self._noted:
+            self.pubacks += len(identities)
+            if missing is None:
+                self.unchecked += len(sample)
+                return
+            self.checked += len(sample)
+        if missing:
+            self.accuse("I5", f"acknowledged before its commit: {_some(missing)}")
+
+    def accuse(self, invariant: str, text: str) -> None:
+        """Note a violation."""
+        with self._noted:
+            self.accusations.append((invariant, text))
+
+    def note_subscribed(self, client_id: str) -> None:
+        """A subscription of this client was answered."""
+        with self._noted:
+            self._subscribed[client_id] = self._subscribed.get(client_id, 0) + 1
+            self._noted.notify_all()
+
+    def subscriptions(self, client_id: str) -> int:
+        """How often the broker has answered a subscription of this client."""
+        with self._noted:
+            return self._subscribed.get(client_id, 0)
+
+    def wait_for_subscription(self, client_id: str, more_than: int, timeout: float) -> bool:
+        """Whether a further subscription is answered within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._noted:
+            return self._noted.wait_for(
+                lambda: self._subscribed.get(client_id, 0) > more_than, max(0.0, deadline - time.monotonic())
+            )
+
+
+def _some(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, sorted(numbers)[:5]))
+    return f"message{'s' if len(numbers) > 1 else ''} {shown}" + (
+        f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    )

@@ -1,0 +1,177 @@
+"""A consumer that dies on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
+
+``python -m lab.torture.victim --orders FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT TIMES``, and from then on
+kills itself (SIGKILL) when POINT is reached for the TIMES-th time. Without an order it is the shipped consumer.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STABLE_AFTER_S = 0.5
+
+
+class Trap:
+    """Counts how often the ordered point is reached."""
+
+    def __init__(self, orders: Path) -> None:
+        self._orders = orders
+        self._point, self._times = "", 0
+        self.in_batch = False
+
+    def arm(self, *_: Any) -> None:
+        """Read the order; called by the signal."""
+        point, times = self._orders.read_text(encoding="ascii").split()
+        self._point, self._times = point, int(times)
+
+    def expects(self, point: str) -> bool:
+        """Whether the order is about this point."""
+        return self._point == point
+
+    def reach(self, point: str) -> None:
+        """Die here, where it was ordered."""
+        if self._point == point:
+            self._times -= 1
+            if self._times <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(owner: Any, name: str, action: Callable[[Any], None]) -> None:
+    """Call ``action`` with the result whenever ``owner.name`` has returned. Raises AttributeError where there is no such name."""
+    original = getattr(owner, name)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        action(result)
+        return result
+
+    setattr(owner, name, wrapper)
+
+
+def before(owner: Any, name: str, action: Callable[[], None]) -> None:
+    """Call ``action`` whenever ``owner.name`` is about to be called."""
+    original = getattr(owner, name)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        action()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapper)
+
+
+def set_points(trap: Trap) -> None:
+    """Wrap the consumer's steps."""
+    import psycopg
+
+    from tds_new.ingestion import preparation, set_aside, store
+    from tds_new.ingestion.inbox import Inbox
+    from tds_new.ingestion.telemetry_processor import TelemetryProcessor
+    from tds_new.ingestion.transport import MQTTSubscriber
+
+    before(MQTTSubscriber, "_on_connect", lambda: trap.reach("connected"))
+    after(MQTTSubscriber, "_on_subscribe", lambda _: trap.reach("subscribed"))
+    after(Inbox, "take", lambda batch: trap.reach("received") if batch else None)
+    after(preparation, "parse_telemetry", lambda _: trap.reach("parsed"))
+    after(store, "insert_readings", lambda _: trap.reach("copied"))
+    after(set_aside, "insert_rejected", lambda _: trap.reach("set_aside"))
+    before(MQTTSubscriber, "pause", lambda: trap.reach("finishing"))
+    for name in ("process", "store"):
+        _wrap_service(TelemetryProcessor, name, trap)
+    _wrap_transaction(psycopg.Connection, trap)
+    _wrap_acknowledgement(MQTTSubscriber, trap)
+
+
+def compress_time() -> None:
+    """A fault every few seconds would count as one endless failure to the delays between connections; hours pass here in seconds."""
+    from tds_new.ingestion.transport import subscriber
+
+    if subscriber.STABLE_AFTER <= STABLE_AFTER_S:
+        raise RuntimeError("the shipped consumer is quicker than this: take this away")
+    subscriber.STABLE_AFTER = STABLE_AFTER_S
+
+
+def _wrap_service(processor: Any, name: str, trap: Trap) -> None:
+    original = getattr(processor, name)
+
+    def wrapper(self: Any, argument: Any) -> Any:
+        trap.in_batch = True
+        try:
+            return original(self, argument)
+        finally:
+            trap.in_batch = False
+
+    setattr(processor, name, wrapper)
+
+
+def _wrap_transaction(connection: Any, trap: Trap) -> None:
+    original = connection.transaction
+    depth = threading.local()
+
+    @contextmanager
+    def transaction(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        depth.value = getattr(depth, "value", 0) + 1
+        outermost = depth.value == 1 and trap.in_batch
+        try:
+            with original(self, *args, **kwargs) as inner:
+                yield inner
+                if outermost:
+                    trap.reach("before_commit")
+            if outermost:
+                trap.reach("after_commit")
+        finally:
+            depth.value -= 1
+
+    connection.transaction = transaction
+
+
+def _wrap_acknowledgement(subscriber: Any, trap: Trap) -> None:
+    original = subscriber.ack
+
+    def ack(self: Any, messages: Any) -> None:
+        batch = list(messages)
+        trap.reach("before_puback")
+        if trap.expects("half_of_pubacks"):
+            original(self, batch[: len(batch) // 2])
+            time.sleep(0.2)  # for the network thread to send them
+            trap.reach("half_of_pubacks")
+            batch = batch[len(batch) // 2 :]
+        original(self, batch)
+        if trap.expects("all_pubacks"):
+            time.sleep(0.2)
+            trap.reach("all_pubacks")
+
+    subscriber.ack = ack
+
+
+def main(arguments: list[str]) -> None:
+    """Wrap, then run the command."""
+    parser = argparse.ArgumentParser(prog="victim")
+    parser.add_argument("--orders", type=Path, required=True)
+    parser.add_argument("--mutant", default="")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
+    trap = Trap(options.orders)
+    signal.signal(signal.SIGUSR1, trap.arm)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
+    import django
+    from django.core.management import execute_from_command_line
+
+    django.setup()
+    if options.mutant:
+        from lab.torture.mutants import MUTANTS
+
+        MUTANTS[options.mutant].install()
+    set_points(trap)
+    compress_time()
+    execute_from_command_line(["manage.py", "start_mqtt_consumer", *options.command[1:]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,173 @@
+"""Who changed what about a device's metering, in words. Only looked at: the database writes it and lets nobody change it."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import DateTimeField, Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from tds_new.admin.base import LocalTimeAdmin, ReadOnlyAdmin, WideListAdmin
+from tds_new.admin.filters import ContaWithRowsFilter, by_date
+from tds_new.admin.formats import NOTHING, clock, clock_with_zone, labelled, number
+from tds_new.models import (
+    AuditoriaMedicao,
+    Dispositivo,
+    Gateway,
+    OcorrenciaMedicao,
+    RevisaoLeitura,
+    TrocaMedidor,
+    VigenciaParametros,
+)
+
+MODELS: dict[str, type[Model]] = {
+    model._meta.db_table: model
+    for model in (TrocaMedidor, VigenciaParametros, RevisaoLeitura, Dispositivo, Gateway)
+}
+# What says nothing to people: keys, and what the entry itself says.
+UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_em"}
+
+
+@admin.register(AuditoriaMedicao)
+class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
+    """The trail of all devices; ``?dispositivo=`` shows that of one."""
+
+    list_display = ("when", "who", "device", "what", "changes", "why")
+    list_filter = ("tabela", "acao", ContaWithRowsFilter, ("em", by_date(gettext_lazy("data"))))
+    list_select_related = ("dispositivo__conta", "dispositivo__gateway")
+    list_per_page = 50
+    nothing = gettext_lazy("Nada foi incluído, alterado nem excluído ainda.")
+    search_fields = (
+        "usuario",
+        "motivo",
+        "dispositivo__codigo",
+        "dispositivo__nome",
+        "dispositivo__gateway__codigo",
+        "dispositivo__gateway__mac",
+        "dispositivo__conta__name",
+    )
+    fields = ("when", "who", "device", "what", "changes", "why")
+    readonly_fields = fields
+
+    class Media:
+        css = {"all": ("tds_new/css/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The changes with their devices."""
+        return super().get_queryset(request).select_related(*self.list_select_related)
+
+    def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
+        """The device that was changed."""
+        change = self.get_object(request, unquote(object_id)) if object_id else None
+        return change.dispositivo if change else None
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, with the gateways that its lines name asked for at once."""
+        changelist = super().get_changelist_instance(request)
+        name_gateways(changelist.result_list)
+        return changelist
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """One change, with the gateways that it names."""
+        change = super().get_object(request, object_id, from_field)
+        name_gateways([change] if change else [])
+        return change
+
+    @admin.display(description=gettext_lazy("data e hora"), ordering="id")
+    def when(self, change: AuditoriaMedicao) -> str:
+        """When, in the Conta's time."""
+        return clock_with_zone(change.em, change.dispositivo.conta.zone)
+
+    @admin.display(description=gettext_lazy("quem"), ordering="usuario")
+    def who(self, change: AuditoriaMedicao) -> str:
+        """Who signed it; what nobody signed was done outside these pages."""
+        return change.usuario or _("(sem assinatura)")
+
+    @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
+    def device(self, change: AuditoriaMedicao) -> str:
+        """The device, its gateway and its Conta."""
+        url = reverse("admin:tds_new_dispositivo_change", args=[change.dispositivo_id])
+        device = change.dispositivo
+        return format_html(
+            '<a href="{}">{}</a><br><span class="quiet">{} · {}</span>',
+            url,
+            device,
+            device.gateway.codigo,
+            device.conta,
+        )
+
+    @admin.display(description=gettext_lazy("o quê"), ordering="tabela")
+    def what(self, change: AuditoriaMedicao) -> str:
+        """What kind of entry, and what was done to it."""
+        return format_html("{}<br>{}", change.get_tabela_display(), change.get_acao_display())
+
+    @admin.display(description=gettext_lazy("antes e depois"))
+    def changes(self, change: AuditoriaMedicao) -> str:
+        """A line for each field that differs, or for each of an entry that came or went."""
+        lines = [
+            (_label(change, name), " → ".join(_readable(change, name, value) for value in values))
+            for name, values in _told(change)
+        ]
+        return format_html_join("", "<div>{}: {}</div>", lines) or NOTHING
+
+    @admin.display(description=gettext_lazy("motivo"))
+    def why(self, change: AuditoriaMedicao) -> str:
+        """The reason given."""
+        return labelled(_("motivo"), change.motivo or NOTHING)
+
+
+def name_gateways(changes: Iterable[AuditoriaMedicao]) -> None:
+    """Give each change the names of the gateways between which devices were moved, or where they began. One statement for all of them."""
+    sides = [side for change in changes for side in (change.antes, change.depois) if side]
+    ids = {side["gateway_id"] for side in sides if "gateway_id" in side}
+    names = {gateway.pk: str(gateway) for gateway in Gateway.objects.filter(pk__in=ids)} if ids else {}
+    for change in changes:
+        change.gateways = names  # type: ignore[attr-defined]
+
+
+def _fields(change: AuditoriaMedicao) -> dict[str, Any]:
+    """The fields of what was changed, by column, in their order; none where the table is gone."""
+    model = MODELS.get(change.tabela)
+    return {field.attname: field for field in model._meta.concrete_fields} if model else {}
+
+
+def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
+    """The columns to tell of: with both values where they differ, with the only one where it says something."""
+    sides = [side for side in (change.antes, change.depois) if side is not None]
+    for name in dict.fromkeys([*_fields(change), *(name for side in sides for name in side)]):
+        values = [side.get(name) for side in sides]
+        differs = (
+            values[0] != values[-1] if len(values) > 1 else name != "motivo" and values[0] not in (None, "")
+        )
+        if differs and name not in UNSAID:
+            yield name, values
+
+
+def _label(change: AuditoriaMedicao, name: str) -> str:
+    """What people call the column."""
+    field = _fields(change).get(name)
+    label = str(field.verbose_name) if field else name
+    return label[:1].upper() + label[1:]
+
+
+def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
+    """A value of the trail as people read it."""
+    if value is None or value == "":
+        return NOTHING
+    if name == "gateway_id":
+        return str(change.gateways.get(value, value))  # type: ignore[attr-defined]
+    if name == "classe":
+        return str(dict(OcorrenciaMedicao.Classe.choices).get(value, value))
+    field = _fields(change).get(name)
+    if field is not None and field.choices:
+        return str(dict(field.flatchoices).get(value, value))
+    if isinstance(field, DateTimeField):
+        return clock(datetime.fromisoformat(value), change.dispositivo.conta.zone)
+    return number(Decimal(str(value))) if isinstance(value, int | float) else str(value)

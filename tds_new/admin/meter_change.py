@@ -1,0 +1,81 @@
+"""The meter change that explains a reading out of the ordinary, as a form filled with what the readings suggest."""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+
+from tds_new.admin.formats import NumberField, clock, offset
+from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, TrocaMedidor
+
+if TYPE_CHECKING:
+    TrocaModelForm = forms.ModelForm[TrocaMedidor]
+else:
+    TrocaModelForm = forms.ModelForm
+
+
+class SwapForm(TrocaModelForm):
+    """A meter change between a reading and the base that it was tested against. Times are by the clock of the Conta."""
+
+    row: LeituraEmRevisao
+
+    class Meta:
+        model = TrocaMedidor
+        fields = ("ocorrida_em", "leitura_final", "leitura_inicial")
+        field_classes = {
+            "ocorrida_em": forms.SplitDateTimeField,
+            "leitura_final": NumberField,
+            "leitura_inicial": NumberField,
+        }
+
+    @classmethod
+    def for_reading(cls, row: LeituraEmRevisao, data: Any = None) -> "SwapForm":
+        """The form of one reading of the list, with ``data`` as posted. The old meter ended at the base; the new one showed this reading.
+
+        Where the ledger counted from zero, that is where a new meter begins.
+        """
+        restarted = row.classe == OcorrenciaMedicao.Classe.REINICIO
+        initial = {
+            "ocorrida_em": timezone.make_naive(row.leitura_em, row.conta.zone),
+            "leitura_final": row.valor_base,
+            "leitura_inicial": Decimal(0) if restarted else row.valor,
+        }
+        form = cls(
+            data, prefix=row.chave, initial=initial, instance=TrocaMedidor(dispositivo=row.dispositivo)
+        )
+        form.row = row
+        when = form.fields["ocorrida_em"]
+        when.widget = forms.SplitDateTimeWidget(
+            date_attrs={"class": "vDateField"}, time_attrs={"class": "vTimeField"}
+        )
+        zone = row.conta.zone
+        when.help_text = _("Na hora da conta: %(zone)s, hoje %(offset)s.") % {
+            "zone": zone.key,
+            "offset": offset(now(), zone),
+        }
+        for name in ("leitura_final", "leitura_inicial"):
+            form.fields[name].help_text = _("Em %(unit)s.") % {"unit": row.dispositivo.unidade}
+        return form
+
+    def full_clean(self) -> None:
+        """Read times by the clock of the Conta."""
+        with timezone.override(self.row.conta.zone):
+            super().full_clean()
+
+    def clean_ocorrida_em(self) -> Any:
+        """After the base and not after the reading: elsewhere it would explain nothing. Whole seconds of the reading are its exact time."""
+        row, when = self.row, self.cleaned_data["ocorrida_em"]
+        if when == row.leitura_em.replace(microsecond=0):
+            when = row.leitura_em
+        assert row.inicio is not None
+        if not row.inicio < when <= row.leitura_em:
+            zone = row.conta.zone
+            text = _("A troca fica depois da leitura de base (%(start)s) e não depois desta (%(end)s).")
+            raise ValidationError(
+                text % {"start": clock(row.inicio, zone), "end": clock(row.leitura_em, zone)}
+            )
+        return when

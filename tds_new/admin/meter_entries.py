@@ -1,0 +1,483 @@
+"""What people enter about a meter: changes, dated parameters, decisions. Always from the page of one device, in its Conta's time."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from tds_new.admin.base import LocalTimeAdmin, ReasonForm, SignedAdmin, WideListAdmin
+from tds_new.admin.filters import ContaWithRowsFilter, by_date
+from tds_new.admin.formats import NumberField, clock, clock_with_zone, number, offset, quantity
+from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
+from tds_new.models.medicao import (
+    Registro,
+    assinar,
+    maximo_plausivel,
+    parametros_em,
+    partes_com_trocas,
+    trocas_entre,
+)
+from tds_new.queries.neighbours import Vizinha, leitura_do_segundo, vizinhas
+
+if TYPE_CHECKING:
+    RegistroModelForm = forms.ModelForm[Registro]
+else:
+    RegistroModelForm = forms.ModelForm
+
+NUMBERS: dict[Any, Any] = {models.DecimalField: {"form_class": NumberField}}
+UNITS = {
+    "leitura_final": "{}",
+    "leitura_inicial": "{}",
+    "valor_maximo_registro": "{}",
+    "consumo_maximo_hora": "{}/h",
+    "tolerancia_queda": "{}",
+}
+
+
+class ToleranceOptional:
+    """For forms with the metering parameters: an empty tolerance means that no dip is tolerated."""
+
+    fields: dict[str, forms.Field]
+    cleaned_data: dict[str, Any]
+
+    def allow_empty_tolerance(self) -> None:
+        """Let the field be left empty (it is not there where the page is only looked at)."""
+        if "tolerancia_queda" in self.fields:
+            self.fields["tolerancia_queda"].required = False
+
+    def clean_tolerancia_queda(self) -> Decimal:
+        """Nothing is zero."""
+        return self.cleaned_data["tolerancia_queda"] or Decimal(0)
+
+
+def say_units(fields: dict[str, forms.Field], unit: str) -> None:
+    """Put the unit of the register before what each number's field says."""
+    for name, pattern in UNITS.items():
+        if name in fields:
+            said = _("Em %(unit)s.") % {"unit": pattern.format(unit)}
+            fields[name].help_text = f"{said} {fields[name].help_text}".strip()
+
+
+class RegistroForm(RegistroModelForm):
+    """An entry about ``device``, which the page sets."""
+
+    device: ClassVar[Dispositivo | None] = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Ask for the reason, name the zone and the units."""
+        super().__init__(*args, **kwargs)
+        if self.device is None:
+            return
+        if self.instance.dispositivo_id is None:
+            self.instance.dispositivo = self.device
+        if "motivo" in self.fields:
+            self.fields["motivo"].required = True
+            self.fields["motivo"].help_text = _("Por que isto é registrado; fica na auditoria.")
+        if self.instance.momento in self.fields:
+            conta = self.device.conta
+            text = _("Na hora da conta: %(zone)s, hoje %(offset)s.") % {
+                "zone": conta.timezone,
+                "offset": offset(now(), conta.zone),
+            }
+            field = self.fields[self.instance.momento]
+            field.help_text = f"{text} {field.help_text}".strip()
+        say_units(self.fields, self.device.unidade)
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Put what the model says of a field that this page only shows above the form."""
+        if field is None and hasattr(error, "error_dict"):
+            for name, errors in error.error_dict.items():
+                super().add_error(name if name in self.fields else None, errors)
+        else:
+            super().add_error(field, error)
+
+
+class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
+    """The pages of one kind of entry."""
+
+    form = RegistroForm
+    delete_confirmation_template = "admin/tds_new/registro/excluir.html"
+    formfield_overrides = NUMBERS
+    list_select_related = ("dispositivo__gateway", "dispositivo__conta", "registrado_por")
+    list_per_page = 50
+    nothing = gettext_lazy("Nada foi registrado ainda; o botão para registrar está na página do dispositivo.")
+    show_full_result_count = False
+    search_fields = (
+        "dispositivo__codigo",
+        "dispositivo__nome",
+        "dispositivo__gateway__codigo",
+        "dispositivo__gateway__mac",
+        "dispositivo__conta__name",
+    )
+
+    def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
+        """The entry's device; on the page that adds one, the device named by ``dispositivo``."""
+        if object_id is not None:
+            entry = self.get_object(request, unquote(object_id))
+            return entry.dispositivo if entry else None
+        chosen = request.GET.get("dispositivo") or request.POST.get("dispositivo") or ""
+        if not (chosen.isascii() and chosen.isdecimal() and len(chosen) < 19):
+            return None
+        return Dispositivo.objects.select_related("gateway", "conta").filter(pk=chosen).first()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The entries with their devices."""
+        return super().get_queryset(request).select_related(*self.list_select_related)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The page for a new entry of one device; without one, the way to the list of devices."""
+        if self.has_add_permission(request) and self.page_device(request, None) is None:
+            text = _("Abra o dispositivo: na página dele está o botão para registrar “%(what)s”.")
+            self.message_user(request, text % {"what": self.opts.verbose_name}, messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:tds_new_dispositivo_changelist"))
+        return super().add_view(
+            request, form_url, {**(extra_context or {}), "show_save_and_add_another": False}
+        )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The page of one entry. Another is added on its device's page."""
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), "show_save_and_add_another": False}
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What the platform says of an entry is said once there is one."""
+        return [
+            name for name in super().get_fields(request, obj) if obj or name not in ("registered", "evidence")
+        ]
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        """Back to the device, which shows the entry."""
+        if not request.user.has_perm("tds_new.view_dispositivo"):
+            return super().response_post_save_add(request, obj)
+        return HttpResponseRedirect(reverse("admin:tds_new_dispositivo_change", args=[obj.dispositivo_id]))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form, for its device."""
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(
+            form.__name__, (form,), {"device": obj.dispositivo if obj else self.page_device(request, None)}
+        )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Store, signed; the first to store it is its author."""
+        if not change:
+            obj.registrado_por = request.user
+        super().save_model(request, obj, form, change)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """No deletion of many at once: each has a reason of its own."""
+        return {
+            name: action for name, action in super().get_actions(request).items() if name != "delete_selected"
+        }
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Ask for the reason, and delete once that is given."""
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if form.is_bound and not form.is_valid():
+            request.POST = QueryDict()  # not confirmed yet: the page again, with what is missing
+        return super().delete_view(request, object_id, {**(extra_context or {}), "form": form})
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete, signed, with the reason."""
+        with transaction.atomic():
+            assinar(request.user, request.POST["motivo"].strip())
+            obj.delete()
+
+    @admin.display(description=gettext_lazy("medidor"))
+    def meter(self, entry: Registro) -> str:
+        """The device, with its gateway and Conta."""
+        device = entry.dispositivo
+        url = reverse("admin:tds_new_dispositivo_change", args=[device.pk])
+        return format_html(
+            '<a href="{}">{}</a> · {} · {} ({})', url, device, device.gateway, device.conta, device.unidade
+        )
+
+    @admin.display(description=gettext_lazy("gateway"), ordering="dispositivo__gateway__codigo")
+    def gateway(self, entry: Registro) -> str:
+        """The device's gateway."""
+        return entry.dispositivo.gateway.codigo
+
+    @admin.display(description=gettext_lazy("conta"), ordering="dispositivo__conta__name")
+    def conta(self, entry: Registro) -> str:
+        """The device's Conta."""
+        return str(entry.dispositivo.conta)
+
+    @admin.display(description=gettext_lazy("registrado"))
+    def registered(self, entry: Registro) -> str:
+        """Who entered it, and when."""
+        when = clock_with_zone(entry.registrado_em, entry.dispositivo.conta.zone)
+        return f"{entry.registrado_por}, {when}" if entry.registrado_por else when
+
+    def _moment(self, entry: Registro) -> str:
+        return clock_with_zone(getattr(entry, entry.momento), entry.dispositivo.conta.zone)
+
+
+@admin.register(TrocaMedidor)
+class TrocaMedidorAdmin(RegistroAdmin):
+    """Meter changes."""
+
+    list_display = ("when", "dispositivo", "gateway", "conta", "final", "initial", "motivo", "registrado_por")
+    list_filter = (
+        ("ocorrida_em", by_date(gettext_lazy("data da troca"))),
+        ContaWithRowsFilter,
+        "dispositivo__grandeza",
+    )
+    fields = ("meter", "ocorrida_em", "leitura_final", "leitura_inicial", "motivo", "registered")
+    readonly_fields = ("meter", "registered")
+
+    @admin.display(description=gettext_lazy("ocorrida em"), ordering="ocorrida_em")
+    def when(self, entry: TrocaMedidor) -> str:
+        """When the meter was changed, in the Conta's time."""
+        return self._moment(entry)
+
+    @admin.display(description=gettext_lazy("leitura final"), ordering="leitura_final")
+    def final(self, entry: TrocaMedidor) -> str:
+        """What the old meter showed last."""
+        return quantity(entry.leitura_final, entry.dispositivo.unidade)
+
+    @admin.display(description=gettext_lazy("leitura inicial"), ordering="leitura_inicial")
+    def initial(self, entry: TrocaMedidor) -> str:
+        """What the new meter showed first."""
+        return quantity(entry.leitura_inicial, entry.dispositivo.unidade)
+
+    def save_model(self, request: HttpRequest, obj: TrocaMedidor, form: Any, change: bool) -> None:
+        """Store, and say where the values do not fit the readings around them."""
+        super().save_model(request, obj, form, change)
+        for text in misfits(obj):
+            self.message_user(request, text, messages.WARNING)
+
+
+def misfits(change: TrocaMedidor) -> list[str]:
+    """What the readings next to a meter change say against its values, and whether the ledger will believe the reading after it."""
+    base, after = _around(change)
+    zone, unit, found = change.dispositivo.conta.zone, change.dispositivo.unidade, list[str]()
+    if base and base.valor > change.leitura_final:
+        text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira.")
+        found.append(text % {"value": quantity(base.valor, unit), "when": clock_with_zone(base.time, zone)})
+    if after and after.valor < change.leitura_inicial:
+        text = _(
+            "A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira."
+        )
+        found.append(text % {"value": quantity(after.valor, unit), "when": clock_with_zone(after.time, zone)})
+    return found + (_not_believed(change.dispositivo, base, after) if base and after else [])
+
+
+class Base(NamedTuple):
+    """A register's value at a time."""
+
+    time: datetime
+    valor: Decimal
+
+
+def _around(change: TrocaMedidor) -> tuple[Base | None, Vizinha | None]:
+    """What the ledger counts from at a meter change, and the first reading after it. What is not believed is no base, but has one."""
+    device, moment = change.dispositivo, change.ocorrida_em
+    around = [
+        reading
+        for reading in vizinhas([(device, moment)])[0]
+        if reading.decisao != RevisaoLeitura.Decisao.DESCARTADA
+    ]
+    before = [reading for reading in around if reading.time < moment]
+    after = next((reading for reading in around if reading.time >= moment), None)
+    if not before:
+        return None, after
+    doubted = (OcorrenciaMedicao.Classe.SUSPEITA, OcorrenciaMedicao.Classe.QUEDA)
+    found = OcorrenciaMedicao.objects.filter(
+        dispositivo=device, leitura_em=before[-1].time, classe__in=doubted
+    ).first()
+    return (Base(found.inicio, found.valor_base) if found else Base(before[-1].time, before[-1].valor)), after
+
+
+def _not_believed(device: Dispositivo, base: Base, after: Vizinha) -> list[str]:
+    """Where what the meters counted together is less than nothing, or more than is plausible and nobody has approved the reading."""
+    amount = sum(
+        partes_com_trocas(base.valor, trocas_entre(device, base.time, after.time), after.valor), Decimal(0)
+    )
+    limit = None if after.decisao else maximo_plausivel(device, base.time, after.time)
+    zone, unit = device.conta.zone, device.unidade
+    said = {
+        "start": clock(base.time, zone),
+        "end": clock(after.time, zone),
+        "amount": quantity(amount, unit),
+        "limit": quantity(limit, unit),
+    }
+    if amount < 0:
+        return [
+            _(
+                "Com a troca o consumo de %(start)s a %(end)s é %(amount)s: a leitura de %(end)s fica suspeita."
+            )
+            % said
+        ]
+    if limit is None or amount <= limit:
+        return []
+    text = _(
+        "Com a troca o consumo de %(start)s a %(end)s é %(amount)s, e o máximo plausível é %(limit)s: a leitura de %(end)s fica suspeita."
+    )
+    return [text % said]
+
+
+class VigenciaForm(ToleranceOptional, RegistroForm):
+    """Dated parameters."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Let the tolerance be left empty."""
+        super().__init__(*args, **kwargs)
+        self.allow_empty_tolerance()
+
+
+PARAMETERS = ("fator_conversao", "valor_maximo_registro", "consumo_maximo_hora", "tolerancia_queda")
+
+
+@admin.register(VigenciaParametros)
+class VigenciaParametrosAdmin(RegistroAdmin):
+    """Parameters from a moment on."""
+
+    form = VigenciaForm
+    list_display = (
+        "since",
+        "dispositivo",
+        "gateway",
+        "conta",
+        "factor",
+        "modulus",
+        "maximum",
+        "tolerance",
+        "motivo",
+        "registrado_por",
+    )
+    list_filter = (
+        ("desde", by_date(gettext_lazy("data de início"))),
+        ContaWithRowsFilter,
+        "dispositivo__grandeza",
+    )
+    ordering = ("-desde",)
+    fields = ("meter", "desde", *PARAMETERS, "motivo", "registered")
+    readonly_fields = ("meter", "registered")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What is in force now: all four are set, and mostly one of them changes."""
+        device = self.page_device(request, None)
+        given: dict[str, Any] = {**super().get_changeform_initial_data(request)}
+        in_force = parametros_em(device, now()) if device else None
+        return {**{name: getattr(in_force, name) for name in PARAMETERS}, **given} if in_force else given
+
+    @admin.display(description=gettext_lazy("desde"), ordering="desde")
+    def since(self, entry: VigenciaParametros) -> str:
+        """From when on they hold, in the Conta's time."""
+        return self._moment(entry)
+
+    @admin.display(description=gettext_lazy("fator"), ordering="fator_conversao")
+    def factor(self, entry: VigenciaParametros) -> str:
+        """The CT/PT constant."""
+        return f"× {number(entry.fator_conversao)}"
+
+    @admin.display(description=gettext_lazy("máximo do registrador"), ordering="valor_maximo_registro")
+    def modulus(self, entry: VigenciaParametros) -> str:
+        """Where the register wraps."""
+        return quantity(entry.valor_maximo_registro, entry.dispositivo.unidade)
+
+    @admin.display(description=gettext_lazy("máximo por hora"), ordering="consumo_maximo_hora")
+    def maximum(self, entry: VigenciaParametros) -> str:
+        """The largest plausible consumption."""
+        return quantity(entry.consumo_maximo_hora, f"{entry.dispositivo.unidade}/h")
+
+    @admin.display(description=gettext_lazy("tolerância"), ordering="tolerancia_queda")
+    def tolerance(self, entry: VigenciaParametros) -> str:
+        """How far the register may dip."""
+        return quantity(entry.tolerancia_queda, entry.dispositivo.unidade)
+
+
+class RevisaoForm(RegistroForm):
+    """A decision on one reading."""
+
+    def clean_leitura_em(self) -> Any:
+        """The reading's exact time: people write whole seconds."""
+        second = self.cleaned_data["leitura_em"]
+        exact = leitura_do_segundo(self.device, second) if self.device else None
+        if exact is None:
+            raise ValidationError(_("Este dispositivo não tem leitura nesse instante."))
+        return exact
+
+    def clean_decisao(self) -> str:
+        """Approval says something only of a reading that is not believed."""
+        decision, moment = str(self.cleaned_data["decisao"]), self.cleaned_data.get("leitura_em")
+        unbelieved = (OcorrenciaMedicao.Classe.SUSPEITA, OcorrenciaMedicao.Classe.IMPLAUSIVEL)
+        if decision == RevisaoLeitura.Decisao.APROVADA and moment is not None:
+            found = OcorrenciaMedicao.objects.filter(
+                dispositivo=self.device, leitura_em=moment, classe__in=unbelieved
+            )
+            if not found.exists():
+                raise ValidationError(
+                    _(
+                        "Só se aprova uma leitura suspeita ou um salto implausível; esta leitura não é nem um nem outro."
+                    )
+                )
+        return decision
+
+
+@admin.register(RevisaoLeitura)
+class RevisaoLeituraAdmin(RegistroAdmin):
+    """Decisions on readings. To decide otherwise, delete the decision and decide again."""
+
+    form = RevisaoForm
+    list_display = (
+        "reading",
+        "dispositivo",
+        "gateway",
+        "conta",
+        "value",
+        "decisao",
+        "seen_as",
+        "motivo",
+        "registrado_por",
+    )
+    list_filter = ("decisao", ("leitura_em", by_date(gettext_lazy("data da leitura"))), ContaWithRowsFilter)
+    fields = ("meter", "leitura_em", "decisao", "motivo", "evidence", "registered")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Once taken, a decision can only be explained better."""
+        return ("meter", "evidence", "registered") + (("leitura_em", "decisao") if obj else ())
+
+    @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
+    def reading(self, entry: RevisaoLeitura) -> str:
+        """The reading's time, in the Conta's time."""
+        return self._moment(entry)
+
+    @admin.display(description=gettext_lazy("valor"), ordering="valor")
+    def value(self, entry: RevisaoLeitura) -> str:
+        """The reading's value."""
+        return quantity(entry.valor, entry.dispositivo.unidade)
+
+    @admin.display(description=gettext_lazy("classe na decisão"), ordering="classe")
+    def seen_as(self, entry: RevisaoLeitura) -> str:
+        """What the ledger said of the reading when it was decided on."""
+        return str(OcorrenciaMedicao.Classe(entry.classe).label) if entry.classe else ""
+
+    @admin.display(description=gettext_lazy("decidida sobre"))
+    def evidence(self, entry: RevisaoLeitura) -> str:
+        """What the decision was taken on."""
+        if entry.valor is None:
+            return _("Sem leitura guardada com a decisão.")
+        said = [self.value(entry), self.seen_as(entry)]
+        if entry.inicio:
+            base, when = (
+                quantity(entry.valor_base, entry.dispositivo.unidade),
+                clock(entry.inicio, entry.dispositivo.conta.zone),
+            )
+            said.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})
+        return " · ".join(filter(None, said))

@@ -1,0 +1,435 @@
+"""Readings out of the ordinary: the list, and what people decide on them, with a reason and after a look at the neighbours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
+from tds_new.admin.explanation import (
+    Case,
+    case_of,
+    effect_of_approval,
+    effect_of_change,
+    effect_of_discard,
+    effect_of_undoing,
+    why,
+)
+from tds_new.admin.filters import ContaOfReadingFilter, by_date
+from tds_new.admin.formats import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
+from tds_new.admin.meter_change import SwapForm
+from tds_new.admin.meter_entries import misfits
+from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
+from tds_new.models.medicao import assinar, why_closed
+from tds_new.queries.neighbours import Vizinha, vizinhas
+
+AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
+CLASSES = OcorrenciaMedicao.Classe
+SYMBOLS = {
+    CLASSES.SUSPEITA: "◆", CLASSES.IMPLAUSIVEL: "▲", CLASSES.REINICIO: "≈", CLASSES.VIRADA: "↻", CLASSES.TROCA: "⇄", CLASSES.QUEDA: "▽",
+    "ESPERA": "▲", "RESOLVIDA": "○", "APROVADA": "✓", "DESCARTADA": "✕",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Something that people do with readings of the list."""
+
+    name: str
+    title: Promise
+    button: Promise
+    allowed: Callable[[LeituraEmRevisao], bool]
+    refusal: Promise
+    effect: Callable[[LeituraEmRevisao, Case | None], str]
+
+
+APPROVE = Decision(
+    "approve", gettext_lazy("Aprovar leituras"), gettext_lazy("Aprovar"), lambda row: row.may_be_approved,
+    gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."), effect_of_approval,
+)  # fmt: skip
+DISCARD = Decision(
+    "discard", gettext_lazy("Descartar leituras"), gettext_lazy("Descartar"), lambda row: row.may_be_discarded,
+    gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."), effect_of_discard,
+)  # fmt: skip
+CHANGE = Decision(
+    "declare_change", gettext_lazy("Registrar troca de medidor"), gettext_lazy("Registrar troca"), lambda row: row.may_be_a_change,
+    gettext_lazy("Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."), effect_of_change,
+)  # fmt: skip
+UNDO = Decision(
+    "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.may_be_undone,
+    gettext_lazy("Só se desfaz o que foi decidido."), effect_of_undoing,
+)  # fmt: skip
+
+
+def swap_in_words(swap: TrocaMedidor, row: LeituraEmRevisao) -> str:
+    """A meter change before a reading, in one line and in its Conta's time."""
+    text = _("Troca de medidor em %(when)s: final %(final)s, inicial %(initial)s.")
+    final, initial = (
+        quantity(value, row.dispositivo.unidade) for value in (swap.leitura_final, swap.leitura_inicial)
+    )
+    return text % {
+        "when": clock_with_zone(swap.ocorrida_em, row.conta.zone),
+        "final": final,
+        "initial": initial,
+    }
+
+
+def seal(kind: str, text: str) -> str:
+    """A word with its symbol and colour."""
+    return format_html(
+        '<span class="selo selo-{}"><span aria-hidden="true">{}</span> {}</span>',
+        kind.lower(),
+        SYMBOLS.get(kind, ""),
+        text,
+    )
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A line of the table of neighbouring readings."""
+
+    when: str
+    value: str
+    difference: str
+    seals: list[str]
+    here: bool
+    base: bool
+
+
+def neighbours(row: LeituraEmRevisao, around: list[Vizinha]) -> list[Neighbour]:
+    """The readings around ``row`` in its Conta's time, each with its difference to the one before."""
+    lines, zone = [], row.conta.zone
+    for number_, reading in enumerate(around):
+        seals = [seal(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
+        seals += (
+            [seal(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))]
+            if reading.decisao
+            else []
+        )
+        difference = number(reading.valor - around[number_ - 1].valor) if number_ else NOTHING
+        place = (reading.time == row.leitura_em, reading.time == row.inicio)
+        lines.append(Neighbour(clock(reading.time, zone), number(reading.valor), difference, seals, *place))
+    return lines
+
+
+class SituacaoFilter(admin.SimpleListFilter):
+    """What still waits for people, and what does not."""
+
+    title = gettext_lazy("situação")
+    parameter_name = "situacao"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The four states."""
+        return [(str(value), label) for value, label in LeituraEmRevisao.Situacao.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows in the chosen state."""
+        return queryset.filter(situacao=self.value()) if self.value() else queryset
+
+
+@admin.register(LeituraEmRevisao)
+class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
+    """Readings that the ledger found out of the ordinary, or that somebody has decided on; what waits for people comes first."""
+
+    list_display = ("when", "place", "value", "base", "jump", "kind", "state")
+    list_filter = (
+        SituacaoFilter,
+        "classe",
+        ContaOfReadingFilter,
+        ("leitura_em", by_date(gettext_lazy("data da leitura"))),
+    )
+    list_select_related = ("dispositivo__conta", "gateway", "conta", "decisao__registrado_por")
+    list_per_page = AT_ONCE
+    nothing = gettext_lazy("Nenhuma leitura foge do comum, e ninguém decidiu sobre alguma.")
+    search_fields = (
+        "dispositivo__codigo",
+        "dispositivo__nome",
+        "gateway__codigo",
+        "gateway__mac",
+        "conta__name",
+    )
+    actions = ("approve", "discard", "declare_change", "undo")
+    readonly_fields = (
+        "when",
+        "device",
+        "gateway",
+        "conta",
+        "value",
+        "base",
+        "jump",
+        "kind",
+        "state",
+        "evidence",
+    )
+    change_form_template = "admin/tds_new/leituraemrevisao/leitura.html"
+
+    class Media:
+        css = {"all": ("tds_new/css/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows with all that a line shows."""
+        return super().get_queryset(request).select_related(*self.list_select_related)
+
+    def get_fields(self, request: HttpRequest, obj: LeituraEmRevisao | None = None) -> tuple[str, ...]:
+        """The reading, and the decision on it where there is one."""
+        return self.readonly_fields if obj and obj.decisao_id else self.readonly_fields[:-1]
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """Who may change readings under review decides on them."""
+        return bool(request.user.has_perm("tds_new.change_leituraemrevisao"))
+
+    def has_declare_permission(self, request: HttpRequest) -> bool:
+        """Who decides, and may add meter changes, declares one."""
+        return self.has_decide_permission(request) and bool(request.user.has_perm("tds_new.add_trocamedidor"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One reading among its neighbours, with what may be done about it."""
+        row = self.get_object(request, unquote(object_id))
+        context: dict[str, Any] = {
+            **(extra_context or {}),
+            "title": _("Leitura em revisão"),
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        if row is not None:
+            decisions = [
+                d for d in (APPROVE, DISCARD, UNDO) if self.has_decide_permission(request) and d.allowed(row)
+            ]
+            case = case_of(row)
+            swaps = case.swaps if case else []
+            decisions += (
+                [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) and not swaps else []
+            )
+            context["lines"] = neighbours(row, vizinhas([(row.dispositivo, row.leitura_em)])[0])
+            context |= {
+                "why": why(row, case),
+                "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps],
+            }
+            context["decisions"] = [(decision, decision.effect(row, case)) for decision in decisions]
+        return super().change_view(request, object_id, form_url, context)
+
+    @admin.action(permissions=["decide"], description=gettext_lazy("Aprovar as leituras selecionadas"))
+    def approve(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Believe the chosen readings, whatever the plausible maximum says."""
+        return self._decide(request, queryset, APPROVE)
+
+    @admin.action(permissions=["decide"], description=gettext_lazy("Descartar as leituras selecionadas"))
+    def discard(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Leave the chosen readings out."""
+        return self._decide(request, queryset, DISCARD)
+
+    @admin.action(
+        permissions=["declare"],
+        description=gettext_lazy("Registrar troca de medidor nas leituras selecionadas"),
+    )
+    def declare_change(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Enter the meter change that explains each chosen reading, one a device."""
+        return self._decide(request, queryset, CHANGE)
+
+    @admin.action(
+        permissions=["decide"], description=gettext_lazy("Desfazer a decisão sobre as leituras selecionadas")
+    )
+    def undo(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Take the decisions on the chosen readings back."""
+        return self._decide(request, queryset, UNDO)
+
+    def _decide(
+        self, request: HttpRequest, queryset: QuerySet[Any], decision: Decision
+    ) -> HttpResponse | None:
+        """Ask for the reason, and do it once that is given."""
+        rows = list(queryset[: AT_ONCE + 1])
+        refusal = _refusal(rows, decision)
+        if refusal:
+            self.message_user(request, refusal, messages.ERROR)
+            return None
+        answered = "confirmar" in request.POST
+        form = ReasonForm(request.POST if answered else None)
+        changes = (
+            [SwapForm.for_reading(row, request.POST if answered else None) for row in rows]
+            if decision is CHANGE
+            else []
+        )
+        if answered and all([form.is_valid(), *(change.is_valid() for change in changes)]):
+            try:
+                with transaction.atomic():
+                    assinar(request.user, form.cleaned_data["motivo"])
+                    _apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
+            except IntegrityError:
+                self.message_user(
+                    request,
+                    _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo."),
+                    messages.ERROR,
+                )
+                return None
+            self._say_done(request, len(rows), decision)
+            for change in changes:
+                for text in misfits(change.instance):
+                    self.message_user(request, f"{change.row}: {text}", messages.WARNING)
+            return None
+        around = vizinhas([(row.dispositivo, row.leitura_em) for row in rows])
+        cases = [case_of(row) for row in rows]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": decision.title,
+            "is_nav_sidebar_enabled": False,
+            "opts": self.opts,
+            "media": self.media + form.media,
+            "decision": decision,
+            "form": form,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "items": [
+                {
+                    "row": row,
+                    "when": clock_with_zone(row.leitura_em, row.conta.zone),
+                    "value": self.value(row),
+                    "base": self.base(row),
+                    "jump": self.jump(row),
+                    "kind": self.kind(row),
+                    "why": why(row, case),
+                    "effect": decision.effect(row, case),
+                    "lines": neighbours(row, lines),
+                    "change": changes[n] if changes else None,
+                }
+                for n, (row, lines, case) in enumerate(zip(rows, around, cases, strict=True))
+            ],
+        }
+        return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirmar.html", context)
+
+    def _say_done(self, request: HttpRequest, count: int, decision: Decision) -> None:
+        said = {
+            APPROVE.name: ngettext("%(n)d leitura aprovada.", "%(n)d leituras aprovadas.", count),
+            DISCARD.name: ngettext("%(n)d leitura descartada.", "%(n)d leituras descartadas.", count),
+            CHANGE.name: ngettext("%(n)d troca registrada.", "%(n)d trocas registradas.", count),
+            UNDO.name: ngettext("%(n)d decisão desfeita.", "%(n)d decisões desfeitas.", count),
+        }[decision.name] % {"n": count}
+        soon = _("O consumo é recalculado em segundos.")
+        self.message_user(request, f"{said} {soon}", messages.SUCCESS)
+
+    @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
+    def when(self, row: LeituraEmRevisao) -> str:
+        """The meter's time, in the Conta's zone."""
+        zone = row.conta.zone
+        day, time = clock(row.leitura_em, zone).split(NBSP)
+        return format_html('{} <br>{} <span class="quiet">{}</span>', day, time, offset(row.leitura_em, zone))
+
+    @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
+    def place(self, row: LeituraEmRevisao) -> str:
+        """The device, its gateway and the Conta."""
+        return format_html(
+            '{}<br><span class="quiet">{} · {}</span>', self.device(row), row.gateway.codigo, row.conta
+        )
+
+    @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
+    def device(self, row: LeituraEmRevisao) -> str:
+        """The device, with a link to its page."""
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:tds_new_dispositivo_change", args=[row.dispositivo_id]),
+            row.dispositivo,
+        )
+
+    @admin.display(description=gettext_lazy("valor"), ordering="valor")
+    def value(self, row: LeituraEmRevisao) -> str:
+        """What the register showed."""
+        return labelled(_("valor"), quantity(row.valor, row.dispositivo.unidade))
+
+    @admin.display(description=gettext_lazy("base"), ordering="valor_base")
+    def base(self, row: LeituraEmRevisao) -> str:
+        """The reading that it was tested against, with its time."""
+        if row.inicio is None:
+            return NOTHING
+        value = labelled(_("base"), quantity(row.valor_base, row.dispositivo.unidade))
+        return format_html('{}<br><span class="quiet">{}</span>', value, clock(row.inicio, row.conta.zone))
+
+    @admin.display(description=gettext_lazy("salto"), ordering="salto")
+    def jump(self, row: LeituraEmRevisao) -> str:
+        """How far it is from its base."""
+        sign = "+" if row.salto is not None and row.salto > 0 else ""
+        return labelled(_("salto"), sign + quantity(row.salto, row.dispositivo.unidade))
+
+    @admin.display(description=gettext_lazy("classe"), ordering="classe")
+    def kind(self, row: LeituraEmRevisao) -> str:
+        """What the ledger says of it; where it finds nothing any more, what it said when somebody decided."""
+        if row.classe:
+            return seal(row.classe, row.get_classe_display())
+        now_ = _("Normal") if row.situacao == row.Situacao.APROVADA else _("Fora das contas")
+        was = (
+            format_html('<br><span class="quiet">{} {}</span>', _("era:"), row.get_classe_decisao_display())
+            if row.classe_decisao
+            else ""
+        )
+        return format_html("{}{}", now_, was)
+
+    @admin.display(description=gettext_lazy("situação"), ordering="situacao")
+    def state(self, row: LeituraEmRevisao) -> str:
+        """Whether people have to decide, or who has decided."""
+        who = row.decisao.registrado_por if row.decisao else None
+        by = format_html('<br><span class="quiet quem">{}</span>', who) if who else ""
+        return format_html("{}{}", seal(row.situacao, row.get_situacao_display()), by)
+
+    @admin.display(description=gettext_lazy("decisão"))
+    def evidence(self, row: LeituraEmRevisao) -> str:
+        """Why and when it was decided, and on what."""
+        decision = row.decisao
+        if decision is None:
+            return NOTHING
+        return format_html(
+            "{} ({})<br>{} {} · {} {} · {}",
+            decision.motivo, clock_with_zone(decision.registrado_em, row.conta.zone),
+            _("valor"), quantity(decision.valor, row.dispositivo.unidade),
+            _("base"), quantity(decision.valor_base, row.dispositivo.unidade), row.get_classe_decisao_display() or NOTHING,
+        )  # fmt: skip
+
+
+def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
+    """Why ``decision`` cannot be taken on ``rows``; empty where it can."""
+    if not rows:
+        return _(
+            "As leituras escolhidas não estão mais na lista: o consumo foi recalculado. Veja a lista de novo."
+        )
+    if len(rows) > AT_ONCE:
+        return _("Decida até %(n)d leituras por vez.") % {"n": AT_ONCE}
+    unfit = [str(row) for row in rows if not decision.allowed(row)]
+    if unfit:
+        return f"{decision.refusal} ({', '.join(unfit[:5])}{', ...' if len(unfit) > 5 else ''})"
+    first = min(rows, key=lambda row: row.leitura_em)
+    if closed := why_closed(first.leitura_em, first.conta):
+        return f"{first}: {closed}"
+    if decision is CHANGE and len({row.dispositivo_id for row in rows}) < len(rows):
+        return _("Escolha uma só leitura de cada dispositivo: a troca foi uma.")
+    return ""
+
+
+def _apply(
+    rows: list[LeituraEmRevisao], decision: Decision, changes: list[SwapForm], motivo: str, user: Any
+) -> None:
+    """Take ``decision`` on ``rows``. Raises IntegrityError where somebody else has decided meanwhile."""
+    taken = {APPROVE.name: RevisaoLeitura.Decisao.APROVADA, DISCARD.name: RevisaoLeitura.Decisao.DESCARTADA}
+    for row in rows if decision.name in taken else []:
+        entry = {
+            "dispositivo": row.dispositivo,
+            "leitura_em": row.leitura_em,
+            "motivo": motivo,
+            "registrado_por": user,
+        }
+        RevisaoLeitura.objects.create(decisao=taken[decision.name], **entry)
+    for change in changes:
+        change.instance.motivo, change.instance.registrado_por = motivo, user
+        change.save()
+    if decision is UNDO:
+        undone, _each = RevisaoLeitura.objects.filter(pk__in=[row.decisao_id for row in rows]).delete()
+        if undone < len(rows):
+            raise IntegrityError("a decision was undone meanwhile")

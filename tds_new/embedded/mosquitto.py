@@ -1,0 +1,216 @@
+"""A Mosquitto of our own on the loopback address, with the shipped configuration: the embedded default's and the tests'."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from django.conf import settings as django_settings
+
+from tds_new.broker.files import BrokerFiles
+from tds_new.embedded import child
+from tds_new.embedded.ports import LOOPBACK, free_port, is_free
+
+# Where distributions install servers, and ordinary users do not look.
+SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+START_TIMEOUT_S = 60  # a large store is read first
+STOP_TIMEOUT_S = 60  # and written last
+_RUNNING = re.compile(rb"mosquitto version \S+ running")
+
+
+class MosquittoError(Exception):
+    """Mosquitto cannot be used; the text says why."""
+
+
+def find_mosquitto() -> Path | None:
+    """A Mosquitto of version 2 or later on this machine; older ones know neither its passwords nor its limits."""
+    found = shutil.which("mosquitto", path=SEARCH_PATH)
+    if found is None:
+        return None
+    answer = subprocess.run([found, "-h"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"mosquitto version (\d+)\.", answer)
+    return Path(found) if version and int(version[1]) >= 2 else None
+
+
+def template() -> str:
+    """The configuration as it is shipped."""
+    return (Path(django_settings.BASE_DIR) / "infrastructure/mosquitto/mosquitto.conf").read_text(
+        encoding="utf-8"
+    )
+
+
+def render(text: str, replacements: Mapping[str, str | None], listeners: tuple[str, ...] = ()) -> str:
+    """``text`` with other values: each name keeps its place, a new name goes to the end, None takes it out.
+
+    ``listeners`` replace the values of ``listener`` in their order. Raises ValueError where their number differs.
+    """
+    waiting, missing, lines = list(listeners), dict(replacements), []
+    for line in text.splitlines():
+        name = line.split(" ", 1)[0]
+        if name == "listener" and listeners:
+            if not waiting:
+                raise ValueError("the configuration has more listeners than were given")
+            lines.append(f"listener {waiting.pop(0)}")
+        elif name in replacements:
+            value = missing.pop(name, None)
+            lines += [f"{name} {value}"] if value is not None else []
+        else:
+            lines.append(line)
+    if waiting:
+        raise ValueError("the configuration has fewer listeners than were given")
+    lines += [f"{name} {value}" for name, value in missing.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+class MosquittoServer:
+    """A broker on ``directory``: its configuration, its ``files`` (accounts; provision them before the start), store and log.
+
+    ``device_port`` is where gateways connect, ``port`` where the platform does; both stay the same over restarts.
+    ``settings`` replace those of the shipped configuration.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, str | None] | None = None,
+        *,
+        device_port: int = 0,
+        port: int = 0,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.files = BrokerFiles(self.directory)
+        self.log = self.directory / "log"
+        self.device_port, self.port = device_port, port
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the broker and wait until it serves. Raises MosquittoError where it does not."""
+        binary = find_mosquitto()
+        if binary is None:
+            raise MosquittoError("no Mosquitto 2 on this machine")
+        # As root Mosquitto would become another user, who cannot read our files.
+        identity = child.unprivileged_identity()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.end_predecessor()
+        (self.directory / "data").mkdir(exist_ok=True)
+        self._choose_ports()
+        configuration = self.directory / "mosquitto.conf"
+        configuration.write_text(self._configuration(), encoding="utf-8")
+        for path in (
+            self.directory,
+            self.files.passwords,
+            self.files.acl,
+        ):  # the files may have been written anew since
+            if path.exists():
+                child.give_to(path, child.file_owner(identity))
+        with self.log.open("wb") as log:
+            self._process = child.spawn(
+                [str(binary), "-c", str(configuration)], identity=identity, own_session=True, output=log
+            )
+        (self.directory / "pid").write_text(f"{self._process.pid}\n", encoding="ascii")
+        self._wait_until_running()
+
+    def end_predecessor(self) -> None:
+        """Wait for a broker whose parent was killed: it still saves its queues. Raises MosquittoError where it does not end."""
+        path = self.directory / "pid"
+        pid = int(path.read_text(encoding="ascii")) if path.exists() else 0
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while pid and _runs(pid, self.directory / "mosquitto.conf"):
+            if time.monotonic() > deadline:
+                raise MosquittoError(f"an earlier broker (process {pid}) does not stop; end it and try again")
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop in order: the broker saves sessions and queues. Does nothing where it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would: what was not saved is lost."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop in order, and start again on the same ports."""
+        self.stop()
+        self.start()
+
+    def reload(self) -> None:
+        """Make it read its accounts again. Only while the consumer is connected: see the shipped configuration."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def log_text(self) -> str:
+        """What the broker said since its start."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _choose_ports(self) -> None:
+        self.device_port = self.device_port or free_port()
+        while not self.port or self.port == self.device_port:
+            self.port = free_port()
+        for port in (self.device_port, self.port):
+            if not is_free(port):
+                raise MosquittoError(f"port {port} is in use")
+
+    def _configuration(self) -> str:
+        paths: dict[str, str | None] = {
+            "password_file": str(self.files.passwords),
+            "acl_file": str(self.files.acl),
+            "persistence_location": f"{self.directory / 'data'}/",
+        }
+        return render(
+            template(), paths | self._settings, (f"{self.device_port} {LOOPBACK}", f"{self.port} {LOOPBACK}")
+        )
+
+    def _wait_until_running(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _RUNNING.search(self.log.read_bytes()):
+            if self.pid is None:
+                raise MosquittoError(
+                    f"Mosquitto did not start: {' / '.join(self.log_text().splitlines()[-5:])}"
+                )
+            if time.monotonic() > deadline:
+                self.kill()
+                raise MosquittoError(f"Mosquitto is not ready after {START_TIMEOUT_S} s; see {self.log}")
+            time.sleep(0.02)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def _runs(pid: int, configuration: Path) -> bool:
+    """Whether this process is a broker with this configuration."""
+    try:
+        return os.fsencode(configuration) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,167 @@
+"""The broker of the embedded default where no Mosquitto is installed: amqtt, with the same accounts and access rules.
+
+A demonstration only: it speaks MQTT 3.1.1, has no share groups, and forgets unacknowledged messages when it ends. The module is
+also the program of its child process, ``python -m tds_new.embedded.python_broker DIRECTORY PORT``; that side needs no Django.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from amqtt.broker import Broker
+from amqtt.contexts import Action
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+from tds_new.broker.accounts import opens
+from tds_new.broker.files import BrokerFiles
+from tds_new.embedded import child
+from tds_new.embedded.ports import LOOPBACK, free_port
+
+START_TIMEOUT_S, STOP_TIMEOUT_S = 30, 10
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class PythonBrokerError(Exception):
+    """The Python broker does not start; the text says why."""
+
+
+class PythonBroker:
+    """amqtt in a child process on the loopback address; ``port`` stays the same over restarts."""
+
+    def __init__(self, directory: Path, port: int = 0) -> None:
+        self.directory = directory.resolve()
+        self.files = BrokerFiles(self.directory)
+        self.port = self.device_port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections. Raises PythonBrokerError where it does not."""
+        command = [
+            sys.executable,
+            "-m",
+            "tds_new.embedded.python_broker",
+            str(self.directory),
+            str(self.port),
+        ]
+        with (self.directory / "log").open("wb") as log:
+            self._process = child.spawn(command, own_session=True, output=log, folder=ROOT)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _answers(self.port):
+            if self.pid is None or time.monotonic() > deadline:
+                self.stop()
+                raise PythonBrokerError(f"the Python broker did not start; see {self.directory / 'log'}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it; what nobody has acknowledged is gone."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+# --- the child's side ---------------------------------------------------------------------------------------------------------
+class Accounts(BaseAuthPlugin):  # type: ignore[misc]
+    """Lets in who knows the password of a line in the password file."""
+
+    lines: dict[str, str] = {}
+
+    async def authenticate(self, *, session: Session) -> bool:
+        """Whether this session's user name and password belong together."""
+        return opens(self.lines.get(session.username or "", ""), session.password or "")
+
+
+class AccessRules(BaseTopicPlugin):  # type: ignore[misc]
+    """Allows what the ACL file allows; Mosquitto does not look at subscriptions either, only at what is delivered."""
+
+    rules: dict[tuple[str, str], list[str]] = {}
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool:
+        """Whether this user may publish to, or receive from, ``topic``."""
+        if action == Action.SUBSCRIBE:
+            return True
+        allowed = self.rules.get(
+            ((session.username or "") if session else "", "write" if action == Action.PUBLISH else "read"), []
+        )
+        return any(_covers(rule.split("/"), (topic or "").split("/")) for rule in allowed)
+
+
+def _covers(rule: list[str], topic: list[str]) -> bool:
+    if rule[0] == "#" and topic[0].startswith("$"):
+        return False
+    for number, level in enumerate(rule):
+        if level == "#":
+            return True
+        if number >= len(topic) or level not in ("+", topic[number]):
+            return False
+    return len(rule) == len(topic)
+
+
+def read_rules(text: str) -> dict[tuple[str, str], list[str]]:
+    """The topics of an ACL file by user and access (``read``, ``write``)."""
+    rules: dict[tuple[str, str], list[str]] = defaultdict(list)
+    user = ""
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "user":
+            user = rest
+        elif word == "topic":
+            access, _, topic = rest.partition(" ")
+            for each in ("read", "write"):
+                if access in (each, "readwrite"):
+                    rules[user, each].append(topic)
+    return dict(rules)
+
+
+async def _serve(directory: Path, port: int) -> None:
+    files = BrokerFiles(directory)
+    Accounts.lines = {
+        line.split(":", 1)[0]: line for line in files.passwords.read_text(encoding="ascii").splitlines()
+    }
+    AccessRules.rules = read_rules(files.acl.read_text(encoding="utf-8"))
+    plugins: dict[str, Any] = {
+        f"tds_new.embedded.python_broker.{plugin.__name__}": {} for plugin in (Accounts, AccessRules)
+    }
+    broker = Broker(
+        {"listeners": {"default": {"type": "tcp", "bind": f"{LOOPBACK}:{port}"}}, "plugins": plugins}
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await broker.start()
+    await stop.wait()
+    await broker.shutdown()
+
+
+if __name__ == "__main__":
+    from tds_new.embedded import (
+        python_broker,  # the plugins are found by this name, so their state must be there
+    )
+
+    logging.basicConfig(level=logging.WARNING)
+    asyncio.run(python_broker._serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,179 @@
+"""The keeper: does what is due, one process at a time, and says what it did."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from psycopg import Connection
+
+from tds_new.logs import printable
+from tds_new.maintenance import policies, record, retention
+from tds_new.storage import session
+
+logger = logging.getLogger(__name__)
+
+PASS_S = 10.0  # late data is in hours, days and months after so long, and the time of the refresh
+REST = 4  # a refresh that took a second is followed by as many without one
+STANDBY_S = 30.0
+WORTH_SAYING_S = 5.0
+RETENTION, RETENTION_EVERY = "retention tds_new_leitura_dispositivo", timedelta(hours=1)
+LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
+
+# What takes long may take long, but never makes others wait for a lock. The planner's estimates of refreshes invite a useless compiler.
+SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '5s'", "SET jit = off")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A piece of upkeep that was run: how long it took, and its error, empty where it succeeded."""
+
+    name: str
+    seconds: float
+    error: str = ""
+
+
+def open_session() -> Connection[Any]:
+    """A session for upkeep. Raises psycopg.OperationalError."""
+    connection = session.connect("tds_new_upkeep")
+    for statement in SESSION:
+        connection.execute(statement)
+    connection.execute(policies.ALONE)
+    return connection
+
+
+def take_lock(connection: Connection[Any]) -> bool:
+    """Become the one that does upkeep, as long as the session lasts; False where another is."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+    return bool(row and row[0])
+
+
+def refresh(connection: Connection[Any]) -> list[Done]:
+    """Bring the sums up to date; also beside the one that does the upkeep, which may be resting."""
+    found = [policy for policy in policies.find(connection) if policy.kind == policies.REFRESH]
+    return [
+        _run(connection, policy.name, policy.interval, partial(policies.run, connection, policy))
+        for policy in found
+    ]
+
+
+def run_due(
+    connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False
+) -> list[Done]:
+    """Run what is due and not ``paused`` (``everything``: due or not), and record it.
+
+    A piece that fails does not keep the others from running. Raises psycopg.Error where the session is lost, or what runs is cancelled.
+    """
+    policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
+    done, names = [], []
+    for policy in policies.find(connection):
+        names.append(policy.name)
+        if everything or (policy.due and policy.name not in paused):
+            done.append(
+                _run(connection, policy.name, policy.interval, partial(policies.run, connection, policy))
+            )
+        elif policy.scheduled_success is not None:
+            record.observed(connection, policy.name, policy.interval, policy.scheduled_success)
+    if days := settings.TDS_RAW_RETENTION_DAYS:
+        names.append(RETENTION)
+        if everything or not record.ran_lately(connection, RETENTION, RETENTION_EVERY):
+            done.append(
+                _run(connection, RETENTION, RETENTION_EVERY, partial(retention.apply, connection, days))
+            )
+    record.forget_others(connection, names)
+    return done
+
+
+def _run(connection: Connection[Any], name: str, interval: timedelta, work: Callable[[], object]) -> Done:
+    started, error = time.monotonic(), ""
+    try:
+        work()
+    except (psycopg.Error, retention.NotYetError) as failure:
+        if connection.closed or isinstance(failure, psycopg.errors.QueryCanceled):
+            raise
+        error = printable(str(failure))
+    record.ran(connection, name, interval, error)
+    return Done(name, time.monotonic() - started, error)
+
+
+class Scheduler:
+    """Upkeep in a thread of its own, until it is told to stop. A database that is away is waited for."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="upkeep", daemon=True)
+        self._connection: Connection[Any] | None = None
+        self._resume: dict[str, float] = {}  # when a piece of upkeep may run again
+        self._errors: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start it; waits for nothing."""
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Look at once: what was long ago has changed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End it; what it is at is taken back and done the next time."""
+        self._stop.set()
+        self._wake.set()
+        while self._thread.is_alive():
+            if (connection := self._connection) is not None and not connection.closed:
+                connection.cancel()
+            self._thread.join(0.2)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                wait = self._pass()
+            except psycopg.Error as error:
+                self._disconnect()
+                wait = STANDBY_S * (0.5 + random.random() / 2)
+                if not self._stop.is_set():
+                    logger.warning(
+                        "upkeep: the database failed (%s); trying again in %.0f s",
+                        printable(str(error)),
+                        wait,
+                    )
+            if not self._stop.is_set():
+                self._wake.wait(wait)
+        self._disconnect()
+
+    def _pass(self) -> float:
+        """Do what is due; return how long to wait."""
+        if self._connection is None:
+            self._connection = open_session()
+            if not take_lock(self._connection):
+                self._disconnect()
+                return STANDBY_S
+        paused = {name for name, moment in self._resume.items() if time.monotonic() < moment}
+        for done in run_due(self._connection, paused):
+            self._resume[done.name] = time.monotonic() + REST * done.seconds
+            self._say(done)
+        return PASS_S
+
+    def _say(self, done: Done) -> None:
+        """Log what took long, and an error once."""
+        if done.error != self._errors.get(done.name, ""):
+            if done.error:
+                logger.error("upkeep: %s failed: %s", done.name, done.error)
+            else:
+                logger.info("upkeep: %s works again", done.name)
+        elif done.seconds >= WORTH_SAYING_S:
+            logger.info("upkeep: %s took %.1f s", done.name, done.seconds)
+        self._errors[done.name] = done.error
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,113 @@
+"""The move itself, step by step; each looks at the database for what is left to do."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection as django_connection
+from django.db import transaction
+from psycopg import Connection
+
+from tds_new.maintenance import policies, timescale_shadow
+from tds_new.storage import rollups, session, timescale
+
+LOCK = 0x7464735F6D6F7665  # of the database; pg_advisory_lock
+SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '2s'", "SET jit = off")
+RETRY_S, GIVE_UP_S = 3.0, 900.0
+
+Say = Callable[[str], None]
+
+
+class CannotMoveError(Exception):
+    """The database cannot be moved; the text says why and what to do."""
+
+
+def run(say: Say, progress: Say) -> None:
+    """Move the database over, or go on with it. ``say`` takes a line, ``progress`` what replaces the line before.
+
+    Raises CannotMoveError, psycopg.Error; either way the platform works on, and the next run goes on.
+    """
+    if settings.TDS_TIMESCALEDB == "off":
+        raise CannotMoveError(
+            "TDS_TIMESCALEDB is off; set it to auto or on, for all processes of the platform"
+        )
+    if not timescale.ensure_timescale(django_connection):
+        raise CannotMoveError(
+            "this server has no TimescaleDB: install it, add it to shared_preload_libraries, restart PostgreSQL"
+        )
+    with session.connect("tds_new_move") as connection:
+        for statement in SESSION:
+            connection.execute(statement)
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+        if row is None or not row[0]:
+            raise CannotMoveError("another process is moving this database")
+        if not timescale_shadow.moved(connection):
+            _copy(connection, say, progress)
+            _patiently(_swap, say)
+            say("[OK] readings and blocks are hypertables, their sums continuous aggregates")
+        _patiently(lambda: timescale_shadow.finish(connection), say)
+        _settle(connection, say)
+
+
+def _copy(connection: Connection[Any], say: Say, progress: Say) -> None:
+    if not timescale_shadow.exists(connection, timescale_shadow.PROGRESS):
+        _patiently(lambda: timescale_shadow.prepare(connection), say)
+    for table in timescale_shadow.TABLES:
+        started = time.monotonic()
+        for done, devices, rows in timescale_shadow.copy(connection, table):
+            share = 100 * done // max(devices, 1)
+            progress(
+                f"{share:3d} %  {table.name}: {done} of {devices} devices, {rows} rows, {time.monotonic() - started:.0f} s"
+            )
+        connection.execute(f"ANALYZE {table.shadow}")
+        say(f"[OK] {table.name} is copied")
+
+
+def _swap() -> None:
+    """All at once, under a lock that keeps everybody out for some moments."""
+    with transaction.atomic(), django_connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(
+            f"LOCK TABLE {', '.join(table.name for table in timescale_shadow.TABLES)} IN ACCESS EXCLUSIVE MODE"
+        )
+        connection: Connection[Any] = django_connection.connection
+        grants = [
+            statement
+            for rollup in rollups.ROLLUPS
+            for statement in timescale_shadow.rights(connection, rollup.name)
+        ]
+        rollups.drop(django_connection)
+        for table in timescale_shadow.TABLES:
+            timescale_shadow.swap(connection, table)
+        rollups.create(django_connection, timescale=True)
+        for statement in grants:
+            cursor.execute(statement)
+
+
+def _settle(connection: Connection[Any], say: Say) -> None:
+    """Materialise the sums and compress what is old; the platform's upkeep would do it too, by and by."""
+    policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
+    for policy in policies.find(connection):
+        started = time.monotonic()
+        policies.run(connection, policy)
+        say(f"[OK] {policy.name}: {time.monotonic() - started:.1f} s")
+
+
+def _patiently(step: Callable[[], None], say: Say) -> None:
+    """Do a step that needs a lock; where it is not to be had in 2 s, let others work and try again."""
+    deadline = time.monotonic() + GIVE_UP_S
+    while True:
+        try:
+            return step()
+        except Exception as error:
+            cause = error if isinstance(error, psycopg.Error) else error.__cause__
+            if (
+                not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
+                or time.monotonic() > deadline
+            ):
+                raise
+        say(f"[WARN] the tables are in use; trying again in {RETRY_S:.0f} s")
+        time.sleep(RETRY_S)

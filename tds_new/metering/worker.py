@@ -1,0 +1,215 @@
+"""The worker that follows ingestion: takes stale ranges from the queue, partition by partition, and computes them.
+
+Several workers may run: each locks the partition that it works on (``FOR UPDATE SKIP LOCKED``). A range leaves the queue in the transaction
+that writes its figures, so a worker that dies leaves nothing undone. A device whose figures cannot be computed does not keep the others
+waiting.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import psycopg
+from django.db import connections
+from psycopg import Connection, Cursor
+
+from tds_new.logs import printable
+from tds_new.metering import ledger, queue
+from tds_new.metering.ledger import DAY_US, now_us
+from tds_new.metering.tables import Span, Written, count_changed
+from tds_new.storage import session
+
+logger = logging.getLogger(__name__)
+
+PASS_S = 1.0  # a pass over all partitions begins at most so often, so that a device's readings are computed together
+REPORT_S = 10.0
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0
+
+# Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go through it for each range
+# (which looks cheap to the planner where statistics are not yet gathered), would read all of it. Late data may fall into compressed
+# chunks. A long history of a device that sends often takes longer than a statement of the consumer's may.
+SESSION = (
+    "SET LOCAL enable_hashjoin = off",
+    "SET LOCAL enable_mergejoin = off",
+    "SET LOCAL enable_material = off",
+    "SET LOCAL timezone = 'UTC'",
+    "SET LOCAL statement_timeout = '10min'",
+    "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0",
+)
+
+
+# A database that is away, read-only, or not as this code expects it fails for every device alike. A statement that took too long is one's.
+NO_DEVICES_DOING = (psycopg.OperationalError, psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+class Processed(NamedTuple):
+    """A share of a partition's queue: what was written, whether any of it is of more than a day ago, and whether more is left."""
+
+    partition: int
+    written: Written
+    late: bool
+    more: bool
+
+
+def process_partition(
+    connection: Connection[Any], but: Collection[int] = (), *, anew: bool = False
+) -> Processed | None:
+    """Compute a share of one partition's queue in a transaction; None where no partition but these has anything that nobody has in hand.
+
+    ``anew``: a share of the ranges longer than a day; else of the others.
+    A device whose computation fails is logged, held back for some minutes, and the others are computed.
+    Raises psycopg.Error where the database fails; then nothing has changed.
+    """
+    # Not connection.cursor(): Django's binds parameters on the client, and cannot receive binary rows.
+    with connection.transaction(), Cursor(connection) as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+        partition = queue.claim(cursor, but, anew=anew)
+        if partition is None:
+            return None
+        written = Written()
+        rounds, more = queue.take(cursor, partition, anew=anew)
+        for spans in rounds:
+            written.merge(_compute(cursor, partition, spans))
+        count_changed(cursor, written.contas)
+        queue.done(cursor, partition)
+    since = now_us() - DAY_US
+    late = written.rows > 0 and any(span.start < since for spans in rounds for span in spans)
+    return Processed(partition, written, late, more)
+
+
+def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
+    """Compute all that can be computed, halving the devices until the one that fails is found."""
+    try:
+        with cursor.connection.transaction():
+            written, left = ledger.compute(cursor, spans)
+    except Exception as error:
+        if isinstance(error, NO_DEVICES_DOING) and not isinstance(error, psycopg.errors.QueryCanceled):
+            raise
+        if len(spans) > 1:
+            middle = len(spans) // 2
+            written = _compute(cursor, partition, spans[:middle])
+            written.merge(_compute(cursor, partition, spans[middle:]))
+            return written
+        logger.exception(
+            "consumption: device %d cannot be computed; trying again in %s", spans[0].device_id, queue.RETRY
+        )
+        queue.hold(cursor, partition, spans[0], printable(f"{type(error).__name__}: {error}"))
+        return Written()
+    for rest in left:
+        queue.put_back(cursor, partition, rest)
+    return written
+
+
+def drain(connection: Connection[Any] | None = None) -> Written:
+    """Compute everything that is queued (on Django's connection unless another is given) and say what was written."""
+    connection = connection or django_session()
+    queue.ensure_partitions(connection)
+    total = Written()
+    while (
+        processed := process_partition(connection) or process_partition(connection, anew=True)
+    ) is not None:
+        total.merge(processed.written)
+    return total
+
+
+def django_session() -> Connection[Any]:
+    """The psycopg session under Django's default connection."""
+    connections["default"].ensure_connection()
+    connection: Connection[Any] = connections["default"].connection
+    return connection
+
+
+class Worker:
+    """Computes what is queued, until it is told to stop. A database that is away is waited for.
+
+    ``on_late`` is called whenever figures of more than a day ago have changed.
+    """
+
+    def __init__(self, on_late: Callable[[], None] = lambda: None) -> None:
+        self._on_late = on_late
+        self._stop = threading.Event()
+        self._connection: Connection[Any] | None = None
+        self._since = time.monotonic()
+        self._rows = self._transactions = 0
+
+    def stop(self) -> None:
+        """End :meth:`run` after the transaction in hand."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Follow the queue: a pass over all partitions at most every second."""
+        attempt = 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                more = self._pass()
+                attempt = 0
+            except psycopg.Error as error:
+                attempt += 1
+                self._disconnect()
+                wait = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10)) * (
+                    0.5 + random.random() / 2
+                )
+                logger.warning(
+                    "consumption: the database failed (%s); trying again in %.1f s",
+                    printable(str(error)),
+                    wait,
+                )
+                self._stop.wait(wait)
+                continue
+            self._report()
+            if not more:
+                self._stop.wait(max(0.0, PASS_S - (time.monotonic() - started)))
+        self._disconnect()
+
+    def _pass(self) -> bool:
+        """Compute a share of each partition once, and one of what is computed anew; say whether the next pass should begin at once."""
+        if self._connection is None:
+            self._connection = session.connect("tds_new_consumption")
+            queue.ensure_partitions(self._connection)
+        done: set[int] = set()
+        more = False
+        while (
+            not self._stop.is_set() and (processed := process_partition(self._connection, done)) is not None
+        ):
+            done.add(processed.partition)
+            more = more or processed.more
+            self._count(processed)
+        if (
+            not self._stop.is_set()
+            and (processed := process_partition(self._connection, anew=True)) is not None
+        ):
+            more = True
+            self._count(processed)
+        return more
+
+    def _count(self, processed: Processed) -> None:
+        if processed.late:
+            self._on_late()
+        self._rows += processed.written.rows
+        self._transactions += 1
+
+    def _report(self) -> None:
+        elapsed = time.monotonic() - self._since
+        if elapsed < REPORT_S:
+            return
+        if self._transactions and self._connection is not None:
+            waiting = queue.lag(self._connection)
+            lag = "nothing waits" if waiting is None else f"the oldest stale range waits {waiting:.1f} s"
+            logger.info(
+                "consumption: %d block rows written in %d transactions in %.0f s; %s",
+                self._rows,
+                self._transactions,
+                elapsed,
+                lag,
+            )
+        self._since, self._rows, self._transactions = time.monotonic(), 0, 0
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,30 @@
+"""Whether the consumers are alive, judged by what they last wrote of themselves."""
+
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils.timezone import now
+
+from tds_new.models import ConsumerStatus
+
+# A consumer writes its status every 5 seconds; while the database is away it cannot.
+STALE_AFTER = timedelta(seconds=60)
+
+
+def silent_consumers() -> QuerySet[ConsumerStatus]:
+    """Consumers that were not stopped and have not been heard of for :data:`STALE_AFTER`."""
+    return ConsumerStatus.objects.exclude(estado=ConsumerStatus.Estado.STOPPED).exclude(
+        updated_at__gt=now() - STALE_AFTER
+    )
+
+
+def is_silent(consumer: ConsumerStatus) -> bool:
+    """Whether this consumer should have been heard of."""
+    if consumer.estado == ConsumerStatus.Estado.STOPPED:
+        return False
+    return consumer.updated_at is None or now() - consumer.updated_at >= STALE_AFTER
+
+
+def dropped_by_broker(consumer: ConsumerStatus) -> int:
+    """Messages that the broker has dropped since this consumer became active, as far as the broker tells (``$SYS`` of Mosquitto)."""
+    return int(consumer.counters.get("broker_dropped", 0))

@@ -1,0 +1,50 @@
+"""The consumer's own database session: long-lived, and found out when it is dead."""
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+from psycopg import Connection
+
+# A statement that hangs, a lock that is never granted and a peer that is gone all end within half a minute.
+# Late readings may fall into compressed chunks: TimescaleDB's limit on what one transaction decompresses there would refuse the same
+# batch for ever (plain PostgreSQL takes the name for a placeholder).
+# The server, too, notices within half a minute that this client is gone, and frees its lock.
+SESSION_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s "
+    "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0 "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=15000"
+)
+KEEPALIVE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+
+def connect(application_name: str) -> Connection[Any]:
+    """A new session in autocommit mode on Django's default database.
+
+    Raises psycopg.OperationalError where the database cannot be reached.
+    """
+    parameters = connections["default"].get_connection_params()
+    for name in (
+        "context",
+        "cursor_factory",
+        "server_side_binding",
+        "prepare_threshold",
+        "assume_role",
+        "pool",
+        "isolation_level",
+    ):
+        parameters.pop(name, None)
+    options = " ".join(filter(None, [parameters.pop("options", ""), SESSION_OPTIONS]))
+    merged: dict[str, Any] = {
+        **KEEPALIVE,
+        **parameters,
+        "options": options,
+        "application_name": application_name,
+    }
+    return psycopg.connect(**merged, autocommit=True)

@@ -1,1 +1,0 @@
-"""Moving a plain database over to TimescaleDB while it works (``enable_timescale``)."""

@@ -1,0 +1,50 @@
+"""``/healthz``: whether the web and its database answer. No session, no login, any host name."""
+
+from collections.abc import Callable
+
+import psycopg
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+CAMINHO = "/healthz"
+# The least that libpq understands; a server that takes connections and then says nothing is caught by it too.
+ESPERA_S = 2
+
+
+def banco_responde() -> bool:
+    """Whether a new connection to the database opens and answers within two seconds."""
+    parametros = {
+        **connection.get_connection_params(),
+        "connect_timeout": ESPERA_S,
+        "options": f"-c statement_timeout={ESPERA_S * 1000}",
+    }
+    for de_django in ("cursor_factory", "context", "prepare_threshold"):
+        parametros.pop(de_django, None)
+    try:
+        with psycopg.connect(**parametros, autocommit=True) as direta:
+            direta.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 with both ``ok``, or 503 while the database is away."""
+    ok = banco_responde()
+    response = JsonResponse(
+        {"status": "ok" if ok else "unavailable", "database": "ok" if ok else "unavailable"},
+        status=200 if ok else 503,
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class SaudeMiddleware:
+    """Answers ``/healthz`` before anything else looks at the request: probes come with the host names of load balancers."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """The health of this process, or whatever comes next."""
+        return healthz(request) if request.path == CAMINHO else self.get_response(request)

@@ -1,0 +1,73 @@
+"""Getting in and out, the choice of Conta, and a person's preferences."""
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from tds_new.models import Conta
+from tds_new.web.context import TEMA_COOKIE, TEMAS
+from tds_new.web.forms import EntrarForm
+
+UM_ANO_S = 365 * 24 * 3600
+
+
+class Entrar(LoginView):
+    """Login. ``next`` is followed only within this site."""
+
+    template_name = "tds_new/login.html"
+    form_class = EntrarForm
+    redirect_authenticated_user = True
+
+
+def bloqueado(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
+    """The answer of django-axes after too many failures."""
+    return render(request, "tds_new/locked.html", status=429)
+
+
+@require_safe
+@login_required
+def inicio(request: HttpRequest) -> HttpResponse:
+    """The only Conta's dashboard, or the choice."""
+    contas = list(Conta.objects.visible_to(request.user)[:2])
+    return redirect("painel", contas[0].pk) if len(contas) == 1 else redirect("conta-escolha")
+
+
+@require_safe
+@login_required
+def escolha(request: HttpRequest) -> HttpResponse:
+    """The person's Contas; a friendly page where there is none."""
+    return render(request, "tds_new/contas.html", {"contas": Conta.objects.visible_to(request.user)})
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon on pages that name none, as those of the admin."""
+    response = redirect(static("tds_new/favicon.svg"))
+    response["Cache-Control"] = "public, max-age=86400"
+    return response
+
+
+@require_safe
+def telemetria(request: HttpRequest) -> HttpResponse:
+    """An address that people know from before."""
+    return redirect("inicio")
+
+
+@require_POST
+def tema(request: HttpRequest) -> HttpResponse:
+    """Remember light, dark or automatic in a cookie, and go back."""
+    destino = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(destino, {request.get_host()}, request.is_secure()):
+        destino = reverse("inicio")
+    response = redirect(destino)
+    escolhido = request.POST.get("tema", "")
+    if escolhido in TEMAS:
+        response.set_cookie(
+            TEMA_COOKIE, escolhido, UM_ANO_S, samesite="Lax", secure=request.is_secure(), httponly=True
+        )
+    return response

@@ -1,0 +1,111 @@
+"""Whole payloads: which are refused and why, the ``seq`` to answer, the gateway's name, heartbeats."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES, check_gateway_mac, parse_object, parse_telemetry
+from tds_new.ingestion.rejection import MessageRefusedError, Reason
+from tests.ingestion.test_payload import GOOD, TIME, message, with_valor
+
+pytestmark = pytest.mark.once
+
+MAC = "aa:bb:cc:dd:ee:ff"
+
+
+def refused_whole(payload: bytes) -> Reason:
+    with pytest.raises(MessageRefusedError) as caught:
+        parse_telemetry(payload)
+    assert caught.value.refusal.index is None
+    return caught.value.refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        *[
+            (payload, Reason.JSON_INVALIDO)
+            for payload in (
+                b"", b" ", b"{", b"x", b"\xff", b"\xc0\x80", b"\xed\xa0\x80",
+                b'{"leituras":[]}\0', b'{"leituras":[]} x', b'{"leituras":[],}',
+                b"\xef\xbb\xbf" + message(GOOD), message(GOOD).decode().encode("utf-16"), message(GOOD).decode().encode("utf-32"),
+                message(with_valor("01")), message(with_valor("+1")), message(with_valor("1.")), message(with_valor("'1'")),
+                message('{"dispositivo_codigo":"D","valor":1,"x":"a\nb"}'), message('{"dispositivo_codigo":"D\0","valor":1}'),
+                b"[" * 30_000, b"[" * 30_000 + b"]" * 30_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+                message(GOOD, rest=f',"x":{"[" * 30_000}{"]" * 30_000}'),
+            )
+        ],
+        *[
+            (payload, Reason.ESQUEMA_INVALIDO)
+            for payload in (
+                b"[]", b"1", b'"x"', b"null", b"true", b"NaN", b"{}", b'{"leituras":null}', b'{"leituras":{}}', b'{"leituras":"x"}',
+                b'{"leituras":[],"leituras":[]}', message(GOOD, rest=f',"timestamp":"{TIME}"'),
+                message(GOOD, rest=f',"gateway_mac":"{MAC}","gateway_mac":"11:22:33:44:55:66"'), message(GOOD, rest=',"seq":1,"seq":2'),
+                message(GOOD, rest=',"seq":1,"\\u0073eq":2'),
+            )
+        ],
+        (message(GOOD, rest=',"gateway_mac":5'), Reason.MAC_DIVERGENTE),
+        (message(GOOD) + b" " * (MAX_PAYLOAD_BYTES + 1 - len(message(GOOD))), Reason.LIMITE_EXCEDIDO),
+        (b"\xff" * (MAX_PAYLOAD_BYTES + 1), Reason.LIMITE_EXCEDIDO),
+    ],
+)  # fmt: skip
+def test_a_message_of_which_nothing_can_be_used_is_refused(payload: bytes, reason: Reason) -> None:
+    assert refused_whole(payload) is reason
+
+
+def test_the_largest_message_is_read() -> None:
+    payload = message(GOOD)
+    assert len(parse_telemetry(payload + b" " * (MAX_PAYLOAD_BYTES - len(payload))).readings) == 1
+
+
+@pytest.mark.parametrize("depth", [100, 400, 700, 900, 960, 990])
+@pytest.mark.parametrize("good", [GOOD, '{"dispositivo_codigo":"OK","valor":NaN}'])
+def test_a_deep_extra_field_is_kept_or_the_message_refused_but_nothing_else_happens(
+    good: str, depth: int
+) -> None:
+    with suppress(MessageRefusedError):
+        telemetry = parse_telemetry(message(good, rest=f',"x":{"[" * depth}{"]" * depth}'))
+        assert len(telemetry.readings) + len(telemetry.refusals) == 1
+
+
+@pytest.mark.parametrize(
+    ("literal", "seq"),
+    [
+        ("7", 7), ("0", 0), ("-1", -1), ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", None), ("1" + "0" * 30, None), ("1" + "0" * 5000, None), ("1.0", None), ("1e3", None), ("true", None),
+        ("null", None), ('"7"', None), ("[7]", None), ("NaN", None),
+    ],
+)  # fmt: skip
+def test_seq_is_an_integer_or_not_there(literal: str, seq: int | None) -> None:
+    telemetry = parse_telemetry(message(GOOD, rest=f',"seq":{literal}'))
+    assert telemetry.seq == seq
+    assert len(telemetry.readings) == 1
+
+
+@pytest.mark.parametrize("claimed", [None, MAC, MAC.upper(), "AABBCCDDEEFF", "aa-bb-cc-dd-ee-ff"])
+def test_the_payload_may_name_its_gateway_in_any_spelling(claimed: str | None) -> None:
+    check_gateway_mac(claimed, MAC)
+
+
+@pytest.mark.parametrize(
+    "claimed", ["", "aa:bb:cc:dd:ee:00", "ａa:bb:cc:dd:ee:ff", "x" * 10_000, "\0", "\ud800", f"{MAC}\n"]
+)
+def test_another_gateway_in_the_payload_is_refused(claimed: str) -> None:
+    with pytest.raises(MessageRefusedError) as caught:
+        check_gateway_mac(claimed, MAC)
+    assert caught.value.refusal.reason is Reason.MAC_DIVERGENTE
+
+
+@pytest.mark.parametrize("payload", [b"", b"  \n", b"{}", b'{"firmware_version":"1"}'])
+def test_a_heartbeat_is_empty_or_an_object(payload: bytes) -> None:
+    found: dict[str, Any] = parse_object(payload)
+    assert set(found) <= {"firmware_version"}
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[]", b"1", b"x", b"\xff", b"[" * 30_000, b" " * (MAX_PAYLOAD_BYTES + 1)]
+)
+def test_any_other_heartbeat_is_refused(payload: bytes) -> None:
+    with pytest.raises(MessageRefusedError):
+        parse_object(payload)

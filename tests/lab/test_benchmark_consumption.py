@@ -1,0 +1,115 @@
+"""The consumption benchmark: each part at a tiny size, what it says of it, and the data set held to the real ledger."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lab.benchmarks import dataset, delay, late, storage, throughput
+from lab.benchmarks.consumption import PARTS
+from lab.benchmarks.environment import Environment, environment
+from lab.benchmarks.errors import BenchmarkError
+from lab.benchmarks.metered import Bench, Sizes
+from tds_new.embedded.mosquitto import find_mosquitto
+
+pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto 2 is not installed")
+TINY = Sizes(
+    backlog=2_000,
+    backlog_devices=20,
+    intervals=(300, 60),
+    rate=40,
+    senders=20,
+    seconds=3,
+    devices=5,
+    days=32,
+    disk_devices=10,
+)
+
+
+@pytest.fixture(scope="module")
+def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    with environment(request.config.option.database) as servers:
+        yield servers
+    assert not servers.directory.exists()
+
+
+@pytest.fixture(scope="module")
+def bench(made: Environment) -> Bench:
+    return Bench(made, TINY, print)
+
+
+def _report(name: str, found: Any) -> tuple[str, list[bool]]:
+    """The part's section, through JSON as in a report, and whether what is asked is met."""
+    plain = json.loads(json.dumps(asdict(found)))
+    text = "\n".join(PARTS[name].section(plain))
+    assert text.isascii()
+    return text, [verdict.met for verdict in PARTS[name].verdicts(plain)]
+
+
+def test_the_blocks_made_are_those_that_the_ledger_computes(bench: Bench) -> None:
+    bench.fresh(20)
+    end = datetime(2026, 7, 1, 12, 45, tzinfo=UTC)
+    filled = dataset.fill(bench.made.url(), end - timedelta(days=16), end, print)
+    assert (filled.devices, filled.contas) == (20, 6)
+    assert (filled.readings, filled.blocks) == (20 * 16 * 288, 20 * 16 * 96)
+    with bench.made.connect() as connection:
+        assert bench.made.scalar("SELECT count(*) FROM tds_new_consumo_pendente") == 0
+        devices = [pk for (pk,) in connection.execute("SELECT id FROM tds_new_dispositivo").fetchall()]
+        assert dataset.differing(connection, devices) == 0
+        with dataset.withheld(
+            connection, devices[0], end - timedelta(days=2), end - timedelta(days=1)
+        ) as taken:
+            assert taken == 288
+            assert (
+                bench.made.scalar(
+                    "SELECT sum(leituras) FROM tds_new_consumo_15min WHERE dispositivo_id = %s", devices[0]
+                )
+                == 15 * 288
+            )
+            dataset.arrive(connection)
+            assert dataset.differing(connection, devices) > 0  # what was withheld counts again
+        assert dataset.differing(connection, devices) == 0
+
+
+def test_a_backlog_is_computed_whole(bench: Bench) -> None:
+    found = throughput.measure(bench)
+    assert [run.interval for run in found.runs] == list(TINY.intervals)
+    assert {run.readings for run in found.runs} == {TINY.backlog}
+    assert all(run.blocks and run.worker + run.database > 0 for run in found.runs)
+    text, met = _report("throughput", found)
+    assert "| 60 s | 2,000 |" in text
+    assert len(met) == 1
+
+
+def test_each_reading_is_seen_committed_and_in_its_block(bench: Bench) -> None:
+    found = delay.measure(bench)
+    assert found.delay["samples"] == 3 * 20 * TINY.seconds * TINY.rate / TINY.senders
+    assert (found.wrong, found.differing) == (0, 0)
+    assert "40 messages/s" in _report("delay", found)[0]
+
+
+def test_late_readings_touch_their_device_alone(bench: Bench) -> None:
+    found = late.measure(bench)
+    assert (found.late, found.ranges, found.other_ranges, found.others_changed) == (288, 96, 0, False)
+    assert list(found.right) == ["blocks", "hours", "days", "months"]
+    text, met = _report("late", found)
+    assert "the same checksum" in text
+    assert met[1:] == [True, True]
+
+
+def test_what_is_on_disk_is_measured_compressed(bench: Bench, on_timescale: bool) -> None:
+    if not on_timescale:
+        with pytest.raises(BenchmarkError, match="plain PostgreSQL"):
+            storage.measure(bench)
+        return
+    found = storage.measure(bench)
+    assert [size.what for size in found.sizes] == [
+        "readings without payload_raw",
+        "readings with payload_raw",
+        "blocks",
+    ]
+    assert all(0 < size.after < size.before for size in found.sizes)
+    assert "segmentby dispositivo_id" in _report("storage", found)[0]

@@ -1,0 +1,115 @@
+"""Meters with a history that people have to look at, for tests of the admin."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.db.models import Sum
+from django.test import Client
+from django.urls import reverse
+
+from tds_new.models import ConsumoBloco, Dispositivo, LeituraEmRevisao, User
+from tests.support import factories
+
+START = datetime(2026, 3, 2, 12, tzinfo=UTC)  # 9:00 in Sao Paulo, 8:00 in Manaus
+STEP = timedelta(minutes=15)
+SPIKE = (1000, 1010, 1020, 9000, 1030, 1040)
+JUMP = (1000, 1010, 1020, 50_000, 50_010, 50_020, 50_030)
+ROLLOVER = (99_980, 99_990, 5, 15)
+RESTART = (1000, 1010, 4, 14)
+EDITOR = ("view_leituraemrevisao", "change_leituraemrevisao", "add_trocamedidor")
+
+
+def meter(
+    values: Iterable[float], codigo: str = "D01", timezone: str = "America/Sao_Paulo", **fields: Any
+) -> Dispositivo:
+    """A register in kWh with at most 100 an hour, read every 15 minutes, its consumption computed."""
+    gateway = factories.gateway(factories.conta(f"Conta de {codigo}", timezone=timezone), f"GW-{codigo}")
+    device = factories.dispositivo(gateway, codigo)
+    parameters = {"consumo_maximo_hora": Decimal(100), "valor_maximo_registro": Decimal(100_000), **fields}
+    Dispositivo.objects.filter(pk=device.pk).update(**parameters)
+    device.refresh_from_db()
+    points = factories.escada(START, STEP, values)
+    if points:
+        factories.leituras(device, points)
+    return device
+
+
+def total(device: Dispositivo) -> Decimal:
+    """What all blocks of the device say."""
+    found: Decimal = ConsumoBloco.objects.filter(dispositivo=device.pk).aggregate(n=Sum("consumo"))["n"]
+    return found
+
+
+def row(device: Dispositivo, number: int) -> LeituraEmRevisao:
+    """The device's reading ``number`` in the list for review."""
+    return LeituraEmRevisao.objects.get(dispositivo=device, leitura_em=START + number * STEP)
+
+
+def person(*permissions: str, email: str = "ana@example.com") -> Client:
+    """Somebody of the staff who may do only this."""
+    user = User.objects.create_user(email, factories.SENHA, is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="tds_new", codename__in=permissions)
+    )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def superuser(email: str = "root@example.com") -> Client:
+    """Somebody who may do everything."""
+    client = Client()
+    client.force_login(User.objects.create_superuser(email, factories.SENHA))
+    return client
+
+
+def url(model: str, page: str, *args: Any) -> str:
+    return reverse(f"admin:tds_new_{model}_{page}", args=args)
+
+
+def decide(
+    client: Client,
+    action: str,
+    rows: Iterable[LeituraEmRevisao],
+    motivo: str | None = "visto no local",
+    **fields: Any,
+) -> Any:
+    """What the list answers to an action on ``rows``, confirmed with ``motivo``; None only asks for it."""
+    data: dict[str, Any] = {"action": action, "_selected_action": [one.chave for one in rows], **fields}
+    if motivo is not None:
+        data |= {"confirmar": "sim", "motivo": motivo}
+    return client.post(url("leituraemrevisao", "changelist"), data, follow=True)
+
+
+def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
+    """What the page of ``device`` posts where nobody has changed anything but ``fields``."""
+    form = {
+        "gateway": device.gateway_id,
+        "codigo": device.codigo,
+        "nome": device.nome,
+        "status": device.status,
+        "tipo": device.tipo,
+    }
+    form |= {"grandeza": device.grandeza, "unidade": device.unidade, "tipo_leitura": device.tipo_leitura}
+    form |= {
+        "slave_id": "",
+        "register_modbus": "",
+        "fator_conversao": "1",
+        "tolerancia_queda": "",
+        "motivo": "",
+    }
+    return {**form, "valor_maximo_registro": "100000", "consumo_maximo_hora": "100", **fields}
+
+
+def said(response: Any) -> str:
+    """The messages on a page."""
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+def errors(response: Any) -> dict[str, Any]:
+    """The errors of an admin form; empty where it was accepted."""
+    context = response.context
+    return dict(context["adminform"].errors) if context and "adminform" in context else {}

@@ -1,0 +1,58 @@
+"""Hours, days and months in tests: refreshing them, and leaving the database as later tests expect it."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tds_new.maintenance import scheduler
+from tds_new.storage.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
+from tds_new.storage.timescale import has_timescale
+
+TOTALS = {
+    HORARIO.name: f"SELECT sum(consumo) FROM {HORARIO.name}",
+    DIARIO.name: f"SELECT sum(consumo) FROM {DIARIO.name}",
+    MENSAL.name: f"SELECT sum(total_consumo) FROM {MENSAL.name}",
+}
+
+
+def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """What a statement answers in the test database."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def refresh() -> None:
+    """Materialise everything; nothing on plain PostgreSQL."""
+    if has_timescale(connection):
+        with connection.cursor() as cursor:
+            for rollup in ROLLUPS:
+                cursor.execute(f"CALL refresh_continuous_aggregate('{rollup.name}', NULL, NULL)")
+
+
+def totals() -> dict[str, Decimal | None]:
+    """The sum over each level in the test database."""
+    return {name: rows(statement)[0][0] for name, statement in TOTALS.items()}
+
+
+def totals_in(direct: psycopg.Connection[Any]) -> dict[str, Decimal | None]:
+    """The same in any database."""
+    return {name: (direct.execute(statement).fetchone() or (None,))[0] for name, statement in TOTALS.items()}
+
+
+@pytest.fixture
+def upkeep_session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """A session for upkeep. What it materialises would outlive the blocks, and hide later tests' from unrefreshed sums."""
+    with scheduler.open_session() as session:
+        yield session
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE tds_new_consumo_15min")
+        refresh()
+        if has_timescale(connection):
+            cursor.execute(
+                "UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000"
+            )
