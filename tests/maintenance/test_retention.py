@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
-from tds_new.maintenance import keeper, retention, scheduler
+from tds_new.maintenance import retention, scheduler
 from tds_new.metering.worker import drain
 from tds_new.models import (
     ConsumoAncora,

@@ -174,7 +174,7 @@ def test_an_error_of_ours_has_a_page_that_needs_nothing(ana: User, monkeypatch: 
     def quebrar(*_args: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("tds_new.web.views.dashboard.frota.sequencias", quebrar)
+    monkeypatch.setattr("tds_new.web.views.dashboard.fleet.sequencias", quebrar)
     client = Client(raise_request_exception=False)
     client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
 

@@ -31,7 +31,7 @@ def test_collectstatic_finds_everything_that_the_files_name(tmp_path: Path, sett
 
     call_command("collectstatic", interactive=False, verbosity=0)
 
-    assert list(tmp_path.glob("tds_new/js/painel.*.js"))
+    assert list(tmp_path.glob("tds_new/js/dashboard.*.js"))
     assert list(tmp_path.glob("tds_new/vendor/chart.umd.*.js.gz"))
 
 
