@@ -249,7 +249,7 @@ def test_readings_that_the_ledger_has_not_computed_are_kept() -> None:
 def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(
     upkeep_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "SESSION", ("SET lock_timeout = '100ms'",))
+    monkeypatch.setattr(scheduler, "SESSION", ("SET lock_timeout = '100ms'",))
     stored(factories.dispositivo(factories.gateway(factories.conta())), (OLDEST, 100))
     with upkeep_session.transaction():
         upkeep_session.execute("LOCK TABLE tds_new_leitura_dispositivo IN ROW EXCLUSIVE MODE")
