@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import random
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from django.conf import settings
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from tds_new.backoff import Backoff
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
@@ -40,7 +40,7 @@ SWEEP_INTERVAL = 10.0
 SWEEP_GRACE = 15.0  # after a start or a reconnect, time for gateways to be heard before silence counts
 STANDBY_INTERVAL = 1.0
 DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
-FIRST_RETRY, LONGEST_RETRY = 0.2, 15.0
+RETRY = Backoff(first=0.2, longest=15.0, jitter=1.0)
 # These pass by themselves and leave the session sound: serialization, deadlock, lock not available, statement cancelled.
 KEEPS_SESSION = {"40001", "40P01", "55P03", "57014"}
 
@@ -67,11 +67,6 @@ class ConsumerOptions:
     client_id: str
     share_group: str = ""
     standby: bool = False
-
-
-def retry_delay(attempt: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds before the ``attempt``-th try (from 1) on the database: 0.2 s doubling to 15 s, full jitter."""
-    return min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempt - 1, 10)) * chance()
 
 
 class Consumer:
@@ -370,7 +365,7 @@ class Consumer:
 
     def _after_failure(self, error: BaseException, attempt: int) -> None:
         state = getattr(error, "sqlstate", None)
-        delay = retry_delay(attempt)
+        delay = RETRY.delay_before(attempt)
         self._metrics.record_failure(state)
         logger.warning(
             "the database failed (%s): %s; try %d in %.1f s",

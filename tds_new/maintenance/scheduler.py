@@ -1,7 +1,6 @@
 """The keeper: does what is due, one process at a time, and says what it did."""
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Container
@@ -14,6 +13,7 @@ import psycopg
 from django.conf import settings
 from psycopg import Connection
 
+from tds_new.backoff import Backoff
 from tds_new.logs import printable
 from tds_new.maintenance import policies, record, retention
 from tds_new.storage import session
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 PASS_S = 10.0  # late data is in hours, days and months after so long, and the time of the refresh
 REST = 4  # a refresh that took a second is followed by as many without one
 STANDBY_S = 30.0
+RETRY = Backoff(first=STANDBY_S, longest=STANDBY_S, jitter=0.5)
 WORTH_SAYING_S = 5.0
 RETENTION, RETENTION_EVERY = "retention tds_new_leitura_dispositivo", timedelta(hours=1)
 LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
@@ -138,7 +139,7 @@ class Scheduler:
                 wait = self._pass()
             except psycopg.Error as error:
                 self._disconnect()
-                wait = STANDBY_S * (0.5 + random.random() / 2)
+                wait = RETRY.delay_before(1)
                 if not self._stop.is_set():
                     logger.warning(
                         "upkeep: the database failed (%s); trying again in %.0f s",

@@ -6,7 +6,6 @@ waiting.
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -16,6 +15,7 @@ import psycopg
 from django.db import connections
 from psycopg import Connection, Cursor
 
+from tds_new.backoff import Backoff
 from tds_new.logs import printable
 from tds_new.metering import ledger, queue
 from tds_new.metering.ledger import DAY_US, now_us
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PASS_S = 1.0  # a pass over all partitions begins at most so often, so that a device's readings are computed together
 REPORT_S = 10.0
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0
+RETRY = Backoff(first=0.5, longest=15.0, jitter=0.5)
 
 # Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go through it for each range
 # (which looks cheap to the planner where statistics are not yet gathered), would read all of it. Late data may fall into compressed
@@ -151,9 +151,7 @@ class Worker:
             except psycopg.Error as error:
                 attempt += 1
                 self._disconnect()
-                wait = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10)) * (
-                    0.5 + random.random() / 2
-                )
+                wait = RETRY.delay_before(attempt)
                 logger.warning(
                     "consumption: the database failed (%s); trying again in %.1f s",
                     printable(str(error)),

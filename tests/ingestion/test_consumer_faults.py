@@ -9,7 +9,7 @@ from django.conf import settings
 
 from tds_new.embedded.postgres import PostgresServer
 from tds_new.ingestion import inbox
-from tds_new.ingestion.consumer import retry_delay
+from tds_new.ingestion.consumer import RETRY
 from tds_new.ingestion.inbox import Inbox
 from tests.support.brokers import GATEWAY_A, Broker
 from tests.support.consumers import ConsumerProcess, StartConsumer
@@ -74,8 +74,8 @@ def test_a_database_that_stops_and_starts_again_loses_nothing(
 def test_tries_on_the_database_wait_up_to_twice_as_long_and_at_most_15_seconds(
     attempt: int, longest: float
 ) -> None:
-    assert retry_delay(attempt, lambda: 1.0) == pytest.approx(longest)
-    assert retry_delay(attempt, lambda: 0.0) == 0
+    assert RETRY.delay_before(attempt, lambda: 1.0) == pytest.approx(longest)
+    assert RETRY.delay_before(attempt, lambda: 0.0) == 0
 
 
 def test_a_flood_without_delivery_guarantee_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """MQTT: the only package that knows the client library (paho-mqtt)."""
 
 from tds_new.ingestion.transport.config import BrokerConfig, TlsConfig, Will, broker_config
-from tds_new.ingestion.transport.subscriber import Handler, MQTTSubscriber, delay_before
+from tds_new.ingestion.transport.subscriber import Handler, MQTTSubscriber
 
-__all__ = ["BrokerConfig", "Handler", "MQTTSubscriber", "TlsConfig", "Will", "broker_config", "delay_before"]
+__all__ = ["BrokerConfig", "Handler", "MQTTSubscriber", "TlsConfig", "Will", "broker_config"]

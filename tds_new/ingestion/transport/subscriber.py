@@ -5,7 +5,6 @@ queue. The library's callback wraps the message and passes it to the handlers, n
 """
 
 import logging
-import random
 import selectors
 import socket
 import threading
@@ -23,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from tds_new.backoff import Backoff
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.topics import matches
 from tds_new.ingestion.transport.client import BufferedClient
@@ -34,18 +34,12 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Message], None]
 
 CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's answer
-FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+RECONNECT = Backoff(first=1.0, longest=60.0, jitter=0.5)
 STABLE_AFTER = 30.0  # a connection that lasted so long starts the delays anew
 MAX_ROUTES = 100_000
 MAX_KEPT = 1_000  # publications under way; further ones wait for the broker's PUBACKs
 TURN_PACKETS = 2_000  # handle at most so many before acknowledgements get their turn
 SESSION_EXPIRY = 30 * 24 * 3600
-
-
-def delay_before(attempt: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait before the ``attempt``-th try in a row (from 1): 1 s doubling to 60 s, of which up to half is left to chance."""
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt - 1, 10))
-    return longest * (0.5 + chance() / 2)
 
 
 class MQTTSubscriber:
@@ -203,7 +197,7 @@ class MQTTSubscriber:
             self._lost()
             if not self._stop.is_set():
                 self._attempt += 1
-                delay = delay_before(self._attempt)
+                delay = RECONNECT.delay_before(self._attempt)
                 logger.info("next try to reach the broker in %.1f s", delay)
                 self._pause_for(delay)
 
@@ -404,7 +398,7 @@ class MQTTSubscriber:
     def _on_subscribe(
         self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
-        delay = delay_before(self._refusals + 1)
+        delay = RECONNECT.delay_before(self._refusals + 1)
         for pattern, reason in zip(self._waiting_subacks.pop(mid, []), reasons, strict=False):
             refused = reason.is_failure or reason.value < self._subscriptions[pattern]
             if refused and pattern in self._optional:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lab.benchmarks import wire
+from tds_new.backoff import Backoff
 from tds_new.ingestion import inbox
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.inbox import Inbox
@@ -198,7 +199,7 @@ def test_it_ends_in_order_while_nothing_is_read(
 def test_a_connection_lost_while_nothing_is_read_is_opened_again_and_what_waits_is_not_acknowledged_there(
     flooding: FloodingBroker, received: Inbox, subscriber: MQTTSubscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.RECONNECT", Backoff(0.01, 60.0, 0.5))
     until(lambda: received.full)
     old = received.take(100, 0, 0)
     flooding.cut()
@@ -237,7 +238,7 @@ def test_the_consumer_holds_by_its_inbox(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_malformed_packet_costs_the_connection_and_not_the_thread(
     flooding: FloodingBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.RECONNECT", Backoff(0.01, 60.0, 0.5))
     good = wire.publish(TOPIC, b"good", 1)
     came: list[Message] = []
     sent = [good + wire.packet(wire.PUBLISH | 2, b"\0\1a\0"), good]

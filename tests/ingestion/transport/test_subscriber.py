@@ -12,8 +12,8 @@ import pytest
 
 from tds_new.broker.accounts import BACKEND
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber, TlsConfig, Will, delay_before
-from tds_new.ingestion.transport.subscriber import STABLE_AFTER
+from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber, TlsConfig, Will
+from tds_new.ingestion.transport.subscriber import RECONNECT, STABLE_AFTER
 from tests.support.brokers import GATEWAY_A, MAC_A, PREFIX, Broker, BrokerFactory
 from tests.support.waiting import until
 
@@ -205,9 +205,9 @@ def refuse(subscriber: MQTTSubscriber) -> None:
     ("attempt", "longest"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (10_000, 60)]
 )
 def test_delays_double_to_a_minute_and_half_of_each_is_left_to_chance(attempt: int, longest: float) -> None:
-    assert delay_before(attempt, lambda: 0.0) == longest / 2
-    assert delay_before(attempt, lambda: 1.0) == longest
-    assert longest / 2 <= delay_before(attempt) <= longest
+    assert RECONNECT.delay_before(attempt, lambda: 0.0) == longest / 2
+    assert RECONNECT.delay_before(attempt, lambda: 1.0) == longest
+    assert longest / 2 <= RECONNECT.delay_before(attempt) <= longest
 
 
 def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_losses_in_a_row_do() -> None:
@@ -218,7 +218,7 @@ def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_loss
         subscriber._attempt += 5
         subscriber._connected_at = time.monotonic() - after
         subscriber._lost()
-        return delay_before(subscriber._attempt + 1, lambda: 1.0)
+        return RECONNECT.delay_before(subscriber._attempt + 1, lambda: 1.0)
 
     assert [lose(after=5) for _ in range(3)] == [2, 4, 8]
     assert [lose(after=0) for _ in range(4)] == [
