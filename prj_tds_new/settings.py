@@ -1,4 +1,4 @@
-"""Settings: one file, from the environment, that refuses nonsense at start. The README has the table of all names."""
+"""Settings: one file, from the environment, that refuses nonsense at start. docs/configuration.md has all names."""
 
 import os
 import secrets

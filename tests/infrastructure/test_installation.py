@@ -217,19 +217,6 @@ def test_systemd_waits_for_the_consumer_and_restarts_one_that_is_stuck() -> None
     assert "AF_UNIX" in unit["RestrictAddressFamilies"]  # the socket that systemd listens on
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
-def test_what_a_readme_points_at_is_there(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#:]+)\)", text)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-    headings = {
-        re.sub(r"[^\w-]", "", h.lower().replace(" ", "-"))
-        for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", text) if anchor not in headings] == []
-
-
 class TestSettingsExample:
     example = (ROOT / "environments" / ".env.example").read_text(encoding="utf-8")
     calls = [
@@ -257,10 +244,12 @@ class TestSettingsExample:
         }
         assert set(re.findall(r"^# ?([A-Z][A-Z0-9_]*)=", self.example, re.MULTILINE)) == self.names(*readers)
 
-    def test_the_readme_explains_exactly_the_same(self) -> None:
+    def test_the_documents_explain_exactly_the_same(self) -> None:
         table = set(
             re.findall(
-                r"^\| `([A-Z][A-Z0-9_]*)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+                r"^\| `([A-Z][A-Z0-9_]*)` \|",
+                (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"),
+                re.MULTILINE,
             )
         )
         assert table == set(re.findall(r"^# ?([A-Z][A-Z0-9_]*)=", self.example, re.MULTILINE))
