@@ -15,8 +15,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lab.benchmarks.bench import Bench
 from lab.benchmarks.environment import environment
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.report import HEAD, Part, failed, markdown, measure, merged
+from lab.harness.errors import LabError
 
 
 class BenchmarkCommand(BaseCommand):
@@ -59,7 +59,7 @@ class BenchmarkCommand(BaseCommand):
             with _ended_in_order(), environment(options["database"]) as made:
                 sizes = self.sizes(**{size.name: options[size.name] for size in fields(self.sizes)})
                 report = measure(self.bench(made, sizes, self.say), options["parts"], _command(), self.parts)
-        except BenchmarkError as error:
+        except LabError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self.stderr.write("[WARN] interrupted: the servers are stopped, their files removed")

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.benchmarks.errors import BenchmarkError
+from lab.harness.errors import LabError
 from tds_new.embedded.ports import LOOPBACK
 
 READY_TIMEOUT = 60.0
@@ -25,13 +25,11 @@ class Consumer:
     def wait_until_subscribed(self) -> float:
         """Return once the broker has granted the subscriptions: seconds since the start of the process, to a hundredth.
 
-        Raises BenchmarkError where it does not get there.
+        Raises LabError where it does not get there.
         """
         while b"subscribed: " not in self.log.read_bytes():
             if not self.alive or time.monotonic() > self.started + READY_TIMEOUT:
-                raise BenchmarkError(
-                    f"the consumer did not start: {self.log.read_text(errors='replace')[-800:]}"
-                )
+                raise LabError(f"the consumer did not start: {self.log.read_text(errors='replace')[-800:]}")
             time.sleep(0.01)
         return time.monotonic() - self.started
 
@@ -55,7 +53,7 @@ class Consumer:
             status = ""
         match = re.search(rf"{name}:\s+(\d+) kB", status)
         if match is None:  # ended, or about to be
-            raise BenchmarkError(f"the consumer has ended: {self.log.read_text(errors='replace')[-800:]}")
+            raise LabError(f"the consumer has ended: {self.log.read_text(errors='replace')[-800:]}")
         return int(match[1]) / 1024
 
     def metric(self, name: str) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 from psycopg import Connection
 
 from lab.benchmarks import dataset
-from lab.benchmarks.errors import BenchmarkError
+from lab.benchmarks.consumption_bench import Bench
 from lab.benchmarks.figures import Percentiles, Verdict, at_most, nothing
 from lab.benchmarks.latency import cells
-from lab.benchmarks.metered import Bench
+from lab.harness.errors import LabError
 from tds_new.metering.worker import drain
 
 WATCHED = 30  # gateways whose devices are looked at
@@ -101,18 +101,18 @@ class Watch:
                 self.wrong += 1
 
     def settle(self) -> None:
-        """Look until every committed reading is in its block. Raises BenchmarkError where that takes too long."""
+        """Look until every committed reading is in its block. Raises LabError where that takes too long."""
         deadline = time.monotonic() + TIMEOUT
         self.look()
         while any(len(seen) > self._counted.get(device, 0) for device, seen in self.committed.items()):
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"after {TIMEOUT:.0f} s readings are still missing in their blocks")
+                raise LabError(f"after {TIMEOUT:.0f} s readings are still missing in their blocks")
             time.sleep(EVERY)
             self.look()
 
 
 def measure(bench: Bench) -> Delay:
-    """Publish at the rate, with a consumer and a worker as shipped. Raises BenchmarkError where readings do not get into their blocks."""
+    """Publish at the rate, with a consumer and a worker as shipped. Raises LabError where readings do not get into their blocks."""
     sizes, made = bench.sizes, bench.made
     with made.connect() as connection:
         dataset.forget_fleet(connection)

@@ -20,8 +20,8 @@ from django.conf import settings
 from psycopg import Connection
 
 from lab.benchmarks.consumer import Consumer
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.publisher import gateway_mac
+from lab.harness.errors import LabError
 from tds_new.embedded import child
 from tds_new.embedded.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded.ports import free_port
@@ -83,12 +83,12 @@ class Environment:
         self.migrate(name)
 
     def migrate(self, database: str = DATABASE) -> None:
-        """Install the tables. Raises BenchmarkError where that fails."""
+        """Install the tables. Raises LabError where that fails."""
         command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "migrate", "--verbosity", "0"]
         variables = {**self.variables, "DATABASE_URL": self.url(database)}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BenchmarkError(f"the tables could not be installed: {done.stderr[-800:]}")
+            raise LabError(f"the tables could not be installed: {done.stderr[-800:]}")
 
     def register_fleet(self, gateways: int, *, first: int = 0, database: str = DATABASE) -> None:
         """Have the gateways ``first`` to ``first + gateways - 1`` registered, with three devices each."""
@@ -146,7 +146,7 @@ def choose_binaries(kind: str) -> Binaries:
     for binaries in sorted(find_binaries(), key=lambda b: not b.timescale):
         if kind == "auto" or binaries.timescale == (kind == "timescale"):
             return binaries
-    raise BenchmarkError(
+    raise LabError(
         f"no PostgreSQL of the kind {kind} was found; install one, or choose another with --database"
     )
 
@@ -155,12 +155,10 @@ def choose_binaries(kind: str) -> Binaries:
 def environment(kind: str = "auto", variables: Mapping[str, str] | None = None) -> Iterator[Environment]:
     """Start a durable PostgreSQL and a Mosquitto with the shipped configuration; everything is removed at the end.
 
-    ``variables`` are settings that differ from the defaults. Raises BenchmarkError where Mosquitto or the PostgreSQL asked for is missing.
+    ``variables`` are settings that differ from the defaults. Raises LabError where Mosquitto or the PostgreSQL asked for is missing.
     """
     if find_mosquitto() is None:
-        raise BenchmarkError(
-            "Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients"
-        )
+        raise LabError("Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients")
     binaries = choose_binaries(kind)
     directory = Path(tempfile.mkdtemp(prefix="tds-new-benchmark-"))
     postgres = PostgresServer(directory / "postgres", binaries, TUNING)

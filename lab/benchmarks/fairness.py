@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Percentiles, Verdict, at_most, nothing
+from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.latency import cells
 from lab.benchmarks.publisher import gateway_mac
-from lab.benchmarks.sizes import Bench
+from lab.harness.errors import LabError
 
 RATE = 1.0  # messages/s of each gateway that behaves
 FLOOD_BEGINS = timedelta(
@@ -53,7 +53,7 @@ class Fairness:
 
 
 def measure(bench: Bench) -> Fairness:
-    """The others alone for a third of the time, then beside the flood. Raises BenchmarkError where messages do not all turn up."""
+    """The others alone for a third of the time, then beside the flood. Raises LabError where messages do not all turn up."""
     made, load, sizes = bench.made, bench.load, bench.sizes
     flooder, limit = gateway_mac(sizes.gateways), int(made.variables["TDS_GATEWAY_RATE"])
     made.register_fleet(sizes.gateways + 1)
@@ -101,7 +101,7 @@ def measure(bench: Bench) -> Fairness:
             if stored + limited >= flood.messages and metric >= limited:
                 break
             if time.monotonic() > deadline:
-                raise BenchmarkError(
+                raise LabError(
                     f"of {flood.messages} messages of the flood {stored} are stored and {limited} set aside"
                 )
             time.sleep(0.1)

@@ -8,8 +8,8 @@ from typing import Any
 from lab.benchmarks import history
 from lab.benchmarks.environment import DATABASE
 from lab.benchmarks.figures import Verdict, at_least
+from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.rate import consumer_rate
-from lab.benchmarks.sizes import Bench
 
 GROWN = "grown"
 

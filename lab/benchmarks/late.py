@@ -9,9 +9,9 @@ from django.conf import settings
 from psycopg import Connection
 
 from lab.benchmarks import dataset, history
-from lab.benchmarks.errors import BenchmarkError
+from lab.benchmarks.consumption_bench import Bench
 from lab.benchmarks.figures import Verdict, at_most, nothing
-from lab.benchmarks.metered import Bench
+from lab.harness.errors import LabError
 
 AGE, LATE = timedelta(days=30), timedelta(days=1)
 TIMEOUT = 600.0
@@ -61,12 +61,12 @@ class Late:
 
 
 def measure(bench: Bench) -> Late:
-    """Fill a history, withhold a day, let it come late. Raises BenchmarkError where it does not get right."""
+    """Fill a history, withhold a day, let it come late. Raises LabError where it does not get right."""
     sizes, made = bench.sizes, bench.made
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     start, missing = end - timedelta(days=sizes.days), (end - AGE).replace(hour=0)
     if not start < missing or timedelta(days=sizes.days) > dataset.COMPRESSED_AFTER:
-        raise BenchmarkError(f"--days: between {AGE.days + 1} and {dataset.COMPRESSED_AFTER.days}")
+        raise LabError(f"--days: between {AGE.days + 1} and {dataset.COMPRESSED_AFTER.days}")
     bench.fresh(sizes.devices)
     filled = dataset.fill(made.url(), start, end, bench.progress("readings and blocks"))
     with made.connect() as connection:
@@ -103,7 +103,7 @@ def _wait_for_upkeep(connection: Connection[Any]) -> None:
     wanted = 3 if history.has_timescale(connection) else 0
     while (connection.execute(UPKEEP).fetchone() or (0,))[0] < wanted:
         if time.monotonic() > deadline:
-            raise BenchmarkError("the worker's upkeep did not refresh the sums")
+            raise LabError("the worker's upkeep did not refresh the sums")
         time.sleep(EVERY)
 
 
@@ -120,7 +120,7 @@ def _until_right(connection: Connection[Any], device: int) -> dict[str, float]:
             if set(connection.execute(LEVELS[level][0], parameters).fetchall()) == right[level]:
                 found[level] = time.monotonic() - began
         if time.monotonic() - began > TIMEOUT:
-            raise BenchmarkError(
+            raise LabError(
                 f"after {TIMEOUT:.0f} s not right: {', '.join(sorted(LEVELS.keys() - found.keys()))}"
             )
         time.sleep(EVERY)

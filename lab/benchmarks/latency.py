@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.benchmarks.figures import Percentiles, Verdict, at_most
-from lab.benchmarks.sizes import Bench
+from lab.benchmarks.ingest_bench import Bench
 
 # Milliseconds asked for, by messages/s.
 ASKED = {1_000: {"p50": 15, "p99": 100}, 10_000: {"p99": 300}}

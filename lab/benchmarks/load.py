@@ -11,8 +11,8 @@ from typing import Any, Self
 from django.conf import settings
 
 from lab.benchmarks.environment import Environment
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.publisher import Job, job_text
+from lab.harness.errors import LabError
 
 WEEK = timedelta(days=7)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,10 +71,10 @@ class Publication:
         return self._process.poll() is None
 
     def result(self) -> Published:
-        """Wait for its end. Raises BenchmarkError where it failed."""
+        """Wait for its end. Raises LabError where it failed."""
         output, errors = self._process.communicate()
         if self._process.returncode:
-            raise BenchmarkError(f"the publisher failed: {errors.strip().splitlines()[-1:]}")
+            raise LabError(f"the publisher failed: {errors.strip().splitlines()[-1:]}")
         return Published(**json.loads(output))
 
 
@@ -98,12 +98,12 @@ class Load:
     def job(self, messages: int, gateways: int, **changes: Any) -> Job:
         """Publish ``messages`` of the first ``gateways`` of the fleet; ``changes`` are further fields of the job.
 
-        Raises BenchmarkError where the readings' times, one second each, would reach into the future.
+        Raises LabError where the readings' times, one second each, would reach into the future.
         """
         start = self._next
         self._next += timedelta(seconds=messages // gateways + 1)
         if self._next > datetime.now(UTC):
-            raise BenchmarkError("too many messages for so few gateways: choose more with --gateways")
+            raise LabError("too many messages for so few gateways: choose more with --gateways")
         return replace(
             self._base, messages=messages, gateways=gateways, **{"start": start.isoformat(), **changes}
         )

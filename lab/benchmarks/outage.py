@@ -6,9 +6,9 @@ from typing import Any
 
 from lab.benchmarks.consumer import Consumer
 from lab.benchmarks.environment import DATABASE
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Verdict, at_most, nothing
-from lab.benchmarks.sizes import Bench
+from lab.benchmarks.ingest_bench import Bench
+from lab.harness.errors import LabError
 
 BEFORE, AFTER = 5.0, 5.0  # seconds of the same load before the outage, and after it
 CATCH_UP_TIMEOUT = 300.0
@@ -49,7 +49,7 @@ def measure(bench: Bench) -> Outage:
         begun = time.monotonic()
         _sleep(BEFORE)
         if not made.scalar(STORED, job.start):
-            raise BenchmarkError("nothing was stored before the outage")
+            raise LabError("nothing was stored before the outage")
         memory = consumer.memory()
         bench.say(f"stopping the database for {sizes.outage:g} s at {sizes.outage_rate:,.0f} messages/s")
         stopped = time.monotonic()

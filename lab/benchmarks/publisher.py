@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from lab.benchmarks import wire
+from lab.harness import wire
 
 CHUNK = 200  # messages handed to the socket at once
 

@@ -15,9 +15,9 @@ from django.conf import settings
 
 from lab.benchmarks import bench, dataset, history
 from lab.benchmarks.environment import DATABASE
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import RAW_TIMEOUT_MS, Verdict, at_most, nothing
 from lab.benchmarks.report import Part
+from lab.harness.errors import LabError
 from tds_new.embedded import child
 
 HEAD = ("# Query benchmark", "", "The dashboard's queries on one machine, with the shipped settings.")
@@ -58,7 +58,7 @@ class Queries:
 
 
 def measure(bench: Bench, *, one_conta: bool = False) -> Queries:
-    """Make the data set and ask. Raises BenchmarkError where the asking fails."""
+    """Make the data set and ask. Raises LabError where the asking fails."""
     sizes, made = bench.sizes, bench.made
     end = datetime.now(UTC)
     end -= timedelta(seconds=end.timestamp() % 900)
@@ -120,7 +120,7 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
         "now": end.isoformat(),
         "seed": SEED,
     }
-    command = [sys.executable, "-m", "lab.benchmarks.asking", json.dumps(order)]
+    command = [sys.executable, "-m", "lab.benchmarks.query_process", json.dumps(order)]
     variables = {**made.variables, "DATABASE_URL": made.url()}
     process = child.spawn(
         command,
@@ -144,7 +144,7 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
     try:
         answers: list[dict[str, Any]] = json.loads(result)
     except ValueError:
-        raise BenchmarkError(f"the questions could not be asked: {' / '.join(said[-3:])}") from None
+        raise LabError(f"the questions could not be asked: {' / '.join(said[-3:])}") from None
     return answers
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.benchmarks.environment import DATABASE, Environment
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Verdict, at_least, at_most
+from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.load import Load
-from lab.benchmarks.sizes import Bench
+from lab.harness.errors import LabError
 from tds_new.embedded import child
 
 SUBSCRIBER_PREFIX = "benchmark/devices"
@@ -38,7 +38,7 @@ class Rate:
 
 
 def measure(bench: Bench) -> Rate:
-    """Pairs of mosquitto_sub and the consumer, in turn. Raises BenchmarkError where a reading is missing."""
+    """Pairs of mosquitto_sub and the consumer, in turn. Raises LabError where a reading is missing."""
     sizes, pairs = bench.sizes, []
     bench.made.register_fleet(sizes.gateways)
     with bench.made.consumer() as consumer:
@@ -89,12 +89,12 @@ def subscriber_rate(made: Environment, load: Load, messages: int, gateways: int)
 def consumer_rate(
     made: Environment, load: Load, messages: int, gateways: int, database: str = DATABASE
 ) -> float:
-    """Messages/s of the consumer that runs, committed and answered. Raises BenchmarkError where a reading is missing."""
+    """Messages/s of the consumer that runs, committed and answered. Raises LabError where a reading is missing."""
     job = load.job(messages, gateways)
     published = load.publish(job)
     stored = made.scalar(STORED, job.start, database=database)
     if stored != 3 * messages:
-        raise BenchmarkError(f"{stored} readings stored of {3 * messages} published")
+        raise LabError(f"{stored} readings stored of {3 * messages} published")
     return published.rate
 
 

@@ -9,10 +9,10 @@ from psycopg import Connection
 
 from lab.benchmarks.consumer import Consumer
 from lab.benchmarks.environment import DATABASE
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Verdict, at_most
+from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.publisher import gateway_mac
-from lab.benchmarks.sizes import Bench
+from lab.harness.errors import LabError
 
 STARTS = 3
 ROUNDS = 3
@@ -112,7 +112,7 @@ def _changes(bench: Bench, consumer: Consumer) -> dict[str, list[float]]:
                 for name, seconds_taken in _changes_of(bench, watch, number):
                     found.setdefault(name, []).append(seconds_taken)
         if not consumer.alive:
-            raise BenchmarkError("the consumer ended meanwhile")
+            raise LabError("the consumer ended meanwhile")
     for name, times in found.items():
         bench.say(f"{name}: in effect after at most {max(times):.1f} s")
     return found
@@ -155,11 +155,11 @@ def _count(connection: Connection[Any], query: str, **parameters: str) -> int:
 
 
 def _wait(condition: Callable[[], bool]) -> float:
-    """Seconds until ``condition``, looked at every 20 ms. Raises BenchmarkError where it does not come."""
+    """Seconds until ``condition``, looked at every 20 ms. Raises LabError where it does not come."""
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > TIMEOUT:
-            raise BenchmarkError(f"a changed registration was not in effect within {TIMEOUT:.0f} s")
+            raise LabError(f"a changed registration was not in effect within {TIMEOUT:.0f} s")
         time.sleep(0.02)
     return time.monotonic() - started
 

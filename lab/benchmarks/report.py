@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from lab.benchmarks import fairness, growth, latency, outage, rate, registry
 from lab.benchmarks.environment import describe_machine
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Verdict
+from lab.harness.errors import LabError
 
 
 class Part(NamedTuple):
@@ -55,7 +55,7 @@ def measure(
         }
         try:
             found = asdict(parts[name].measure(bench))
-        except BenchmarkError as error:  # the other parts' figures stand
+        except LabError as error:  # the other parts' figures stand
             bench.say(f"{name} failed: {error}")
             report["parts"][name] = {
                 "measured": made_on,
@@ -68,7 +68,7 @@ def measure(
     return report
 
 
-def _failed(name: str, error: BenchmarkError) -> Verdict:
+def _failed(name: str, error: LabError) -> Verdict:
     reason = str(error).encode("ascii", "replace").decode().replace("\n", " ").replace("|", "/")
     return Verdict(name, "a measurement", f"none: {reason[:200]}", met=False)
 

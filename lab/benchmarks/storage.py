@@ -7,11 +7,11 @@ from typing import Any
 from psycopg import Connection
 
 from lab.benchmarks import dataset
-from lab.benchmarks.errors import BenchmarkError
+from lab.benchmarks.consumption_bench import Bench
 from lab.benchmarks.figures import Verdict, at_most
 from lab.benchmarks.history import has_timescale
 from lab.benchmarks.load import EPOCH, WEEK
-from lab.benchmarks.metered import Bench
+from lab.harness.errors import LabError
 from tds_new.metering.worker import drain
 
 WEEKS = 4
@@ -49,7 +49,7 @@ class Storage:
 def measure(bench: Bench) -> Storage:
     """Weeks of readings, without the raw messages and with them, and the blocks of the first.
 
-    Raises BenchmarkError where there is no TimescaleDB.
+    Raises LabError where there is no TimescaleDB.
     """
     devices = bench.sizes.disk_devices
     end = datetime.now(UTC)
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> Storage:
     start, found = end - WEEKS * WEEK, []
     with bench.made.connect() as connection:
         if not has_timescale(connection):
-            raise BenchmarkError("plain PostgreSQL compresses nothing")
+            raise LabError("plain PostgreSQL compresses nothing")
     for payload in (False, True):
         bench.fresh(devices)
         with bench.made.connect() as connection:

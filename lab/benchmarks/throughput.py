@@ -8,9 +8,9 @@ from typing import Any
 from psycopg import Connection
 
 from lab.benchmarks import dataset
-from lab.benchmarks.errors import BenchmarkError
+from lab.benchmarks.consumption_bench import Bench, cpu_seconds
 from lab.benchmarks.figures import Verdict, at_least
-from lab.benchmarks.metered import Bench, cpu_seconds
+from lab.harness.errors import LabError
 from tds_new.metering.worker import drain
 
 BATCH = 6_000  # readings that the consumer commits at a time under load
@@ -43,7 +43,7 @@ class Throughput:
 
 
 def measure(bench: Bench) -> Throughput:
-    """A backlog for each interval, on an emptied database. Raises BenchmarkError where the blocks do not hold every reading."""
+    """A backlog for each interval, on an emptied database. Raises LabError where the blocks do not hold every reading."""
     sizes, runs = bench.sizes, []
     bench.fresh(sizes.backlog_devices)
     for interval in sizes.intervals:
@@ -83,7 +83,7 @@ def _drain(connection: Connection[Any], interval: int, stored: int) -> Run:
     )
     counted = connection.execute("SELECT coalesce(sum(leituras), 0) FROM tds_new_consumo_15min").fetchone()
     if counted is None or counted[0] != stored:
-        raise BenchmarkError(f"the blocks hold {counted and counted[0]} readings of {stored}")
+        raise LabError(f"the blocks hold {counted and counted[0]} readings of {stored}")
     return run
 
 

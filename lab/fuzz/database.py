@@ -10,10 +10,10 @@ from typing import Any
 from psycopg import Connection
 
 from lab.fuzz.cases import Case, good_case, make_case
+from lab.fuzz.comparison import Failure, Kept, Outcome, Totals, assign_answers, compare
 from lab.fuzz.fleet import Fleet, register
-from lab.fuzz.judge import Failure, Kept, Outcome, Tally, deal_answers, judge
-from lab.fuzz.memory import Wire, aside_of
-from lab.fuzz.oracle import Verdict, brings, expect, microseconds, written
+from lab.fuzz.memory import PacketReader, rejection_of
+from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.rejection import Reason
 from tds_new.ingestion.set_aside import SAMPLE
@@ -27,38 +27,38 @@ KEPT_ROWS = """
 SELECT gateway_id, conta_id, dispositivo_id, "time", valor, payload_raw::text
 FROM tds_new_leitura_dispositivo WHERE gateway_id = ANY(%s)
 """
-ASIDE_ROWS = """
+REJECTED_ROWS = """
 SELECT motivo, leitura_indice, topico, payload, gateway_id, conta_id FROM tds_new_mensagem_rejeitada WHERE id > %s
 """
-LAST_ASIDE = "SELECT coalesce(max(id), 0) FROM tds_new_mensagem_rejeitada"
+LAST_REJECTED = "SELECT coalesce(max(id), 0) FROM tds_new_mensagem_rejeitada"
 COUNTED = "SELECT coalesce(sum(total), 0)::bigint FROM tds_new_rejeicao_contador"
 HUGE_NUMBER = re.compile(rb"[eE][+-]?[0-9]{4}|[0-9]{1000}")
 
 Key = tuple[int, int]
 
 
-class InDatabase:
+class DatabaseChecker:
     """Judges batches of cases by what is stored of them. One processor for all batches: it has to go on after each."""
 
     path = "in the database"
 
     def __init__(
-        self, processor: TelemetryProcessor, connection: Connection, prefix: str, tally: Tally, *, keep: int
+        self, processor: TelemetryProcessor, connection: Connection, prefix: str, totals: Totals, *, keep: int
     ) -> None:
         """``connection`` is for looking, in autocommit mode; ``keep`` is the setting TDS_REJECTED_KEEP."""
-        self._processor, self._connection, self._prefix, self._tally, self._keep = (
+        self._processor, self._connection, self._prefix, self._totals, self._keep = (
             processor,
             connection,
             prefix,
-            tally,
+            totals,
             keep,
         )
-        self._wire = Wire(prefix)
+        self._packet_reader = PacketReader(prefix)
         self._batches = 0
         self.duplicates = self.conflicts = self.sent_again = 0
 
     def run(self, seed: int, numbers: Sequence[int], number: int) -> None:
-        """Judge the cases of these numbers, among known-good messages, on a fleet of their own, the ``number``-th."""
+        """Check the cases of these numbers, among known-good messages, on a fleet of their own, the ``number``-th."""
         fleet = register(self._connection, number)
         batch: list[Case] = []
         too_deep: list[Case] = []  # apart, so that they do not keep the oracle from judging the whole batch
@@ -68,58 +68,59 @@ class InDatabase:
             (batch if judged else too_deep).append(case)
             if place % GOOD_EVERY == GOOD_EVERY - 1:
                 batch.append(good_case(place // GOOD_EVERY, fleet, self._prefix))
-        self.judge([*batch, good_case(AFTER, fleet, self._prefix)], fleet)
+        self.compare([*batch, good_case(AFTER, fleet, self._prefix)], fleet)
         if too_deep:
-            self.judge([*too_deep, good_case(AFTER + 1, fleet, self._prefix)], fleet)
+            self.compare([*too_deep, good_case(AFTER + 1, fleet, self._prefix)], fleet)
 
-    def judge(self, batch: list[Case], fleet: Fleet) -> None:
+    def compare(self, batch: list[Case], fleet: Fleet) -> None:
         """Store these cases, look at the tables, send some batches again, and look whether anything has changed."""
         self._batches += 1
-        messages = self._wire.read(batch)
+        messages = self._packet_reader.read(batch)
         if len(messages) != len(batch):
             self._fail(batch[-1], f"{len(batch)} packets came in, {len(messages)} messages came out")
             return
-        last_aside, counted = self._figure(LAST_ASIDE), self._figure(COUNTED)
+        last_rejected, counted = self._figure(LAST_REJECTED), self._figure(COUNTED)
         try:
             result = self._processor.process(messages)
         except Exception as error:
             self._fail(
-                self._culprit(batch, messages), f"{type(error).__name__} left the pipeline: {error}"[:300]
+                self._first_failing(batch, messages),
+                f"{type(error).__name__} left the pipeline: {error}"[:300],
             )
             return
         rows = self._connection.execute(KEPT_ROWS, [[gateway.id for gateway in fleet.gateways]]).fetchall()
         stored = {(row[2], microseconds(row[3].astimezone(UTC))): row for row in rows}
-        self._judge_messages(batch, fleet, result, stored)
-        self._judge_tables(batch, result, last_aside, self._figure(COUNTED) - counted)
+        self._compare_messages(batch, fleet, result, stored)
+        self._compare_tables(batch, result, last_rejected, self._figure(COUNTED) - counted)
         if self._batches % SEND_AGAIN_EVERY == 0 and not _sampled(result):
             self._send_again(
-                batch, result, (len(rows), self._figure(LAST_ASIDE), self._figure(COUNTED)), fleet
+                batch, result, (len(rows), self._figure(LAST_REJECTED), self._figure(COUNTED)), fleet
             )
 
     def close(self) -> None:
         """Free its sockets."""
-        self._wire.close()
+        self._packet_reader.close()
 
     # --- a batch --------------------------------------------------------------------------------------------------------------
 
-    def _judge_messages(
+    def _compare_messages(
         self, batch: list[Case], fleet: Fleet, result: BatchResult, stored: dict[Key, Any]
     ) -> None:
-        verdicts = [expect(case.topic, case.payload, fleet, self._prefix) for case in batch]
+        expectations = [expect(case.topic, case.payload, fleet, self._prefix) for case in batch]
         outcomes = [Outcome() for _ in batch]
         for row in result.set_aside:
-            outcomes[row.message].asides.append(aside_of(row))
-        deal_answers(batch, verdicts, outcomes, result.answers)
+            outcomes[row.message].rejections.append(rejection_of(row))
+        assign_answers(batch, expectations, outcomes, result.answers)
         codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
         first: dict[Key, Decimal] = {}
         totals: Counter[str] = Counter()
-        for case, verdict, outcome in zip(batch, verdicts, outcomes, strict=True):
-            self._tally.not_judged += not verdict.judged
-            totals.update(self._account(case, verdict, outcome, first, stored, codes))
-            self._tally.add(case, outcome, self.path)
-            if problems := judge(case, verdict, outcome):
-                self._tally.failures.append(Failure(case, problems, self.path))
-        unjudged = any(not verdict.judged for verdict in verdicts)
+        for case, expectation, outcome in zip(batch, expectations, outcomes, strict=True):
+            self._totals.not_judged += not expectation.judged
+            totals.update(self._account(case, expectation, outcome, first, stored, codes))
+            self._totals.add(case, outcome, self.path)
+            if problems := compare(case, expectation, outcome):
+                self._totals.failures.append(Failure(case, problems, self.path))
+        unjudged = any(not expectation.judged for expectation in expectations)
         if not unjudged and (extra := stored.keys() - first.keys()):
             self._fail(batch[-1], f"{len(extra)} readings are stored that nobody sent: {sorted(extra)[:3]}")
         figures = {
@@ -143,32 +144,32 @@ class InDatabase:
     def _account(
         self,
         case: Case,
-        verdict: Verdict,
+        expectation: Expectation,
         outcome: Outcome,
         first: dict[Key, Decimal],
         stored: dict[Key, Any],
         codes: dict[int, str],
     ) -> Counter[str]:
-        """Find what had to be stored: its row, or that of the one before it with its key. Right conflicts are taken off the asides."""
+        """Find what had to be stored: its row, or that of the one before it with its key. Right conflicts are taken off the rejections."""
         counted: Counter[str] = Counter()
-        reasons = {aside.reading: aside for aside in outcome.asides}
-        if None in reasons or verdict.refused:
+        reasons = {rejection.reading: rejection for rejection in outcome.rejections}
+        if None in reasons or expectation.refused:
             return counted
-        for index, expected in enumerate(verdict.readings):
-            aside = reasons.get(index)
-            if expected.faults or (aside is not None and aside.reason != "conflito"):
+        for index, expected in enumerate(expectation.readings):
+            rejection = reasons.get(index)
+            if expected.faults or (rejection is not None and rejection.reason != "conflito"):
                 continue
             key = expected.device_id, expected.time
             again = key in first
             if first.setdefault(key, expected.valor) != expected.valor:
                 counted["conflicts"] += 1
-                if aside is None:
+                if rejection is None:
                     outcome.problems.append(
-                        f"reading {index} contradicts the one before it, and is not set aside"
+                        f"reading {index} contradicts the one before it, and is not rejected"
                     )
                 else:
-                    outcome.asides.remove(aside)
-                    self._tally.reasons["conflito"] += 1
+                    outcome.rejections.remove(rejection)
+                    self._totals.reasons["conflito"] += 1
                 outcome.kept[index] = Kept(*expected[2:])
             elif (row := stored.get(key)) is not None:
                 counted["duplicates" if again else "stored"] += 1
@@ -177,10 +178,12 @@ class InDatabase:
                     outcome.problems.append(f"payload_raw of reading {index} is {str(row[5])[:200]}")
         return counted
 
-    def _judge_tables(self, batch: list[Case], result: BatchResult, last_aside: int, counted: int) -> None:
-        """Everything set aside is counted, and there as it came, up to the bounds of the table."""
+    def _compare_tables(
+        self, batch: list[Case], result: BatchResult, last_rejected: int, counted: int
+    ) -> None:
+        """Everything rejected is counted, and there as it came, up to the bounds of the table."""
         if counted != len(result.set_aside):
-            self._fail(batch[-1], f"{len(result.set_aside)} are set aside, {counted} more are counted")
+            self._fail(batch[-1], f"{len(result.set_aside)} are rejected, {counted} more are counted")
         groups = Counter((row.gateway_id, row.refusal.reason.value) for row in result.set_aside)
         full = {group for group, size in groups.items() if size > self._keep}
         copies: Counter[Any] = Counter()
@@ -201,14 +204,14 @@ class InDatabase:
                 ] += 1
         found = Counter(
             (*row[:3], bytes(row[3]), *row[4:])
-            for row in self._connection.execute(ASIDE_ROWS, [last_aside]).fetchall()
+            for row in self._connection.execute(REJECTED_ROWS, [last_rejected]).fetchall()
             if (row[4], row[0]) not in full
         )
         if found != wanted:
             missing, extra = wanted - found, found - wanted
             self._fail(
                 batch[-1],
-                f"{missing.total()} set-aside rows are missing, {extra.total()} are too many: {[*missing, *extra][:2]}"[
+                f"{missing.total()} set-rejection rows are missing, {extra.total()} are too many: {[*missing, *extra][:2]}"[
                     :600
                 ],
             )
@@ -218,9 +221,9 @@ class InDatabase:
     ) -> None:
         """As the broker delivers after a lost PUBACK: nothing may change."""
         self.sent_again += len(batch)
-        again = self._processor.process(self._wire.read(batch, redelivered=True))
+        again = self._processor.process(self._packet_reader.read(batch, redelivered=True))
         rows = self._connection.execute(KEPT_ROWS, [[gateway.id for gateway in fleet.gateways]]).fetchall()
-        after = len(rows), self._figure(LAST_ASIDE), self._figure(COUNTED)
+        after = len(rows), self._figure(LAST_REJECTED), self._figure(COUNTED)
         known = result.stored + result.duplicates
         if (again.stored, again.duplicates, again.conflicts) != (
             0,
@@ -229,10 +232,11 @@ class InDatabase:
         ) or after != before:
             said = f"stored {again.stored}, duplicates {again.duplicates} of {known}, conflicts {again.conflicts} of {result.conflicts}"
             self._fail(
-                batch[-1], f"delivered again: {said}; rows, last set aside, counted {before} became {after}"
+                batch[-1],
+                f"delivered again: {said}; rows, last rejected, counted {before} became {after}",
             )
 
-    def _culprit(self, batch: Sequence[Case], messages: Sequence[Message]) -> Case:
+    def _first_failing(self, batch: Sequence[Case], messages: Sequence[Message]) -> Case:
         """The first that goes wrong alone."""
         for case, message in zip(batch, messages, strict=True):
             try:
@@ -242,7 +246,7 @@ class InDatabase:
         return batch[-1]
 
     def _fail(self, case: Case, problem: str) -> None:
-        self._tally.failures.append(Failure(case, [problem], f"{self.path}, the batch that ends with it"))
+        self._totals.failures.append(Failure(case, [problem], f"{self.path}, the batch that ends with it"))
 
     def _figure(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()

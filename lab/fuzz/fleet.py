@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
 
-# A clock that stands still: the same seed gives the same cases, and the same verdicts, at any time.
+# A clock that stands still: the same seed gives the same cases, and the same expectations, at any time.
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 ACCEPTS_SINCE = NOW - timedelta(days=60)
 

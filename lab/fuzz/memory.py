@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any, cast
 
 from lab.fuzz.cases import Case, good_case
+from lab.fuzz.comparison import Failure, Kept, Outcome, Rejection, Totals, assign_answers, compare
 from lab.fuzz.fleet import NOW, Fleet, Registry
-from lab.fuzz.judge import Aside, Failure, Kept, Outcome, Tally, deal_answers, judge
-from lab.fuzz.oracle import Verdict, brings, expect, microseconds, written
+from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Prepared, Preparer
 from tds_new.ingestion.rate import GatewayRate
@@ -23,7 +23,7 @@ SHRUNK_FAILURES = 3  # the first ones of a run; it takes a second or two each
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-class Wire:
+class PacketReader:
     """PUBLISH packets in, messages out: the consumer's own reading of packets and topics, without a socket."""
 
     def __init__(self, prefix: str) -> None:
@@ -63,32 +63,32 @@ def _packet(case: Case, redelivered: bool) -> bytes:
     return bytes([0x32 | case.retain | redelivered << 3]) + length + bytes([size]) + body
 
 
-class InMemory:
+class MemoryChecker:
     """Judges batches of cases without a database."""
 
     path = "in memory"
 
-    def __init__(self, fleet: Fleet, prefix: str, tally: Tally) -> None:
-        self.fleet, self.prefix, self.tally = fleet, prefix, tally
-        self._wire = Wire(prefix)
+    def __init__(self, fleet: Fleet, prefix: str, totals: Totals) -> None:
+        self.fleet, self.prefix, self.totals = fleet, prefix, totals
+        self._packet_reader = PacketReader(prefix)
         self._preparer = Preparer(Registry(fleet), GatewayRate(0))
         self._codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
 
     def run(self, cases: Sequence[Case]) -> None:
-        """Judge them as one batch, known-good messages in the middle and at the end; what goes wrong goes to the tally."""
+        """Check them as one batch, known-good messages in the middle and at the end; what goes wrong goes to the totals."""
         middle, last = len(cases) // 2, abs(cases[-1].number) * 2
         batch = [*cases[:middle], self._good(last), *cases[middle:], self._good(last + 1)]
         try:
             outcomes = self._outcomes(batch)
         except Exception as error:
-            self.tally.failures += self._culprits(batch, error)
+            self.totals.failures += self._failing(batch, error)
             return
         for case, outcome in zip(batch, outcomes, strict=True):
-            verdict = self._verdict(case)
-            self.tally.not_judged += not verdict.judged
-            self.tally.add(case, outcome, self.path)
-            if problems := judge(case, verdict, outcome):
-                self.tally.failures.append(Failure(case, problems, self.path, self.shrink(case)))
+            expectation = self._expected(case)
+            self.totals.not_judged += not expectation.judged
+            self.totals.add(case, outcome, self.path)
+            if problems := compare(case, expectation, outcome):
+                self.totals.failures.append(Failure(case, problems, self.path, self.shrink(case)))
 
     def problems_of(self, case: Case, *, count: bool = False) -> list[str]:
         """What is wrong with this case alone; an exception out of the pipeline is such a problem."""
@@ -97,12 +97,12 @@ class InMemory:
         except Exception as error:
             return [f"{type(error).__name__} left the pipeline: {error}"[:300]]
         if count:
-            self.tally.add(case, outcome, self.path)
-        return judge(case, self._verdict(case), outcome)
+            self.totals.add(case, outcome, self.path)
+        return compare(case, self._expected(case), outcome)
 
     def shrink(self, case: Case) -> bytes:
         """The payload with as much taken out as still goes wrong."""
-        if len(self.tally.failures) >= SHRUNK_FAILURES:
+        if len(self.totals.failures) >= SHRUNK_FAILURES:
             return b""
         shortest, size, tries = case.payload, max(1, len(case.payload) // 2), SHRINK_TRIES
         if not self.problems_of(case):
@@ -121,15 +121,15 @@ class InMemory:
 
     def close(self) -> None:
         """Free its sockets."""
-        self._wire.close()
+        self._packet_reader.close()
 
-    def _verdict(self, case: Case) -> Verdict:
+    def _expected(self, case: Case) -> Expectation:
         return expect(case.topic, case.payload, self.fleet, self.prefix)
 
     def _good(self, number: int) -> Case:
         return good_case(number, self.fleet, self.prefix)
 
-    def _culprits(self, batch: Sequence[Case], error: Exception) -> list[Failure]:
+    def _failing(self, batch: Sequence[Case], error: Exception) -> list[Failure]:
         found = [
             Failure(case, problems, self.path, self.shrink(case))
             for case in batch
@@ -142,12 +142,12 @@ class InMemory:
         ]
 
     def _outcomes(self, batch: Sequence[Case]) -> list[Outcome]:
-        messages = self._wire.read(batch)
+        messages = self._packet_reader.read(batch)
         if len(messages) != len(batch):
             raise AssertionError(f"{len(batch)} packets came in, {len(messages)} messages came out")
         prepared = self._preparer.prepare(list(enumerate(messages)), cast("Any", None))
         outcomes = self._prepared(prepared, len(batch))
-        return deal_answers(batch, [self._verdict(case) for case in batch], outcomes, prepared.answers)
+        return assign_answers(batch, [self._expected(case) for case in batch], outcomes, prepared.answers)
 
     def _prepared(self, prepared: Prepared, size: int) -> list[Outcome]:
         """What a prepared batch says of each message, as the text for COPY has it."""
@@ -169,13 +169,13 @@ class InMemory:
             elif not brings(documents[number], index, self._codes[kept.device_id], kept.valor):
                 outcome.problems.append(f"the message kept with reading {index} is another")
         for rejected in prepared.rejected:
-            outcomes[rejected.message].asides.append(aside_of(rejected))
+            outcomes[rejected.message].rejections.append(rejection_of(rejected))
         return outcomes
 
 
-def aside_of(row: RejectedRow) -> Aside:
-    """A row for the table of set-aside messages."""
-    return Aside(
+def rejection_of(row: RejectedRow) -> Rejection:
+    """A row for the table of set-rejection messages."""
+    return Rejection(
         row.refusal.reason.value, row.refusal.index, row.topic, row.payload, row.gateway_id, row.conta_id
     )
 

@@ -1,7 +1,7 @@
 """What must become of a message, worked out from the contract with Python's ``json`` and ``Decimal``: nothing of the pipeline is used.
 
 Where the contract leaves a choice (a number of 500 decimals, an ISO 8601 week date, nesting near the interpreter's limit), a reading or a
-message is *open*: it may be stored, but then as computed here, or set aside, but then with a reason.
+message is *open*: it may be stored, but then as computed here, or rejected, but then with a reason.
 """
 
 import json
@@ -40,7 +40,7 @@ class Expected(NamedTuple):
     valor: Decimal = Decimal(0)
 
 
-class Verdict(NamedTuple):
+class Expectation(NamedTuple):
     """One message: refused as a whole for one of ``refused``, or else its ``readings``.
 
     ``open``: it may be refused as a whole too. ``judged`` False: too deep to be read here. ``seq`` is to be answered; None: no answer, but
@@ -85,24 +85,24 @@ def microseconds(moment: datetime) -> int:
 EARLIEST, LATEST = microseconds(ACCEPTS_SINCE), microseconds(NOW + TOLERANCE)
 
 
-def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Verdict:
-    """The verdict on one message."""
+def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectation:
+    """The expectation on one message."""
     levels = topic.decode("utf-8", "replace").split("/")
     if (
         levels[:-2] != prefix.split("/")
         or levels[-1] not in _KINDS
         or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,32}", levels[-2])
     ):
-        return Verdict(frozenset({"topico_invalido"}))
+        return Expectation(frozenset({"topico_invalido"}))
     gateway = fleet.find(levels[-2])
     if gateway is None:
-        return Verdict(frozenset({"gateway_desconhecido"}))
-    verdict = (
+        return Expectation(frozenset({"gateway_desconhecido"}))
+    expectation = (
         _content(levels[-1], payload, gateway)
         if gateway.is_active
-        else Verdict(frozenset({"gateway_inativo"}))
+        else Expectation(frozenset({"gateway_inativo"}))
     )
-    return verdict._replace(gateway_id=gateway.id, conta_id=gateway.conta_id)
+    return expectation._replace(gateway_id=gateway.id, conta_id=gateway.conta_id)
 
 
 def written(text: str) -> Any:
@@ -128,41 +128,41 @@ def brings(document: Any, index: int, codigo: str, valor: Decimal) -> bool:
     )
 
 
-def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Verdict:
+def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
     if len(payload) > MAX_BYTES:
-        return Verdict(frozenset({"limite_excedido"}))
-    not_json = Verdict(frozenset({"json_invalido"}))
+        return Expectation(frozenset({"limite_excedido"}))
+    not_json = Expectation(frozenset({"json_invalido"}))
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         return not_json
     if kind == "status":
         return (
-            Verdict()
+            Expectation()
             if text.strip().lower() in ("online", "offline")
-            else Verdict(frozenset({"esquema_invalido"}))
+            else Expectation(frozenset({"esquema_invalido"}))
         )
     if kind == "heartbeat" and not text.strip():
-        return Verdict()
+        return Expectation()
     deep = payload.count(b"[") + payload.count(b"{") > DEEP
     try:
         document = written(text)
     except ValueError:
         return not_json
     if document is None and text.strip() != "null":
-        return Verdict(
+        return Expectation(
             judged=False, seq_open=frozenset(int(seq) for seq in re.findall(r'"seq":(-?[0-9]{1,25})', text))
         )
     if kind == "heartbeat":
-        return Verdict(
+        return Expectation(
             NOTHING if isinstance(document, _Pairs) else frozenset({"esquema_invalido"}), open=deep
         )
     return _telemetry(document, gateway)._replace(open=deep)
 
 
-def _telemetry(document: Any, gateway: FleetGateway) -> Verdict:
+def _telemetry(document: Any, gateway: FleetGateway) -> Expectation:
     if not isinstance(document, _Pairs):
-        return Verdict(frozenset({"esquema_invalido"}))
+        return Expectation(frozenset({"esquema_invalido"}))
     faults = set()
     leituras, mac = document.get("leituras"), document.get("gateway_mac")
     if type(leituras) is not list or any(
@@ -173,9 +173,9 @@ def _telemetry(document: Any, gateway: FleetGateway) -> Verdict:
         faults.add("mac_divergente")
     seq, seq_open = _sequence(document)
     if faults:
-        return Verdict(frozenset(faults), seq=seq, seq_open=seq_open)
+        return Expectation(frozenset(faults), seq=seq, seq_open=seq_open)
     readings = tuple(_reading(leitura, document.get("timestamp"), gateway) for leitura in leituras)
-    return Verdict(readings=readings, seq=seq, seq_open=seq_open)
+    return Expectation(readings=readings, seq=seq, seq_open=seq_open)
 
 
 def _names(mac: str, gateway: FleetGateway) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 DUPLICATE, CONFLICT = "duplicate", "conflict"
-# Kind and its share in thousandths; the rest is normal.
+# FaultKind and its share in thousandths; the rest is normal.
 SHARES = {DUPLICATE: 30, CONFLICT: 20, "nul_stored": 10}
 POISON = (
     "broken_json",
@@ -48,8 +48,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """One reading that must be stored, or be set aside where another value was first."""
+class ExpectedReading:
+    """One reading that must be stored, or be rejected where another value was first."""
 
     mac: str
     codigo: str
@@ -63,10 +63,10 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PlannedMessage:
     """One message. ``identity`` is the number inside its payload: a duplicate carries the one of its original.
 
-    ``asides`` are (motivo, index) of what must be set aside.
+    ``rejections`` are (motivo, index) of what must be rejected.
     """
 
     number: int
@@ -74,8 +74,8 @@ class Item:
     kind: str
     topic: str
     payload: bytes
-    readings: tuple[Expected, ...] = ()
-    asides: tuple[tuple[str, int | None], ...] = ()
+    readings: tuple[ExpectedReading, ...] = ()
+    rejections: tuple[tuple[str, int | None], ...] = ()
 
 
 def new_plan(seed: int, messages: int, *, fleet: int = 1, with_seq: bool = False) -> Plan:
@@ -133,12 +133,14 @@ def values(number: int) -> dict[str, Decimal]:
     }
 
 
-def item(plan: Plan, number: int) -> Item:
+def message_of(plan: Plan, number: int) -> PlannedMessage:
     """The message of this number."""
     kind = kind_of(plan, number)
     if kind == DUPLICATE:
-        original = item(plan, _original(plan, number))
-        return Item(number, original.identity, kind, original.topic, original.payload, original.readings)
+        original = message_of(plan, _original(plan, number))
+        return PlannedMessage(
+            number, original.identity, kind, original.topic, original.payload, original.readings
+        )
     gateway = number % plan.gateways
     base = _original(plan, number) if kind == CONFLICT else number
     time = datetime.fromisoformat(plan.start) + timedelta(seconds=base // plan.gateways)
@@ -165,7 +167,7 @@ class _Builder:
             None  # a bad reading between good neighbours: its text and its motivo
         )
 
-    def build(self) -> Item:
+    def build(self) -> PlannedMessage:
         kind, good = self.kind, True
         whole: str | None = None
         if kind == CONFLICT:
@@ -176,21 +178,21 @@ class _Builder:
             self.bad = _BAD_READINGS[kind]
         elif kind in _BAD_MESSAGES:
             whole, good = _BAD_MESSAGES[kind], False
-        asides: tuple[tuple[str, int | None], ...] = ()
+        rejections: tuple[tuple[str, int | None], ...] = ()
         if kind == CONFLICT:
-            asides = (("conflito", 0),)
+            rejections = (("conflito", 0),)
         elif whole:
-            asides = ((whole, None),)
+            rejections = ((whole, None),)
         elif self.bad:
-            asides = ((self.bad[1], 1),)
+            rejections = ((self.bad[1], 1),)
         readings = (
-            [Expected(self.mac, codigo, self.time, valor) for codigo, valor in self.valores.items()]
+            [ExpectedReading(self.mac, codigo, self.time, valor) for codigo, valor in self.valores.items()]
             if good
             else []
         )
         payload = self._payload()
         topic = f"{self.plan.prefix}/{self.topic_mac}/telemetry"
-        return Item(self.number, self.number, kind, topic, payload, tuple(readings), asides)
+        return PlannedMessage(self.number, self.number, kind, topic, payload, tuple(readings), rejections)
 
     def _payload(self) -> bytes:
         if self.kind == "other_mac":

@@ -229,7 +229,7 @@ def stay_disconnected() -> None:
     _replace(MQTTSubscriber, "_lost", lambda lost: lambda self: (lost(self), self._stop.set())[0])
 
 
-@mutant("sets a redelivered message aside again", "pubacks_lost", "pubacks_lost")
+@mutant("rejects a redelivered message again", "pubacks_lost", "pubacks_lost")
 def set_aside_again() -> None:
     from tds_new.ingestion import set_aside
 
@@ -240,7 +240,7 @@ def set_aside_again() -> None:
     )
 
 
-@mutant("drops what it cannot use without setting it aside")
+@mutant("drops what it cannot use without keeping it as rejected")
 def drop_silently() -> None:
     from tds_new.ingestion import set_aside
 

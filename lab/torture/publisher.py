@@ -1,4 +1,4 @@
-"""The gateways of a run: real QoS 1, a ledger of what the broker acknowledged, everything else published again.
+"""The gateways of a run: real QoS 1, a deliveries of what the broker acknowledged, everything else published again.
 
 A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input. Then it takes orders,
 a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes events to standard output: ``P`` published, ``R``
@@ -13,8 +13,8 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from lab.benchmarks import wire
-from lab.torture.messages import Plan, item
+from lab.harness import wire
+from lab.torture.messages import Plan, message_of
 
 RECONNECT_AFTER = 0.2
 ANSWER_TIMEOUT = 3.0
@@ -94,7 +94,7 @@ class Connection:
         self._unacknowledged[self._packet_id] = number
         if self._job.plan.with_seq:
             self._unanswered[number] = time.monotonic() + ANSWER_TIMEOUT
-        message = item(self._job.plan, number)
+        message = message_of(self._job.plan, number)
         self._output += wire.publish(message.topic, message.payload, self._packet_id)
 
     def _open(self, selector: selectors.BaseSelector) -> None:
@@ -120,7 +120,7 @@ class Connection:
         selector.register(sock, selectors.EVENT_READ, self)
         again = []
         for packet_id, number in self._unacknowledged.items():
-            message = item(self._job.plan, number)
+            message = message_of(self._job.plan, number)
             again.append(wire.publish(message.topic, message.payload, packet_id, again=True))
             self._publisher.tell("R", number)
         self._output = b"".join(again)

@@ -2,15 +2,15 @@
 
 from typing import Any
 
+from lab.torture.invariants import INVARIANTS
 from lab.torture.mutants import MUTANTS
 from lab.torture.run import RunResult
 from lab.torture.schedule import KINDS
-from lab.torture.verdict import INVARIANTS
 
 
 def markdown(result: RunResult) -> str:
     """The summary."""
-    options, findings = result.options, result.findings
+    options, violations = result.options, result.violations
     what = f"{options.messages:,} messages, {len(options.schedule)} faults, seed {options.seed}, {result.database}"
     if options.group:
         what += f", {options.consumers} consumers in share group {options.group}"
@@ -24,7 +24,7 @@ def markdown(result: RunResult) -> str:
     ]
     lines += ["| invariant | | result |", "|---|---|---|"]
     for name, text in INVARIANTS.items():
-        count = findings.counts[name]
+        count = violations.counts[name]
         lines.append(f"| {name} | {text} | {f'BROKEN ({count})' if count else 'holds'} |")
     lines += ["", "| | |", "|---|---|", *(f"| {name} | {count:,} |" for name, count in result.counts.items())]
     lines += [f"| messages: {kind} | {count:,} |" for kind, count in sorted(result.kinds.items())]
@@ -41,7 +41,7 @@ def markdown(result: RunResult) -> str:
         lines.append(
             f"| {report.fault.number} | {report.fault.at:,} | {report.fault}{note} | {report.lasted:.1f} s | {recovery} | {target:.0f} s |"
         )
-    for name, texts in sorted(findings.texts.items()):
+    for name, texts in sorted(violations.texts.items()):
         lines += [
             "",
             f"{name} broken:",
@@ -55,7 +55,7 @@ def mutants_markdown(results: dict[str, RunResult]) -> str:
     """Which mutant was caught by which invariant."""
     lines = ["# Mutants", "", "| mutant | what is wrong | faults | caught by | in |", "|---|---|---|---|---|"]
     for name, result in results.items():
-        broken = ", ".join(sorted(result.findings.counts)) or "NOT CAUGHT"
+        broken = ", ".join(sorted(result.violations.counts)) or "NOT CAUGHT"
         lines.append(
             f"| {name} | {MUTANTS[name].text} | {', '.join(MUTANTS[name].kinds) or 'none'} | {broken} | {result.seconds:.1f} s |"
         )
@@ -76,9 +76,10 @@ def as_dict(result: RunResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "peak_memory_mib": round(result.peak_memory, 1),
         "invariants": {
-            name: {"text": text, "broken": result.findings.counts[name]} for name, text in INVARIANTS.items()
+            name: {"text": text, "broken": result.violations.counts[name]}
+            for name, text in INVARIANTS.items()
         },
-        "violations": result.findings.texts,
+        "violations": result.violations.texts,
         "counts": result.counts,
         "kinds": dict(result.kinds),
         "faults": [

@@ -39,7 +39,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """A kind of fault: in which words, its parameters by chance, and the longest recovery in seconds (I7).
 
     ``shared`` says whether it makes sense with several consumers in one share group too.
@@ -59,51 +59,55 @@ def _seconds(least: float, most: float) -> Callable[[random.Random], Parameters]
     return lambda chance: {"seconds": round(chance.uniform(least, most), 1)}
 
 
-KINDS: dict[str, Kind] = {
-    "kill": Kind(
+KINDS: dict[str, FaultKind] = {
+    "kill": FaultKind(
         "consumer killed with SIGKILL at a named point",
         lambda c: {"point": c.choice(KILL_POINTS), "times": c.randint(1, 3)},
     ),
-    "sigterm": Kind("consumer stopped with SIGTERM under load, started again", _none),
-    "sigterm_alone": Kind("SIGTERM while the database is away", _none),
-    "sigstop": Kind("consumer frozen by SIGSTOP, then SIGCONT", _seconds(1, 9)),
-    "usurped": Kind(
+    "sigterm": FaultKind("consumer stopped with SIGTERM under load, started again", _none),
+    "sigterm_alone": FaultKind("SIGTERM while the database is away", _none),
+    "sigstop": FaultKind("consumer frozen by SIGSTOP, then SIGCONT", _seconds(1, 9)),
+    "usurped": FaultKind(
         "consumer frozen, its lock lost, a standby takes over, then SIGCONT", _none, shared=False
     ),
-    "takeover": Kind("active consumer killed while a standby waits", _none, target=10.0, shared=False),
-    "second_consumer": Kind("a second consumer with the same client id", _none, shared=False),
-    "postgres_restart": Kind("PostgreSQL restarted in order", _none),
-    "postgres_crash": Kind("PostgreSQL ended like a power cut (SIGQUIT), started again", _none),
-    "postgres_away": Kind("PostgreSQL away for some seconds", _seconds(2, 6)),
-    "terminate": Kind("the consumer's session ended by pg_terminate_backend", _none),
-    "commit": Kind("connection lost around a COMMIT: outcome unknown", lambda c: {"how": c.choice(COMMITS)}),
-    "cancel": Kind("statements cancelled (57014), as by a timeout", _seconds(0.5, 2)),
-    "lock": Kind("the readings locked for longer than lock_timeout", _seconds(5.5, 7), target=20.0),
-    "read_only": Kind("database read-only, as after a failover (25006)", _seconds(1, 3)),
-    "no_connections": Kind("database refuses connections", _seconds(1, 3)),
-    "sqlstate": Kind(
+    "takeover": FaultKind("active consumer killed while a standby waits", _none, target=10.0, shared=False),
+    "second_consumer": FaultKind("a second consumer with the same client id", _none, shared=False),
+    "postgres_restart": FaultKind("PostgreSQL restarted in order", _none),
+    "postgres_crash": FaultKind("PostgreSQL ended like a power cut (SIGQUIT), started again", _none),
+    "postgres_away": FaultKind("PostgreSQL away for some seconds", _seconds(2, 6)),
+    "terminate": FaultKind("the consumer's session ended by pg_terminate_backend", _none),
+    "commit": FaultKind(
+        "connection lost around a COMMIT: outcome unknown", lambda c: {"how": c.choice(COMMITS)}
+    ),
+    "cancel": FaultKind("statements cancelled (57014), as by a timeout", _seconds(0.5, 2)),
+    "lock": FaultKind("the readings locked for longer than lock_timeout", _seconds(5.5, 7), target=20.0),
+    "read_only": FaultKind("database read-only, as after a failover (25006)", _seconds(1, 3)),
+    "no_connections": FaultKind("database refuses connections", _seconds(1, 3)),
+    "sqlstate": FaultKind(
         "every insert fails with a SQLSTATE", lambda c: {"state": c.choice(SQLSTATES), **_seconds(0.5, 2)(c)}
     ),
-    "database_cut": Kind("network to the database cut", _none),
-    "database_frozen": Kind("network to the database frozen", _seconds(1, 5)),
-    "database_slow": Kind("network to the database slow: 100 ms a packet", _seconds(2, 4), target=20.0),
+    "database_cut": FaultKind("network to the database cut", _none),
+    "database_frozen": FaultKind("network to the database frozen", _seconds(1, 5)),
+    "database_slow": FaultKind("network to the database slow: 100 ms a packet", _seconds(2, 4), target=20.0),
     # Not in a group: Mosquitto 2.0 does not save shared subscriptions, so until each member has subscribed again it acknowledges
     # messages that it keeps for nobody (3 of 3 lost on 2.0.11). Only the application's acknowledgement closes that.
-    "broker_restart": Kind("Mosquitto stopped in order and started", _none, shared=False),
-    "broker_away": Kind("Mosquitto away for some seconds", _seconds(1, 4), shared=False),
-    "broker_emptied": Kind(
+    "broker_restart": FaultKind("Mosquitto stopped in order and started", _none, shared=False),
+    "broker_away": FaultKind("Mosquitto away for some seconds", _seconds(1, 4), shared=False),
+    "broker_emptied": FaultKind(
         "Mosquitto restarted without its store while the consumer holds messages (stale ids)",
         _none,
         shared=False,
     ),
-    "connection_cut": Kind("connection to the broker cut", lambda c: {"times": c.randint(1, 3)}),
-    "connection_frozen": Kind("connection to the broker half open", _none, target=25.0),
-    "connection_slow": Kind("connection to the broker slow: 20 ms a packet", _seconds(1, 3), target=20.0),
-    "pubacks_lost": Kind(
+    "connection_cut": FaultKind("connection to the broker cut", lambda c: {"times": c.randint(1, 3)}),
+    "connection_frozen": FaultKind("connection to the broker half open", _none, target=25.0),
+    "connection_slow": FaultKind(
+        "connection to the broker slow: 20 ms a packet", _seconds(1, 3), target=20.0
+    ),
+    "pubacks_lost": FaultKind(
         "PUBACKs swallowed, then the connection cut: the whole window again", _seconds(0.5, 1.5)
     ),
 }
-MEMBERS = Kind("a consumer joins the share group, another one is killed", _none)
+MEMBERS = FaultKind("a consumer joins the share group, another one is killed", _none)
 KINDS["member_joins"] = MEMBERS
 SINGLE_ONLY = frozenset({name for name, kind in KINDS.items() if not kind.shared})
 GROUP_ONLY = frozenset({"member_joins"})

@@ -5,7 +5,7 @@ import json
 import psycopg
 import pytest
 
-from lab.benchmarks import wire
+from lab.harness import wire
 from lab.torture.proxy import Link, Proxy
 from tds_new.models import ConsumerStatus
 from tests.ingestion.test_consumer import all_stored, publish, rows, waits_for_a_lock

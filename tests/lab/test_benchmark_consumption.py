@@ -10,9 +10,9 @@ import pytest
 
 from lab.benchmarks import dataset, delay, late, storage, throughput
 from lab.benchmarks.consumption import PARTS
+from lab.benchmarks.consumption_bench import Bench, Sizes
 from lab.benchmarks.environment import Environment, environment
-from lab.benchmarks.errors import BenchmarkError
-from lab.benchmarks.metered import Bench, Sizes
+from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto 2 is not installed")
@@ -102,7 +102,7 @@ def test_late_readings_touch_their_device_alone(bench: Bench) -> None:
 
 def test_what_is_on_disk_is_measured_compressed(bench: Bench, on_timescale: bool) -> None:
     if not on_timescale:
-        with pytest.raises(BenchmarkError, match="plain PostgreSQL"):
+        with pytest.raises(LabError, match="plain PostgreSQL"):
             storage.measure(bench)
         return
     found = storage.measure(bench)

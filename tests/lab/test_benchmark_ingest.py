@@ -18,12 +18,12 @@ from django.core.management import CommandError, call_command
 
 from lab.benchmarks import fairness, growth, history, latency, outage, rate, registry
 from lab.benchmarks.environment import Environment, environment
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.figures import Percentiles, Verdict, at_least, at_most, nothing, percentile
+from lab.benchmarks.ingest_bench import Bench, Sizes
 from lab.benchmarks.load import Load, live_day
 from lab.benchmarks.publisher import gateway_mac
 from lab.benchmarks.report import PARTS, failed, markdown, measure, merged
-from lab.benchmarks.sizes import Bench, Sizes
+from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
 from tds_new.ingestion.rate import BURST_SECONDS
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
@@ -113,7 +113,7 @@ def test_the_rate_is_that_of_both(bench: Bench) -> None:
 @needs_mosquitto
 def test_a_reading_that_is_missing_fails_the_run(bench: Bench) -> None:
     bench.made.register_fleet(20)
-    with bench.made.consumer(), pytest.raises(BenchmarkError, match="readings stored of"):
+    with bench.made.consumer(), pytest.raises(LabError, match="readings stored of"):
         rate.consumer_rate(bench.made, _Doubled(bench.load), 40, 20)
 
 
@@ -293,7 +293,7 @@ def test_a_report_keeps_the_parts_that_were_not_measured_again() -> None:
 @pytest.mark.once
 def test_a_part_that_fails_takes_no_other_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Bench) -> None:
-        raise BenchmarkError("no | luck")
+        raise LabError("no | luck")
 
     monkeypatch.setitem(PARTS, "rate", PARTS["rate"]._replace(measure=fail))  # type: ignore[call-overload]
     report = measure(bench, ["latency", "rate"], "c")

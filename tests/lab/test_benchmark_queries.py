@@ -8,8 +8,8 @@ import pytest
 
 from lab.benchmarks.dataset import wrong_sums
 from lab.benchmarks.environment import Environment, environment
-from lab.benchmarks.errors import BenchmarkError
 from lab.benchmarks.queries import PARTS, Bench, Sizes, measure
+from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto 2 is not installed")
@@ -68,5 +68,5 @@ def test_questions_that_cannot_be_asked_fail_the_measurement(
     monkeypatch.setitem(made.variables, "SECRET_KEY", "")
     with made.connect() as connection:
         connection.execute("TRUNCATE tds_new_conta CASCADE")
-    with pytest.raises(BenchmarkError, match="could not be asked"):
+    with pytest.raises(LabError, match="could not be asked"):
         measure(Bench(made, Sizes(devices=1, months=1, samples=1, raw=0, checked=0), print))

@@ -13,12 +13,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from lab.fuzz.cases import Case, good_case, make_case
-from lab.fuzz.database import InDatabase
-from lab.fuzz.drawn import judge_drawn
+from lab.fuzz.comparison import Totals
+from lab.fuzz.database import DatabaseChecker
 from lab.fuzz.fleet import make_fleet
-from lab.fuzz.judge import Tally
-from lab.fuzz.memory import InMemory
-from lab.fuzz.oracle import Verdict, expect
+from lab.fuzz.hypothesis_cases import check_drawn
+from lab.fuzz.memory import MemoryChecker
+from lab.fuzz.oracle import Expectation, expect
 from lab.fuzz.run import Fuzzer, markdown
 from lab.management.commands import fuzz_ingest
 from tds_new.ingestion import lossless, payload, preparation, set_aside, store, telemetry_processor
@@ -38,15 +38,15 @@ SEED = int(os.environ.get("FUZZ_SEED") or 20261121)
 def test_a_slice_goes_through_whole(transactional_db: None, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\n[OK] fuzz seed {SEED} (FUZZ_SEED={SEED} repeats it)")
-    result = Fuzzer(SEED, lambda: connect("fuzz"), print, judge_drawn).run(10_000)
+    result = Fuzzer(SEED, lambda: connect("fuzz"), print, check_drawn).run(10_000)
     assert result.passed, markdown(result)
     assert result.complete
     assert result.cases == 10_000
-    assert result.tally.cases["in the database"] > 1_000
-    assert result.tally.not_judged < 200
+    assert result.totals.cases["in the database"] > 1_000
+    assert result.totals.not_judged < 200
     assert result.sent_again
     # A slice that misses what it is for would pass too.
-    assert result.tally.reasons.keys() == {reason.value for reason in Reason}
+    assert result.totals.reasons.keys() == {reason.value for reason in Reason}
     assert min(result.duplicates, result.conflicts) > 10
 
 
@@ -61,7 +61,7 @@ def test_one_seed_gives_the_same_cases_in_any_order() -> None:
     assert len({case.payload for case in cases}) > 250
 
 
-def verdict(leitura: str, more: str = "", topic: bytes = TOPIC) -> Verdict:
+def expectation(leitura: str, more: str = "", topic: bytes = TOPIC) -> Expectation:
     return expect(
         topic, f'{{"timestamp":"2026-02-18T14:30:00Z","leituras":[{leitura}]{more}}}'.encode(), FLEET, PREFIX
     )
@@ -79,7 +79,7 @@ def verdict(leitura: str, more: str = "", topic: bytes = TOPIC) -> Verdict:
     ],
 )  # fmt: skip
 def test_the_oracle_knows_values(literal: str, valor: str | None) -> None:
-    (expected,) = verdict(f'{{"dispositivo_codigo":"D01","valor":{literal}}}').readings
+    (expected,) = expectation(f'{{"dispositivo_codigo":"D01","valor":{literal}}}').readings
     assert expected.faults == (frozenset() if valor else {"valor_invalido"})
     assert valor is None or expected.valor == Decimal(valor)
 
@@ -97,24 +97,26 @@ def test_the_oracle_knows_values(literal: str, valor: str | None) -> None:
     ],
 )  # fmt: skip
 def test_the_oracle_knows_times(time: str, fault: str) -> None:
-    (expected,) = verdict(f'{{"dispositivo_codigo":"D01","valor":1,"timestamp":"{time}"}}').readings
+    (expected,) = expectation(f'{{"dispositivo_codigo":"D01","valor":1,"timestamp":"{time}"}}').readings
     assert expected.faults == (frozenset({fault}) if fault else frozenset())
 
 
 @pytest.mark.once
 def test_the_oracle_knows_whole_messages() -> None:
     good = '{"dispositivo_codigo":"D01","valor":1}'
-    assert verdict(good, ',"seq":5') == verdict(good)._replace(seq=5)
-    assert verdict(good, ',"seq":5,"seq":5').refused == {"esquema_invalido"}
-    assert verdict(good, ',"gateway_mac":"0a:00"').refused == {"mac_divergente"}
-    assert verdict("", topic=f"{PREFIX}/{FLEET.stranger}/telemetry".encode()).refused == {
+    assert expectation(good, ',"seq":5') == expectation(good)._replace(seq=5)
+    assert expectation(good, ',"seq":5,"seq":5').refused == {"esquema_invalido"}
+    assert expectation(good, ',"gateway_mac":"0a:00"').refused == {"mac_divergente"}
+    assert expectation("", topic=f"{PREFIX}/{FLEET.stranger}/telemetry".encode()).refused == {
         "gateway_desconhecido"
     }
-    assert verdict("", topic=f"{PREFIX}/{FLEET.gateways[2].mac}/telemetry".encode()).refused == {
+    assert expectation("", topic=f"{PREFIX}/{FLEET.gateways[2].mac}/telemetry".encode()).refused == {
         "gateway_inativo"
     }
-    assert verdict("", topic=f"{PREFIX}/{MAC.replace(':', '-').upper()}/telemetry".encode()) == verdict("")
-    assert verdict("", topic=f"$SYS/{PREFIX}/{MAC}/telemetry".encode()).refused == {"topico_invalido"}
+    assert expectation(
+        "", topic=f"{PREFIX}/{MAC.replace(':', '-').upper()}/telemetry".encode()
+    ) == expectation("")
+    assert expectation("", topic=f"$SYS/{PREFIX}/{MAC}/telemetry".encode()).refused == {"topico_invalido"}
     assert expect(TOPIC, b"\xff", FLEET, PREFIX).refused == {"json_invalido"}
     assert expect(TOPIC, b"x" * 65_537, FLEET, PREFIX).refused == {"limite_excedido"}
     assert not expect(TOPIC, b"[" * 50_000, FLEET, PREFIX).judged
@@ -220,9 +222,9 @@ def _inserting(old: str, new: str) -> Callable[[Patch], None]:
 IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "the last value wins": lambda patch: patch.setattr(store, "SKIP_KNOWN", OVERWRITE),
     "conflicts are forgotten": lambda patch: patch.setattr(telemetry_processor, "_conflicts", lambda *_: []),
-    "nothing is set aside": lambda patch: patch.setattr(set_aside, "insert_rejected", lambda *_: None),
+    "nothing is rejected": lambda patch: patch.setattr(set_aside, "insert_rejected", lambda *_: None),
     "rejects are not counted": lambda patch: patch.setattr(set_aside, "COUNT_REJECTED", COUNT_NOTHING),
-    "delivered again, set aside again": lambda patch: patch.setattr(
+    "delivered again, rejected again": lambda patch: patch.setattr(
         set_aside, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"
     ),
     "another reading's raw message": _inserting("-> e.indice", "-> 0"),
@@ -235,26 +237,26 @@ IN_DATABASE: dict[str, Callable[[Patch], None]] = {
 
 
 @pytest.fixture
-def memory() -> Iterator[InMemory]:
-    made = InMemory(FLEET, PREFIX, Tally())
+def memory() -> Iterator[MemoryChecker]:
+    made = MemoryChecker(FLEET, PREFIX, Totals())
     yield made
     made.close()
 
 
-def judge_in_memory(memory: InMemory, cases: int) -> None:
+def check_in_memory(memory: MemoryChecker, cases: int) -> None:
     for start in range(0, cases, 100):
         memory.run([make_case(SEED, number, FLEET, PREFIX) for number in range(start, start + 100)])
-        if memory.tally.failures:
+        if memory.totals.failures:
             return
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", sorted(IN_MEMORY))
-def test_a_wrong_pipeline_is_caught(name: str, monkeypatch: Patch, memory: InMemory) -> None:
+def test_a_wrong_pipeline_is_caught(name: str, monkeypatch: Patch, memory: MemoryChecker) -> None:
     IN_MEMORY[name](monkeypatch)
-    judge_in_memory(memory, 5_000)
-    assert memory.tally.failures
-    assert f"case {memory.tally.failures[0].case.number} " in str(memory.tally.failures[0])
+    check_in_memory(memory, 5_000)
+    assert memory.totals.failures
+    assert f"case {memory.totals.failures[0].case.number} " in str(memory.totals.failures[0])
 
 
 @pytest.mark.once
@@ -263,46 +265,46 @@ def test_a_wrong_store_is_caught(
     name: str, monkeypatch: Patch, transactional_db: None, settings: Any
 ) -> None:
     IN_DATABASE[name](monkeypatch)
-    tally = Tally()
+    totals = Totals()
     with connect("fuzz") as session, connect("looking") as looking:
-        stored = InDatabase(
+        stored = DatabaseChecker(
             telemetry_processor.TelemetryProcessor(session),
             looking,
             PREFIX,
-            tally,
+            totals,
             keep=settings.TDS_REJECTED_KEEP,
         )
         for number in range(5):
-            if not tally.failures:
+            if not totals.failures:
                 stored.run(SEED, range(number * 200, number * 200 + 200), number)
         stored.close()
-    assert tally.failures
+    assert totals.failures
 
 
 @pytest.mark.once
-def test_a_case_that_goes_wrong_is_shrunk(monkeypatch: Patch, memory: InMemory) -> None:
+def test_a_case_that_goes_wrong_is_shrunk(monkeypatch: Patch, memory: MemoryChecker) -> None:
     _nobody_compares_macs(monkeypatch)
     filling = '{"dispositivo_codigo":"D01","valor":1},' * 50
     case = Case(4, "made", TOPIC, f'{{"leituras":[{filling}{{}}],"gateway_mac":"x"}}'.encode())
     memory.run([case])
-    (failure,) = memory.tally.failures
+    (failure,) = memory.totals.failures
     assert failure.case == case
     assert len(failure.payload) < 100 < len(case.payload)
     assert memory.problems_of(case._replace(payload=failure.payload))
 
 
 @pytest.mark.once
-def test_what_hypothesis_draws_is_judged_and_shrunk(monkeypatch: Patch, memory: InMemory) -> None:
-    judge_drawn(memory, SEED, 100)
-    assert not memory.tally.failures
-    assert memory.tally.kinds["drawn"] == 100
+def test_what_hypothesis_draws_is_judged_and_shrunk(monkeypatch: Patch, memory: MemoryChecker) -> None:
+    check_drawn(memory, SEED, 100)
+    assert not memory.totals.failures
+    assert memory.totals.kinds["drawn"] == 100
     _bad_readings_are_forgotten(monkeypatch)
-    judge_drawn(memory, SEED, 500)
-    assert [failure.path for failure in memory.tally.failures] == ["drawn by hypothesis"]
+    check_drawn(memory, SEED, 500)
+    assert [failure.path for failure in memory.totals.failures] == ["drawn by hypothesis"]
 
 
 @pytest.mark.once
-def test_the_good_messages_are_good(memory: InMemory) -> None:
+def test_the_good_messages_are_good(memory: MemoryChecker) -> None:
     for number in (0, 1, 86_399, 2_000_000):
         case = good_case(number, FLEET, PREFIX)
         assert memory.problems_of(case) == []
@@ -316,7 +318,9 @@ def test_the_good_messages_are_good(memory: InMemory) -> None:
 
 @pytest.mark.once
 def test_the_command_says_what_it_found(monkeypatch: Patch) -> None:
-    monkeypatch.setitem(sys.modules, "lab.fuzz.drawn", None)  # as where hypothesis is not installed
+    monkeypatch.setitem(
+        sys.modules, "lab.fuzz.hypothesis_cases", None
+    )  # as where hypothesis is not installed
     said, warned = StringIO(), StringIO()
     call_command("fuzz_ingest", cases=600, seed=3, database="plain", stdout=said, stderr=warned)
     assert "| cases | 600 |" in said.getvalue()

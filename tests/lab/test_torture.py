@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from lab.benchmarks import wire
-from lab.torture.messages import POISON, Plan, item, mac_of, new_plan
+from lab.harness import wire
+from lab.torture.environment import TortureEnvironment, open_environment
+from lab.torture.invariants import InvariantChecker
+from lab.torture.messages import POISON, Plan, mac_of, message_of, new_plan
 from lab.torture.mutants import MUTANTS
+from lab.torture.observer import RejectedRow, StoredRow, conta_of
 from lab.torture.report import markdown
-from lab.torture.run import ATTACKS, Run, RunOptions, try_mutant
+from lab.torture.run import FAULTS, Run, RunOptions, try_mutant
 from lab.torture.schedule import GROUP_ONLY, KILL_POINTS, KINDS, SINGLE_ONLY, make_schedule
-from lab.torture.stage import Stage, open_stage
-from lab.torture.verdict import Judge
-from lab.torture.victim import Trap, set_points
-from lab.torture.witness import AsideRow, StoredRow, conta_of
+from lab.torture.system_under_test import KillSwitch, install_kill_points
 from tds_new.embedded.mosquitto import find_mosquitto
 
 PLAN = new_plan(5, 3_000)
@@ -53,7 +53,7 @@ def test_every_kill_point_and_every_fault_can_happen() -> None:
         if fault.kind == "kill"
     }
     assert points == set(KILL_POINTS)
-    assert ATTACKS.keys() == KINDS.keys()
+    assert FAULTS.keys() == KINDS.keys()
 
 
 @pytest.mark.parametrize(("messages", "faults", "kinds"), [(100, 6, ()), (1_000, 1, ("earthquake",))])
@@ -65,15 +65,17 @@ def test_a_schedule_that_makes_no_sense_is_refused(
 
 
 def test_messages_are_a_function_of_seed_and_number() -> None:
-    kinds = Counter(item(PLAN, number).kind for number in range(PLAN.messages))
+    kinds = Counter(message_of(PLAN, number).kind for number in range(PLAN.messages))
     assert kinds.keys() >= {*POISON, "normal", "duplicate", "conflict", "nul_stored"}
     assert kinds["normal"] > 0.7 * PLAN.messages
     again = Plan(**PLAN.as_dict())  # type: ignore[arg-type]
-    assert [item(again, number) for number in range(500)] == [item(PLAN, number) for number in range(500)]
+    assert [message_of(again, number) for number in range(500)] == [
+        message_of(PLAN, number) for number in range(500)
+    ]
 
 
 def test_a_duplicate_is_its_original_and_a_conflict_has_its_key() -> None:
-    items = [item(PLAN, number) for number in range(PLAN.messages)]
+    items = [message_of(PLAN, number) for number in range(PLAN.messages)]
     for one in items:
         if one.kind == "duplicate":
             original = items[one.identity]
@@ -104,14 +106,14 @@ def test_packets_are_cut_wherever_the_stream_is() -> None:
         assert (topic, wire.identity(payload), packet_id, found[1][1]) == ("a/b", 12, 7, b"\0\x07")
 
 
-# --- the judge ------------------------------------------------------------------------------------------------------------------
+# --- the checker ------------------------------------------------------------------------------------------------------------------
 
 
 def _rows(numbers: range) -> list[StoredRow]:
     """What a right consumer stores."""
     rows: dict[object, StoredRow] = {}
     for number in numbers:
-        one = item(PLAN, number)
+        one = message_of(PLAN, number)
         for r in one.readings:
             conta = conta_of(PLAN, int(r.mac.replace(":", "")[6:], 16))
             unit = {"D01": "kWh", "D02": "m\u00b3", "D03": "\u00b0C"}[r.codigo]
@@ -121,47 +123,48 @@ def _rows(numbers: range) -> list[StoredRow]:
     return list(rows.values())
 
 
-def _asides(numbers: range) -> list[AsideRow]:
+def _rejections(numbers: range) -> list[RejectedRow]:
     rows = []
-    for one in (item(PLAN, number) for number in numbers):
+    for one in (message_of(PLAN, number) for number in numbers):
         mac = one.topic.split("/")[-2]
         conta = conta_of(PLAN, int(mac.replace(":", "")[6:], 16)) if mac.startswith("02") else None
         rows += [
-            AsideRow(one.topic, one.payload[:65_536], motivo, index, conta, 1) for motivo, index in one.asides
+            RejectedRow(one.topic, one.payload[:65_536], motivo, index, conta, 1)
+            for motivo, index in one.rejections
         ]
     return rows
 
 
-def _judge(rows: list[StoredRow], asides: list[AsideRow]) -> set[str]:
+def _check(rows: list[StoredRow], rejections: list[RejectedRow]) -> set[str]:
     numbers = range(PLAN.messages)
-    judge = Judge(PLAN, numbers, Counter(numbers), set(numbers), strict_order=True)
-    return set(judge.judge(rows, asides).counts)
+    checker = InvariantChecker(PLAN, numbers, Counter(numbers), set(numbers), strict_order=True)
+    return set(checker.checker(rows, rejections).counts)
 
 
-ROWS, ASIDES = _rows(range(PLAN.messages)), _asides(range(PLAN.messages))
+ROWS, REJECTIONS = _rows(range(PLAN.messages)), _rejections(range(PLAN.messages))
 FIRST = ROWS[0]
 
 
 @pytest.mark.parametrize(
-    ("rows", "asides", "broken"),
+    ("rows", "rejections", "broken"),
     [
-        (ROWS, ASIDES, set()),
-        (ROWS[1:], ASIDES, {"I1"}),
-        (ROWS, ASIDES[1:], {"I1"}),
-        (ROWS, [*ASIDES[1:], ASIDES[0]._replace(times=2)], {"I1"}),
-        ([FIRST._replace(valor=FIRST.valor + Decimal("0.0001")), *ROWS[1:]], ASIDES, {"I1", "I2"}),
-        ([FIRST._replace(unidade="Wh"), *ROWS[1:]], ASIDES, {"I2"}),
-        ([FIRST._replace(number="99999"), *ROWS[1:]], ASIDES, {"I2"}),
-        ([*ROWS, FIRST._replace(mac=None)], ASIDES, {"I2"}),
-        ([*ROWS, FIRST], ASIDES, {"I3"}),
-        ([FIRST._replace(conta="somebody else"), *ROWS[1:]], ASIDES, {"I4"}),
-        (ROWS, [ASIDES[0]._replace(conta="somebody else"), *ASIDES[1:]], {"I4"}),
+        (ROWS, REJECTIONS, set()),
+        (ROWS[1:], REJECTIONS, {"I1"}),
+        (ROWS, REJECTIONS[1:], {"I1"}),
+        (ROWS, [*REJECTIONS[1:], REJECTIONS[0]._replace(times=2)], {"I1"}),
+        ([FIRST._replace(valor=FIRST.valor + Decimal("0.0001")), *ROWS[1:]], REJECTIONS, {"I1", "I2"}),
+        ([FIRST._replace(unidade="Wh"), *ROWS[1:]], REJECTIONS, {"I2"}),
+        ([FIRST._replace(number="99999"), *ROWS[1:]], REJECTIONS, {"I2"}),
+        ([*ROWS, FIRST._replace(mac=None)], REJECTIONS, {"I2"}),
+        ([*ROWS, FIRST], REJECTIONS, {"I3"}),
+        ([FIRST._replace(conta="somebody else"), *ROWS[1:]], REJECTIONS, {"I4"}),
+        (ROWS, [REJECTIONS[0]._replace(conta="somebody else"), *REJECTIONS[1:]], {"I4"}),
     ],
 )
 def test_the_judge_knows_right_from_wrong(
-    rows: list[StoredRow], asides: list[AsideRow], broken: set[str]
+    rows: list[StoredRow], rejections: list[RejectedRow], broken: set[str]
 ) -> None:
-    assert _judge(rows, asides) == broken
+    assert _check(rows, rejections) == broken
 
 
 def test_every_point_still_exists_in_the_consumer(tmp_path: Path) -> None:
@@ -169,7 +172,7 @@ def test_every_point_still_exists_in_the_consumer(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            set_points(Trap(tmp_path / "orders"))
+            install_kill_points(KillSwitch(tmp_path / "orders"))
             for wrong in MUTANTS.values():
                 wrong.install()
         except BaseException as error:
@@ -187,35 +190,39 @@ def test_macs_of_two_runs_differ() -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def environment(request: pytest.FixtureRequest) -> Iterator[TortureEnvironment]:
     """One database and one broker for all runs of this module."""
-    with open_stage(request.config.option.database) as made:
+    with open_environment(request.config.option.database) as made:
         yield made
 
 
 @needs_mosquitto
-def test_nothing_is_lost_whatever_happens(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_lost_whatever_happens(
+    environment: TortureEnvironment, capsys: pytest.CaptureFixture[str]
+) -> None:
     with capsys.disabled():
         print(f"\n[OK] torture seed {SEED} (TORTURE_SEED={SEED} repeats it)")
     schedule = make_schedule(SEED, 3_000, 8)
-    result = Run(stage, RunOptions(SEED, 3_000, schedule), print).execute()
+    result = Run(environment, RunOptions(SEED, 3_000, schedule), print).execute()
     assert result.passed, markdown(result)
     assert result.counts["acknowledged by the broker"] == 3_000
     assert result.counts["PUBACKs checked against the database"] >= 2_900
 
 
 @needs_mosquitto
-def test_a_share_group_loses_nothing_either(stage: Stage) -> None:
+def test_a_share_group_loses_nothing_either(environment: TortureEnvironment) -> None:
     schedule = make_schedule(
         SEED, 1_500, 4, group=True, kinds=["kill", "member_joins", "terminate", "connection_cut"]
     )
-    result = Run(stage, RunOptions(SEED, 1_500, schedule, consumers=3, group="torture"), print).execute()
+    result = Run(
+        environment, RunOptions(SEED, 1_500, schedule, consumers=3, group="torture"), print
+    ).execute()
     assert result.passed, markdown(result)
 
 
 @needs_mosquitto
 @pytest.mark.once
 @pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_a_wrong_consumer_is_caught(stage: Stage, name: str) -> None:
+def test_a_wrong_consumer_is_caught(environment: TortureEnvironment, name: str) -> None:
     # Some go wrong only if a fault meets them at the right moment: a few seeds, and one of them must convict.
-    assert any(not try_mutant(stage, name, seed, print).passed for seed in range(3, 8))
+    assert any(not try_mutant(environment, name, seed, print).passed for seed in range(3, 8))

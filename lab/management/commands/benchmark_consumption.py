@@ -2,7 +2,7 @@
 
 from lab.benchmarks.command import BenchmarkCommand
 from lab.benchmarks.consumption import HEAD, PARTS
-from lab.benchmarks.metered import Bench, Sizes
+from lab.benchmarks.consumption_bench import Bench, Sizes
 
 
 class Command(BenchmarkCommand):

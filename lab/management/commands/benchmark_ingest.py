@@ -1,8 +1,8 @@
 """``benchmark_ingest``: what ingestion takes on this machine, beside what is asked of it, in one report."""
 
 from lab.benchmarks.command import BenchmarkCommand
+from lab.benchmarks.ingest_bench import Sizes
 from lab.benchmarks.report import PARTS
-from lab.benchmarks.sizes import Sizes
 
 
 class Command(BenchmarkCommand):

@@ -1,4 +1,4 @@
-"""``fuzz_ingest``: hostile messages by a seed, and proof that each is stored or set aside and that the next one is served."""
+"""``fuzz_ingest``: hostile messages by a seed, and proof that each is stored or set rejection and that the next one is served."""
 
 import random
 import sys
@@ -16,7 +16,7 @@ from lab.fuzz.stage import NoDatabaseError, open_database
 class Command(BaseCommand):
     """Starts a database of its own; nothing of yours is touched."""
 
-    help = "Send hostile messages through the ingestion, and judge each by an independent oracle. Uses a database of its own."
+    help = "Send hostile messages through the ingestion, and compare each by an independent oracle. Uses a database of its own."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -51,13 +51,15 @@ class Command(BaseCommand):
 
     def _drawn(self) -> Drawn | None:
         try:
-            from lab.fuzz.drawn import judge_drawn  # a development tool: production does not install it
+            from lab.fuzz.hypothesis_cases import (
+                check_drawn,
+            )  # a development tool: production does not install it
         except ImportError:
             self.stderr.write(
                 "[WARN] hypothesis is not installed (pip install -r requirements-dev.txt): its hundredth is made by seed too"
             )
             return None
-        return judge_drawn
+        return check_drawn
 
     def _say(self, text: str) -> None:
         self.stderr.write(f"[OK] {text}")

@@ -1,4 +1,4 @@
-"""``torture_ingest``: random faults by a seed while messages flow, and proof that none was lost, doubled or acknowledged too early."""
+"""``torture_ingest``: random faults by a seed while messages let_messages_flow, and proof that none was lost, doubled or acknowledged too early."""
 
 import json
 import random
@@ -10,14 +10,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from lab.benchmarks.errors import BenchmarkError
-from lab.torture.broker_kill import markdown as budgets_markdown
+from lab.harness.errors import LabError
+from lab.torture.broker_kill import markdown as broker_kill_markdown
 from lab.torture.broker_kill import measure_all
+from lab.torture.environment import open_environment
 from lab.torture.mutants import MUTANTS
 from lab.torture.report import as_dict, markdown, mutants_markdown
 from lab.torture.run import Run, RunOptions, try_mutant
 from lab.torture.schedule import KINDS, make_schedule
-from lab.torture.stage import open_stage
 
 
 class Command(BaseCommand):
@@ -73,7 +73,7 @@ class Command(BaseCommand):
                 passed = self._kill_broker(seed, options)
             else:
                 passed = self._try_mutants(seed, options) if options["mutant"] else self._run(seed, options)
-        except (BenchmarkError, ValueError) as error:
+        except (LabError, ValueError) as error:
             raise CommandError(str(error)) from error
         if not passed:
             sys.exit(1)
@@ -99,34 +99,34 @@ class Command(BaseCommand):
             check=check,
             rate=options["rate"],
         )
-        with open_stage(options["database"]) as stage:
-            result = Run(stage, run, self._say).execute()
+        with open_environment(options["database"]) as environment:
+            result = Run(environment, run, self._say).execute()
         self._write(markdown(result), as_dict(result), options["output"])
         return result.passed
 
     def _try_mutants(self, seed: int, options: dict[str, Any]) -> bool:
         names = list(MUTANTS) if options["mutant"] == "all" else [options["mutant"]]
-        convicted = {}
-        with open_stage(options["database"]) as stage:
+        caught = {}
+        with open_environment(options["database"]) as environment:
             for name in names:
-                convicted[name] = try_mutant(stage, name, seed, lambda _: None)
-                broken = ", ".join(convicted[name].findings.counts)
+                caught[name] = try_mutant(environment, name, seed, lambda _: None)
+                broken = ", ".join(caught[name].violations.counts)
                 self.stderr.write(
                     f"[OK] {name}: caught by {broken}" if broken else f"[ERROR] {name}: NOT caught"
                 )
-        report = {name: as_dict(result) for name, result in convicted.items()}
-        self._write(mutants_markdown(convicted), report, options["output"])
-        return all(result.findings for result in convicted.values())
+        report = {name: as_dict(result) for name, result in caught.items()}
+        self._write(mutants_markdown(caught), report, options["output"])
+        return all(result.violations for result in caught.values())
 
     def _kill_broker(self, seed: int, options: dict[str, Any]) -> bool:
-        with open_stage(options["database"]) as stage:
-            budgets = measure_all(stage, seed, options["messages"], self._say)
+        with open_environment(options["database"]) as environment:
+            results = measure_all(environment, seed, options["messages"], self._say)
         self._write(
-            budgets_markdown(budgets, seed),
-            {"seed": seed, "budgets": [asdict(b) for b in budgets]},
+            broker_kill_markdown(results, seed),
+            {"seed": seed, "results": [asdict(b) for b in results]},
             options["output"],
         )
-        return not any(budget.lost for budget in budgets if budget.application_ack)
+        return not any(result.lost for result in results if result.application_ack)
 
     def _write(self, text: str, report: dict[str, Any], output: Path | None) -> None:
         self.stdout.write(text)

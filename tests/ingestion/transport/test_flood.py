@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.benchmarks import wire
+from lab.harness import wire
 from tds_new.backoff import Backoff
 from tds_new.ingestion import inbox
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions

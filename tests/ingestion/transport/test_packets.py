@@ -3,7 +3,7 @@
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from lab.benchmarks import wire
+from lab.harness import wire
 from tds_new.ingestion.transport.client import BufferedClient, Publication
 
 pytestmark = pytest.mark.once

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from lab.torture.messages import DEVICES, MAX_STORED_BYTES, Expected, Item, Plan, item, mac_of
+from lab.torture.messages import (
+    DEVICES,
+    MAX_STORED_BYTES,
+    ExpectedReading,
+    Plan,
+    PlannedMessage,
+    mac_of,
+    message_of,
+)
 
 REGISTER = """
 WITH conta AS (INSERT INTO tds_new_conta (name) VALUES (%(name)s) RETURNING id),
@@ -29,7 +37,7 @@ SELECT l.dispositivo_id, l."time", l.valor
 FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) AS k (id, t)
 JOIN tds_new_leitura_dispositivo l ON l.dispositivo_id = k.id AND l."time" = k.t AND l."time" BETWEEN %(first)s AND %(last)s
 """
-FIND_ASIDES = "SELECT DISTINCT payload FROM tds_new_mensagem_rejeitada WHERE md5(payload) = ANY(SELECT md5(p) FROM unnest(%s::bytea[]) p)"
+FIND_REJECTED = "SELECT DISTINCT payload FROM tds_new_mensagem_rejeitada WHERE md5(payload) = ANY(SELECT md5(p) FROM unnest(%s::bytea[]) p)"
 ALL_READINGS = """
 SELECT g.mac, d.codigo, l."time", l.valor, l.unidade, cg.name, cl.name, l.payload_raw ->> 'n'
 FROM tds_new_leitura_dispositivo l
@@ -39,7 +47,7 @@ LEFT JOIN tds_new_conta cg ON cg.id = g.conta_id
 LEFT JOIN tds_new_conta cl ON cl.id = l.conta_id
 WHERE g.mac IS NULL OR g.mac = ANY(%s)
 """
-ALL_ASIDES = """
+ALL_REJECTED = """
 SELECT r.topico, r.payload, r.motivo, r.leitura_indice, c.name, count(*)
 FROM tds_new_mensagem_rejeitada r LEFT JOIN tds_new_conta c ON c.id = r.conta_id
 WHERE r.topico LIKE ANY(%s)
@@ -63,8 +71,8 @@ class StoredRow(NamedTuple):
     number: str | None
 
 
-class AsideRow(NamedTuple):
-    """A set-aside message, and how often it is there."""
+class RejectedRow(NamedTuple):
+    """A rejected message, and how often it is there."""
 
     topic: str
     payload: bytes
@@ -74,7 +82,7 @@ class AsideRow(NamedTuple):
     times: int
 
 
-class Witness:
+class Observer:
     """Looks, and disturbs. Its own session is opened again whenever a fault has ended it."""
 
     def __init__(self, url: str, plan: Plan) -> None:
@@ -141,8 +149,8 @@ class Witness:
     # --- looking --------------------------------------------------------------------------------------------------------------
 
     def search(self, identities: list[int]) -> list[int] | None:
-        """Which of these messages are neither stored nor set aside; None where the database gave no answer for half a minute."""
-        items = [item(self._plan, identity) for identity in identities]
+        """Which of these messages are neither stored nor rejected; None where the database gave no answer for half a minute."""
+        items = [message_of(self._plan, identity) for identity in identities]
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -152,7 +160,7 @@ class Witness:
                     return None
                 time.sleep(0.1)
 
-    def _missing(self, items: list[Item]) -> list[int]:
+    def _missing(self, items: list[PlannedMessage]) -> list[int]:
         readings = [reading for one in items for reading in one.readings]
         found: dict[tuple[int, datetime], Decimal] = {}
         if readings:
@@ -162,33 +170,35 @@ class Witness:
                 FIND_READINGS, {"ids": ids, "times": times, "first": min(times), "last": max(times)}
             )
             found = {(number, moment.astimezone(UTC)): valor for number, moment, valor in rows}
-        asides = {
+        rejections = {
             bytes(payload)
-            for (payload,) in self.execute(FIND_ASIDES, [[one.payload[:MAX_STORED_BYTES] for one in items]])
+            for (payload,) in self.execute(FIND_REJECTED, [[one.payload[:MAX_STORED_BYTES] for one in items]])
         }
-        return [one.identity for one in items if not self._is_there(one, found, asides)]
+        return [one.identity for one in items if not self._is_there(one, found, rejections)]
 
-    def _is_there(self, one: Item, found: dict[tuple[int, datetime], Decimal], asides: set[bytes]) -> bool:
-        aside = one.payload[:MAX_STORED_BYTES] in asides
-        if one.asides and not aside and one.kind != "conflict":
+    def _is_there(
+        self, one: PlannedMessage, found: dict[tuple[int, datetime], Decimal], rejections: set[bytes]
+    ) -> bool:
+        rejected = one.payload[:MAX_STORED_BYTES] in rejections
+        if one.rejections and not rejected and one.kind != "conflict":
             return False
-        return all(self._stored(reading, found) or aside for reading in one.readings) and bool(
-            one.readings or aside
+        return all(self._stored(reading, found) or rejected for reading in one.readings) and bool(
+            one.readings or rejected
         )
 
-    def _stored(self, reading: Expected, found: dict[tuple[int, datetime], Decimal]) -> bool:
+    def _stored(self, reading: ExpectedReading, found: dict[tuple[int, datetime], Decimal]) -> bool:
         return found.get((self._devices[reading.mac, reading.codigo], reading.time)) == reading.valor
 
     def readings(self) -> list[StoredRow]:
         """Every reading of the fleet, and those that belong to nobody."""
         return [StoredRow(*row) for row in self.execute(ALL_READINGS, [self._macs()])]
 
-    def asides(self) -> list[AsideRow]:
-        """Every set-aside message on the fleet's topics."""
+    def rejections(self) -> list[RejectedRow]:
+        """Every rejected message on the fleet's topics."""
         plan = self._plan
         macs = (mac_of(plan, 0, known)[:8] for known in (True, False))
-        rows = self.execute(ALL_ASIDES, [[f"{plan.prefix}/{mac}:%" for mac in macs]])
-        return [AsideRow(topic, bytes(payload), *rest) for topic, payload, *rest in rows]
+        rows = self.execute(ALL_REJECTED, [[f"{plan.prefix}/{mac}:%" for mac in macs]])
+        return [RejectedRow(topic, bytes(payload), *rest) for topic, payload, *rest in rows]
 
 
 def conta_of(plan: Plan, gateway: int) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from lab.fuzz.cases import Case
-from lab.fuzz.oracle import NOTHING, Expected, Verdict
+from lab.fuzz.oracle import NOTHING, Expectation, Expected
 from tds_new.ingestion.preparation import Answer
 
 OPEN = frozenset({"valor_invalido", "timestamp_invalido"})
@@ -24,8 +24,8 @@ class Kept(NamedTuple):
     valor: Decimal
 
 
-class Aside(NamedTuple):
-    """What the pipeline has set aside: a reading, or with ``reading`` None a whole message."""
+class Rejection(NamedTuple):
+    """What the pipeline has rejected: a reading, or with ``reading`` None a whole message."""
 
     reason: str
     reading: int | None
@@ -40,7 +40,7 @@ class Outcome:
     """What the pipeline says of one message."""
 
     kept: dict[int, Kept] = field(default_factory=dict)
-    asides: list[Aside] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -67,7 +67,7 @@ class Failure:
 
 
 @dataclass
-class Tally:
+class Totals:
     """Totals over all cases."""
 
     cases: Counter[str] = field(default_factory=Counter)
@@ -81,12 +81,15 @@ class Tally:
         """Count a case and what came of it."""
         self.cases[path] += 1
         self.kinds[case.kind.partition("+")[2] or case.kind] += 1
-        self.reasons.update(aside.reason for aside in outcome.asides)
+        self.reasons.update(rejection.reason for rejection in outcome.rejections)
         self.readings += len(outcome.kept)
 
 
-def deal_answers(
-    cases: Sequence[Case], verdicts: Sequence[Verdict], outcomes: list[Outcome], answers: Sequence[Answer]
+def assign_answers(
+    cases: Sequence[Case],
+    expectations: Sequence[Expectation],
+    outcomes: list[Outcome],
+    answers: Sequence[Answer],
 ) -> list[Outcome]:
     """Give each message of a batch the answer that it asked for. What nobody asked for is said of the last.
 
@@ -95,12 +98,12 @@ def deal_answers(
     ways: dict[int, tuple[int, tuple[int, ...]]] = {
         0: (0, ())
     }  # by how many answers are dealt: faults, and who got them
-    for number, (case, verdict) in enumerate(zip(cases, verdicts, strict=True)):
-        asked = {verdict.seq, *verdict.seq_open} - {None}
+    for number, (case, expectation) in enumerate(zip(cases, expectations, strict=True)):
+        asked = {expectation.seq, *expectation.seq_open} - {None}
         if not asked:
             continue
         topic = case.topic.decode("utf-8", "replace").rpartition("/")[0] + "/ack"
-        must = verdict.seq is not None and not verdict.open
+        must = expectation.seq is not None and not expectation.open
         further: dict[int, tuple[int, tuple[int, ...]]] = {}
         for dealt, (faults, who) in ways.items():
             steps = [(dealt, (faults + must, who))]
@@ -117,49 +120,51 @@ def deal_answers(
     return outcomes
 
 
-def judge(case: Case, verdict: Verdict, outcome: Outcome) -> list[str]:
+def compare(case: Case, expectation: Expectation, outcome: Outcome) -> list[str]:
     """Everything that is wrong with ``outcome``; nothing may be lost, doubled, changed, or be another's."""
     problems = list(outcome.problems)
     topic = case.topic.decode("utf-8", "replace")
-    for aside in outcome.asides:
-        if aside.topic != topic or aside.payload != case.payload:
-            problems.append(f"set aside with another topic or payload ({aside.reason})")
-        if (aside.gateway_id, aside.conta_id) != (verdict.gateway_id, verdict.conta_id):
+    for rejection in outcome.rejections:
+        if rejection.topic != topic or rejection.payload != case.payload:
+            problems.append(f"rejected with another topic or payload ({rejection.reason})")
+        if (rejection.gateway_id, rejection.conta_id) != (expectation.gateway_id, expectation.conta_id):
             problems.append(
-                f"set aside for gateway {aside.gateway_id} of conta {aside.conta_id} ({aside.reason})"
+                f"rejected for gateway {rejection.gateway_id} of conta {rejection.conta_id} ({rejection.reason})"
             )
-    whole = [aside for aside in outcome.asides if aside.reading is None]
+    whole = [rejection for rejection in outcome.rejections if rejection.reading is None]
     if whole:
-        problems += _judge_whole(verdict, outcome, whole)
-    elif verdict.refused:
-        problems.append(f"not set aside as {' or '.join(sorted(verdict.refused))}")
-    elif verdict.judged:
-        problems += _judge_readings(verdict.readings, outcome)
-    refused_for = {aside.reason for aside in whole}
-    return problems + (_judge_answers(verdict, outcome.answers, refused_for) if verdict.judged else [])
+        problems += _compare_whole(expectation, outcome, whole)
+    elif expectation.refused:
+        problems.append(f"not rejected as {' or '.join(sorted(expectation.refused))}")
+    elif expectation.judged:
+        problems += _compare_readings(expectation.readings, outcome)
+    refused_for = {rejection.reason for rejection in whole}
+    return problems + (
+        _compare_answers(expectation, outcome.answers, refused_for) if expectation.judged else []
+    )
 
 
-def _judge_whole(verdict: Verdict, outcome: Outcome, whole: list[Aside]) -> list[str]:
-    allowed = verdict.refused | (
-        frozenset({"json_invalido"}) if verdict.open or not verdict.judged else NOTHING
+def _compare_whole(expectation: Expectation, outcome: Outcome, whole: list[Rejection]) -> list[str]:
+    allowed = expectation.refused | (
+        frozenset({"json_invalido"}) if expectation.open or not expectation.judged else NOTHING
     )
     problems = [
-        f"set aside as {aside.reason}; expected {sorted(allowed) or 'its readings'}"
-        for aside in whole
-        if aside.reason not in allowed
+        f"rejected as {rejection.reason}; expected {sorted(allowed) or 'its readings'}"
+        for rejection in whole
+        if rejection.reason not in allowed
     ]
     if len(whole) > 1:
-        problems.append(f"set aside {len(whole)} times")
-    if outcome.kept or len(outcome.asides) > len(whole):
-        problems.append("set aside as a whole, and readings of it too")
+        problems.append(f"rejected {len(whole)} times")
+    if outcome.kept or len(outcome.rejections) > len(whole):
+        problems.append("rejected as a whole, and readings of it too")
     return problems
 
 
-def _judge_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[str]:
+def _compare_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[str]:
     problems = []
     reasons: dict[int, list[str]] = {}
-    for aside in outcome.asides:
-        reasons.setdefault(aside.reading or 0, []).append(aside.reason)
+    for rejection in outcome.rejections:
+        reasons.setdefault(rejection.reading or 0, []).append(rejection.reason)
     for index, expected in enumerate(readings):
         kept, why = outcome.kept.get(index), reasons.pop(index, [])
         if (kept is not None) + len(why) != 1:
@@ -169,7 +174,7 @@ def _judge_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[st
                 expected.open and not expected.faults and why[0] in ("valor_invalido", "timestamp_invalido")
             ):
                 problems.append(
-                    f"reading {index} is set aside as {why[0]}; expected {sorted(expected.faults) or 'to be stored'}"
+                    f"reading {index} is rejected as {why[0]}; expected {sorted(expected.faults) or 'to be stored'}"
                 )
         elif expected.faults:
             problems.append(f"reading {index} is kept; expected {sorted(expected.faults)}")
@@ -179,13 +184,13 @@ def _judge_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[st
         f"reading {index} is kept, and was never sent"
         for index in outcome.kept.keys() - set(range(len(readings)))
     ]
-    return problems + [f"reading {index} is set aside, and was never sent" for index in reasons]
+    return problems + [f"reading {index} is rejected, and was never sent" for index in reasons]
 
 
-def _judge_answers(verdict: Verdict, answers: list[int], refused_for: set[str]) -> list[str]:
-    wanted = [] if verdict.seq is None or refused_for & NOT_ANSWERED else [verdict.seq]
-    if verdict.open and refused_for:
+def _compare_answers(expectation: Expectation, answers: list[int], refused_for: set[str]) -> list[str]:
+    wanted = [] if expectation.seq is None or refused_for & NOT_ANSWERED else [expectation.seq]
+    if expectation.open and refused_for:
         return []
-    if answers != wanted and not verdict.seq_open:
+    if answers != wanted and not expectation.seq_open:
         return [f"answered {answers}; expected {wanted}"]
     return []

@@ -1,4 +1,4 @@
-"""The publisher's process, and the ledger of what it tells."""
+"""The publisher's process, and the deliveries of what it tells."""
 
 import subprocess
 import sys
@@ -6,15 +6,15 @@ import threading
 
 from django.conf import settings
 
-from lab.torture.ledger import Ledger
+from lab.torture.delivery_log import DeliveryLog
 from lab.torture.publisher import Job
 
 
-class Feeder:
+class PublisherProcess:
     """A publisher that publishes up to a limit. It ends with its input, and so with this process too."""
 
-    def __init__(self, job: Job, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, job: Job, deliveries: DeliveryLog) -> None:
+        self._deliveries = deliveries
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lab.torture.publisher"],
             stdin=subprocess.PIPE,
@@ -58,4 +58,4 @@ class Feeder:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             event, *numbers = line.split()
-            self._ledger.note(event, map(int, numbers))
+            self._deliveries.note(event, map(int, numbers))

@@ -6,11 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from lab.torture.messages import DEVICES, DUPLICATE, MAX_STORED_BYTES, Expected, Item, Plan, item
-from lab.torture.witness import AsideRow, StoredRow, gateway_numbers
+from lab.torture.messages import (
+    DEVICES,
+    DUPLICATE,
+    MAX_STORED_BYTES,
+    ExpectedReading,
+    Plan,
+    PlannedMessage,
+    message_of,
+)
+from lab.torture.observer import RejectedRow, StoredRow, gateway_numbers
 
 INVARIANTS = {
-    "I1": "each message that the broker acknowledged is stored once or set aside once",
+    "I1": "each message that the broker acknowledged is stored once or rejected once",
     "I2": "no row without a publish; values, units and raw payloads equal",
     "I3": "no reading twice",
     "I4": "every row belongs to the tenant of its topic's gateway",
@@ -21,12 +29,12 @@ INVARIANTS = {
     "I9": "the broker drops no message",
 }
 Key = tuple[str, str, datetime]
-AsideKey = tuple[str, bytes, str, int | None]
+RejectionKey = tuple[str, bytes, str, int | None]
 SHOWN = 20
 
 
 @dataclass
-class Findings:
+class Violations:
     """Violations by invariant, at most ``SHOWN`` of each in words, all of them counted."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
@@ -43,11 +51,11 @@ class Findings:
         return bool(self.counts)
 
 
-class Judge:
+class InvariantChecker:
     """Compares a run's messages with the rows.
 
     ``strict_order``: of two values for one reading the one published first must be stored. With several consumers in a share group
-    the broker gives no order, so there either may be first, and the other must be set aside.
+    the broker gives no order, so there either may be first, and the other must be rejected.
     """
 
     def __init__(
@@ -65,105 +73,116 @@ class Judge:
             acknowledged,
             strict_order,
         )
-        self._items = {number: item(plan, number) for number in order}
-        self._candidates: dict[Key, list[tuple[Decimal, Item]]] = {}
-        self._published: Counter[AsideKey] = Counter()
+        self._items = {number: message_of(plan, number) for number in order}
+        self._candidates: dict[Key, list[tuple[Decimal, PlannedMessage]]] = {}
+        self._published: Counter[RejectionKey] = Counter()
         for number, one in sorted(self._items.items()):
             for index, reading in enumerate(one.readings):
                 self._candidates.setdefault(reading.key, []).append((reading.valor, one))
-                if not one.asides or one.kind == "conflict":
+                if not one.rejections or one.kind == "conflict":
                     self._published[(one.topic, one.payload[:MAX_STORED_BYTES], "conflito", index)] += (
                         attempts[number]
                     )
-            for motivo, place in one.asides:
+            for motivo, place in one.rejections:
                 if motivo != "conflito":
                     self._published[(one.topic, one.payload[:MAX_STORED_BYTES], motivo, place)] += attempts[
                         number
                     ]
-        self.findings = Findings()
+        self.violations = Violations()
 
-    def judge(self, rows: list[StoredRow], asides: list[AsideRow]) -> Findings:
+    def checker(self, rows: list[StoredRow], rejections: list[RejectedRow]) -> Violations:
         """I1 to I4."""
-        stored = self._judge_rows(rows)
-        present = self._judge_asides(asides)
+        stored = self._check_readings(rows)
+        present = self._check_rejections(rejections)
         for number in sorted(self._acknowledged):
-            self._judge_message(self._items[number], stored, present)
-        return self.findings
+            self._check_message(self._items[number], stored, present)
+        return self.violations
 
-    def _judge_rows(self, rows: list[StoredRow]) -> dict[Key, Decimal]:
+    def _check_readings(self, rows: list[StoredRow]) -> dict[Key, Decimal]:
         tenants = dict(gateway_numbers(self._plan))
         stored: dict[Key, Decimal] = {}
         for row in rows:
             if row.mac is None or row.codigo is None:
-                self.findings.add("I2", f"a reading at {row.time} belongs to no device")
+                self.violations.add("I2", f"a reading at {row.time} belongs to no device")
                 continue
             key = (row.mac, row.codigo, row.time)
             if key in stored:
-                self.findings.add("I3", f"{_words(key)} is there twice")
+                self.violations.add("I3", f"{_words(key)} is there twice")
             stored[key] = row.valor
             candidates = self._candidates.get(key)
             if candidates is None:
-                self.findings.add("I2", f"{_words(key)} was never published")
+                self.violations.add("I2", f"{_words(key)} was never published")
                 continue
-            self._judge_content(row, key, candidates)
+            self._check_content(row, key, candidates)
             if not row.conta == row.gateway_conta == tenants[row.mac]:
-                self.findings.add(
+                self.violations.add(
                     "I4", f"{_words(key)} belongs to {row.conta}, its gateway to {tenants[row.mac]}"
                 )
         return stored
 
-    def _judge_content(self, row: StoredRow, key: Key, candidates: list[tuple[Decimal, Item]]) -> None:
+    def _check_content(
+        self, row: StoredRow, key: Key, candidates: list[tuple[Decimal, PlannedMessage]]
+    ) -> None:
         fitting = [one for valor, one in candidates if valor == row.valor]
         if not fitting:
-            self.findings.add("I2", f"{_words(key)} is {row.valor}; published was {candidates[0][0]}")
+            self.violations.add("I2", f"{_words(key)} is {row.valor}; published was {candidates[0][0]}")
         elif row.number is not None and row.number not in {str(one.identity) for one in fitting}:
-            self.findings.add("I2", f"{_words(key)} names message {row.number}, not {fitting[0].identity}")
+            self.violations.add("I2", f"{_words(key)} names message {row.number}, not {fitting[0].identity}")
         if row.unidade != DEVICES[key[1]]:
-            self.findings.add("I2", f"{_words(key)} has the unit {row.unidade}")
+            self.violations.add("I2", f"{_words(key)} has the unit {row.unidade}")
 
-    def _judge_asides(self, asides: list[AsideRow]) -> set[AsideKey]:
+    def _check_rejections(self, rejections: list[RejectedRow]) -> set[RejectionKey]:
         tenants = dict(gateway_numbers(self._plan))
-        present: set[AsideKey] = set()
-        for row in asides:
+        present: set[RejectionKey] = set()
+        for row in rejections:
             key = (row.topic, row.payload, row.motivo, row.place)
             present.add(key)
             published = self._published[key]
             if not published:
-                self.findings.add("I2", f"set aside as {row.motivo} without reason: {row.payload[:60]!r}")
+                self.violations.add(
+                    "I2", f"rejected as {row.motivo} without reason: {row.payload[:60]!r}"
+                )
             elif row.times > published:
-                self.findings.add(
+                self.violations.add(
                     "I1",
-                    f"published {published} times, set aside {row.times} times: {row.motivo} {row.payload[:40]!r}",
+                    f"published {published} times, rejected {row.times} times: {row.motivo} {row.payload[:40]!r}",
                 )
             mac = row.topic.split("/")[-2]
             if row.conta != tenants.get(mac):
-                self.findings.add("I4", f"set aside for {row.conta}: {row.topic}")
+                self.violations.add("I4", f"rejected for {row.conta}: {row.topic}")
         return present
 
-    def _judge_message(self, one: Item, stored: dict[Key, Decimal], present: set[AsideKey]) -> None:
+    def _check_message(
+        self, one: PlannedMessage, stored: dict[Key, Decimal], present: set[RejectionKey]
+    ) -> None:
         content = one.payload[:MAX_STORED_BYTES]
-        for motivo, index in one.asides:
+        for motivo, index in one.rejections:
             if motivo != "conflito" and (one.topic, content, motivo, index) not in present:
-                self.findings.add(
-                    "I1", f"message {one.number} ({one.kind}): neither stored nor set aside as {motivo}"
+                self.violations.add(
+                    "I1", f"message {one.number} ({one.kind}): neither stored nor rejected as {motivo}"
                 )
         for index, reading in enumerate(one.readings):
             valor = stored.get(reading.key)
             if valor is None:
-                self.findings.add("I1", f"message {one.number} ({one.kind}): {reading.codigo} is lost")
+                self.violations.add("I1", f"message {one.number} ({one.kind}): {reading.codigo} is lost")
             elif valor != reading.valor and one.kind != DUPLICATE:
-                self._judge_loser(one, index, reading, valor, present)
+                self._check_conflict(one, index, reading, valor, present)
 
-    def _judge_loser(
-        self, one: Item, index: int, reading: Expected, valor: Decimal, present: set[AsideKey]
+    def _check_conflict(
+        self,
+        one: PlannedMessage,
+        index: int,
+        reading: ExpectedReading,
+        valor: Decimal,
+        present: set[RejectionKey],
     ) -> None:
         if self._strict and one.kind != "conflict":
-            self.findings.add(
+            self.violations.add(
                 "I1", f"message {one.number}: {reading.codigo} is {valor}, but {reading.valor} was first"
             )
         elif (one.topic, one.payload[:MAX_STORED_BYTES], "conflito", index) not in present:
-            self.findings.add(
-                "I1", f"message {one.number} ({one.kind}): {reading.valor} is neither stored nor set aside"
+            self.violations.add(
+                "I1", f"message {one.number} ({one.kind}): {reading.valor} is neither stored nor rejected"
             )
 
 

@@ -1,5 +1,5 @@
 """What may go wrong with a measurement."""
 
 
-class BenchmarkError(Exception):
+class LabError(Exception):
     """The measurement cannot be made; the text says why."""

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from lab.benchmarks import bench, dataset
 from lab.benchmarks.environment import Environment
-from lab.benchmarks.errors import BenchmarkError
+from lab.harness.errors import LabError
 from tds_new.embedded import child
 
 SESSIONS = (
@@ -88,13 +88,11 @@ class Worker:
     log: Path
 
     def wait_until_it_follows(self) -> None:
-        """Return once it has a session. Raises BenchmarkError where it does not get there."""
+        """Return once it has a session. Raises LabError where it does not get there."""
         deadline = time.monotonic() + 60
         while not self._sessions():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise BenchmarkError(
-                    f"the worker did not start: {self.log.read_text(errors='replace')[-800:]}"
-                )
+                raise LabError(f"the worker did not start: {self.log.read_text(errors='replace')[-800:]}")
             time.sleep(0.05)
 
     def used(self) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """A consumer that dies on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
 
-``python -m lab.torture.victim --orders FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT TIMES``, and from then on
+``python -m lab.torture.system_under_test --orders FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT TIMES``, and from then on
 kills itself (SIGKILL) when POINT is reached for the TIMES-th time. Without an order it is the shipped consumer.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 STABLE_AFTER_S = 0.5
 
 
-class Trap:
+class KillSwitch:
     """Counts how often the ordered point is reached."""
 
     def __init__(self, orders: Path) -> None:
@@ -66,7 +66,7 @@ def before(owner: Any, name: str, action: Callable[[], None]) -> None:
     setattr(owner, name, wrapper)
 
 
-def set_points(trap: Trap) -> None:
+def install_kill_points(kill_switch: KillSwitch) -> None:
     """Wrap the consumer's steps."""
     import psycopg
 
@@ -75,17 +75,17 @@ def set_points(trap: Trap) -> None:
     from tds_new.ingestion.telemetry_processor import TelemetryProcessor
     from tds_new.ingestion.transport import MQTTSubscriber
 
-    before(MQTTSubscriber, "_on_connect", lambda: trap.reach("connected"))
-    after(MQTTSubscriber, "_on_subscribe", lambda _: trap.reach("subscribed"))
-    after(Inbox, "take", lambda batch: trap.reach("received") if batch else None)
-    after(preparation, "parse_telemetry", lambda _: trap.reach("parsed"))
-    after(store, "insert_readings", lambda _: trap.reach("copied"))
-    after(set_aside, "insert_rejected", lambda _: trap.reach("set_aside"))
-    before(MQTTSubscriber, "pause", lambda: trap.reach("finishing"))
+    before(MQTTSubscriber, "_on_connect", lambda: kill_switch.reach("connected"))
+    after(MQTTSubscriber, "_on_subscribe", lambda _: kill_switch.reach("subscribed"))
+    after(Inbox, "take", lambda batch: kill_switch.reach("received") if batch else None)
+    after(preparation, "parse_telemetry", lambda _: kill_switch.reach("parsed"))
+    after(store, "insert_readings", lambda _: kill_switch.reach("copied"))
+    after(set_aside, "insert_rejected", lambda _: kill_switch.reach("set_aside"))
+    before(MQTTSubscriber, "pause", lambda: kill_switch.reach("finishing"))
     for name in ("process", "store"):
-        _wrap_service(TelemetryProcessor, name, trap)
-    _wrap_transaction(psycopg.Connection, trap)
-    _wrap_acknowledgement(MQTTSubscriber, trap)
+        _wrap_service(TelemetryProcessor, name, kill_switch)
+    _wrap_transaction(psycopg.Connection, kill_switch)
+    _wrap_acknowledgement(MQTTSubscriber, kill_switch)
 
 
 def compress_time() -> None:
@@ -97,55 +97,55 @@ def compress_time() -> None:
     subscriber.STABLE_AFTER = STABLE_AFTER_S
 
 
-def _wrap_service(processor: Any, name: str, trap: Trap) -> None:
+def _wrap_service(processor: Any, name: str, kill_switch: KillSwitch) -> None:
     original = getattr(processor, name)
 
     def wrapper(self: Any, argument: Any) -> Any:
-        trap.in_batch = True
+        kill_switch.in_batch = True
         try:
             return original(self, argument)
         finally:
-            trap.in_batch = False
+            kill_switch.in_batch = False
 
     setattr(processor, name, wrapper)
 
 
-def _wrap_transaction(connection: Any, trap: Trap) -> None:
+def _wrap_transaction(connection: Any, kill_switch: KillSwitch) -> None:
     original = connection.transaction
     depth = threading.local()
 
     @contextmanager
     def transaction(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         depth.value = getattr(depth, "value", 0) + 1
-        outermost = depth.value == 1 and trap.in_batch
+        outermost = depth.value == 1 and kill_switch.in_batch
         try:
             with original(self, *args, **kwargs) as inner:
                 yield inner
                 if outermost:
-                    trap.reach("before_commit")
+                    kill_switch.reach("before_commit")
             if outermost:
-                trap.reach("after_commit")
+                kill_switch.reach("after_commit")
         finally:
             depth.value -= 1
 
     connection.transaction = transaction
 
 
-def _wrap_acknowledgement(subscriber: Any, trap: Trap) -> None:
+def _wrap_acknowledgement(subscriber: Any, kill_switch: KillSwitch) -> None:
     original = subscriber.ack
 
     def ack(self: Any, messages: Any) -> None:
         batch = list(messages)
-        trap.reach("before_puback")
-        if trap.expects("half_of_pubacks"):
+        kill_switch.reach("before_puback")
+        if kill_switch.expects("half_of_pubacks"):
             original(self, batch[: len(batch) // 2])
             time.sleep(0.2)  # for the network thread to send them
-            trap.reach("half_of_pubacks")
+            kill_switch.reach("half_of_pubacks")
             batch = batch[len(batch) // 2 :]
         original(self, batch)
-        if trap.expects("all_pubacks"):
+        if kill_switch.expects("all_pubacks"):
             time.sleep(0.2)
-            trap.reach("all_pubacks")
+            kill_switch.reach("all_pubacks")
 
     subscriber.ack = ack
 
@@ -157,8 +157,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--mutant", default="")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    trap = Trap(options.orders)
-    signal.signal(signal.SIGUSR1, trap.arm)
+    kill_switch = KillSwitch(options.orders)
+    signal.signal(signal.SIGUSR1, kill_switch.arm)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
     import django
     from django.core.management import execute_from_command_line
@@ -168,7 +168,7 @@ def main(arguments: list[str]) -> None:
         from lab.torture.mutants import MUTANTS
 
         MUTANTS[options.mutant].install()
-    set_points(trap)
+    install_kill_points(kill_switch)
     compress_time()
     execute_from_command_line(["manage.py", "start_mqtt_consumer", *options.command[1:]])
 

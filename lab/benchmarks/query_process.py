@@ -1,6 +1,6 @@
 """Ask what the dashboard asks, many times, of a data set that is there: a process of its own, on the database of its environment.
 
-Runs as ``python -m lab.benchmarks.asking`` with a JSON order as its argument; prints a JSON result, and how far it is as errors.
+Runs as ``python -m lab.benchmarks.query_process`` with a JSON order as its argument; prints a JSON result, and how far it is as errors.
 """
 
 import json

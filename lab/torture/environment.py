@@ -13,9 +13,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from lab.benchmarks import wire
 from lab.benchmarks.environment import choose_binaries
-from lab.benchmarks.errors import BenchmarkError
+from lab.harness import wire
+from lab.harness.errors import LabError
 from tds_new.embedded import child
 from tds_new.embedded.mosquitto import MosquittoServer, find_mosquitto
 from tds_new.embedded.postgres import PostgresServer
@@ -27,7 +27,7 @@ KEEPALIVE_S = (
 
 
 @dataclass
-class Stage:
+class TortureEnvironment:
     """The servers. ``broker_log`` collects what earlier processes of the broker said."""
 
     directory: Path
@@ -47,7 +47,7 @@ class Stage:
         """The password of the broker's user ``admin``."""
         return self.broker.files.secret("admin")
 
-    def environment(self, database_port: int, broker_port: int) -> dict[str, str]:
+    def variables(self, database_port: int, broker_port: int) -> dict[str, str]:
         """The settings of a consumer that sees database and broker on these ports."""
         own = ("MQTT_", "TDS_", "DATABASE_", "SECRET_KEY")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -81,7 +81,7 @@ class Stage:
         for path in (self.broker.directory / "data").iterdir():
             path.unlink()
 
-    def everything_the_broker_said(self) -> str:
+    def whole_broker_log(self) -> str:
         """Its log from the beginning."""
         return self.broker_log + self.broker.log_text()
 
@@ -94,15 +94,13 @@ class Stage:
 
 
 @contextmanager
-def open_stage(kind: str = "auto") -> Iterator[Stage]:
+def open_environment(kind: str = "auto") -> Iterator[TortureEnvironment]:
     """Start a durable PostgreSQL and a Mosquitto with the shipped configuration; both are stopped and removed at the end.
 
-    Raises BenchmarkError where Mosquitto or the PostgreSQL asked for is missing.
+    Raises LabError where Mosquitto or the PostgreSQL asked for is missing.
     """
     if find_mosquitto() is None:
-        raise BenchmarkError(
-            "Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients"
-        )
+        raise LabError("Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients")
     binaries = choose_binaries(kind)
     directory = Path(tempfile.mkdtemp(prefix="tds-new-torture-"))
     quiet = {"timescaledb.max_background_workers": "0"} if binaries.timescale else {}
@@ -112,21 +110,25 @@ def open_stage(kind: str = "auto") -> Iterator[Stage]:
         postgres.start(DATABASE)
         broker.files.provision(settings.MQTT_TOPIC_PREFIX, [])
         broker.start()
-        stage = Stage(directory, postgres, broker, "TimescaleDB" if binaries.timescale else "PostgreSQL")
-        _migrate(stage)
-        yield stage
+        environment = TortureEnvironment(
+            directory, postgres, broker, "TimescaleDB" if binaries.timescale else "PostgreSQL"
+        )
+        _migrate(environment)
+        yield environment
     finally:
         broker.stop()
         postgres.stop(immediate=True)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _migrate(stage: Stage) -> None:
+def _migrate(environment: TortureEnvironment) -> None:
     command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "migrate", "--verbosity", "0"]
-    log = stage.directory / "migrate.log"
+    log = environment.directory / "migrate.log"
     with log.open("wb") as output:
         status = child.spawn(
-            command, output=output, environment=stage.environment(stage.postgres.port, stage.broker.port)
+            command,
+            output=output,
+            environment=environment.variables(environment.postgres.port, environment.broker.port),
         ).wait()
     if status:
-        raise BenchmarkError(f"the schema could not be installed: {log.read_text(errors='replace')[-800:]}")
+        raise LabError(f"the schema could not be installed: {log.read_text(errors='replace')[-800:]}")

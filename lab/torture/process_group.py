@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.torture.stage import Stage
-from lab.torture.tap import Tap
+from lab.torture.environment import TortureEnvironment
+from lab.torture.packet_recorder import PacketRecorder
 from tds_new.embedded import child
 
 START_TIMEOUT_S = 30.0
@@ -17,7 +17,7 @@ STOP_TIMEOUT_S = 20.0
 
 
 @dataclass
-class Member:
+class ConsumerUnderTest:
     """One consumer process."""
 
     process: "subprocess.Popen[bytes]"
@@ -75,21 +75,28 @@ class Member:
         return int(match[1]) / 1024 if match else 0.0
 
 
-class Gang:
+class ProcessGroup:
     """The consumers that ought to be running, by client id."""
 
-    def __init__(self, stage: Stage, tap: Tap, database_port: int, group: str, mutant: str) -> None:
-        self._stage, self._tap, self._group, self._mutant = stage, tap, group, mutant
-        self._environment = stage.environment(database_port, tap.port)
-        self._made: list[Member] = []
-        self.members: dict[str, Member] = {}
+    def __init__(
+        self,
+        environment: TortureEnvironment,
+        recorder: PacketRecorder,
+        database_port: int,
+        group: str,
+        mutant: str,
+    ) -> None:
+        self._environment, self._recorder, self._group, self._mutant = environment, recorder, group, mutant
+        self._variables = environment.variables(database_port, recorder.port)
+        self._made: list[ConsumerUnderTest] = []
+        self.members: dict[str, ConsumerUnderTest] = {}
         self.peak = 0.0
 
-    def spawn(self, client_id: str, *, standby: bool = True) -> Member:
+    def spawn(self, client_id: str, *, standby: bool = True) -> ConsumerUnderTest:
         """Start a consumer without waiting for it."""
-        name = self._stage.directory / f"consumer-{self._stage.runs}-{len(self._made)}"
+        name = self._environment.directory / f"consumer-{self._environment.runs}-{len(self._made)}"
         member_log, orders = name.with_suffix(".log"), name.with_suffix(".orders")
-        command = [sys.executable, "-m", "lab.torture.victim", "--orders", str(orders)]
+        command = [sys.executable, "-m", "lab.torture.system_under_test", "--orders", str(orders)]
         command += ["--mutant", self._mutant] if self._mutant else []
         command += ["--", "--client-id", client_id]
         command += ["--share-group", self._group] if self._group else []
@@ -98,28 +105,28 @@ class Gang:
             process = child.spawn(
                 command,
                 output=output,
-                environment=self._environment,
+                environment=self._variables,
                 death_signal=signal.SIGKILL,
                 own_session=True,
             )
-        member = Member(process, client_id, member_log, orders)
+        member = ConsumerUnderTest(process, client_id, member_log, orders)
         self._made.append(member)
         return member
 
-    def start(self, client_id: str) -> Member:
+    def start(self, client_id: str) -> ConsumerUnderTest:
         """Start a consumer that takes the place of its client id, and wait until it is subscribed.
 
         Raises RuntimeError where it does not get there.
         """
-        before = self._tap.subscriptions(client_id)
+        before = self._recorder.subscriptions(client_id)
         member = self.members[client_id] = self.spawn(client_id)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._tap.wait_for_subscription(client_id, before, 0.2):
+        while not self._recorder.wait_for_subscription(client_id, before, 0.2):
             if not member.alive or time.monotonic() > deadline:
                 raise RuntimeError(f"the consumer did not start: {member.log_text()[-800:]}")
         return member
 
-    def revive(self) -> None:
+    def restart_ended(self) -> None:
         """Start every consumer that has died, as a supervisor would, without waiting."""
         for client_id, member in self.members.items():
             if not member.alive:

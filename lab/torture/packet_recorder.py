@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lab.benchmarks import wire
-from lab.torture.ledger import Ledger
+from lab.harness import wire
+from lab.torture.delivery_log import DeliveryLog
 from lab.torture.proxy import Link, Proxy
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 Search = Callable[[list[int]], list[int] | None]
 
 
-class TapLink(Link):
+class RecordedLink(Link):
     """A consumer's connection to the broker."""
 
     def __init__(self, proxy: "Proxy", client: "socket.socket", server: "socket.socket") -> None:
         super().__init__(proxy, client, server)
-        assert isinstance(proxy, Tap)
-        self._tap = proxy
+        assert isinstance(proxy, PacketRecorder)
+        self._recorder = proxy
         self._up, self._down = wire.Packets(), wire.Packets()
         self._delivered: dict[int, int | None] = {}  # packet id -> identity
         self.client_id = ""
@@ -37,9 +37,9 @@ class TapLink(Link):
                     number = wire.identity(payload)
                     self._delivered[packet_id] = number
                     if number is not None:
-                        self._tap.ledger.deliver(number)
+                        self._recorder.deliveries.deliver(number)
             elif kind == wire.SUBACK:
-                self._tap.note_subscribed(self.client_id)
+                self._recorder.note_subscribed(self.client_id)
         return data
 
     def upwards(self, data: bytes) -> bytes:
@@ -49,32 +49,32 @@ class TapLink(Link):
             if first & 0xF0 == wire.PUBACK:
                 packet_id = int.from_bytes(body[:2], "big")
                 if packet_id not in self._delivered:
-                    self._tap.accuse(
+                    self._recorder.report_violation(
                         "I8",
                         f"PUBACK for packet id {packet_id}, which this connection of {self.client_id} did not deliver",
                     )
                 elif (number := self._delivered.pop(packet_id)) is not None:
                     confirmed.append(number)
-                if self._tap.swallow:
+                if self._recorder.swallow:
                     continue
             elif first & 0xF0 == wire.CONNECT:
                 self.client_id = wire.client_id(body)
             kept.append(raw)
         if confirmed:
-            self._tap.check(confirmed)
-            self._tap.ledger.confirm(confirmed)
+            self._recorder.check(confirmed)
+            self._recorder.deliveries.confirm(confirmed)
         return b"".join(kept)
 
 
-class Tap(Proxy):
-    """In front of the broker. ``fraction`` of the acknowledged messages are looked for; violations collect in ``accusations``."""
+class PacketRecorder(Proxy):
+    """In front of the broker. ``fraction`` of the acknowledged messages are looked for; violations collect in ``violations``."""
 
-    link = TapLink
+    link = RecordedLink
 
-    def __init__(self, target: int, ledger: Ledger, search: Search, fraction: float) -> None:
-        self.ledger = ledger
+    def __init__(self, target: int, deliveries: DeliveryLog, search: Search, fraction: float) -> None:
+        self.deliveries = deliveries
         self.swallow = False
-        self.accusations: list[tuple[str, str]] = []
+        self.violations: list[tuple[str, str]] = []
         self.pubacks = self.checked = self.unchecked = 0
         self._search, self._every = search, max(1, round(1 / fraction)) if fraction > 0 else 0
         self._subscribed: dict[str, int] = {}
@@ -92,12 +92,12 @@ class Tap(Proxy):
                 return
             self.checked += len(sample)
         if missing:
-            self.accuse("I5", f"acknowledged before its commit: {_some(missing)}")
+            self.report_violation("I5", f"acknowledged before its commit: {_some(missing)}")
 
-    def accuse(self, invariant: str, text: str) -> None:
+    def report_violation(self, invariant: str, text: str) -> None:
         """Note a violation."""
         with self._noted:
-            self.accusations.append((invariant, text))
+            self.violations.append((invariant, text))
 
     def note_subscribed(self, client_id: str) -> None:
         """A subscription of this client was answered."""

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from lab.fuzz.cases import MAX_TOPIC, Case
-from lab.fuzz.judge import Failure
-from lab.fuzz.memory import InMemory
+from lab.fuzz.comparison import Failure
+from lab.fuzz.memory import MemoryChecker
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -59,8 +59,8 @@ PAYLOADS = st.one_of(
 )
 
 
-def judge_drawn(memory: InMemory, number: int, count: int) -> None:
-    """Judge ``count`` cases drawn with this seed; the first that goes wrong, shrunk, goes to the tally."""
+def check_drawn(memory: MemoryChecker, number: int, count: int) -> None:
+    """Check ``count`` cases drawn with this seed; the first that goes wrong, shrunk, goes to the totals."""
     gateway = memory.fleet.gateways[0]
     kinds = st.sampled_from(["telemetry"] * 6 + ["heartbeat", "status"])
     proper = kinds.map(lambda kind: f"{memory.prefix}/{gateway.mac}/{kind}".encode())
@@ -92,4 +92,4 @@ def judge_drawn(memory: InMemory, number: int, count: int) -> None:
     try:
         check()
     except AssertionError:
-        memory.tally.failures += last
+        memory.totals.failures += last

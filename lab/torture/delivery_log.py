@@ -4,10 +4,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from lab.torture.messages import Plan, item
+from lab.torture.messages import Plan, message_of
 
 
-class Ledger:
+class DeliveryLog:
     """Written by the publisher's reader and the proxy, read by the harness: every method may be called on any thread."""
 
     def __init__(self, plan: Plan) -> None:
@@ -31,7 +31,7 @@ class Ledger:
                     self.attempts[number] += 1
                 elif event == "A":
                     self.acknowledged.add(number)
-                    identity = item(self.plan, number).identity
+                    identity = message_of(self.plan, number).identity
                     if identity not in self._confirmed:
                         self._outstanding.add(identity)
                 else:
