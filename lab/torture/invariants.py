@@ -139,9 +139,7 @@ class InvariantChecker:
             present.add(key)
             published = self._published[key]
             if not published:
-                self.violations.add(
-                    "I2", f"rejected as {row.motivo} without reason: {row.payload[:60]!r}"
-                )
+                self.violations.add("I2", f"rejected as {row.motivo} without reason: {row.payload[:60]!r}")
             elif row.times > published:
                 self.violations.add(
                     "I1",
