@@ -17,9 +17,10 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from lab.benchmarks.history import has_timescale
 from lab.benchmarks.load import EPOCH, WEEK
 from tds_new.metering.worker import drain
+from tds_new.models import ConsumoParticao
+from tds_new.storage.timescale import has_timescale
 
 Progress = Callable[[float], None]
 COMPRESSED_AFTER = timedelta(days=45)  # as shipped
@@ -151,7 +152,7 @@ FROM show_chunks(%(table)s::regclass, older_than => %(end)s::timestamptz, newer_
 
 QUEUE = """
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
-SELECT id %% 8, coalesce(%s, '-infinity'::timestamptz), 'infinity', ARRAY[id] FROM unnest(%s::bigint[]) AS id
+SELECT id %% %s, coalesce(%s, '-infinity'::timestamptz), 'infinity', ARRAY[id] FROM unnest(%s::bigint[]) AS id
 """
 TAKE_AWAY = """
 CREATE TABLE bench_atrasadas AS SELECT * FROM tds_new_leitura_dispositivo
@@ -321,7 +322,7 @@ def _truncate(connection: Connection[Any], statement: str) -> None:
 
 def differing(connection: Connection[Any], devices: Sequence[int], since: datetime | None = None) -> int:
     """How many block rows of these devices the real ledger computes otherwise (from ``since`` on). It puts them right."""
-    connection.execute(QUEUE, [since, list(devices)])
+    connection.execute(QUEUE, [ConsumoParticao.PARTICOES, since, list(devices)])
     return drain(connection).rows
 
 

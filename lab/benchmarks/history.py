@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from lab.benchmarks.load import EPOCH, WEEK
 from tds_new.maintenance import scheduler
+from tds_new.storage.timescale import has_timescale
 
 DAY = timedelta(days=1)
 HISTORY_DAYS = 182  # 26 chunks; compression begins after 45 days
@@ -88,11 +89,6 @@ def describe(connection: Connection[Any]) -> dict[str, int]:
         chunks = compressed = 0
         size = _scalar(connection, "SELECT pg_total_relation_size('tds_new_leitura_dispositivo')")
     return {"chunks": chunks, "compressed": compressed, "bytes": size}
-
-
-def has_timescale(connection: Connection[Any]) -> bool:
-    """Whether this database has the extension."""
-    return connection.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
 
 
 def _scalar(connection: Connection[Any], query: str) -> int:

@@ -12,6 +12,7 @@ from lab.benchmarks import dataset, history
 from lab.benchmarks.consumption_bench import Bench
 from lab.benchmarks.figures import Verdict, at_most, nothing
 from lab.harness.errors import LabError
+from tds_new.storage.timescale import has_timescale
 
 AGE, LATE = timedelta(days=30), timedelta(days=1)
 TIMEOUT = 600.0
@@ -100,7 +101,7 @@ def measure(bench: Bench) -> Late:
 def _wait_for_upkeep(connection: Connection[Any]) -> None:
     """The worker's upkeep refreshes every so often; have it come round once, as it long has in a system that runs."""
     deadline = time.monotonic() + TIMEOUT
-    wanted = 3 if history.has_timescale(connection) else 0
+    wanted = 3 if has_timescale(connection) else 0
     while (connection.execute(UPKEEP).fetchone() or (0,))[0] < wanted:
         if time.monotonic() > deadline:
             raise LabError("the worker's upkeep did not refresh the sums")

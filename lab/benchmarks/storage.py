@@ -9,10 +9,10 @@ from psycopg import Connection
 from lab.benchmarks import dataset
 from lab.benchmarks.consumption_bench import Bench
 from lab.benchmarks.figures import Verdict, at_most
-from lab.benchmarks.history import has_timescale
 from lab.benchmarks.load import EPOCH, WEEK
 from lab.harness.errors import LabError
 from tds_new.metering.worker import drain
+from tds_new.storage.timescale import has_timescale
 
 WEEKS = 4
 READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"

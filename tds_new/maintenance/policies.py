@@ -13,7 +13,9 @@ import psycopg
 from psycopg import Connection
 
 from tds_new.maintenance.record import AGAIN, LATE_AFTER
+from tds_new.storage.hypertables import READINGS
 from tds_new.storage.rollups import ROLLUPS, Rollup
+from tds_new.storage.timescale import is_hypertable
 
 REFRESH = "refresh_continuous_aggregate"
 
@@ -79,10 +81,7 @@ class Policy:
 
 def is_timescale(connection: Connection[Any]) -> bool:
     """Whether readings are a hypertable. (The extension may be there, and they not yet: ``enable_timescale``.)"""
-    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is None:
-        return False
-    found = "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = 'tds_new_leitura_dispositivo'"
-    return connection.execute(found).fetchone() is not None
+    return is_hypertable(connection, READINGS.name)
 
 
 def find(connection: Connection[Any]) -> list[Policy]:

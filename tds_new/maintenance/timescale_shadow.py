@@ -6,10 +6,13 @@ What is done is written down in the transaction that does it, so a move that is 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from psycopg import Connection, sql
+
+from tds_new.models import ConsumoParticao
+from tds_new.storage import hypertables
+from tds_new.storage.hypertables import Hypertable
 
 ROWS = 10_000  # about so many rows a transaction copies
 PROGRESS = "tds_new_mudanca_timescale"
@@ -17,12 +20,20 @@ PROGRESS = "tds_new_mudanca_timescale"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to be moved: its time column, its key, and the migration that says what kind of hypertable it is."""
+    """A table to be moved: the hypertable that it becomes, and its key."""
 
-    name: str
-    time: str
+    target: Hypertable
     key: tuple[str, ...]
-    migration: str
+
+    @property
+    def name(self) -> str:
+        """The table's name, before the move and after it."""
+        return self.target.name
+
+    @property
+    def time(self) -> str:
+        """The table's time column."""
+        return self.target.time
 
     @property
     def shadow(self) -> str:
@@ -37,12 +48,11 @@ class Table:
     @property
     def hypertable(self) -> str:
         """The SQL that makes the shadow a hypertable, as the migrations do."""
-        statements: str = import_module(f"tds_new.migrations.{self.migration}").HYPERTABLE
-        return statements.replace(self.name, self.shadow)
+        return self.target.statements(self.shadow)
 
 
-READINGS = Table("tds_new_leitura_dispositivo", "time", ("dispositivo_id", "time"), "0002_leituras")
-BLOCKS = Table("tds_new_consumo_15min", "bloco", ("dispositivo_id", "bloco", "conta_id"), "0006_ledger")
+READINGS = Table(hypertables.READINGS, ("dispositivo_id", "time"))
+BLOCKS = Table(hypertables.BLOCKS, ("dispositivo_id", "bloco", "conta_id"))
 TABLES = (READINGS, BLOCKS)
 
 CREATE = "CREATE TABLE {shadow} (LIKE {name} INCLUDING ALL)"
@@ -79,7 +89,9 @@ ON CONFLICT DO NOTHING
 LEFT = f"SELECT dispositivo_id, ate::text FROM {PROGRESS} WHERE tabela = %s AND ate IS NOT NULL ORDER BY dispositivo_id"
 DONE = f"SELECT count(*) FILTER (WHERE ate IS NULL), count(*), coalesce(sum(linhas), 0)::bigint FROM {PROGRESS} WHERE tabela = %s"
 # The worker of these devices waits for a moment: so a block is never taken away between being read and being copied.
-LOCK_PARTITION = "SELECT FROM tds_new_consumo_particao WHERE id = %s %% 8 FOR UPDATE"
+LOCK_PARTITION = (
+    f"SELECT FROM tds_new_consumo_particao WHERE id = %s %% {ConsumoParticao.PARTICOES} FOR UPDATE"
+)
 NEXT = "SELECT {time} FROM {name} WHERE dispositivo_id = %s AND {time} >= %s::timestamptz ORDER BY {time} OFFSET {rows} LIMIT 1"
 COPY = """
 INSERT INTO {shadow} ({columns}) SELECT {columns} FROM {name}

@@ -152,7 +152,7 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     if timescale:
         editor.execute(HYPERTABLE)
     with editor.connection.cursor() as cursor:
-        rollups.drop_one(cursor, rollups.MENSAL.name)
+        rollups.drop_one(cursor, rollups.MONTHLY.name)
     rollups.create(editor.connection, timescale=timescale, which=rollups.OF_DEVICES)
 
 

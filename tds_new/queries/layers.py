@@ -80,7 +80,7 @@ class Camada:
 
 
 BLOCOS = Camada("tds_new_consumo_15min", "bloco", DE_UM_BLOCO, "15 minutes", BLOCO)
-HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour", HORA, aberta=rollups.HORARIO.end)
+HORAS = Camada("tds_new_consumo_horario", "hora", SOMAS, "1 hour", HORA, aberta=rollups.HOURLY.end)
 DIAS = Camada("tds_new_consumo_diario", "dia", SOMAS, "1 day", DIA + HORA)
 MESES = Camada(
     "tds_new_consumo_mensal",
@@ -108,7 +108,7 @@ HORAS_DA_CONTA = Camada(
     DA_CONTA,
     "1 hour",
     HORA,
-    aberta=rollups.CONTA_HORARIO.end,
+    aberta=rollups.CONTA_HOURLY.end,
     da_conta=True,
 )
 DIAS_DA_CONTA = Camada("tds_new_consumo_conta_diario", "dia", DA_CONTA, "1 day", DIA + HORA, da_conta=True)

@@ -124,8 +124,8 @@ GROUP BY 1, 2, 3, 4"""
 
 OPEN_HOUR, OPEN_DAY = timedelta(hours=1), timedelta(days=1)
 OFTEN, SELDOM = timedelta(minutes=5), timedelta(minutes=10)
-HORARIO = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", OPEN_HOUR, OFTEN)
-PARTES = Rollup(
+HOURLY = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", OPEN_HOUR, OFTEN)
+DAY_PARTS = Rollup(
     "tds_new_consumo_parte_do_dia",
     "dia",
     PARTS,
@@ -136,13 +136,13 @@ PARTES = Rollup(
     SELDOM,
     rest="hora_utc, conta_id, gateway_id",
 )
-DIARIO = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", OPEN_DAY, SELDOM)
+DAILY = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", OPEN_DAY, SELDOM)
 # A month's end must lie within the month before, or its policy would never have a whole bucket.
-MENSAL = Rollup(
-    "tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 month", OPEN_DAY, SELDOM, base=DIARIO
+MONTHLY = Rollup(
+    "tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 month", OPEN_DAY, SELDOM, base=DAILY
 )
 WHAT = "grandeza, unidade"
-CONTA_HORARIO = Rollup(
+CONTA_HOURLY = Rollup(
     "tds_new_consumo_conta_horario",
     "hora",
     OF_CONTAS,
@@ -154,7 +154,7 @@ CONTA_HORARIO = Rollup(
     "conta_id",
     WHAT,
 )
-CONTA_DIARIO = Rollup(
+CONTA_DAILY = Rollup(
     "tds_new_consumo_conta_diario",
     "dia",
     DAYS_OF_CONTAS,
@@ -165,10 +165,10 @@ CONTA_DIARIO = Rollup(
     SELDOM,
     "conta_id",
     WHAT,
-    CONTA_HORARIO,
+    CONTA_HOURLY,
 )
-OF_DEVICES = (HORARIO, DIARIO, MENSAL)
-ROLLUPS = (*OF_DEVICES, PARTES, CONTA_HORARIO, CONTA_DIARIO)
+OF_DEVICES = (HOURLY, DAILY, MONTHLY)
+ROLLUPS = (*OF_DEVICES, DAY_PARTS, CONTA_HOURLY, CONTA_DAILY)
 
 CONTINUOUS = """
 CREATE MATERIALIZED VIEW {name}
@@ -242,7 +242,7 @@ def create(connection: BaseDatabaseWrapper, *, timescale: bool, which: Iterable[
 def zone_of(connection: BaseDatabaseWrapper) -> str | None:
     """The zone that days and months were made for; None where there are none yet."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MENSAL.name])
+        cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MONTHLY.name])
         row = cursor.fetchone()
     found = ZONE.search(row[0] or "") if row else None
     return found[1] if found else None

@@ -20,7 +20,7 @@ from tds_new.maintenance import policies, scheduler
 from tds_new.maintenance.scheduler import Scheduler
 from tds_new.metering.worker import drain
 from tds_new.models import ManutencaoExecucao
-from tds_new.storage.rollups import DIARIO, MENSAL, ROLLUPS, Rollup
+from tds_new.storage.rollups import DAILY, MONTHLY, ROLLUPS, Rollup
 from tds_new.web import metrics
 from tests.support.consumers import ConsumerProcess, database_url
 from tests.support.ingestion import NOW, TOPIC, World, message, payload
@@ -82,7 +82,7 @@ def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
         min(watermarks)[0] > LONG_AGO.timestamp() * 1e6
     )  # all of it is materialised: what comes now is late
     store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
-    assert totals()[DIARIO.name] == Decimal(7)
+    assert totals()[DAILY.name] == Decimal(7)
     scheduler.run_due(upkeep_session)
     assert set(totals().values()) == {Decimal(15)}
 
@@ -102,13 +102,13 @@ def test_commands_that_compute_bring_late_readings_into_every_sum(
     }
     processor.process([message(payload(late), TOPIC)])
     call_command(*command, stdout=StringIO())
-    upkeep_session.execute(f"CALL refresh_continuous_aggregate('{MENSAL.name}', NULL, NULL)")
+    upkeep_session.execute(f"CALL refresh_continuous_aggregate('{MONTHLY.name}', NULL, NULL)")
     assert set(totals().values()) == {Decimal(15)}
 
 
 @pytest.mark.timescale
 @pytest.mark.parametrize(
-    "by_hand", [[MENSAL.name], [rollup.name for rollup in ROLLUPS]], ids=["months", "all"]
+    "by_hand", [[MONTHLY.name], [rollup.name for rollup in ROLLUPS]], ids=["months", "all"]
 )
 def test_what_was_kept_by_hand_before_it_was_over_is_followed_up(
     world: World, processor: TelemetryProcessor, upkeep_session: Session, by_hand: list[str]

@@ -9,13 +9,13 @@ import pytest
 from django.db import connection
 
 from tds_new.maintenance import scheduler
-from tds_new.storage.rollups import DIARIO, HORARIO, MENSAL, ROLLUPS
+from tds_new.storage.rollups import DAILY, HOURLY, MONTHLY, ROLLUPS
 from tds_new.storage.timescale import has_timescale
 
 TOTALS = {
-    HORARIO.name: f"SELECT sum(consumo) FROM {HORARIO.name}",
-    DIARIO.name: f"SELECT sum(consumo) FROM {DIARIO.name}",
-    MENSAL.name: f"SELECT sum(total_consumo) FROM {MENSAL.name}",
+    HOURLY.name: f"SELECT sum(consumo) FROM {HOURLY.name}",
+    DAILY.name: f"SELECT sum(consumo) FROM {DAILY.name}",
+    MONTHLY.name: f"SELECT sum(total_consumo) FROM {MONTHLY.name}",
 }
 
 
