@@ -1,0 +1,5 @@
+"""Run the servers of the demonstration as child processes on this machine.
+
+Enters: a directory for each server's data, and the accounts of the broker. Leaves: a running PostgreSQL and
+broker on the loopback address, with their addresses in ``var/embedded.json``. May import: broker.
+"""

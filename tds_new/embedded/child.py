@@ -1,8 +1,9 @@
-"""Children that die with their parent, and servers that refuse to run as root.
+"""Start child processes that end with their parent, as another user where asked.
 
-The file is also a small script: a child starts as this script, ties itself to its parent, gives up root where asked, and then
-*becomes* the command (same process id), so that nothing happens between fork and exec in a program that may have threads.
-Linux only: elsewhere the README's way is Docker Compose.
+This file is also a small script. A child starts as this script, ties itself to its parent, gives up root
+where asked, and then *becomes* the command, under the same process id. So nothing of ours runs between fork
+and exec in a program that may have threads. Linux only: on other systems the README recommends Docker
+Compose.
 """
 
 import contextlib
@@ -19,8 +20,9 @@ from typing import IO, Literal
 Identity = Literal["keep", "namespace", "nobody"]
 
 NOBODY = 65534
-# Values of the kernel's interface: linux/prctl.h, linux/sched.h, linux/capability.h.
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+# Values of the kernel's interface: linux/prctl.h, linux/securebits.h, linux/sched.h, linux/capability.h.
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 28, 47, 2
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 CLONE_NEWUSER = 0x10000000
 CAPABILITY_VERSION_3, CAP_DAC_OVERRIDE = 0x20080522, 1
 
@@ -36,11 +38,17 @@ def spawn(
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start ``command``; it gets ``death_signal`` when this process ends, however it ends.
+    """Start ``command`` as a child that ends with this process and return it.
 
-    Must be called in the main thread, because the kernel means the *thread* that created the child. ``own_session`` keeps the
-    terminal's Ctrl-C away from it. ``output`` takes its standard output, and its errors
-    where ``error`` does not. It works in ``folder``.
+    death_signal: sent to the child by the kernel when this process ends, in whatever way it ends
+    identity: the user that the child runs as; see :func:`unprivileged_identity`
+    own_session: whether the child gets a session of its own, so that Ctrl-C in the terminal does not reach it
+    output, error: take its standard output and standard error; without ``error`` both go to ``output``
+    environment: its environment variables; None passes on those of this process
+    folder: its working directory; None passes on that of this process
+
+    Raises RuntimeError outside the main thread: the kernel sends the signal when the *thread* that created
+    the child ends.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError(
@@ -59,39 +67,52 @@ def spawn(
 
 
 def tie_to_parent(death_signal: signal.Signals, parent: int | None = None) -> None:
-    """Have this process get ``death_signal`` when the one that started it (process id ``parent``, where it is known) ends.
+    """Let the kernel send this process ``death_signal`` when its parent ends.
 
-    Raises OSError where the kernel refuses, SystemExit where the parent has ended already.
+    ``parent`` is the parent's process id where it is known. Raises OSError where the kernel refuses, and
+    SystemExit where the parent has ended already.
     """
     _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl")
     if parent is not None and os.getppid() != parent:
         raise SystemExit(1)
 
 
-def unprivileged_identity() -> Identity:
-    """How a server that refuses root is to run here: as we are, or as root seen as nobody, or as nobody."""
+def unprivileged_identity(*paths: Path) -> Identity:
+    """Return how to run a server that refuses to run as root.
+
+    "keep" where this process is not root. As root, "namespace" (root, seen as nobody in a user namespace)
+    where the kernel allows it and the server can read ``paths`` in it; no file changes its owner then.
+    Otherwise "nobody".
+    """
     if os.geteuid() != 0:
         return "keep"
-    # Containers often forbid user namespaces, so try it. In one, the files stay ours and no user and no mode is touched.
+    # Containers often forbid user namespaces, and in one root cannot enter another user's closed directory:
+    # try it.
+    script = f'test "$(id -u)" = {NOBODY} || exit 1; for path; do test -r "$path" || exit 1; done'
     probe = spawn(
-        ["/bin/sh", "-c", f'test "$(id -u)" = {NOBODY}'], identity="namespace", output=subprocess.DEVNULL
+        ["/bin/sh", "-c", script, "probe", *map(str, paths)],
+        identity="namespace",
+        output=subprocess.DEVNULL,
     )
     return "namespace" if probe.wait() == 0 else "nobody"
 
 
 def file_owner(identity: Identity) -> int:
-    """The user id that files must belong to for a child with this identity."""
+    """Return the user id that must own the files of a child with this identity."""
     return NOBODY if identity == "nobody" else os.geteuid()
 
 
 def give_to(path: Path, owner: int) -> None:
-    """Make ``owner`` the owner of ``path``, and of everything in it where it is a directory; nothing where it is already."""
+    """Make the user id ``owner`` the owner of ``path`` and of everything in it.
+
+    Does nothing where ``path`` itself belongs to ``owner`` already.
+    """
     if path.stat().st_uid == owner:
         return
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             os.chown(os.path.join(folder, name), owner, -1, follow_symlinks=False)
-    os.chown(path, owner, -1)  # last: an interrupted change is taken up again
+    os.chown(path, owner, -1)  # last: after an interruption the next call starts again
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -121,32 +142,37 @@ def _enter_namespace(libc: ctypes.CDLL) -> None:
 
 
 def _become_nobody(libc: ctypes.CDLL) -> None:
-    """Change to nobody, keeping one power of root: to reach this checkout where its parent directories are closed to others."""
-    libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    """Become nobody, but keep one capability: to pass directories that are closed to others.
+
+    The checkout, its PostgreSQL and its data may lie in such a directory (/root). Without
+    SECBIT_NO_SETUID_FIXUP access(2) ignores the capabilities of everybody but root, and PostgreSQL asks it
+    whether its own program is executable. Where the kernel refuses this, PR_SET_KEEPCAPS at least lets files
+    be opened.
+    """
+    if libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) != 0:
+        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
-    reach = 1 << CAP_DAC_OVERRIDE
-    data = (_CapabilityData * 2)(_CapabilityData(reach, reach, reach))
+    kept = 1 << CAP_DAC_OVERRIDE
+    data = (_CapabilityData * 2)(_CapabilityData(kept, kept, kept))
     # Where even that is forbidden the command still runs if the directories are open; if not, exec says so.
     if libc.capset(ctypes.byref(_CapabilityHeader(CAPABILITY_VERSION_3, 0)), data) == 0:
         libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 def main(arguments: list[str]) -> None:
-    """``PARENT SIGNAL IDENTITY COMMAND...``: set this process up and become the command."""
+    """Set this process up and become the command; the arguments are ``PARENT SIGNAL IDENTITY COMMAND...``."""
     parent, death_signal, identity, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # a background shell ignores some of them for all its children
+        signal.signal(number, signal.SIG_DFL)  # a shell starts its background jobs with some of them ignored
     if identity == "namespace":
         _enter_namespace(libc)
     elif identity == "nobody":
         _become_nobody(libc)
-    # After the change of user, which clears it; then look whether the parent has died meanwhile.
-    _check(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl")
-    if os.getppid() != int(parent):
-        raise SystemExit(1)
+    # A change of the user clears the death signal, so it is set now.
+    tie_to_parent(signal.Signals(int(death_signal)), int(parent))
     os.execvp(command[0], command)  # noqa: S606 - the command is the caller's own list
 
 

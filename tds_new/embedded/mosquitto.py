@@ -1,4 +1,7 @@
-"""A Mosquitto of our own on the loopback address, with the shipped configuration: the embedded default's and the tests'."""
+"""Run a Mosquitto of our own on the loopback address, with the shipped configuration.
+
+The demonstration, the test suite and the laboratory use it.
+"""
 
 import contextlib
 import os
@@ -18,10 +21,10 @@ from tds_new.broker.files import BrokerFiles
 from tds_new.embedded import child
 from tds_new.embedded.ports import LOOPBACK, free_port, is_free
 
-# Where distributions install servers, and ordinary users do not look.
+# Distributions install servers in directories that are not on the PATH of ordinary users.
 SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
-START_TIMEOUT_S = 60  # a large store is read first
-STOP_TIMEOUT_S = 60  # and written last
+START_TIMEOUT_S = 60  # it reads its store first, which may be large
+STOP_TIMEOUT_S = 60  # it writes its store last
 _RUNNING = re.compile(rb"mosquitto version \S+ running")
 
 
@@ -30,7 +33,10 @@ class MosquittoError(Exception):
 
 
 def find_mosquitto() -> Path | None:
-    """A Mosquitto of version 2 or later on this machine; older ones know neither its passwords nor its limits."""
+    """Return the path of a Mosquitto on this machine; None where there is none of version 2 or later.
+
+    Older ones know neither the shipped kind of passwords nor the shipped limits.
+    """
     found = shutil.which("mosquitto", path=SEARCH_PATH)
     if found is None:
         return None
@@ -40,16 +46,17 @@ def find_mosquitto() -> Path | None:
 
 
 def template() -> str:
-    """The configuration as it is shipped."""
-    return (Path(django_settings.BASE_DIR) / "infrastructure/mosquitto/mosquitto.conf").read_text(
-        encoding="utf-8"
-    )
+    """Return the text of the shipped configuration."""
+    path = Path(django_settings.BASE_DIR) / "infrastructure/mosquitto/mosquitto.conf"
+    return path.read_text(encoding="utf-8")
 
 
 def render(text: str, replacements: Mapping[str, str | None], listeners: tuple[str, ...] = ()) -> str:
-    """``text`` with other values: each name keeps its place, a new name goes to the end, None takes it out.
+    """Return the configuration ``text`` with other values.
 
-    ``listeners`` replace the values of ``listener`` in their order. Raises ValueError where their number differs.
+    ``replacements`` has the value of each name; None removes the line. A name keeps its place, a new name
+    goes to the end. ``listeners`` replace the values of the ``listener`` lines in their order. Raises
+    ValueError where their number differs.
     """
     waiting, missing, lines = list(listeners), dict(replacements), []
     for line in text.splitlines():
@@ -70,10 +77,11 @@ def render(text: str, replacements: Mapping[str, str | None], listeners: tuple[s
 
 
 class MosquittoServer:
-    """A broker on ``directory``: its configuration, its ``files`` (accounts; provision them before the start), store and log.
+    """A Mosquitto with everything it keeps in ``directory``: configuration, accounts, store and log.
 
-    ``device_port`` is where gateways connect, ``port`` where the platform does; both stay the same over restarts.
-    ``settings`` replace those of the shipped configuration.
+    ``files`` are its accounts; provision them before the start. ``settings`` replace those of the shipped
+    configuration. Gateways connect to ``device_port``, the platform to ``port``; both stay the same over
+    restarts, and 0 means any free port.
     """
 
     def __init__(
@@ -102,27 +110,24 @@ class MosquittoServer:
 
     @property
     def pid(self) -> int | None:
-        """The broker's process id while it runs."""
+        """The broker's process id; None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the broker and wait until it serves. Raises MosquittoError where it does not."""
+        """Start the broker and wait until it takes connections. Raises MosquittoError where it does not."""
         binary = find_mosquitto()
         if binary is None:
             raise MosquittoError("no Mosquitto 2 on this machine")
-        # As root Mosquitto would become another user, who cannot read our files.
-        identity = child.unprivileged_identity()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # As root Mosquitto would become another user, who cannot read our files.
+        identity = child.unprivileged_identity(self.directory.parent)
         self.end_predecessor()
         (self.directory / "data").mkdir(exist_ok=True)
         self._choose_ports()
         configuration = self.directory / "mosquitto.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
-        for path in (
-            self.directory,
-            self.files.passwords,
-            self.files.acl,
-        ):  # the files may have been written anew since
+        # The directory may have been given away already and the two files written again since.
+        for path in (self.directory, self.files.passwords, self.files.acl):
             if path.exists():
                 child.give_to(path, child.file_owner(identity))
         with self.log.open("wb") as log:
@@ -133,7 +138,10 @@ class MosquittoServer:
         self._wait_until_running()
 
     def end_predecessor(self) -> None:
-        """Wait for a broker whose parent was killed: it still saves its queues. Raises MosquittoError where it does not end."""
+        """Stop a broker of this directory whose parent was killed, and wait until it has saved its queues.
+
+        Raises MosquittoError where it does not end.
+        """
         path = self.directory / "pid"
         pid = int(path.read_text(encoding="ascii")) if path.exists() else 0
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -145,25 +153,28 @@ class MosquittoServer:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop in order: the broker saves sessions and queues. Does nothing where it does not run."""
+        """Stop the broker in order: it saves sessions and queues. Does nothing where it does not run."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would: what was not saved is lost."""
+        """Kill the broker, as a power cut would: unsaved messages are lost."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop in order, and start again on the same ports."""
+        """Stop the broker in order and start it again on the same ports."""
         self.stop()
         self.start()
 
     def reload(self) -> None:
-        """Make it read its accounts again. Only while the consumer is connected: see the shipped configuration."""
+        """Make the broker read its accounts again.
+
+        Only while the consumer is connected: the shipped configuration says why.
+        """
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
     def log_text(self) -> str:
-        """What the broker said since its start."""
+        """Return the broker's log since its start."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def _choose_ports(self) -> None:
@@ -188,9 +199,8 @@ class MosquittoServer:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _RUNNING.search(self.log.read_bytes()):
             if self.pid is None:
-                raise MosquittoError(
-                    f"Mosquitto did not start: {' / '.join(self.log_text().splitlines()[-5:])}"
-                )
+                last_words = " / ".join(self.log_text().splitlines()[-5:])
+                raise MosquittoError(f"Mosquitto did not start: {last_words}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise MosquittoError(f"Mosquitto is not ready after {START_TIMEOUT_S} s; see {self.log}")
@@ -209,7 +219,7 @@ class MosquittoServer:
 
 
 def _runs(pid: int, configuration: Path) -> bool:
-    """Whether this process is a broker with this configuration."""
+    """Return whether the process ``pid`` is a broker with this configuration."""
     try:
         return os.fsencode(configuration) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

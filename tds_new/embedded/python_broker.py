@@ -1,7 +1,8 @@
-"""The broker of the embedded default where no Mosquitto is installed: amqtt, with the same accounts and access rules.
+"""Run a broker in Python (amqtt) where no Mosquitto is installed, with the same accounts and access rules.
 
-A demonstration only: it speaks MQTT 3.1.1, has no share groups, and forgets unacknowledged messages when it ends. The module is
-also the program of its child process, ``python -m tds_new.embedded.python_broker DIRECTORY PORT``; that side needs no Django.
+It is for demonstration only: it speaks MQTT 3.1.1, has no share groups, and forgets unacknowledged messages
+when it ends. The module is also the program of its child process, ``python -m tds_new.embedded.python_broker
+DIRECTORY PORT``; that part needs no Django.
 """
 
 import asyncio
@@ -34,7 +35,10 @@ class PythonBrokerError(Exception):
 
 
 class PythonBroker:
-    """amqtt in a child process on the loopback address; ``port`` stays the same over restarts."""
+    """A broker in a child process on the loopback address.
+
+    ``directory`` has its accounts and its log. ``port`` stays the same over restarts; 0 means any free port.
+    """
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory.resolve()
@@ -44,20 +48,16 @@ class PythonBroker:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """The broker's process id; None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start it and wait until it takes connections. Raises PythonBrokerError where it does not."""
-        command = [
-            sys.executable,
-            "-m",
-            "tds_new.embedded.python_broker",
-            str(self.directory),
-            str(self.port),
-        ]
+        """Start the broker and wait until it takes connections. Raises PythonBrokerError otherwise."""
+        program = [sys.executable, "-m", "tds_new.embedded.python_broker"]
         with (self.directory / "log").open("wb") as log:
-            self._process = child.spawn(command, own_session=True, output=log, folder=ROOT)
+            self._process = child.spawn(
+                [*program, str(self.directory), str(self.port)], own_session=True, output=log, folder=ROOT
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(self.port):
             if self.pid is None or time.monotonic() > deadline:
@@ -66,7 +66,7 @@ class PythonBroker:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it; what nobody has acknowledged is gone."""
+        """Stop the broker; unacknowledged messages are lost."""
         if self._process is None:
             return
         self._process.terminate()
@@ -83,26 +83,29 @@ def _answers(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-# --- the child's side ---------------------------------------------------------------------------------------------------------
+# --- the child process --------------------------------------------------------------------------------------
 class Accounts(BaseAuthPlugin):  # type: ignore[misc]
-    """Lets in who knows the password of a line in the password file."""
+    """Accept a client that knows the password of its line in the password file."""
 
     lines: dict[str, str] = {}
 
     async def authenticate(self, *, session: Session) -> bool:
-        """Whether this session's user name and password belong together."""
+        """Return whether the session's password is the one of its user name."""
         return opens(self.lines.get(session.username or "", ""), session.password or "")
 
 
 class AccessRules(BaseTopicPlugin):  # type: ignore[misc]
-    """Allows what the ACL file allows; Mosquitto does not look at subscriptions either, only at what is delivered."""
+    """Allow what the ACL file allows.
+
+    Every subscription is accepted and each delivery is checked, as Mosquitto does it.
+    """
 
     rules: dict[tuple[str, str], list[str]] = {}
 
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
-        """Whether this user may publish to, or receive from, ``topic``."""
+        """Return whether the session's user may publish to ``topic`` or receive from it."""
         if action == Action.SUBSCRIBE:
             return True
         allowed = self.rules.get(
@@ -112,6 +115,7 @@ class AccessRules(BaseTopicPlugin):  # type: ignore[misc]
 
 
 def _covers(rule: list[str], topic: list[str]) -> bool:
+    """Return whether the levels of ``topic`` match those of ``rule``, which may have wildcards."""
     if rule[0] == "#" and topic[0].startswith("$"):
         return False
     for number, level in enumerate(rule):
@@ -123,7 +127,7 @@ def _covers(rule: list[str], topic: list[str]) -> bool:
 
 
 def read_rules(text: str) -> dict[tuple[str, str], list[str]]:
-    """The topics of an ACL file by user and access (``read``, ``write``)."""
+    """Return the topics of an ACL file by user and access (``read`` or ``write``)."""
     rules: dict[tuple[str, str], list[str]] = defaultdict(list)
     user = ""
     for line in text.splitlines():
@@ -159,9 +163,9 @@ async def _serve(directory: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    from tds_new.embedded import (
-        python_broker,  # the plugins are found by this name, so their state must be there
-    )
+    # amqtt imports the plugins by their module's name, so their state must be in that module, not in
+    # __main__.
+    from tds_new.embedded import python_broker
 
     logging.basicConfig(level=logging.WARNING)
     asyncio.run(python_broker._serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,7 +1,7 @@
-"""What the running embedded default says of itself: addresses and demo-only passwords, in ``var/embedded.json`` (mode 0600).
+"""Keep the addresses and passwords of the running demonstration in ``var/embedded.json`` (mode 0600).
 
-``make run`` writes the file; the settings read it, so that every command in another terminal reaches the same services.
-No Django here: the settings import this module.
+``make run`` writes the file. The settings read it, so that a command in another terminal uses the same
+services. This module needs no Django, because the settings import it.
 """
 
 import json
@@ -14,10 +14,10 @@ FILE_NAME = "embedded.json"
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedState:
-    """Addresses of the embedded services.
+    """The addresses of the embedded services.
 
-    ``pid`` is the process that runs them; ``mqtt_*`` are empty until the broker has started, ``web`` is until the
-    web has.
+    ``pid`` is the process that runs them. The ``mqtt_`` fields are empty until the broker has started,
+    ``web`` is empty until the web server has.
     """
 
     pid: int
@@ -30,7 +30,7 @@ class EmbeddedState:
 
 
 def read(data_dir: Path) -> EmbeddedState | None:
-    """The state of the embedded services, or None where they do not run or the file makes no sense."""
+    """Return the state of the embedded services; None where they do not run or the file is not valid."""
     try:
         state = EmbeddedState(**json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8")))
         os.kill(state.pid, 0)
@@ -42,7 +42,7 @@ def read(data_dir: Path) -> EmbeddedState | None:
 
 
 def write(data_dir: Path, state: EmbeddedState) -> None:
-    """Replace the file in one step, readable by its owner only."""
+    """Replace the file in one step; only its owner can read it."""
     target = data_dir / FILE_NAME
     draft = target.with_suffix(f".{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -52,5 +52,5 @@ def write(data_dir: Path, state: EmbeddedState) -> None:
 
 
 def clear(data_dir: Path) -> None:
-    """Remove the file: the embedded services have stopped."""
+    """Remove the file, because the embedded services have stopped."""
     (data_dir / FILE_NAME).unlink(missing_ok=True)

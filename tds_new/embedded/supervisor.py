@@ -1,4 +1,4 @@
-"""Services that are started in order, started again when they end, and stopped in the opposite order."""
+"""Start services in order, restart those that end, and stop all in the opposite order."""
 
 import signal
 import subprocess
@@ -16,16 +16,21 @@ STOP_TIMEOUT_S = 20.0
 
 
 class Service(Protocol):
-    """What can be started, stopped and looked after: a server of ours, or a :class:`Program`."""
+    """Something that can be started, watched and stopped: one of our servers, or a :class:`Program`."""
 
     @property
-    def pid(self) -> int | None: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
+    def pid(self) -> int | None:
+        """Its process id; None while it does not run."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def stop(self) -> None:
+        """Stop it; do nothing where it does not run."""
 
 
 class Program:
-    """A command of ours as a service; its output goes to ``log``."""
+    """A command as a service. It works in ``folder``; its output is appended to ``log``."""
 
     def __init__(
         self, command: Sequence[str], log: Path, *, folder: Path, environment: dict[str, str]
@@ -35,18 +40,18 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """Its process id; None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start it; does not wait for anything."""
+        """Start the command; do not wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = child.spawn(
                 self._command, output=log, folder=self._folder, environment=self._environment
             )
 
     def stop(self) -> None:
-        """Ask it to end, and end it if it does not."""
+        """Send SIGTERM, and SIGKILL where the command has not ended 20 s later."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -68,23 +73,31 @@ class _Watched:
 
 
 class Supervisor:
-    """Keeps services running. ``say`` takes a line for people (``OK``, ``WARN``, ``ERROR`` and the text)."""
+    """Keep services running.
+
+    ``say`` is called with a label (``OK``, ``WARN`` or ``ERROR``) and a line of text for the user. ``clock``
+    returns seconds.
+    """
 
     def __init__(self, say: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say, self._clock = say, clock
         self._watched: list[_Watched] = []
 
     def start(self, name: str, service: Service) -> None:
-        """Start a service and look after it from now on. Raises what its start raises."""
+        """Start a service and watch it from now on. Raises what its start raises."""
         self.watch(name, service)
         service.start()
 
     def watch(self, name: str, service: Service) -> None:
-        """Look after a service that runs already."""
+        """Watch a service that runs already."""
         self._watched.append(_Watched(name, service, self._clock()))
 
     def look(self) -> None:
-        """Start again what has ended, after 1 s doubling to 30 s; call it every now and then."""
+        """Restart the services that have ended; call this regularly.
+
+        The delay before a restart is 1 s at first, doubles with each one up to 30 s, and is 1 s again after
+        the service has run for a minute.
+        """
         for each in self._watched:
             if each.again_at is None and each.service.pid is None:
                 if self._clock() - each.started > STABLE_AFTER_S:
@@ -96,16 +109,16 @@ class Supervisor:
 
     def _start_again(self, each: _Watched) -> None:
         each.again_at, each.started = None, self._clock()
-        each.service.stop()  # what is left of it: locks, files
+        each.service.stop()  # releases what an ended service still holds: locks, files
         try:
             each.service.start()
-        except Exception as error:  # whatever it is, the other services go on and this one is tried again
+        except Exception as error:  # of any kind: the other services go on, and this one is tried again
             self._say("ERROR", f"{each.name} does not start: {error}")
         else:
             self._say("OK", f"{each.name} runs again")
 
     def stop(self) -> None:
-        """Stop everything, the last started first."""
+        """Stop all services, the last started first."""
         for each in reversed(self._watched):
             each.service.stop()
         self._watched.clear()

@@ -1,6 +1,7 @@
 """The launcher: PostgreSQL starts from nothing, is found again, and recovers from every kind of end."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,14 @@ import pytest
 
 from tds_new.embedded import child
 from tds_new.embedded.ports import first_free, free_port, is_free
-from tds_new.embedded.postgres import AlreadyRunning, Binaries, PostgresError, PostgresServer
+from tds_new.embedded.postgres import (
+    AlreadyRunning,
+    Binaries,
+    PostgresError,
+    PostgresServer,
+    find_binaries,
+)
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.once
 
@@ -140,13 +148,56 @@ def test_root_runs_the_server_as_nobody_in_a_closed_directory(
     closed.mkdir(mode=0o700)
     with PostgresServer(closed / "pg", postgres_binaries) as server:
         write(server)
-    monkeypatch.setattr(
-        child, "unprivileged_identity", lambda: identity
-    )  # changes the owner where the other way made the files
+    # This changes the owner where a server with another identity has made the files.
+    monkeypatch.setattr(child, "unprivileged_identity", lambda *_paths: identity)
     with PostgresServer(closed / "pg", postgres_binaries) as server:
         assert count(server) == 1
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
         assert f"Uid:\t{65534 if identity == 'nobody' else 0}" in status
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+WITHOUT_NAMESPACES = """
+import sys
+from pathlib import Path
+import psycopg
+from tds_new.embedded.postgres import Binaries, PostgresServer
+from tests.support.namespaces import forbid_namespaces
+
+forbid_namespaces()
+with PostgresServer(Path(sys.argv[1]), Binaries(Path(sys.argv[2]), int(sys.argv[3]), False)) as server:
+    with psycopg.connect(server.url()) as connection:
+        connection.execute("CREATE TABLE marca (n int)")
+    print([line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if "Uid:" in line])
+"""
+
+
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give up root")
+@pytest.mark.parametrize("origin", ["wheel", "system"])
+def test_root_without_namespaces_runs_each_postgresql_in_a_closed_directory(
+    tmp_path: Path, origin: str
+) -> None:
+    wheel = [binaries for binaries in find_binaries() if "site-packages" in binaries.directory.parts]
+    found = wheel if origin == "wheel" else [each for each in find_binaries() if each not in wheel]
+    if not found:
+        pytest.skip(f"no PostgreSQL of the {origin} here")
+    closed, directory = tmp_path / "closed", found[0].directory
+    closed.mkdir(mode=0o700)
+    if origin == "wheel":  # it lies in .venv with its libraries beside it, so in the closed directory too
+        package = directory.parents[1]
+        for each in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(each, closed / each.name, symlinks=True, copy_function=link_or_copy)
+        directory = closed / directory.relative_to(package.parent)
+    command = [sys.executable, "-c", WITHOUT_NAMESPACES, closed / "pg", directory, str(found[0].major)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, "65534" in done.stdout) == (0, True), done.stdout + done.stderr
     assert closed.stat().st_mode & 0o777 == 0o700
 
 

@@ -88,7 +88,10 @@ def test_a_service_that_does_not_start_again_is_told_and_harms_no_other() -> Non
 def test_a_program_that_ignores_the_signal_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tds_new.embedded.supervisor.STOP_TIMEOUT_S", 0.1)
     log = tmp_path / "log"
-    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('ready', flush=True); time.sleep(600)"
+    )
     program = Program([sys.executable, "-c", script], log, folder=tmp_path, environment={})
     program.start()
     while "ready" not in (log.read_text() if log.exists() else ""):
