@@ -66,7 +66,7 @@ if (BASE_DIR / "lab").is_dir():  # a checkout: benchmarks, fault injection, fuzz
     INSTALLED_APPS.append("lab")
 
 MIDDLEWARE = [
-    "tds_new.web.health.SaudeMiddleware",
+    "tds_new.web.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -93,7 +93,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "tds_new.web.context.moldura",
+                "tds_new.web.context.frame",
             ],
         },
     },
@@ -132,7 +132,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "tds_new.web.client_ip.client_ip"
 AXES_USERNAME_FORM_FIELD = "username"
-AXES_LOCKOUT_CALLABLE = "tds_new.web.views.people.bloqueado"
+AXES_LOCKOUT_CALLABLE = "tds_new.web.views.people.locked_out"
 
 # --- browser ----------------------------------------------------------------------------------------------------------------
 # How often an open dashboard asks for news, and how long a session lasts: no request extends it.

@@ -10,22 +10,22 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import get_language
 
 NBSP = "\u00a0"
-MENOS = "\u2212"
-FALTA = "\u2014"
+MINUS = "\u2212"
+MISSING = "\u2014"
 
-MESES = {
+MONTHS = {
     "pt": ("jan", "fev", "mar", "abr", "mai", "jun", "jul", "ago", "set", "out", "nov", "dez"),
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 }
-FUSOS = {
+ZONE_NAMES = {
     "America/Sao_Paulo": "Brasília",
     "America/Noronha": "Fernando de Noronha",
     "America/Cuiaba": "Cuiabá",
     "America/Belem": "Belém",
 }
 # Decimals by size: ((from this absolute value on, decimals), ...).
-CONSUMO = ((1000, 0), (100, 1), (0, 2))
-CASAS: dict[str, tuple[tuple[int, int], ...]] = {
+CONSUMPTION = ((1000, 0), (100, 1), (0, 2))
+DECIMALS: dict[str, tuple[tuple[int, int], ...]] = {
     "kW": ((100, 0), (0, 1)),
     "°C": ((0, 1),),
     "%": ((10, 0), (0, 1)),
@@ -33,135 +33,143 @@ CASAS: dict[str, tuple[tuple[int, int], ...]] = {
     "L/h": ((0, 0),),
 }
 # The rate at which a unit is consumed, per hour.
-TAXAS = {"Wh": "W", "kWh": "kW", "MWh": "MW", "kvarh": "kvar", "kVAh": "kVA"}
+RATES = {"Wh": "W", "kWh": "kW", "MWh": "MW", "kvarh": "kvar", "kVAh": "kVA"}
 # From this consumption on a whole block is shown in the larger unit.
-MAIORES = {"kWh": (Decimal(100_000), "MWh", Decimal(1000)), "Wh": (Decimal(100_000), "kWh", Decimal(1000))}
+LARGER = {"kWh": (Decimal(100_000), "MWh", Decimal(1000)), "Wh": (Decimal(100_000), "kWh", Decimal(1000))}
 
-Numero = Decimal | float | int
+Number = Decimal | float | int
 
 
-def idioma() -> str:
+def language() -> str:
     """``pt`` or ``en``, the language of this request."""
     return "en" if (get_language() or "").startswith("en") else "pt"
 
 
-def taxa(unidade: str) -> str:
+def rate(unidade: str) -> str:
     """The unit of a mean rate per hour: kWh gives kW, m³ gives m³/h."""
-    return TAXAS.get(unidade, f"{unidade}/h")
+    return RATES.get(unidade, f"{unidade}/h")
 
 
-def escala(unidade: str, maximo: Numero) -> tuple[str, Decimal]:
+def scale(unidade: str, largest: Number) -> tuple[str, Decimal]:
     """The unit in which a block of consumption is shown, and the divisor, from the block's greatest value."""
-    if unidade in MAIORES:
-        limite, maior, divisor = MAIORES[unidade]
-        if abs(Decimal(maximo)) >= limite:
-            return maior, divisor
+    if unidade in LARGER:
+        limit, larger, divisor = LARGER[unidade]
+        if abs(Decimal(largest)) >= limit:
+            return larger, divisor
     return unidade, Decimal(1)
 
 
-def casas(valor: Numero, unidade: str) -> int:
-    """Decimals for ``valor`` in ``unidade``; none for a true zero."""
-    if valor == 0:
+def decimals(value: Number, unidade: str) -> int:
+    """Decimals for ``value`` in ``unidade``; none for a true zero."""
+    if value == 0:
         return 0
-    return next(n for limite, n in CASAS.get(unidade, CONSUMO) if abs(Decimal(valor)) >= limite)
+    return next(n for limit, n in DECIMALS.get(unidade, CONSUMPTION) if abs(Decimal(value)) >= limit)
 
 
-def _separado(texto: str) -> str:
-    return texto if idioma() == "en" else texto.translate(str.maketrans(",.", ".,"))
+def _separated(text: str) -> str:
+    return text if language() == "en" else text.translate(str.maketrans(",.", ".,"))
 
 
-def numero(valor: Numero | None, decimais: int) -> str:
+def number(value: Number | None, places: int) -> str:
     """``-1234.5`` as ``−1.234,50``: rounded half up on the exact value, a real minus sign, never a negative zero."""
-    if valor is None:
-        return FALTA
-    arredondado = Decimal(valor).quantize(Decimal(1).scaleb(-decimais), ROUND_HALF_UP)
-    return (MENOS if arredondado < 0 else "") + _separado(f"{abs(arredondado):,f}")
+    if value is None:
+        return MISSING
+    rounded = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return (MINUS if rounded < 0 else "") + _separated(f"{abs(rounded):,f}")
 
 
-def valor(quantia: Numero | None, unidade: str) -> str:
+def value(amount: Number | None, unidade: str) -> str:
     """The number as its unit asks for, without the unit."""
-    return numero(quantia, casas(quantia, unidade)) if quantia is not None else FALTA
+    return number(amount, decimals(amount, unidade)) if amount is not None else MISSING
 
 
-def com_unidade(quantia: Numero | None, unidade: str) -> str:
+def with_unit(amount: Number | None, unidade: str) -> str:
     """``48.210 kWh`` with a space that does not break."""
-    return f"{valor(quantia, unidade)}{NBSP}{unidade}" if quantia is not None else FALTA
+    return f"{value(amount, unidade)}{NBSP}{unidade}" if amount is not None else MISSING
 
 
-def registrador(quantia: Decimal) -> str:
+def register(amount: Decimal) -> str:
     """Every digit that the meter sent; the stored zeros at the end are not its own."""
-    exato = quantia.normalize()
-    expoente = exato.as_tuple().exponent
-    return numero(quantia, max(0, -expoente) if isinstance(expoente, int) else 0)
+    exact = amount.normalize()
+    exponent = exact.as_tuple().exponent
+    return number(amount, max(0, -exponent) if isinstance(exponent, int) else 0)
 
 
-def data(dia: date) -> str:
+def date_text(day: date) -> str:
     """``18/02/2026`` or ``Feb 18, 2026``."""
-    return f"{MESES['en'][dia.month - 1]} {dia.day}, {dia.year}" if idioma() == "en" else f"{dia:%d/%m/%Y}"
+    return f"{MONTHS['en'][day.month - 1]} {day.day}, {day.year}" if language() == "en" else f"{day:%d/%m/%Y}"
 
 
-def dia_mes(dia: date) -> str:
+def day_month(day: date) -> str:
     """``18/02`` or ``Feb 18``."""
-    return f"{MESES['en'][dia.month - 1]} {dia.day}" if idioma() == "en" else f"{dia:%d/%m}"
+    return f"{MONTHS['en'][day.month - 1]} {day.day}" if language() == "en" else f"{day:%d/%m}"
 
 
-def dias(de: date, ate: date) -> str:
+def day_range(first_day: date, last_day: date) -> str:
     """``1 a 18/02`` or ``Feb 1 to 18``; ``28/01 a 03/02`` across months; a single day as itself."""
-    if de == ate:
-        return dia_mes(ate)
-    if (de.year, de.month) != (ate.year, ate.month):
-        return f"{dia_mes(de)} to {dia_mes(ate)}" if idioma() == "en" else f"{dia_mes(de)} a {dia_mes(ate)}"
-    return f"{dia_mes(de)} to {ate.day}" if idioma() == "en" else f"{de.day} a {dia_mes(ate)}"
+    if first_day == last_day:
+        return day_month(last_day)
+    if (first_day.year, first_day.month) != (last_day.year, last_day.month):
+        return (
+            f"{day_month(first_day)} to {day_month(last_day)}"
+            if language() == "en"
+            else f"{day_month(first_day)} a {day_month(last_day)}"
+        )
+    return (
+        f"{day_month(first_day)} to {last_day.day}"
+        if language() == "en"
+        else f"{first_day.day} a {day_month(last_day)}"
+    )
 
 
-def data_hora(instante: datetime, zone: ZoneInfo) -> str:
+def date_time(moment: datetime, zone: ZoneInfo) -> str:
     """``18/02/2026 12:47`` by the clock of ``zone``."""
-    local = instante.astimezone(zone)
-    return f"{data(local.date())} {local:%H:%M}"
+    local = moment.astimezone(zone)
+    return f"{date_text(local.date())} {local:%H:%M}"
 
 
-def fuso(instante: datetime, zone: ZoneInfo) -> str:
-    """``Brasília (GMT-3)``: what people call the zone, and its offset at ``instante``."""
-    minutos = int((instante.astimezone(zone).utcoffset() or timedelta()).total_seconds() // 60)
-    horas = f"{abs(minutos) // 60}" + (f":{abs(minutos) % 60:02d}" if minutos % 60 else "")
-    return f"{FUSOS.get(zone.key) or zone.key.rsplit('/', 1)[-1].replace('_', ' ')} (GMT{'-' if minutos < 0 else '+'}{horas})"
+def zone_label(moment: datetime, zone: ZoneInfo) -> str:
+    """``Brasília (GMT-3)``: what people call the zone, and its offset at ``moment``."""
+    minutes = int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds() // 60)
+    hours = f"{abs(minutes) // 60}" + (f":{abs(minutes) % 60:02d}" if minutes % 60 else "")
+    return f"{ZONE_NAMES.get(zone.key) or zone.key.rsplit('/', 1)[-1].replace('_', ' ')} (GMT{'-' if minutes < 0 else '+'}{hours})"
 
 
-def mes_ano(mes: date) -> str:
+def month_year(month: date) -> str:
     """``fev/26`` or ``Feb 2026``: beside days such as ``Feb 26`` two digits would be taken for one."""
-    nome = MESES[idioma()][mes.month - 1]
-    return f"{nome} {mes.year}" if idioma() == "en" else f"{nome}/{mes:%y}"
+    name = MONTHS[language()][month.month - 1]
+    return f"{name} {month.year}" if language() == "en" else f"{name}/{month:%y}"
 
 
-def duracao(tempo: timedelta) -> str:
+def duration(elapsed: timedelta) -> str:
     """``42 s``, ``35 min``, ``4 h 10 min``, ``3 dias 2 h``."""
-    segundos = max(0, int(tempo.total_seconds()))
-    minutos, horas, dias = segundos // 60 % 60, segundos // 3600 % 24, segundos // 86_400
-    if segundos < 60:
-        return f"{segundos}{NBSP}s"
-    if segundos < 3600:
-        return f"{minutos}{NBSP}min"
-    if not dias:
-        return f"{horas}{NBSP}h" + (f" {minutos}{NBSP}min" if minutos else "")
-    return _dias(dias) + (f" {horas}{NBSP}h" if horas else "")
+    seconds = max(0, int(elapsed.total_seconds()))
+    minutes, hours, days = seconds // 60 % 60, seconds // 3600 % 24, seconds // 86_400
+    if seconds < 60:
+        return f"{seconds}{NBSP}s"
+    if seconds < 3600:
+        return f"{minutes}{NBSP}min"
+    if not days:
+        return f"{hours}{NBSP}h" + (f" {minutes}{NBSP}min" if minutes else "")
+    return _days(days) + (f" {hours}{NBSP}h" if hours else "")
 
 
-def _dias(dias: int) -> str:
-    palavra = {"pt": ("dia", "dias"), "en": ("day", "days")}[idioma()]
-    return f"{dias}{NBSP}{palavra[dias != 1]}"
+def _days(days: int) -> str:
+    word = {"pt": ("dia", "dias"), "en": ("day", "days")}[language()]
+    return f"{days}{NBSP}{word[days != 1]}"
 
 
-def idade(instante: datetime, agora: datetime, zone: ZoneInfo) -> str:
+def age(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
     """``há 12 s``, ``há 3 min``, ``há 2 h``, ``há 3 dias``, and from a week on the date."""
-    segundos = max(0, int((agora - instante).total_seconds()))
-    if segundos >= 7 * 86_400:
-        return data(instante.astimezone(zone).date())
-    if segundos < 60:
-        quanto = f"{segundos}{NBSP}s"
-    elif segundos < 3600:
-        quanto = f"{segundos // 60}{NBSP}min"
-    elif segundos < 86_400:
-        quanto = f"{segundos // 3600}{NBSP}h"
+    seconds = max(0, int((now - moment).total_seconds()))
+    if seconds >= 7 * 86_400:
+        return date_text(moment.astimezone(zone).date())
+    if seconds < 60:
+        elapsed_text = f"{seconds}{NBSP}s"
+    elif seconds < 3600:
+        elapsed_text = f"{seconds // 60}{NBSP}min"
+    elif seconds < 86_400:
+        elapsed_text = f"{seconds // 3600}{NBSP}h"
     else:
-        quanto = _dias(segundos // 86_400)
-    return f"{quanto} ago" if idioma() == "en" else f"há {quanto}"
+        elapsed_text = _days(seconds // 86_400)
+    return f"{elapsed_text} ago" if language() == "en" else f"há {elapsed_text}"

@@ -11,73 +11,73 @@ import pytest
 from django.utils import translation
 
 from tds_new import formats
-from tds_new.web.dashboard.consumption import porcento
+from tds_new.web.dashboard.consumption import percent
 
-VETORES = json.loads((Path(__file__).parent / "web" / "format_vectors.json").read_text(encoding="utf-8"))
-FUSO = ZoneInfo(VETORES["fuso"])
-AGORA = datetime.fromisoformat(VETORES["agora"])
+VECTORS = json.loads((Path(__file__).parent / "web" / "format_vectors.json").read_text(encoding="utf-8"))
+ZONE = ZoneInfo(VECTORS["fuso"])
+NOW = datetime.fromisoformat(VECTORS["agora"])
 
 
-def casos(nome: str) -> list[tuple[Any, ...]]:
+def cases(name: str) -> list[tuple[Any, ...]]:
     return [
-        (idioma, *vetor[:-2], vetor[-2 + i])
-        for vetor in VETORES[nome]
-        for i, idioma in enumerate(("pt-br", "en"))
+        (language, *vector[:-2], vector[-2 + i])
+        for vector in VECTORS[name]
+        for i, language in enumerate(("pt-br", "en"))
     ]
 
 
-@pytest.mark.parametrize(("idioma", "quantia", "unidade", "texto"), casos("valor"))
-def test_values(idioma: str, quantia: str | None, unidade: str, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.valor(None if quantia is None else Decimal(quantia), unidade) == texto
+@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("valor"))
+def test_values(language: str, amount: str | None, unidade: str, text: str) -> None:
+    with translation.override(language):
+        assert formats.value(None if amount is None else Decimal(amount), unidade) == text
 
 
-@pytest.mark.parametrize(("idioma", "quantia", "unidade", "texto"), casos("com_unidade"))
-def test_values_with_their_unit(idioma: str, quantia: str | None, unidade: str, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.com_unidade(None if quantia is None else Decimal(quantia), unidade) == texto
+@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("com_unidade"))
+def test_values_with_their_unit(language: str, amount: str | None, unidade: str, text: str) -> None:
+    with translation.override(language):
+        assert formats.with_unit(None if amount is None else Decimal(amount), unidade) == text
 
 
-@pytest.mark.parametrize(("idioma", "segundos", "texto"), casos("duracao"))
-def test_durations(idioma: str, segundos: int, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.duracao(timedelta(seconds=segundos)) == texto
+@pytest.mark.parametrize(("language", "seconds", "text"), cases("duracao"))
+def test_durations(language: str, seconds: int, text: str) -> None:
+    with translation.override(language):
+        assert formats.duration(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(("idioma", "segundos", "texto"), casos("idade"))
-def test_ages(idioma: str, segundos: int, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.idade(AGORA - timedelta(seconds=segundos), AGORA, FUSO) == texto
+@pytest.mark.parametrize(("language", "seconds", "text"), cases("idade"))
+def test_ages(language: str, seconds: int, text: str) -> None:
+    with translation.override(language):
+        assert formats.age(NOW - timedelta(seconds=seconds), NOW, ZONE) == text
 
 
-@pytest.mark.parametrize(("idioma", "instante", "texto"), casos("data_hora"))
-def test_dates_with_time(idioma: str, instante: str, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.data_hora(datetime.fromisoformat(instante), FUSO) == texto
+@pytest.mark.parametrize(("language", "moment", "text"), cases("data_hora"))
+def test_dates_with_time(language: str, moment: str, text: str) -> None:
+    with translation.override(language):
+        assert formats.date_time(datetime.fromisoformat(moment), ZONE) == text
 
 
-@pytest.mark.parametrize(("idioma", "instante", "texto"), casos("dia_mes"))
-def test_days(idioma: str, instante: str, texto: str) -> None:
-    with translation.override(idioma):
-        assert formats.dia_mes(datetime.fromisoformat(instante).astimezone(FUSO).date()) == texto
+@pytest.mark.parametrize(("language", "moment", "text"), cases("dia_mes"))
+def test_days(language: str, moment: str, text: str) -> None:
+    with translation.override(language):
+        assert formats.day_month(datetime.fromisoformat(moment).astimezone(ZONE).date()) == text
 
 
 @pytest.mark.parametrize(
-    ("de", "ate", "portugues", "ingles"),
+    ("first_day", "last_day", "portuguese", "english"),
     [
         ("2026-02-01", "2026-02-18", "1 a 18/02", "Feb 1 to 18"),
         ("2026-02-01", "2026-02-01", "01/02", "Feb 1"),
         ("2026-01-28", "2026-02-03", "28/01 a 03/02", "Jan 28 to Feb 3"),
     ],
 )
-def test_stretches_of_days(de: str, ate: str, portugues: str, ingles: str) -> None:
-    for idioma, texto in (("pt-br", portugues), ("en", ingles)):
-        with translation.override(idioma):
-            assert formats.dias(date.fromisoformat(de), date.fromisoformat(ate)) == texto
+def test_stretches_of_days(first_day: str, last_day: str, portuguese: str, english: str) -> None:
+    for language, text in (("pt-br", portuguese), ("en", english)):
+        with translation.override(language):
+            assert formats.day_range(date.fromisoformat(first_day), date.fromisoformat(last_day)) == text
 
 
 @pytest.mark.parametrize(
-    ("parte", "texto"),
+    ("share", "text"),
     [
         ("1", "100%"),
         ("0.99999", "99,9%"),
@@ -89,32 +89,32 @@ def test_stretches_of_days(de: str, ate: str, portugues: str, ingles: str) -> No
     ],
 )
 def test_a_share_is_cut_so_that_only_all_is_a_hundred_percent_and_only_nothing_none(
-    parte: str, texto: str
+    share: str, text: str
 ) -> None:
     with translation.override("pt-br"):
-        assert porcento(Decimal(parte)) == texto
+        assert percent(Decimal(share)) == text
 
 
 def test_months_are_not_taken_for_days() -> None:
-    for idioma, texto in (("pt-br", "nov/26"), ("en", "Nov 2026")):
-        with translation.override(idioma):
-            assert formats.mes_ano(date(2026, 11, 1)) == texto
+    for language, text in (("pt-br", "nov/26"), ("en", "Nov 2026")):
+        with translation.override(language):
+            assert formats.month_year(date(2026, 11, 1)) == text
 
 
 @pytest.mark.parametrize(
-    ("valor", "texto"), [("12345.6700", "12.345,67"), ("100", "100"), ("0.0000", "0"), ("-3.5", "−3,5")]
+    ("value", "text"), [("12345.6700", "12.345,67"), ("100", "100"), ("0.0000", "0"), ("-3.5", "−3,5")]
 )
-def test_a_register_shows_every_digit_that_the_meter_sent(valor: str, texto: str) -> None:
+def test_a_register_shows_every_digit_that_the_meter_sent(value: str, text: str) -> None:
     with translation.override("pt-br"):
-        assert formats.registrador(Decimal(valor)) == texto
+        assert formats.register(Decimal(value)) == text
 
 
 def test_a_block_has_one_unit_chosen_by_its_greatest_value() -> None:
-    assert formats.escala("kWh", Decimal("99999.9")) == ("kWh", 1)
-    assert formats.escala("kWh", Decimal(100_000)) == ("MWh", 1000)
-    assert formats.escala("m³", Decimal(10_000_000)) == ("m³", 1)
+    assert formats.scale("kWh", Decimal("99999.9")) == ("kWh", 1)
+    assert formats.scale("kWh", Decimal(100_000)) == ("MWh", 1000)
+    assert formats.scale("m³", Decimal(10_000_000)) == ("m³", 1)
 
 
-@pytest.mark.parametrize(("unidade", "taxa"), [("kWh", "kW"), ("m³", "m³/h"), ("L", "L/h"), ("MWh", "MW")])
-def test_the_unit_of_a_rate(unidade: str, taxa: str) -> None:
-    assert formats.taxa(unidade) == taxa
+@pytest.mark.parametrize(("unidade", "rate"), [("kWh", "kW"), ("m³", "m³/h"), ("L", "L/h"), ("MWh", "MW")])
+def test_the_unit_of_a_rate(unidade: str, rate: str) -> None:
+    assert formats.rate(unidade) == rate

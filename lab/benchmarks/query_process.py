@@ -26,9 +26,9 @@ from lab.benchmarks.figures import RAW_TIMEOUT_MS, Percentiles  # noqa: E402
 from prj_tds_new import collector  # noqa: E402
 from tds_new.models import Conta, Dispositivo  # noqa: E402
 from tds_new.queries import consumption, demand, fleet, latest, series  # noqa: E402
-from tds_new.queries.local_calendar import DIA, meia_noite, mes_local, meses_ate, somar_meses  # noqa: E402
-from tds_new.queries.window import Janela  # noqa: E402
-from tds_new.web.dashboard.charts import MAX_GRAFICOS, SERIES_SEM_FILTRO, unidade_do_grafico  # noqa: E402
+from tds_new.queries.local_calendar import DAY, add_months, local_month, midnight, months_until  # noqa: E402
+from tds_new.queries.window import Window  # noqa: E402
+from tds_new.web.dashboard.charts import MAX_CHARTS, SERIES_UNFILTERED, chart_unit  # noqa: E402
 
 RAW_ENOUGH_S = 30.0  # what took so long altogether is not asked of raw readings again
 AGAIN = 3
@@ -97,30 +97,30 @@ class Case:
         """Draw what the dashboard draws without a selection: the first four devices of each unit."""
         by_unit: dict[str, list[Dispositivo]] = {}
         for device in sorted(self.devices, key=lambda d: list(Dispositivo.Grandeza.values).index(d.grandeza)):
-            by_unit.setdefault(unidade_do_grafico(device), []).append(device)
+            by_unit.setdefault(chart_unit(device), []).append(device)
         self.drawn = [
-            device for group in list(by_unit.values())[:MAX_GRAFICOS] for device in group[:SERIES_SEM_FILTRO]
+            device for group in list(by_unit.values())[:MAX_CHARTS] for device in group[:SERIES_UNFILTERED]
         ]
 
-    def last(self, days: int) -> Janela:
+    def last(self, days: int) -> Window:
         """The window of the last days."""
-        return Janela.ultimos(days * DIA, self.now, self.conta.zone)
+        return Window.last(days * DAY, self.now, self.conta.zone)
 
     @property
-    def whole_month(self) -> Janela:
+    def whole_month(self) -> Window:
         """The window of the month."""
-        return Janela.entre(self.month, somar_meses(self.month, 1) - DIA, self.conta.zone)
+        return Window.between(self.month, add_months(self.month, 1) - DAY, self.conta.zone)
 
     def raw(
-        self, sql: str, devices: list[Dispositivo], window: Janela, step: timedelta | None = None
+        self, sql: str, devices: list[Dispositivo], window: Window, step: timedelta | None = None
     ) -> None:
         """Ask raw readings."""
         parameters: dict[str, Any] = {
             "conta": self.conta.pk,
             "devices": [d.pk for d in devices],
-            "start": window.inicio,
-            "end": window.fim,
-            "step": step or window.passo,
+            "start": window.start,
+            "end": window.end,
+            "step": step or window.step,
             "zone": self.conta.zone.key,
         }
         with connection.cursor() as cursor:
@@ -137,19 +137,19 @@ class Question(NamedTuple):
 
 
 def _line(
-    devices: Callable[[Case], list[Dispositivo]], window: Callable[[Case], Janela], limit: float = 50
+    devices: Callable[[Case], list[Dispositivo]], window: Callable[[Case], Window], limit: float = 50
 ) -> Question:
     def raw(case: Case) -> None:
         asked = window(case)
-        case.raw(RAW.format(bucket=RAW_BUCKETS["day" if asked.diaria else "step"]), devices(case), asked)
+        case.raw(RAW.format(bucket=RAW_BUCKETS["day" if asked.daily else "step"]), devices(case), asked)
 
     return Question(lambda c: series.series(c.conta, devices(c), window(c), c.now), limit, raw)
 
 
 def _days(devices: Callable[[Case], list[Dispositivo] | None], limit: float = 50) -> Question:
     def ask(case: Case) -> object:
-        return consumption.consumo_por_dia(
-            case.conta, devices(case), case.month, somar_meses(case.month, 1) - DIA, case.now
+        return consumption.daily_consumption(
+            case.conta, devices(case), case.month, add_months(case.month, 1) - DAY, case.now
         )
 
     return Question(
@@ -159,9 +159,9 @@ def _days(devices: Callable[[Case], list[Dispositivo] | None], limit: float = 50
     )
 
 
-def _months(case: Case, how_many: int) -> Janela:
-    first = meses_ate(mes_local(case.now, case.conta.zone), how_many)[0]
-    return Janela(meia_noite(first, case.conta.zone), case.now, timedelta(days=1), case.conta.zone)
+def _months(case: Case, how_many: int) -> Window:
+    first = months_until(local_month(case.now, case.conta.zone), how_many)[0]
+    return Window(midnight(first, case.conta.zone), case.now, timedelta(days=1), case.conta.zone)
 
 
 def _all(case: Case) -> list[Dispositivo]:
@@ -178,21 +178,21 @@ def _one(case: Case) -> list[Dispositivo]:
 
 QUARTER = timedelta(minutes=15)
 QUESTIONS: Mapping[str, Question] = {
-    "has anything changed": Question(lambda c: fleet.sequencias(c.conta), 50),
-    "devices": Question(lambda c: fleet.dispositivos_ativos(c.conta), 50),
-    "gateways": Question(lambda c: fleet.gateways_ativos(c.conta), 50),
+    "has anything changed": Question(lambda c: fleet.sequences(c.conta), 50),
+    "devices": Question(lambda c: fleet.active_devices(c.conta), 50),
+    "gateways": Question(lambda c: fleet.active_gateways(c.conta), 50),
     "latest readings": Question(
-        lambda c: latest.ultimas_leituras(c.conta, c.devices, c.last(1), c.now),
+        lambda c: latest.latest_readings(c.conta, c.devices, c.last(1), c.now),
         50,
         lambda c: c.raw(RAW_LATEST, c.devices, c.last(1)),
     ),
     "month so far, and the month before": Question(
-        lambda c: consumption.consumo_do_mes(c.conta, None, c.now),
+        lambda c: consumption.month_to_date(c.conta, None, c.now),
         50,
         lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 2)),
     ),
     "thirteen months, and the year before": Question(
-        lambda c: consumption.consumo_por_mes(c.conta, None, c.now),
+        lambda c: consumption.monthly_consumption(c.conta, None, c.now),
         50,
         lambda c: c.raw(RAW.format(bucket=RAW_BUCKETS["month"]), c.devices, _months(c, 25)),
     ),
@@ -203,14 +203,14 @@ QUESTIONS: Mapping[str, Question] = {
     "lines, a year": _line(_drawn, lambda c: c.last(365)),
     "days of a month, whole Conta": _days(lambda _: None),
     "peak of a month, whole Conta": Question(
-        lambda c: demand.maior_pico(c.conta, c.devices, c.whole_month.inicio, c.whole_month.fim, c.now),
+        lambda c: demand.greatest_peak(c.conta, c.devices, c.whole_month.start, c.whole_month.end, c.now),
         50,
         lambda c: c.raw(RAW_PEAK, c.devices, c.whole_month, QUARTER),
     ),
     "a month of one device: line": _line(_one, lambda c: c.whole_month, 30),
     "a month of one device: days": _days(_one, 30),
     "a month of one device: peak": Question(
-        lambda c: demand.picos(c.conta, [c.one], c.whole_month.inicio, c.whole_month.fim, c.now),
+        lambda c: demand.peaks(c.conta, [c.one], c.whole_month.start, c.whole_month.end, c.now),
         30,
         lambda c: c.raw(RAW_PEAK, [c.one], c.whole_month, QUARTER),
     ),
@@ -225,13 +225,13 @@ def cases(order: Order, number: int) -> list[Case]:
         datetime.fromisoformat(order.start),
     )
     contas = list(Conta.objects.order_by("pk"))
-    devices: dict[int, list[Dispositivo]] = {conta.pk: fleet.dispositivos_ativos(conta) for conta in contas}
+    devices: dict[int, list[Dispositivo]] = {conta.pk: fleet.active_devices(conta) for conta in contas}
     made = []
     for _ in range(order.samples):
         conta = copy(chance.choice(contas))
         conta.timezone = chance.choice(ZONES)
         months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
-        month = somar_meses(mes_local(now, conta.zone), -chance.randint(0, max(0, months - 1)))
+        month = add_months(local_month(now, conta.zone), -chance.randint(0, max(0, months - 1)))
         made.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))
     return made
 

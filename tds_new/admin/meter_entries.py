@@ -29,7 +29,7 @@ from tds_new.models.medicao import (
     partes_com_trocas,
     trocas_entre,
 )
-from tds_new.queries.neighbours import Vizinha, leitura_do_segundo, vizinhas
+from tds_new.queries.neighbours import NearbyReading, reading_within_second, readings_around
 
 if TYPE_CHECKING:
     RegistroModelForm = forms.ModelForm[Registro]
@@ -284,12 +284,12 @@ class Base(NamedTuple):
     valor: Decimal
 
 
-def _around(change: TrocaMedidor) -> tuple[Base | None, Vizinha | None]:
+def _around(change: TrocaMedidor) -> tuple[Base | None, NearbyReading | None]:
     """What the ledger counts from at a meter change, and the first reading after it. What is not believed is no base, but has one."""
     device, moment = change.dispositivo, change.ocorrida_em
     around = [
         reading
-        for reading in vizinhas([(device, moment)])[0]
+        for reading in readings_around([(device, moment)])[0]
         if reading.decisao != RevisaoLeitura.Decisao.DESCARTADA
     ]
     before = [reading for reading in around if reading.time < moment]
@@ -303,7 +303,7 @@ def _around(change: TrocaMedidor) -> tuple[Base | None, Vizinha | None]:
     return (Base(found.inicio, found.valor_base) if found else Base(before[-1].time, before[-1].valor)), after
 
 
-def _not_believed(device: Dispositivo, base: Base, after: Vizinha) -> list[str]:
+def _not_believed(device: Dispositivo, base: Base, after: NearbyReading) -> list[str]:
     """Where what the meters counted together is less than nothing, or more than is plausible and nobody has approved the reading."""
     amount = sum(
         partes_com_trocas(base.valor, trocas_entre(device, base.time, after.time), after.valor), Decimal(0)
@@ -408,7 +408,7 @@ class RevisaoForm(RegistroForm):
     def clean_leitura_em(self) -> Any:
         """The reading's exact time: people write whole seconds."""
         second = self.cleaned_data["leitura_em"]
-        exact = leitura_do_segundo(self.device, second) if self.device else None
+        exact = reading_within_second(self.device, second) if self.device else None
         if exact is None:
             raise ValidationError(_("Este dispositivo não tem leitura nesse instante."))
         return exact

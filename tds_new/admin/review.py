@@ -33,7 +33,7 @@ from tds_new.admin.meter_change import SwapForm
 from tds_new.admin.meter_entries import misfits
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
 from tds_new.models.medicao import assinar, why_closed
-from tds_new.queries.neighbours import Vizinha, vizinhas
+from tds_new.queries.neighbours import NearbyReading, readings_around
 
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
 CLASSES = OcorrenciaMedicao.Classe
@@ -108,7 +108,7 @@ class Neighbour:
     base: bool
 
 
-def neighbours(row: LeituraEmRevisao, around: list[Vizinha]) -> list[Neighbour]:
+def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neighbour]:
     """The readings around ``row`` in its Conta's time, each with its difference to the one before."""
     lines, zone = [], row.conta.zone
     for number_, reading in enumerate(around):
@@ -213,7 +213,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
             decisions += (
                 [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) and not swaps else []
             )
-            context["lines"] = neighbours(row, vizinhas([(row.dispositivo, row.leitura_em)])[0])
+            context["lines"] = neighbours(row, readings_around([(row.dispositivo, row.leitura_em)])[0])
             context |= {
                 "why": why(row, case),
                 "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps],
@@ -279,7 +279,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                 for text in misfits(change.instance):
                     self.message_user(request, f"{change.row}: {text}", messages.WARNING)
             return None
-        around = vizinhas([(row.dispositivo, row.leitura_em) for row in rows])
+        around = readings_around([(row.dispositivo, row.leitura_em) for row in rows])
         cases = [case_of(row) for row in rows]
         context = {
             **self.admin_site.each_context(request),

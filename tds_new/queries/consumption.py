@@ -8,176 +8,179 @@ from zoneinfo import ZoneInfo
 
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.local_calendar import (
-    BLOCO,
-    DIA,
-    Periodo,
-    inicio_do_bloco,
-    mes_local,
-    meses_ate,
-    mesmo_trecho_do_mes_anterior,
-    periodo_do_mes,
-    periodo_dos_dias,
-    somar_meses,
+    BLOCK,
+    DAY,
+    Period,
+    add_months,
+    block_start,
+    days_period,
+    local_month,
+    month_period,
+    months_until,
+    previous_month_to_date,
 )
-from tds_new.queries.sums import Soma, SomasDaGrandeza, somar
+from tds_new.queries.sums import BlockSum, QuantitySums, sum_periods
 
-MESES = 13
+MONTHS = 13
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumoNoPeriodo:
-    """One quantity in one unit in ``periodo``: all of it (``soma``), what of it lies in blocks that are over (``fechado``), and
-    ``anterior``: as much of the month before (``periodo_anterior``) as ``fechado`` is of this one.
+class PeriodConsumption:
+    """One quantity in one unit in ``period``: all of it (``block_sum``), what of it lies in blocks that are over (``closed``), and
+    ``previous``: as much of the month before (``previous_period``) as ``closed`` is of this one.
 
-    ``ate``: the moment up to which there is data, the end of the last block included; within the block that is still filling, the
+    ``until``: the moment up to which there is data, the end of the last block included; within the block that is still filling, the
     newest reading. None where there is none.
     """
 
     grandeza: str
     unidade: str
-    periodo: Periodo
-    soma: Soma
-    fechado: Soma
-    periodo_anterior: Periodo
-    anterior: Soma
-    ate: datetime | None
+    period: Period
+    block_sum: BlockSum
+    closed: BlockSum
+    previous_period: Period
+    previous: BlockSum
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumoDoMes:
-    """A local month's consumption and the same month's a year before; a month still filling is ``parcial``."""
+class MonthConsumption:
+    """A local month's consumption and the same month's a year before; a month still filling is ``partial``."""
 
-    mes: date
-    soma: Soma
-    ano_anterior: Decimal | None
-    parcial: bool
+    month: date
+    block_sum: BlockSum
+    year_before: Decimal | None
+    partial: bool
 
     @property
     def total(self) -> Decimal | None:
         """None where nothing is known."""
-        return self.soma.total
+        return self.block_sum.total
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumoPorMes:
+class MonthlyConsumption:
     """Thirteen months of one quantity in one unit, oldest first; the last one is the current month."""
 
     grandeza: str
     unidade: str
-    meses: list[ConsumoDoMes]
+    months: list[MonthConsumption]
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumoDoDia:
+class DayConsumption:
     """A local day's consumption."""
 
-    dia: date
-    soma: Soma
+    day: date
+    block_sum: BlockSum
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumoPorDia:
+class DailyConsumption:
     """Consecutive local days of one quantity in one unit."""
 
     grandeza: str
     unidade: str
-    dias: list[ConsumoDoDia]
+    days: list[DayConsumption]
 
 
-def consumo_do_mes(
-    conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime
-) -> list[ConsumoNoPeriodo]:
-    """The month so far by the Conta's calendar, of its ``dispositivos`` or of everything measured for it (None)."""
+def month_to_date(
+    conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime
+) -> list[PeriodConsumption]:
+    """The month so far by the Conta's calendar, of its ``devices`` or of everything measured for it (None)."""
     zone = conta.zone
-    mes = periodo_do_mes(mes_local(agora, zone), zone)
+    month = month_period(local_month(now, zone), zone)
     # Where the newest block that is over belongs to the month before, nothing of this month can be compared yet.
-    corte = max(mes.inicio, inicio_do_bloco(agora))
-    periodo, fechado = Periodo(mes.inicio, corte + BLOCO), Periodo(mes.inicio, corte)
-    anterior = mesmo_trecho_do_mes_anterior(corte, zone) if corte > mes.inicio else _nada(mes, zone)
-    aberto = Periodo(corte, corte + BLOCO)
-    achados = []
-    for somas in somar(conta, dispositivos, [fechado, aberto, anterior], agora):
-        ja, ainda, antes = somas.periodos
-        tudo = Soma()
-        tudo.mais(ja)
-        tudo.mais(ainda)
-        tudo.esperados = ja.esperados  # what is still filling is not missing
-        ate = _ate(somas.ultima_leitura, periodo, agora)
-        achados.append(
-            ConsumoNoPeriodo(somas.grandeza, somas.unidade, periodo, tudo, ja, anterior, antes, ate)
+    cutoff = max(month.start, block_start(now))
+    period, closed = Period(month.start, cutoff + BLOCK), Period(month.start, cutoff)
+    previous = previous_month_to_date(cutoff, zone) if cutoff > month.start else _empty_period(month, zone)
+    open_period = Period(cutoff, cutoff + BLOCK)
+    found = []
+    for sums in sum_periods(conta, devices, [closed, open_period, previous], now):
+        closed_sum, filling_sum, before = sums.periods
+        whole = BlockSum()
+        whole.add(closed_sum)
+        whole.add(filling_sum)
+        whole.expected = closed_sum.expected  # what is still filling is not missing
+        until = _until(sums.last_reading, period, now)
+        found.append(
+            PeriodConsumption(sums.grandeza, sums.unidade, period, whole, closed_sum, previous, before, until)
         )
-    return achados
+    return found
 
 
-def _nada(mes: Periodo, zone: ZoneInfo) -> Periodo:
-    inicio = periodo_do_mes(somar_meses(mes_local(mes.inicio, zone), -1), zone).inicio
-    return Periodo(inicio, inicio)
+def _empty_period(month: Period, zone: ZoneInfo) -> Period:
+    start = month_period(add_months(local_month(month.start, zone), -1), zone).start
+    return Period(start, start)
 
 
-def _ate(ultima: datetime | None, periodo: Periodo, agora: datetime) -> datetime | None:
+def _until(latest: datetime | None, period: Period, now: datetime) -> datetime | None:
     """The end of the block of the newest reading; the reading itself in the block that is still filling, and never later than now."""
-    if ultima is None or ultima < periodo.inicio:
+    if latest is None or latest < period.start:
         return None
-    fim = inicio_do_bloco(ultima) + BLOCO
-    return min(ultima, agora).astimezone(UTC) if fim >= periodo.fim else fim
+    end = block_start(latest) + BLOCK
+    return min(latest, now).astimezone(UTC) if end >= period.end else end
 
 
-def meses_fechados(
-    conta: Conta, dispositivos: Sequence[Dispositivo] | None, agora: datetime
-) -> list[SomasDaGrandeza]:
+def closed_months(conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime) -> list[QuantitySums]:
     """The 24 months before the current one by the Conta's calendar, oldest first: thirteen months less one, and as many a year before."""
-    meses = _fechados(mes_local(agora, conta.zone))
-    return somar(conta, dispositivos, [periodo_do_mes(mes, conta.zone) for mes in meses], agora)
+    months = _months_before(local_month(now, conta.zone))
+    return sum_periods(conta, devices, [month_period(month, conta.zone) for month in months], now)
 
 
-def _fechados(este: date) -> list[date]:
-    return meses_ate(somar_meses(este, -1), 2 * (MESES - 1))
+def _months_before(this_month: date) -> list[date]:
+    return months_until(add_months(this_month, -1), 2 * (MONTHS - 1))
 
 
-def consumo_por_mes(
+def monthly_consumption(
     conta: Conta,
-    dispositivos: Sequence[Dispositivo] | None,
-    agora: datetime,
-    corrente: Sequence[ConsumoNoPeriodo] | None = None,
-    fechados: Sequence[SomasDaGrandeza] | None = None,
-) -> list[ConsumoPorMes]:
+    devices: Sequence[Dispositivo] | None,
+    now: datetime,
+    current: Sequence[PeriodConsumption] | None = None,
+    closed: Sequence[QuantitySums] | None = None,
+) -> list[MonthlyConsumption]:
     """Thirteen months by the Conta's calendar, the current one so far, each with the same month a year before.
 
-    Of ``dispositivos`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
-    What is known already is not asked for again: ``corrente`` of :func:`consumo_do_mes`, ``fechados`` of :func:`meses_fechados`.
+    Of ``devices`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
+    What is known already is not asked for again: ``current`` of :func:`month_to_date`, ``closed`` of :func:`closed_months`.
     """
-    este = mes_local(agora, conta.zone)
-    corrente = consumo_do_mes(conta, dispositivos, agora) if corrente is None else corrente
-    fechados = meses_fechados(conta, dispositivos, agora) if fechados is None else fechados
-    somas = {(s.grandeza, s.unidade): dict(zip(_fechados(este), s.periodos, strict=True)) for s in fechados}
-    for c in corrente:
-        somas.setdefault((c.grandeza, c.unidade), {})[este] = c.soma
-    ordem = list(Dispositivo.Grandeza.values)
-    achados = []
-    for grandeza, unidade in sorted(somas, key=lambda chave: (ordem.index(chave[0]), chave[1])):
-        dela = somas[grandeza, unidade]
-        meses = [
-            ConsumoDoMes(
-                mes, dela.get(mes, Soma()), dela.get(somar_meses(mes, -12), Soma()).total, mes == este
+    this_month = local_month(now, conta.zone)
+    current = month_to_date(conta, devices, now) if current is None else current
+    closed = closed_months(conta, devices, now) if closed is None else closed
+    sums = {
+        (s.grandeza, s.unidade): dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
+    }
+    for c in current:
+        sums.setdefault((c.grandeza, c.unidade), {})[this_month] = c.block_sum
+    order = list(Dispositivo.Grandeza.values)
+    found = []
+    for grandeza, unidade in sorted(sums, key=lambda key: (order.index(key[0]), key[1])):
+        of_quantity = sums[grandeza, unidade]
+        months = [
+            MonthConsumption(
+                month,
+                of_quantity.get(month, BlockSum()),
+                of_quantity.get(add_months(month, -12), BlockSum()).total,
+                month == this_month,
             )
-            for mes in meses_ate(este, MESES)
+            for month in months_until(this_month, MONTHS)
         ]
-        if any(m.total is not None for m in meses):
-            achados.append(ConsumoPorMes(grandeza, unidade, meses))
-    return achados
+        if any(m.total is not None for m in months):
+            found.append(MonthlyConsumption(grandeza, unidade, months))
+    return found
 
 
-def consumo_por_dia(
-    conta: Conta, dispositivos: Sequence[Dispositivo] | None, de: date, ate: date, agora: datetime
-) -> list[ConsumoPorDia]:
-    """Every day from ``de`` to ``ate`` (both included) by the Conta's calendar; days of 23 and 25 hours are whole."""
-    dias = [de + n * DIA for n in range((ate - de).days + 1)]
-    somas = somar(conta, dispositivos, [periodo_dos_dias(dia, dia, conta.zone) for dia in dias], agora)
+def daily_consumption(
+    conta: Conta, devices: Sequence[Dispositivo] | None, first_day: date, last_day: date, now: datetime
+) -> list[DailyConsumption]:
+    """Every day from ``first_day`` to ``last_day`` (both included) by the Conta's calendar; days of 23 and 25 hours are whole."""
+    days = [first_day + n * DAY for n in range((last_day - first_day).days + 1)]
+    sums = sum_periods(conta, devices, [days_period(day, day, conta.zone) for day in days], now)
     return [
-        ConsumoPorDia(
+        DailyConsumption(
             s.grandeza,
             s.unidade,
-            [ConsumoDoDia(dia, soma) for dia, soma in zip(dias, s.periodos, strict=True)],
+            [DayConsumption(day, block_sum) for day, block_sum in zip(days, s.periods, strict=True)],
         )
-        for s in somas
+        for s in sums
     ]

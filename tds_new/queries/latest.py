@@ -9,10 +9,10 @@ from typing import Any
 from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.window import Janela
+from tds_new.queries.window import Window
 
 # One short walk down the primary key per device.
-ULTIMAS = """
+LATEST = """
 SELECT d.id, r.time, r.valor, r.unidade, r.tipo_leitura
 FROM unnest(%(dispositivos)s::bigint[]) AS d(id)
 CROSS JOIN LATERAL (
@@ -24,42 +24,42 @@ ORDER BY r.time DESC, d.id LIMIT %(quantas)s
 """
 
 # Meters may run ahead of the server by the tolerance of ingestion.
-ADIANTE = timedelta(hours=1)
+CLOCK_AHEAD = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Leitura:
+class Reading:
     """One reading, as stored, and whose it is."""
 
-    dispositivo: Dispositivo
+    device: Dispositivo
     time: datetime
     valor: Decimal
     unidade: str
     tipo_leitura: str
 
 
-def ultimas_leituras(
-    conta: Conta, dispositivos: Sequence[Dispositivo], janela: Janela, agora: datetime, quantas: int = 10
-) -> list[Leitura]:
-    """The ``quantas`` newest readings within ``janela`` of the devices given that belong to ``conta``."""
-    candidatos = [
-        d for d in dispositivos if d.conta_id == conta.pk and d.last_seen and d.last_seen >= janela.inicio
+def latest_readings(
+    conta: Conta, devices: Sequence[Dispositivo], window: Window, now: datetime, limit: int = 10
+) -> list[Reading]:
+    """The ``limit`` newest readings within ``window`` of the devices given that belong to ``conta``."""
+    candidates = [
+        d for d in devices if d.conta_id == conta.pk and d.last_seen and d.last_seen >= window.start
     ]
-    fim = janela.fim
-    if fim >= agora:
-        fim = max(fim, agora + ADIANTE)
+    end = window.end
+    if end >= now:
+        end = max(end, now + CLOCK_AHEAD)
         # The newest n readings can only be of the n devices that were read last.
-        candidatos = sorted(candidatos, key=lambda d: d.last_seen or janela.inicio, reverse=True)[:quantas]
-    if not candidatos:
+        candidates = sorted(candidates, key=lambda d: d.last_seen or window.start, reverse=True)[:limit]
+    if not candidates:
         return []
-    por_id = {d.pk: d for d in candidatos}
-    parametros: dict[str, Any] = {
+    by_id = {d.pk: d for d in candidates}
+    parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "dispositivos": list(por_id),
-        "inicio": janela.inicio,
-        "fim": fim,
-        "quantas": quantas,
+        "dispositivos": list(by_id),
+        "inicio": window.start,
+        "fim": end,
+        "quantas": limit,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ULTIMAS, parametros)
-        return [Leitura(por_id[pk], *resto) for pk, *resto in cursor.fetchall()]
+        cursor.execute(LATEST, parameters)
+        return [Reading(by_id[pk], *rest) for pk, *rest in cursor.fetchall()]

@@ -11,7 +11,7 @@ from django.db import connection
 from tds_new.models import Dispositivo
 
 # Two short walks along the primary key for each moment.
-VIZINHAS = """
+AROUND = """
 SELECT p.n, r.time, r.valor, r.unidade, coalesce(o.classe, ''), coalesce(v.decisao, '')
 FROM unnest(%(dispositivos)s::bigint[], %(momentos)s::timestamptz[]) WITH ORDINALITY AS p(dispositivo_id, em, n)
 CROSS JOIN LATERAL (
@@ -28,13 +28,13 @@ LEFT JOIN tds_new_revisao_leitura v ON v.dispositivo_id = p.dispositivo_id AND v
 ORDER BY p.n, r.time
 """
 
-DO_SEGUNDO = """
+WITHIN_SECOND = """
 SELECT time FROM tds_new_leitura_dispositivo WHERE dispositivo_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT 1
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Vizinha:
+class NearbyReading:
     """A reading as stored, its class (empty where the ledger finds nothing) and the decision on it (empty where there is none)."""
 
     time: datetime
@@ -44,27 +44,27 @@ class Vizinha:
     decisao: str
 
 
-def vizinhas(
-    momentos: Sequence[tuple[Dispositivo, datetime]], antes: int = 5, depois: int = 5
-) -> list[list[Vizinha]]:
-    """For each device and moment: up to ``antes`` readings before it, the one at it, up to ``depois`` after it, by time. One statement."""
-    found: list[list[Vizinha]] = [[] for _ in momentos]
+def readings_around(
+    moments: Sequence[tuple[Dispositivo, datetime]], before: int = 5, after: int = 5
+) -> list[list[NearbyReading]]:
+    """For each device and moment: up to ``before`` readings before it, the one at it, up to ``after`` after it, by time. One statement."""
+    found: list[list[NearbyReading]] = [[] for _ in moments]
     parameters: dict[str, Any] = {
-        "dispositivos": [device.pk for device, _ in momentos],
-        "momentos": [moment for _, moment in momentos],
-        "antes": antes,
-        "depois": depois,
+        "dispositivos": [device.pk for device, _ in moments],
+        "momentos": [moment for _, moment in moments],
+        "antes": before,
+        "depois": after,
     }
     with connection.cursor() as cursor:
-        cursor.execute(VIZINHAS, parameters)
+        cursor.execute(AROUND, parameters)
         for number, *reading in cursor.fetchall():
-            found[number - 1].append(Vizinha(*reading))
+            found[number - 1].append(NearbyReading(*reading))
     return found
 
 
-def leitura_do_segundo(dispositivo: Dispositivo, segundo: datetime) -> datetime | None:
-    """The exact time of the device's first reading within the second that begins at ``segundo``; None where there is none."""
+def reading_within_second(device: Dispositivo, second: datetime) -> datetime | None:
+    """The exact time of the device's first reading within the second that begins at ``second``; None where there is none."""
     with connection.cursor() as cursor:
-        cursor.execute(DO_SEGUNDO, [dispositivo.pk, segundo, segundo + timedelta(seconds=1)])
+        cursor.execute(WITHIN_SECOND, [device.pk, second, second + timedelta(seconds=1)])
         row = cursor.fetchone()
     return row[0] if row else None

@@ -8,31 +8,31 @@ from typing import NamedTuple
 from tds_new.models import Dispositivo
 
 
-class Qualidade(IntEnum):
+class Quality(IntEnum):
     """What a point rests on; the numbers go to the browser."""
 
-    MEDIDO = 0
-    INTERPOLADO = 1
-    ESTIMADO = 2
+    MEASURED = 0
+    INTERPOLATED = 1
+    ESTIMATED = 2
 
 
-class Ponto(NamedTuple):
+class Point(NamedTuple):
     """A bucket: mean (None: a gap), least, greatest and last value (gauges only), and how many readings are in it."""
 
-    inicio: datetime
-    media: float | None
-    minimo: float | None
-    maximo: float | None
-    leituras: int
-    qualidade: Qualidade = Qualidade.MEDIDO
-    ultimo: float | None = None
+    start: datetime
+    mean: float | None
+    minimum: float | None
+    maximum: float | None
+    readings: int
+    quality: Quality = Quality.MEASURED
+    last: float | None = None
 
 
 @dataclass(slots=True)
-class Serie:
-    """A device's points, one for each ``passo`` with data; neighbours further apart than ``lacuna`` (seconds) are not joined by a line."""
+class Series:
+    """A device's points, one for each ``step`` with data; neighbours further apart than ``max_gap_s`` (seconds) are not joined by a line."""
 
-    dispositivo: Dispositivo
-    passo: timedelta
-    lacuna: float = 0.0
-    pontos: list[Ponto] = field(default_factory=list)
+    device: Dispositivo
+    step: timedelta
+    max_gap_s: float = 0.0
+    points: list[Point] = field(default_factory=list)

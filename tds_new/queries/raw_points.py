@@ -7,8 +7,8 @@ from typing import Any
 from django.db import connection
 
 from tds_new.models import Conta
-from tds_new.queries.points import Ponto, Serie
-from tds_new.queries.window import Janela
+from tds_new.queries.points import Point, Series
+from tds_new.queries.window import Window
 
 # A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or the increment, times the
 # factor in force, divided by the hours. It counts in the bucket in which the pair ends. What the ledger has found is kept to: discarded,
@@ -17,7 +17,7 @@ from tds_new.queries.window import Janela
 # device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows when the consumption happened). The rhythm is the
 # expected interval or, for a device that sends more seldom, its mean.
 # Every access is bound by device and time, the primary key; conta_id keeps out what a transferred device measured for others.
-VALIDAS = """
+VALID_READINGS = """
     SELECT r.time, r.valor, o.classe, o.consumo AS contado
     FROM tds_new_leitura_dispositivo r
     LEFT JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = r.dispositivo_id AND o.leitura_em = r.time
@@ -26,7 +26,7 @@ VALIDAS = """
       AND NOT EXISTS (SELECT FROM tds_new_revisao_leitura v
           WHERE v.dispositivo_id = r.dispositivo_id AND v.leitura_em = r.time AND v.decisao = 'DESCARTADA')
 """
-SERIES = f"""
+POINTS = f"""
 WITH alvo AS (
     SELECT d.id, d.conta_id, d.unidade, d.tipo_leitura, d.fator_conversao, make_interval(secs => g.intervalo_esperado_s) AS intervalo
     FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id
@@ -34,11 +34,11 @@ WITH alvo AS (
 ),
 bruta AS (
     SELECT a.*, l.* FROM alvo a CROSS JOIN LATERAL (
-        {VALIDAS} AND r.time >= %(inicio)s AND r.time <= %(fim)s
+        {VALID_READINGS} AND r.time >= %(inicio)s AND r.time <= %(fim)s
     ) l
     UNION ALL
     SELECT a.*, l.* FROM alvo a CROSS JOIN LATERAL (
-        {VALIDAS} AND r.time < %(inicio)s AND r.time >= %(antes)s ORDER BY r.time DESC LIMIT 1
+        {VALID_READINGS} AND r.time < %(inicio)s AND r.time >= %(antes)s ORDER BY r.time DESC LIMIT 1
     ) l
     WHERE a.tipo_leitura <> 'INSTANTANEA'
 ),
@@ -78,22 +78,22 @@ ORDER BY id, balde
 """
 
 # How far back the reading before the window may lie, for the first pair.
-ANTES = timedelta(days=31)
+LOOK_BACK = timedelta(days=31)
 
 
-def completar(conta: Conta, series: Sequence[Serie], janela: Janela) -> None:
+def fill(conta: Conta, series: Sequence[Series], window: Window) -> None:
     """Fill ``series``, all of devices of ``conta``, with the points of their readings."""
-    por_id = {s.dispositivo.pk: s for s in series}
-    parametros: dict[str, Any] = {
+    by_id = {s.device.pk: s for s in series}
+    parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "dispositivos": list(por_id),
-        "inicio": janela.inicio,
-        "fim": janela.fim,
-        "antes": janela.inicio - ANTES,
-        "passo": janela.passo,
+        "dispositivos": list(by_id),
+        "inicio": window.start,
+        "fim": window.end,
+        "antes": window.start - LOOK_BACK,
+        "passo": window.step,
     }
     with connection.cursor() as cursor:
-        cursor.execute(SERIES, parametros)
-        for pk, inicio, leituras, lacuna, media, minimo, maximo, ultimo in cursor.fetchall():
-            por_id[pk].lacuna = lacuna
-            por_id[pk].pontos.append(Ponto(inicio, media, minimo, maximo, leituras, ultimo=ultimo))
+        cursor.execute(POINTS, parameters)
+        for pk, start, readings, max_gap_s, mean, minimum, maximum, last in cursor.fetchall():
+            by_id[pk].max_gap_s = max_gap_s
+            by_id[pk].points.append(Point(start, mean, minimum, maximum, readings, last=last))

@@ -10,28 +10,28 @@ from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries import layers
-from tds_new.queries.layers import Camada, Pedaco, grades, pedacos
-from tds_new.queries.local_calendar import Periodo
+from tds_new.queries.layers import Layer, Span, cover, grids
+from tds_new.queries.local_calendar import Period
 
-DESLOCAMENTO = 10_000  # between the numbers of one table's pieces and the next one's
+OFFSET = 10_000  # between the numbers of one table's pieces and the next one's
 
-# The sums of one table, a row for each piece (the stretch between two neighbouring ``cortes``), quantity and unit.
-PARTE = """
+# The sums of one table, a row for each piece (the stretch between two neighbouring ``edges``), quantity and unit.
+CELL_SUMS = """
 SELECT true, %(deslocamento{n})s + width_bucket({coluna}, %(cortes{n})s::timestamptz[]), grandeza, unidade,
     sum(consumo), sum(blocos), sum(blocos_medidos), sum(blocos_interpolados), sum(blocos_estimados), NULL::timestamptz
 FROM {fonte}
 WHERE consumo IS NOT NULL
 GROUP BY 2, 3, 4
 """
-DA_CONTA = (
+FROM_CONTA = (
     "(SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE conta_id = %(conta)s AND {trechos}) s"
 )
-DE_DISPOSITIVOS = """(
+FROM_DEVICES = """(
     SELECT dispositivo_id, {coluna}, {somas} FROM {fonte} WHERE conta_id = %(conta)s{filtro} AND {trechos}
 ) s JOIN tds_new_dispositivo d ON d.id = s.dispositivo_id"""
 # A device is expected to measure from its first data on, or from its registration where that is before, in the same period; until now,
 # silent or not; one that has left or was switched off until its last data. Most devices' lives are alike, so they are counted.
-ESPERADOS = """
+EXPECTED = """
 SELECT false, p.n, grandeza, unidade,
     round(sum(quantos * date_part('epoch', greatest('0', least(p.fim, vida.fim) - greatest(p.inicio, vida.inicio))))::numeric / 900, 4),
     NULL, NULL, NULL, NULL, CASE WHEN max(ultima) IS NOT NULL THEN least(max(ultima), max(calculado)) END
@@ -56,179 +56,179 @@ GROUP BY p.n, grandeza, unidade
 
 
 @dataclass(slots=True)
-class Soma:
+class BlockSum:
     """The consumption of a stretch, None where nothing is known of it, and what it rests on, counted in blocks.
 
-    ``blocos`` have data, ``medidos`` is the sum of their measured shares, ``esperados`` are those that should have data.
+    ``blocks`` have data, ``measured`` is the sum of their measured shares, ``expected`` are those that should have data.
     """
 
     total: Decimal | None = None
-    blocos: int = 0
-    medidos: Decimal = Decimal(0)
-    interpolados: int = 0
-    estimados: int = 0
-    esperados: Decimal = Decimal(0)
+    blocks: int = 0
+    measured: Decimal = Decimal(0)
+    interpolated: int = 0
+    estimated: int = 0
+    expected: Decimal = Decimal(0)
 
-    def mais(self, outra: "Soma", sinal: int = 1) -> None:
-        """Add ``outra``, or take it away."""
-        if outra.total is not None:
-            self.total = (self.total or Decimal(0)) + sinal * outra.total
-        self.blocos += sinal * outra.blocos
-        self.medidos += sinal * outra.medidos
-        self.interpolados += sinal * outra.interpolados
-        self.estimados += sinal * outra.estimados
-        self.esperados += sinal * outra.esperados
+    def add(self, other: "BlockSum", sign: int = 1) -> None:
+        """Add ``other``, or take it away."""
+        if other.total is not None:
+            self.total = (self.total or Decimal(0)) + sign * other.total
+        self.blocks += sign * other.blocks
+        self.measured += sign * other.measured
+        self.interpolated += sign * other.interpolated
+        self.estimated += sign * other.estimated
+        self.expected += sign * other.expected
 
     @property
-    def sabida(self) -> bool:
+    def known(self) -> bool:
         """Whether anything is known: a register's first reading is in a block, and says nothing yet."""
-        return bool(self.blocos and (self.total or self.medidos or self.interpolados or self.estimados))
+        return bool(self.blocks and (self.total or self.measured or self.interpolated or self.estimated))
 
     @property
-    def cobertura(self) -> Decimal | None:
+    def coverage(self) -> Decimal | None:
         """The measured share of what was expected, 0 to 1; None where nothing was."""
-        return min(Decimal(1), self.medidos / self.esperados) if self.esperados > 0 else None
+        return min(Decimal(1), self.measured / self.expected) if self.expected > 0 else None
 
     @property
-    def interpolado(self) -> Decimal:
+    def interpolated_share(self) -> Decimal:
         """The share in interpolated blocks, what is measured of them aside."""
-        return self._parte(self.interpolados, Decimal(1) - (self.cobertura or 0))
+        return self._share(self.interpolated, Decimal(1) - (self.coverage or 0))
 
     @property
-    def estimado(self) -> Decimal:
+    def estimated_share(self) -> Decimal:
         """The share in estimated blocks (a register that began again)."""
-        return self._parte(self.estimados, Decimal(1))
+        return self._share(self.estimated, Decimal(1))
 
-    def _parte(self, blocos: int, maximo: Decimal) -> Decimal:
-        return min(maximo, blocos / self.esperados) if self.esperados > 0 else Decimal(0)
+    def _share(self, blocks: int, maximum: Decimal) -> Decimal:
+        return min(maximum, blocks / self.expected) if self.expected > 0 else Decimal(0)
 
 
 @dataclass(slots=True)
-class SomasDaGrandeza:
+class QuantitySums:
     """One quantity in one unit: a sum for each period asked for, and its newest reading among the devices that the Conta has.
 
-    ``ultima_leitura`` is not later than the last block that was computed: the ledger follows ingestion within seconds.
+    ``last_reading`` is not later than the last block that was computed: the ledger follows ingestion within seconds.
     """
 
     grandeza: str
     unidade: str
-    periodos: list[Soma]
-    ultima_leitura: datetime | None = None
+    periods: list[BlockSum]
+    last_reading: datetime | None = None
 
 
-def somar(
-    conta: Conta, dispositivos: Sequence[Dispositivo] | None, periodos: Sequence[Periodo], agora: datetime
-) -> list[SomasDaGrandeza]:
-    """The consumption of ``conta`` in each of ``periodos``, exactly, by quantity and unit in the order of ``Dispositivo.Grandeza``.
+def sum_periods(
+    conta: Conta, devices: Sequence[Dispositivo] | None, periods: Sequence[Period], now: datetime
+) -> list[QuantitySums]:
+    """The consumption of ``conta`` in each of ``periods``, exactly, by quantity and unit in the order of ``Dispositivo.Grandeza``.
 
-    Of ``dispositivos`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
+    Of ``devices`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
     """
-    if dispositivos is not None and not dispositivos:
+    if devices is not None and not devices:
         return []
-    mantidas = grades(agora, layers.DE_CONTAS if dispositivos is None else layers.DE_DISPOSITIVOS)
-    partes = [pedacos(periodo, mantidas) for periodo in periodos]
-    usadas = dict.fromkeys(p.camada for parte in partes for p in parte)
-    recortes = [Recorte(n, camada, partes) for n, camada in enumerate(usadas)]
-    if not recortes:
+    kept = grids(now, layers.OF_CONTAS if devices is None else layers.OF_DEVICES)
+    covers = [cover(period, kept) for period in periods]
+    used = dict.fromkeys(p.layer for spans in covers for p in spans)
+    reads = [LayerCells(n, layer, covers) for n, layer in enumerate(used)]
+    if not reads:
         return []
-    somas: dict[tuple[str, str], SomasDaGrandeza] = {}
-    pecas: dict[tuple[str, str], dict[int, Soma]] = {}
-    for de_peca, numero, grandeza, unidade, total, blocos, medidos, interpolados, estimados, ultima in _ler(
-        conta, dispositivos, periodos, recortes
+    sums: dict[tuple[str, str], QuantitySums] = {}
+    cells: dict[tuple[str, str], dict[int, BlockSum]] = {}
+    for is_cell, number, grandeza, unidade, total, blocks, measured, interpolated, estimated, latest in _read(
+        conta, devices, periods, reads
     ):
-        chave = grandeza, unidade
-        destino = somas.setdefault(chave, SomasDaGrandeza(grandeza, unidade, [Soma() for _ in periodos]))
-        if de_peca:
-            pecas.setdefault(chave, {})[numero] = Soma(
-                total, int(blocos), medidos, int(interpolados), int(estimados)
+        key = grandeza, unidade
+        target = sums.setdefault(key, QuantitySums(grandeza, unidade, [BlockSum() for _ in periods]))
+        if is_cell:
+            cells.setdefault(key, {})[number] = BlockSum(
+                total, int(blocks), measured, int(interpolated), int(estimated)
             )
         else:
-            destino.periodos[numero].esperados = total
-            destino.ultima_leitura = max(filter(None, (destino.ultima_leitura, ultima)), default=None)
-    por_camada = {recorte.camada: recorte for recorte in recortes}
-    for chave, destino in somas.items():
-        for soma, parte in zip(destino.periodos, partes, strict=True):
-            for pedaco in parte:
-                for peca in por_camada[pedaco.camada].pecas(pedaco):
-                    if achada := pecas.get(chave, {}).get(peca):
-                        soma.mais(achada, pedaco.sinal)
-            if not soma.sabida:
-                soma.total = None
-    ordem = list(Dispositivo.Grandeza.values)
-    return sorted(somas.values(), key=lambda s: (ordem.index(s.grandeza), s.unidade))
+            target.periods[number].expected = total
+            target.last_reading = max(filter(None, (target.last_reading, latest)), default=None)
+    by_layer = {read.layer: read for read in reads}
+    for key, target in sums.items():
+        for block_sum, spans in zip(target.periods, covers, strict=True):
+            for span in spans:
+                for cell in by_layer[span.layer].cells(span):
+                    if found := cells.get(key, {}).get(cell):
+                        block_sum.add(found, span.sign)
+            if not block_sum.known:
+                block_sum.total = None
+    order = list(Dispositivo.Grandeza.values)
+    return sorted(sums.values(), key=lambda s: (order.index(s.grandeza), s.unidade))
 
 
-def _ler(
+def _read(
     conta: Conta,
-    dispositivos: Sequence[Dispositivo] | None,
-    periodos: Sequence[Periodo],
-    recortes: Sequence["Recorte"],
+    devices: Sequence[Dispositivo] | None,
+    periods: Sequence[Period],
+    reads: Sequence["LayerCells"],
 ) -> list[tuple[Any, ...]]:
-    parametros: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "inicio": min(p.inicio for p in periodos),
-        "fim": max(p.fim for p in periodos),
-        "numeros": list(range(len(periodos))),
-        "inicios": [p.inicio for p in periodos],
-        "fins": [p.fim for p in periodos],
+        "inicio": min(p.start for p in periods),
+        "fim": max(p.end for p in periods),
+        "numeros": list(range(len(periods))),
+        "inicios": [p.start for p in periods],
+        "fins": [p.end for p in periods],
     }
-    if dispositivos is not None:
-        parametros["dispositivos"] = [d.pk for d in dispositivos]
-    filtro = ""
-    if dispositivos is not None:
-        parametros["dispositivos"] = [d.pk for d in dispositivos]
-        filtro = " AND dispositivo_id = ANY(%(dispositivos)s)"
-    partes = [recorte.sql(filtro, parametros) for recorte in recortes]
-    sql = "UNION ALL".join([*partes, ESPERADOS.format(filtro=filtro)])
+    if devices is not None:
+        parameters["dispositivos"] = [d.pk for d in devices]
+    filter_ = ""
+    if devices is not None:
+        parameters["dispositivos"] = [d.pk for d in devices]
+        filter_ = " AND dispositivo_id = ANY(%(dispositivos)s)"
+    statements = [read.sql(filter_, parameters) for read in reads]
+    sql = "UNION ALL".join([*statements, EXPECTED.format(filtro=filter_)])
     with connection.cursor() as cursor:
-        cursor.execute(sql, parametros)
-        linhas: list[tuple[Any, ...]] = cursor.fetchall()
-    return linhas
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
-class Recorte:
-    """What is read of one table: the stretches between ``cortes`` that are needed, numbered."""
+class LayerCells:
+    """What is read of one table: the stretches between ``edges`` that are needed, numbered."""
 
-    def __init__(self, numero: int, camada: Camada, partes: Iterable[Iterable[Pedaco]]) -> None:
-        meus = [p for parte in partes for p in parte if p.camada == camada]
-        self.camada = camada
-        self.cortes = sorted({p.inicio for p in meus} | {p.fim for p in meus})
-        self._deslocamento = numero * DESLOCAMENTO
-        self._numero = {corte: n for n, corte in enumerate(self.cortes, self._deslocamento + 1)}
-        self._necessarios = sorted({peca for p in meus for peca in self.pecas(p)})
+    def __init__(self, number: int, layer: Layer, covers: Iterable[Iterable[Span]]) -> None:
+        own = [p for spans in covers for p in spans if p.layer == layer]
+        self.layer = layer
+        self.edges = sorted({p.start for p in own} | {p.end for p in own})
+        self._offset = number * OFFSET
+        self._number = {edge: n for n, edge in enumerate(self.edges, self._offset + 1)}
+        self._needed = sorted({cell for p in own for cell in self.cells(p)})
 
-    def pecas(self, pedaco: Pedaco) -> range:
-        """The numbers of the stretches that make up ``pedaco``."""
-        return range(self._numero[pedaco.inicio], self._numero[pedaco.fim])
+    def cells(self, span: Span) -> range:
+        """The numbers of the stretches that make up ``span``."""
+        return range(self._number[span.start], self._number[span.end])
 
-    def trechos(self) -> list[Periodo]:
+    def periods(self) -> list[Period]:
         """The stretches needed, neighbours as one."""
-        juntos: list[Periodo] = []
-        for peca in self._necessarios:
-            inicio, fim = self.cortes[peca - self._deslocamento - 1 : peca - self._deslocamento + 1]
-            if juntos and juntos[-1].fim == inicio:
-                juntos[-1] = Periodo(juntos[-1].inicio, fim)
+        joined: list[Period] = []
+        for cell in self._needed:
+            start, end = self.edges[cell - self._offset - 1 : cell - self._offset + 1]
+            if joined and joined[-1].end == start:
+                joined[-1] = Period(joined[-1].start, end)
             else:
-                juntos.append(Periodo(inicio, fim))
-        return juntos
+                joined.append(Period(start, end))
+        return joined
 
-    def sql(self, filtro: str, parametros: dict[str, Any]) -> str:
-        """The statement that reads them; its own parameters are added to ``parametros``."""
-        n = self._deslocamento
-        trechos = self.trechos()
-        parametros |= {f"deslocamento{n}": n, f"cortes{n}": self.cortes}
+    def sql(self, filter_: str, parameters: dict[str, Any]) -> str:
+        """The statement that reads them; its own parameters are added to ``parameters``."""
+        n = self._offset
+        periods = self.periods()
+        parameters |= {f"deslocamento{n}": n, f"cortes{n}": self.edges}
         # The whole first: parts of a table that lie outside of it are not looked at.
-        limites = [Periodo(trechos[0].inicio, trechos[-1].fim), *(trechos if len(trechos) > 1 else [])]
-        condicoes = []
-        for i, trecho in enumerate(limites):
-            parametros |= {f"de{n}_{i}": trecho.inicio, f"ate{n}_{i}": trecho.fim}
-            condicoes.append(f"({self.camada.trecho(f'de{n}_{i}', f'ate{n}_{i}')})")
-        todo, *cada = condicoes
-        fonte = (DA_CONTA if self.camada.da_conta else DE_DISPOSITIVOS).format(
-            coluna=self.camada.coluna,
-            somas=self.camada.somas,
-            fonte=self.camada.fonte,
-            filtro=filtro,
-            trechos=f"{todo} AND ({' OR '.join(cada)})" if cada else todo,
+        limits = [Period(periods[0].start, periods[-1].end), *(periods if len(periods) > 1 else [])]
+        conditions = []
+        for i, period in enumerate(limits):
+            parameters |= {f"de{n}_{i}": period.start, f"ate{n}_{i}": period.end}
+            conditions.append(f"({self.layer.condition(f'de{n}_{i}', f'ate{n}_{i}')})")
+        whole, *each = conditions
+        source = (FROM_CONTA if self.layer.of_conta else FROM_DEVICES).format(
+            coluna=self.layer.column,
+            somas=self.layer.columns,
+            fonte=self.layer.source,
+            filtro=filter_,
+            trechos=f"{whole} AND ({' OR '.join(each)})" if each else whole,
         )
-        return PARTE.format(n=n, coluna=self.camada.coluna, fonte=fonte)
+        return CELL_SUMS.format(n=n, coluna=self.layer.column, fonte=source)

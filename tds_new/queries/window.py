@@ -4,86 +4,82 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tds_new.queries.local_calendar import DIA
+from tds_new.queries.local_calendar import DAY
 
-MES = timedelta(days=31)  # the longest: as a step it means local months
-MAIOR_PERIODO = timedelta(days=397)
-MAX_PONTOS = 800
+MONTH = timedelta(days=31)  # the longest: as a step it means local months
+LONGEST_WINDOW = timedelta(days=397)
+MAX_POINTS = 800
 
 # Longest span of each bucket size. 26 h and 32 d leave room for days of 25 hours; no chart gets more than 800 points.
-PASSOS = (
+STEPS = (
     (timedelta(hours=6), timedelta(minutes=1)),
     (timedelta(hours=26), timedelta(minutes=5)),
     (timedelta(days=8), timedelta(minutes=15)),
     (timedelta(days=32), timedelta(hours=1)),
-    (MAX_PONTOS * DIA, DIA),
+    (MAX_POINTS * DAY, DAY),
 )
 
 # Distances between axis marks, smallest first; from a day on they stand at local midnights.
-MARCAS = tuple(timedelta(hours=h) for h in (1, 3, 6)) + tuple(
+MARK_DISTANCES = tuple(timedelta(hours=h) for h in (1, 3, 6)) + tuple(
     timedelta(days=d) for d in (1, 2, 4, 7, 14, 31, 62)
 )
-MAX_MARCAS = 8
+MAX_MARKS = 8
 
 
-def passo_para(duracao: timedelta, pontos: int = MAX_PONTOS) -> timedelta:
-    """The bucket size for a span of ``duracao`` on a chart that has room for so many ``pontos``."""
-    return next((passo for limite, passo in PASSOS if duracao <= limite and duracao <= pontos * passo), MES)
+def step_for(duration: timedelta, points: int = MAX_POINTS) -> timedelta:
+    """The bucket size for a span of ``duration`` on a chart that has room for so many ``points``."""
+    return next((step for limit, step in STEPS if duration <= limit and duration <= points * step), MONTH)
 
 
 @dataclass(frozen=True, slots=True)
-class Janela:
-    """``[inicio, fim)`` in aware datetimes, in buckets of ``passo``; a ``passo`` of a day means local days, ``MES`` local months."""
+class Window:
+    """``[start, end)`` in aware datetimes, in buckets of ``step``; a ``step`` of a day means local days, ``MONTH`` local months."""
 
-    inicio: datetime
-    fim: datetime
-    passo: timedelta
+    start: datetime
+    end: datetime
+    step: timedelta
     zone: ZoneInfo
 
     @classmethod
-    def ultimos(
-        cls, duracao: timedelta, agora: datetime, zone: ZoneInfo, pontos: int = MAX_PONTOS
-    ) -> "Janela":
-        """The last ``duracao`` up to the end of the bucket that ``agora`` falls in."""
-        passo = passo_para(duracao, pontos)
-        local = agora.astimezone(zone)
-        meia_noite = datetime.combine(local.date(), time(), zone)
-        decorrido = agora.timestamp() - meia_noite.timestamp()
-        grade = min(passo, DIA).total_seconds()
-        fim = meia_noite.timestamp() + (decorrido // grade + 1) * grade
+    def last(cls, duration: timedelta, now: datetime, zone: ZoneInfo, points: int = MAX_POINTS) -> "Window":
+        """The last ``duration`` up to the end of the bucket that ``now`` falls in."""
+        step = step_for(duration, points)
+        local = now.astimezone(zone)
+        midnight = datetime.combine(local.date(), time(), zone)
+        elapsed = now.timestamp() - midnight.timestamp()
+        grid_s = min(step, DAY).total_seconds()
+        end = midnight.timestamp() + (elapsed // grid_s + 1) * grid_s
         return cls(
-            datetime.fromtimestamp(fim - duracao.total_seconds(), zone),
-            datetime.fromtimestamp(fim, zone),
-            passo,
+            datetime.fromtimestamp(end - duration.total_seconds(), zone),
+            datetime.fromtimestamp(end, zone),
+            step,
             zone,
         )
 
     @classmethod
-    def entre(cls, de: date, ate: date, zone: ZoneInfo, pontos: int = MAX_PONTOS) -> "Janela":
-        """From the first moment of ``de`` to the last of ``ate``, by the calendar of ``zone``."""
-        inicio = datetime.combine(de, time(), zone)
-        fim = datetime.combine(ate + DIA, time(), zone)
-        return cls(
-            inicio, fim, passo_para(timedelta(seconds=fim.timestamp() - inicio.timestamp()), pontos), zone
-        )
+    def between(cls, first_day: date, last_day: date, zone: ZoneInfo, points: int = MAX_POINTS) -> "Window":
+        """From the first moment of ``first_day`` to the last of ``last_day``, by the calendar of ``zone``."""
+        start = datetime.combine(first_day, time(), zone)
+        end = datetime.combine(last_day + DAY, time(), zone)
+        return cls(start, end, step_for(timedelta(seconds=end.timestamp() - start.timestamp()), points), zone)
 
     @property
-    def diaria(self) -> bool:
+    def daily(self) -> bool:
         """Whether the buckets are local days."""
-        return self.passo >= DIA
+        return self.step >= DAY
 
-    def ultimo_dia(self) -> date:
+    def last_day(self) -> date:
         """The last local day that the window touches."""
-        return (self.fim - timedelta(microseconds=1)).astimezone(self.zone).date()
+        return (self.end - timedelta(microseconds=1)).astimezone(self.zone).date()
 
-    def marcas(self) -> list[datetime]:
+    def marks(self) -> list[datetime]:
         """Where the axis is labelled: local hours that divide the day, or local midnights; at most eight."""
-        duracao = timedelta(seconds=self.fim.timestamp() - self.inicio.timestamp())
-        distancia = next((m for m in MARCAS if duracao / m <= MAX_MARCAS), MARCAS[-1])
-        primeiro = self.inicio.astimezone(self.zone).date()
-        dias = range(0, (self.ultimo_dia() - primeiro).days + 1, max(distancia.days, 1))
-        horas = range(0, 24, int(distancia.total_seconds() // 3600)) if distancia < DIA else range(1)
-        candidatas = [
-            datetime.combine(primeiro + dia * DIA, time(hora), self.zone) for dia in dias for hora in horas
+        duration = timedelta(seconds=self.end.timestamp() - self.start.timestamp())
+        distance = next((m for m in MARK_DISTANCES if duration / m <= MAX_MARKS), MARK_DISTANCES[-1])
+        first = self.start.astimezone(self.zone).date()
+        days = range(0, (self.last_day() - first).days + 1, max(distance.days, 1))
+        hours = range(0, 24, int(distance.total_seconds() // 3600)) if distance < DAY else range(1)
+        candidates = [
+            datetime.combine(first + day * DAY, time(hour), self.zone) for day in days for hour in hours
         ]
-        return [m for m in candidatas if self.inicio.timestamp() <= m.timestamp() < self.fim.timestamp()]
+        return [m for m in candidates if self.start.timestamp() <= m.timestamp() < self.end.timestamp()]

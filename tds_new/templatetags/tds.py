@@ -8,12 +8,12 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 
-@register.simple_tag
-def icone(nome: str, classe: str = "") -> SafeString:
+@register.simple_tag(name="icone")
+def icon(name: str, css_class: str = "") -> SafeString:
     """An icon beside its word: hidden from screen readers, coloured by the text."""
     return format_html(
         '<svg class="ic {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
-        classe,
+        css_class,
         static("tds_new/icons.svg"),
-        nome,
+        name,
     )

@@ -15,38 +15,38 @@ from tds_new.models import Conta
 View = Callable[..., HttpResponseBase]
 
 
-def da_conta(view: View) -> View:
+def conta_page(view: View) -> View:
     """For pages under ``/c/<conta>/``: the view gets the Conta as an object. Anonymous people are sent to log in."""
 
     @wraps(view)
-    def com_conta(request: HttpRequest, conta: int, **resto: Any) -> HttpResponseBase:
+    def with_conta(request: HttpRequest, conta: int, **rest: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        return _privado(view(request, encontrar(request, conta), **resto))
+        return _private(view(request, find_conta(request, conta), **rest))
 
-    return com_conta
+    return with_conta
 
 
-def da_conta_json(view: View) -> View:
+def conta_data(view: View) -> View:
     """The same for data: anonymous requests get a worded 401 instead of a login page."""
 
     @wraps(view)
-    def com_conta(request: HttpRequest, conta: int, **resto: Any) -> HttpResponseBase:
+    def with_conta(request: HttpRequest, conta: int, **rest: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return _privado(JsonResponse({"erro": _("Sua sessão terminou. Entre de novo.")}, status=401))
-        return _privado(view(request, encontrar(request, conta), **resto))
+            return _private(JsonResponse({"erro": _("Sua sessão terminou. Entre de novo.")}, status=401))
+        return _private(view(request, find_conta(request, conta), **rest))
 
-    return com_conta
+    return with_conta
 
 
-def encontrar(request: HttpRequest, conta: int) -> Conta:
+def find_conta(request: HttpRequest, conta: int) -> Conta:
     """The Conta, if this person is an active member of it. Raises Http404."""
-    encontrada: Conta = get_object_or_404(Conta.objects.visible_to(request.user), pk=conta)
-    request.conta = encontrada  # type: ignore[attr-defined]  # for the page's frame, see web.contexto
-    return encontrada
+    found: Conta = get_object_or_404(Conta.objects.visible_to(request.user), pk=conta)
+    request.conta = found  # type: ignore[attr-defined]  # for the page's frame, see web.context
+    return found
 
 
-def _privado(response: HttpResponseBase) -> HttpResponseBase:
+def _private(response: HttpResponseBase) -> HttpResponseBase:
     if isinstance(response, HttpResponse):
         patch_cache_control(response, private=True, no_cache=True)
         patch_vary_headers(response, ["Cookie", "Accept-Language"])

@@ -8,29 +8,29 @@ from django.utils.translation import gettext as _
 
 from tds_new.models import Conta
 
-TEMAS = ("auto", "claro", "escuro")
-TEMA_COOKIE = "tema"
+THEMES = ("auto", "claro", "escuro")
+THEME_COOKIE = "tema"
 
 
-def moldura(request: HttpRequest) -> dict[str, Any]:
+def frame(request: HttpRequest) -> dict[str, Any]:
     """Theme, the Conta in view with its navigation, and whether the person has others to switch to."""
-    tema = request.COOKIES.get(TEMA_COOKIE, "")
+    theme = request.COOKIES.get(THEME_COOKIE, "")
     conta: Conta | None = getattr(request, "conta", None)
     return {
-        "tema": tema if tema in TEMAS else "auto",
+        "tema": theme if theme in THEMES else "auto",
         "conta": conta,
-        "navegacao": _navegacao(request, conta) if conta else [],
+        "navegacao": _navigation(request, conta) if conta else [],
     }
 
 
-def _navegacao(request: HttpRequest, conta: Conta) -> list[dict[str, Any]]:
-    itens = (
+def _navigation(request: HttpRequest, conta: Conta) -> list[dict[str, Any]]:
+    items = (
         ("painel", _("Painel"), "painel"),
         ("dispositivo-lista", _("Dispositivos"), "dispositivo"),
         ("gateway-lista", _("Gateways"), "gateway"),
     )
-    atual = request.resolver_match.url_name if request.resolver_match else None
+    current = request.resolver_match.url_name if request.resolver_match else None
     return [
-        {"url": reverse(nome, args=[conta.pk]), "texto": texto, "icone": icone, "atual": nome == atual}
-        for nome, texto, icone in itens
+        {"url": reverse(name, args=[conta.pk]), "texto": text, "icone": icon, "atual": name == current}
+        for name, text, icon in items
     ]

@@ -7,35 +7,35 @@ from django.http import HttpRequest
 from django.utils.translation import get_language
 
 from tds_new.models import Conta
-from tds_new.queries.fleet import Sequencias
+from tds_new.queries.fleet import Sequences
 
 # What depends on the clock alone (a device's tolerance passes, the window moves on) shows within this time.
-BLOCO_S = 300
+INTERVAL_S = 300
 
 # Of the page and its data together: a page of another version is told to reload.
-VERSAO = 3
+VERSION = 3
 
 
-def do_painel(request: HttpRequest, conta: Conta, sequencias: Sequencias, agora: datetime) -> str:
+def of_dashboard(request: HttpRequest, conta: Conta, sequences: Sequences, now: datetime) -> str:
     """The ETag of this person's dashboard now, quoted.
 
     Made of the Conta and its zone, the person, the query string (without what the browser already has), the language, the
     counters, the five-minute block and the version of the page.
     """
-    consulta = request.GET.copy()
-    for do_navegador in ("seq", "tem"):
-        consulta.pop(do_navegador, None)
-    partes = (
-        VERSAO,
+    query = request.GET.copy()
+    for name in ("seq", "tem"):
+        query.pop(name, None)
+    parts = (
+        VERSION,
         conta.pk,
         conta.name,
         conta.timezone,
         request.user.pk,
-        sorted(consulta.lists()),
+        sorted(query.lists()),
         get_language(),
-        sequencias.ingestao,
-        sequencias.status,
-        sequencias.consumo,
-        int(agora.timestamp()) // BLOCO_S,
+        sequences.ingestion,
+        sequences.status,
+        sequences.consumption,
+        int(now.timestamp()) // INTERVAL_S,
     )
-    return f'"{hashlib.sha256(repr(partes).encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'

@@ -12,105 +12,110 @@ from django.utils.translation import gettext_lazy
 
 from tds_new import formats
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.window import MAIOR_PERIODO, Janela
+from tds_new.queries.window import LONGEST_WINDOW, Window
 
-PERIODOS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-ROTULOS = {"24h": gettext_lazy("24 horas"), "7d": gettext_lazy("7 dias"), "30d": gettext_lazy("30 dias")}
-PADRAO = "24h"
+PRESETS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+LABELS = {"24h": gettext_lazy("24 horas"), "7d": gettext_lazy("7 dias"), "30d": gettext_lazy("30 dias")}
+DEFAULT = "24h"
 MAX_SERIES = 8
 
 
 @dataclass(slots=True)
-class Filtro:
-    """A dashboard's period and devices, as understood; ``avisos`` say what was not."""
+class Filter:
+    """A dashboard's period and devices, as understood; ``notices`` say what was not."""
 
-    periodo: str
-    janela: Janela
-    selecionados: list[Dispositivo]
-    de: date | None = None
-    ate: date | None = None
-    avisos: list[str] = field(default_factory=list)
+    preset: str
+    window: Window
+    selected: list[Dispositivo]
+    first_day: date | None = None
+    last_day: date | None = None
+    notices: list[str] = field(default_factory=list)
 
     @property
-    def titulo(self) -> str:
+    def title(self) -> str:
         """The period in words, both ends named."""
-        inicio, fim, zone = self.janela.inicio, self.janela.fim, self.janela.zone
-        if self.de and self.ate:
+        start, end, zone = self.window.start, self.window.end, self.window.zone
+        if self.first_day and self.last_day:
             return (
-                formats.data(self.de)
-                if self.de == self.ate
-                else f"{formats.data(self.de)} – {formats.data(self.ate)}"
+                formats.date_text(self.first_day)
+                if self.first_day == self.last_day
+                else f"{formats.date_text(self.first_day)} – {formats.date_text(self.last_day)}"
             )
-        return f"{formats.data_hora(inicio, zone)} – {formats.data_hora(fim, zone)}"
+        return f"{formats.date_time(start, zone)} – {formats.date_time(end, zone)}"
 
     @property
-    def ativos(self) -> int:
+    def active_count(self) -> int:
         """How many filters beside the usual periods are in use."""
-        return bool(self.de) + bool(self.selecionados)
+        return bool(self.first_day) + bool(self.selected)
 
 
-def periodos(filtro: Filtro) -> list[dict[str, Any]]:
+def preset_links(filter_: Filter) -> list[dict[str, Any]]:
     """The links to the usual periods; the devices selected stay."""
-    disp = {"disp": ",".join(str(d.pk) for d in filtro.selecionados)} if filtro.selecionados else {}
+    disp = {"disp": ",".join(str(d.pk) for d in filter_.selected)} if filter_.selected else {}
     return [
         {
-            "consulta": urlencode({"periodo": chave, **disp}, safe=","),
-            "rotulo": rotulo,
-            "atual": chave == filtro.periodo,
+            "consulta": urlencode({"periodo": key, **disp}, safe=","),
+            "rotulo": label,
+            "atual": key == filter_.preset,
         }
-        for chave, rotulo in ROTULOS.items()
+        for key, label in LABELS.items()
     ]
 
 
-def ler(parametros: QueryDict, conta: Conta, dispositivos: Sequence[Dispositivo], agora: datetime) -> Filtro:
-    """The filter that ``parametros`` describe, over the Conta's own ``dispositivos``."""
-    avisos: list[str] = []
-    selecionados = _dispositivos(parametros, dispositivos, avisos)
-    de, ate = _data(parametros.get("de", "")), _data(parametros.get("ate", ""))
-    periodo = parametros.get("periodo") or (
-        "datas" if parametros.get("de") or parametros.get("ate") else PADRAO
+def parse(parameters: QueryDict, conta: Conta, devices: Sequence[Dispositivo], now: datetime) -> Filter:
+    """The filter that ``parameters`` describe, over the Conta's own ``devices``."""
+    notices: list[str] = []
+    selected = _devices(parameters, devices, notices)
+    first_day, last_day = _date(parameters.get("de", "")), _date(parameters.get("ate", ""))
+    preset = parameters.get("periodo") or (
+        "datas" if parameters.get("de") or parameters.get("ate") else DEFAULT
     )
-    if periodo == "datas":
-        problema = _problema_das_datas(de, ate, agora.astimezone(conta.zone).date())
-        if problema is None and de and ate:
-            return Filtro("datas", Janela.entre(de, ate, conta.zone), selecionados, de, ate, avisos)
-        avisos.append(_("%(problema)s Mostramos as últimas 24 horas.") % {"problema": problema})
-        periodo = PADRAO
-    elif periodo not in PERIODOS:
-        avisos.append(_("Não conhecemos esse período. Mostramos as últimas 24 horas."))
-        periodo = PADRAO
-    return Filtro(periodo, Janela.ultimos(PERIODOS[periodo], agora, conta.zone), selecionados, avisos=avisos)
+    if preset == "datas":
+        problem = _dates_problem(first_day, last_day, now.astimezone(conta.zone).date())
+        if problem is None and first_day and last_day:
+            return Filter(
+                "datas",
+                Window.between(first_day, last_day, conta.zone),
+                selected,
+                first_day,
+                last_day,
+                notices,
+            )
+        notices.append(_("%(problema)s Mostramos as últimas 24 horas.") % {"problema": problem})
+        preset = DEFAULT
+    elif preset not in PRESETS:
+        notices.append(_("Não conhecemos esse período. Mostramos as últimas 24 horas."))
+        preset = DEFAULT
+    return Filter(preset, Window.last(PRESETS[preset], now, conta.zone), selected, notices=notices)
 
 
-def _data(texto: str) -> date | None:
+def _date(text: str) -> date | None:
     try:
-        return date.fromisoformat(texto)
+        return date.fromisoformat(text)
     except ValueError:
         return None
 
 
-def _problema_das_datas(de: date | None, ate: date | None, hoje: date) -> str | None:
-    if de is None or ate is None:
+def _dates_problem(first_day: date | None, last_day: date | None, today: date) -> str | None:
+    if first_day is None or last_day is None:
         return _("Informe as duas datas, no formato dd/mm/aaaa.")
-    if ate < de:
-        return _("A data final deve ser igual ou posterior a %(de)s.") % {"de": formats.data(de)}
-    if de > hoje:
+    if last_day < first_day:
+        return _("A data final deve ser igual ou posterior a %(de)s.") % {"de": formats.date_text(first_day)}
+    if first_day > today:
         return _("A data inicial deve ser hoje ou antes.")
-    if de.year < 1970 or ate.year > hoje.year + 1:
+    if first_day.year < 1970 or last_day.year > today.year + 1:
         return _("As datas estão fora do que guardamos.")
-    if ate - de >= MAIOR_PERIODO:
+    if last_day - first_day >= LONGEST_WINDOW:
         return _("O período pode ter até 13 meses.")
     return None
 
 
-def _dispositivos(
-    parametros: QueryDict, dispositivos: Sequence[Dispositivo], avisos: list[str]
-) -> list[Dispositivo]:
+def _devices(parameters: QueryDict, devices: Sequence[Dispositivo], notices: list[str]) -> list[Dispositivo]:
     """``disp=12&disp=15`` or ``disp=12,15``, in the Conta's order."""
-    pedidos = {
-        parte.strip() for valor in parametros.getlist("disp") for parte in valor.split(",") if parte.strip()
+    asked = {
+        part.strip() for value in parameters.getlist("disp") for part in value.split(",") if part.strip()
     }
-    selecionados = [d for d in dispositivos if str(d.pk) in pedidos]
-    if len(selecionados) < len(pedidos):
-        avisos.append(_("Ignoramos no filtro dispositivos que esta conta não tem."))
-    return selecionados
+    selected = [d for d in devices if str(d.pk) in asked]
+    if len(selected) < len(asked):
+        notices.append(_("Ignoramos no filtro dispositivos que esta conta não tem."))
+    return selected

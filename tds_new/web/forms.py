@@ -7,7 +7,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.utils.translation import gettext_lazy as _
 
 
-class EntrarForm(AuthenticationForm):
+class LoginForm(AuthenticationForm):
     """E-mail and password. An unknown address and a wrong password get the same answer."""
 
     username = forms.EmailField(
@@ -33,10 +33,10 @@ class EntrarForm(AuthenticationForm):
 
     def __init__(self, request: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        for nome, campo in self.fields.items():
-            campo.widget.attrs["class"] = "campo"
-            if nome in self.errors if self.is_bound else False:
-                campo.widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"erro-{nome}"}
+        for name, field in self.fields.items():
+            field.widget.attrs["class"] = "campo"
+            if name in self.errors if self.is_bound else False:
+                field.widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"erro-{name}"}
 
     def clean_username(self) -> str:
         """Lower case, as addresses are stored, so that failures count for one person however they spell it."""

@@ -6,23 +6,23 @@ import psycopg
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-CAMINHO = "/healthz"
+PATH = "/healthz"
 # The least that libpq understands; a server that takes connections and then says nothing is caught by it too.
-ESPERA_S = 2
+TIMEOUT_S = 2
 
 
-def banco_responde() -> bool:
+def database_answers() -> bool:
     """Whether a new connection to the database opens and answers within two seconds."""
-    parametros = {
+    parameters = {
         **connection.get_connection_params(),
-        "connect_timeout": ESPERA_S,
-        "options": f"-c statement_timeout={ESPERA_S * 1000}",
+        "connect_timeout": TIMEOUT_S,
+        "options": f"-c statement_timeout={TIMEOUT_S * 1000}",
     }
-    for de_django in ("cursor_factory", "context", "prepare_threshold"):
-        parametros.pop(de_django, None)
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
     try:
-        with psycopg.connect(**parametros, autocommit=True) as direta:
-            direta.execute("SELECT 1")
+        with psycopg.connect(**parameters, autocommit=True) as direct:
+            direct.execute("SELECT 1")
     except psycopg.Error:
         return False
     return True
@@ -30,7 +30,7 @@ def banco_responde() -> bool:
 
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 with both ``ok``, or 503 while the database is away."""
-    ok = banco_responde()
+    ok = database_answers()
     response = JsonResponse(
         {"status": "ok" if ok else "unavailable", "database": "ok" if ok else "unavailable"},
         status=200 if ok else 503,
@@ -39,7 +39,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return response
 
 
-class SaudeMiddleware:
+class HealthMiddleware:
     """Answers ``/healthz`` before anything else looks at the request: probes come with the host names of load balancers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -47,4 +47,4 @@ class SaudeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """The health of this process, or whatever comes next."""
-        return healthz(request) if request.path == CAMINHO else self.get_response(request)
+        return healthz(request) if request.path == PATH else self.get_response(request)

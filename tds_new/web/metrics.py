@@ -88,8 +88,8 @@ def _upkeep() -> GaugeMetricFamily:
         "Time in which a piece of upkeep should succeed again",
         labels=["name"],
     )
-    for name, prazo in ManutencaoExecucao.objects.values_list("nome", "prazo"):
-        family.add_metric([name], (prazo - now()).total_seconds() if prazo else -1.0)
+    for name, deadline in ManutencaoExecucao.objects.values_list("nome", "prazo"):
+        family.add_metric([name], (deadline - now()).total_seconds() if deadline else -1.0)
     return family
 
 

@@ -354,7 +354,7 @@ def gateway_form(gateway: Gateway, **fields: Any) -> dict[str, Any]:
 @pytest.mark.django_db
 def test_a_gateways_interval_is_in_the_trail_of_each_of_its_devices_with_the_reason() -> None:
     device, other, root = meter(JUMP), meter(JUMP, "D02"), superuser()
-    beside = factories.dispositivo(device.gateway, "D03")
+    beside = factories.device(device.gateway, "D03")
     address = url("gateway", "change", device.gateway_id)
     refused = root.post(address, gateway_form(device.gateway, intervalo_esperado_s=60))
     assert list(refused.context["adminform"].errors) == ["motivo"]

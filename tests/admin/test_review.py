@@ -411,7 +411,7 @@ def test_one_change_a_device() -> None:
 def test_a_reading_with_a_fraction_of_a_second_is_named_by_its_second() -> None:
     device = meter(())
     times = [START, START + STEP + timedelta(milliseconds=500)]
-    factories.leituras(device, zip(times, (1000, 9000), strict=True))
+    factories.readings(device, zip(times, (1000, 9000), strict=True))
     client, one = superuser(), LeituraEmRevisao.objects.get()
     decide(client, "declare_change", [one], **swap(one, leitura_final="1000", leitura_inicial="9000"))
     assert TrocaMedidor.objects.get().ocorrida_em == times[1]

@@ -30,72 +30,70 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        novo = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield novo
+        new = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield new
         # While Playwright's event loop runs, Django gives this thread a second session; it would keep the test database alive.
         connections.close_all()
-        novo.close()
+        new.close()
 
 
 @pytest.fixture
-def queixas() -> list[str]:
+def complaints() -> list[str]:
     """What the browser's console complained of: violations of the content security policy, errors of scripts."""
     return []
 
 
-AbrirPagina = Callable[..., Page]
+OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def abrir(browser: Browser, live_server: Any, queixas: list[str], settings: Any) -> AbrirPagina:
+def open_page(browser: Browser, live_server: Any, complaints: list[str], settings: Any) -> OpenPage:
     """Opens a page of somebody who is logged in (without ``email``: of nobody)."""
     settings.TDS_POLL_SECONDS = 1
 
-    def abrir_pagina(
-        caminho: str, email: str = "ana@example.com", largura: int = 1280, **opcoes: Any
-    ) -> Page:
-        contexto = browser.new_context(
+    def open_(path: str, email: str = "ana@example.com", width: int = 1280, **options: Any) -> Page:
+        context = browser.new_context(
             base_url=live_server.url,
-            viewport={"width": largura, "height": 900},
-            **{"locale": "pt-BR", **opcoes},
+            viewport={"width": width, "height": 900},
+            **{"locale": "pt-BR", **options},
         )
-        page = contexto.new_page()
+        page = context.new_page()
         page.on(
             "console",
-            lambda entrada: queixas.append(entrada.text) if entrada.type in ("error", "warning") else None,
+            lambda entry: complaints.append(entry.text) if entry.type in ("error", "warning") else None,
         )
-        page.on("pageerror", lambda erro: queixas.append(str(erro)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         if email:
             page.goto("/entrar/")
             page.fill("#id_username", email)
-            page.fill("#id_password", factories.SENHA)
+            page.fill("#id_password", factories.PASSWORD)
             page.click("main button.principal")
-        page.goto(caminho)
+        page.goto(path)
         return page
 
-    return abrir_pagina
+    return open_
 
 
 @pytest.fixture
-def vazia() -> Conta:
+def empty_conta() -> Conta:
     """A Conta that never had a reading, and its member Ana."""
-    nova = factories.conta()
-    factories.pessoa("ana@example.com", nova)
-    return nova
+    conta = factories.conta()
+    factories.person("ana@example.com", conta)
+    return conta
 
 
 @pytest.fixture
-def medida(vazia: Conta) -> Conta:
+def measured_conta(empty_conta: Conta) -> Conta:
     """Two hours of energy (two meters), water and temperature; one gateway silent."""
-    agora = now().replace(microsecond=0)
-    for codigo, online, fim in (("GW-1", True, agora - MIN), ("GW-2", False, agora - 40 * MIN)):
-        gateway = factories.gateway(vazia, codigo, online=online, visto=fim)
-        for nome, grandeza, unidade, tipo, valores in (
+    now_ = now().replace(microsecond=0)
+    for gateway_codigo, online, end in (("GW-1", True, now_ - MIN), ("GW-2", False, now_ - 40 * MIN)):
+        gateway = factories.gateway(empty_conta, gateway_codigo, online=online, seen=end)
+        for codigo, grandeza, unidade, tipo_leitura, values in (
             ("D01", "ENERGIA", "kWh", "ACUMULADA", [1000 + i for i in range(24)]),
             ("D02", "AGUA", "m³", "ACUMULADA", [50 + i / 10 for i in range(24)]),
             ("D03", "TEMPERATURA", "°C", "INSTANTANEA", [-18 + i / 7 for i in range(24)]),
         ):
-            de = factories.dispositivo(gateway, nome, grandeza, unidade, tipo)
-            factories.leituras(de, factories.escada(fim - 23 * 5 * MIN, 5 * MIN, valores))
-    ContaAtividade.objects.filter(conta=vazia).update(status_seq=1)
-    return vazia
+            device = factories.device(gateway, codigo, grandeza, unidade, tipo_leitura)
+            factories.readings(device, factories.points(end - 23 * 5 * MIN, 5 * MIN, values))
+    ContaAtividade.objects.filter(conta=empty_conta).update(status_seq=1)
+    return empty_conta

@@ -10,82 +10,88 @@ from playwright.sync_api import Page, expect
 from tds_new.models import Conta, User
 from tests.support import factories
 
-AbrirPagina = Any
+OpenPage = Any
 pytestmark = pytest.mark.once  # what a page looks like does not depend on the database
-REGRAS = {
+RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]},
     "rules": {"target-size": {"enabled": True}},
 }
-TAMANHOS = [360, 1280]
-TEMAS = ["light", "dark"]
+WIDTHS = [360, 1280]
+THEMES = ["light", "dark"]
 
 
-def conferir(page: Page) -> None:
-    violacoes = Axe().run(page, options=REGRAS).response["violations"]
-    resumo = [(v["id"], [n["html"][:160] for n in v["nodes"]]) for v in violacoes]
-    assert resumo == []
-    largura = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert largura[0] <= largura[1]
+def check(page: Page) -> None:
+    violations = Axe().run(page, options=RULES).response["violations"]
+    summary = [(v["id"], [n["html"][:160] for n in v["nodes"]]) for v in violations]
+    assert summary == []
+    width = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert width[0] <= width[1]
 
 
-@pytest.mark.parametrize("tema", TEMAS)
-@pytest.mark.parametrize("largura", TAMANHOS)
-def test_the_pages_of_a_conta_with_data(medida: Conta, abrir: AbrirPagina, largura: int, tema: str) -> None:
-    page = abrir(f"/c/{medida.pk}/painel/", largura=largura, color_scheme=tema)
-    page.click(".filtros summary")
-    for resumo in page.locator(".como-tabela summary").all():
-        resumo.click()
-    conferir(page)
-    page.click(".menu summary")
-    conferir(page)
-    for lista in ("dispositivos", "gateways"):
-        page.goto(f"/c/{medida.pk}/{lista}/")
-        conferir(page)
-
-
-@pytest.mark.parametrize("tema", TEMAS)
-@pytest.mark.parametrize("largura", TAMANHOS)
-def test_the_pages_of_an_empty_conta_and_those_without_one(
-    vazia: Conta, abrir: AbrirPagina, largura: int, tema: str
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_pages_of_a_conta_with_data(
+    measured_conta: Conta, open_page: OpenPage, width: int, theme: str
 ) -> None:
-    page = abrir(f"/c/{vazia.pk}/painel/?periodo=x", largura=largura, color_scheme=tema)
-    conferir(page)
-    for caminho in (
-        f"/c/{vazia.pk}/dispositivos/",
-        f"/c/{vazia.pk}/gateways/?q=nada",
+    page = open_page(f"/c/{measured_conta.pk}/painel/", width=width, color_scheme=theme)
+    page.click(".filtros summary")
+    for summary in page.locator(".como-tabela summary").all():
+        summary.click()
+    check(page)
+    page.click(".menu summary")
+    check(page)
+    for listing in ("dispositivos", "gateways"):
+        page.goto(f"/c/{measured_conta.pk}/{listing}/")
+        check(page)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_pages_of_an_empty_conta_and_those_without_one(
+    empty_conta: Conta, open_page: OpenPage, width: int, theme: str
+) -> None:
+    page = open_page(f"/c/{empty_conta.pk}/painel/?periodo=x", width=width, color_scheme=theme)
+    check(page)
+    for path in (
+        f"/c/{empty_conta.pk}/dispositivos/",
+        f"/c/{empty_conta.pk}/gateways/?q=nada",
         "/contas/",
         "/nao-existe/",
     ):
-        page.goto(caminho)
-        conferir(page)
+        page.goto(path)
+        check(page)
 
 
-@pytest.mark.parametrize("tema", TEMAS)
+@pytest.mark.parametrize("theme", THEMES)
 def test_login_with_its_errors_and_people_without_a_conta(
-    vazia: Conta, abrir: AbrirPagina, tema: str
+    empty_conta: Conta, open_page: OpenPage, theme: str
 ) -> None:
-    factories.pessoa("nada@example.com")
-    page = abrir("/entrar/", email="", largura=360, color_scheme=tema)
-    conferir(page)
+    factories.person("nada@example.com")
+    page = open_page("/entrar/", email="", width=360, color_scheme=theme)
+    check(page)
     page.fill("#id_username", "isto não é um e-mail")
     page.click("main button.principal")
     expect(page.locator("[role=alert]")).to_be_visible()
-    conferir(page)
-    conferir(abrir("/contas/", email="nada@example.com", color_scheme=tema))
+    check(page)
+    check(open_page("/contas/", email="nada@example.com", color_scheme=theme))
 
 
-@pytest.mark.parametrize("largura", [320, 599, 600, 899, 900, 1199, 1200, 1440])
-def test_nothing_scrolls_sideways_at_any_width(medida: Conta, abrir: AbrirPagina, largura: int) -> None:
-    page = abrir(f"/c/{medida.pk}/painel/", largura=largura)
-    for caminho in ("painel/?periodo=datas", "dispositivos/", "gateways/"):
-        page.goto(f"/c/{medida.pk}/{caminho}")
+@pytest.mark.parametrize("width", [320, 599, 600, 899, 900, 1199, 1200, 1440])
+def test_nothing_scrolls_sideways_at_any_width(
+    measured_conta: Conta, open_page: OpenPage, width: int
+) -> None:
+    page = open_page(f"/c/{measured_conta.pk}/painel/", width=width)
+    for path in ("painel/?periodo=datas", "dispositivos/", "gateways/"):
+        page.goto(f"/c/{measured_conta.pk}/{path}")
         assert page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        ), caminho
+        ), path
 
 
-def test_the_keyboard_reaches_the_content_first_and_focus_is_seen(medida: Conta, abrir: AbrirPagina) -> None:
-    page = abrir(f"/c/{medida.pk}/painel/")
+def test_the_keyboard_reaches_the_content_first_and_focus_is_seen(
+    measured_conta: Conta, open_page: OpenPage
+) -> None:
+    page = open_page(f"/c/{measured_conta.pk}/painel/")
 
     page.keyboard.press("Tab")
     expect(page.locator(".pular")).to_be_focused()
@@ -95,14 +101,14 @@ def test_the_keyboard_reaches_the_content_first_and_focus_is_seen(medida: Conta,
     assert page.locator("#pausar").evaluate("(e) => getComputedStyle(e).outlineWidth") == "3px"
 
 
-def test_the_theme_chosen_wins_over_the_systems(medida: Conta, abrir: AbrirPagina) -> None:
+def test_the_theme_chosen_wins_over_the_systems(measured_conta: Conta, open_page: OpenPage) -> None:
     assert User.objects.exists()
-    page = abrir(f"/c/{medida.pk}/painel/?periodo=7d", color_scheme="light")
-    fundo = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(fundo) == "rgb(245, 247, 250)"
+    page = open_page(f"/c/{measured_conta.pk}/painel/?periodo=7d", color_scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(245, 247, 250)"
 
     page.click(".menu summary")
     page.click("text=Escura")
 
     expect(page).to_have_url(re.compile(r"\?periodo=7d$"))
-    assert page.evaluate(fundo) == "rgb(14, 20, 27)"
+    assert page.evaluate(background) == "rgb(14, 20, 27)"

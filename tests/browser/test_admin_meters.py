@@ -33,7 +33,7 @@ pytestmark = [
 @pytest.fixture(params=[1440, 390])
 def page(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Page]:
     """Somebody who may do everything, logged in; it fails on whatever the browser complains of."""
-    User.objects.create_superuser("root@example.com", factories.SENHA)
+    User.objects.create_superuser("root@example.com", factories.PASSWORD)
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -48,7 +48,7 @@ def page(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Page]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(reverse("admin:login"))
         page.fill("#id_username", "root@example.com")
-        page.fill("#id_password", factories.SENHA)
+        page.fill("#id_password", factories.PASSWORD)
         page.click("[type=submit]")
         expect(page.locator("#user-tools")).to_be_visible()
         yield page

@@ -127,11 +127,11 @@ def test_a_spike_of_an_energy_register_is_held_for_review_and_nothing_that_is_si
                 (start + n * step, Decimal(device.value(start + n * step, start, gateway.zone)) / 1000)
                 for n in range(5 * 96)
             ]
-            factories.leituras(meter, points)
+            factories.readings(meter, points)
     assert meters.count() == 7
     assert not OcorrenciaMedicao.objects.exists()
 
-    factories.leituras(meter := meters[0], [(start + 500 * step, 999_999)])
+    factories.readings(meter := meters[0], [(start + 500 * step, 999_999)])
 
     (spike,) = LeituraEmRevisao.objects.filter(dispositivo=meter)
     assert (spike.classe, spike.valor) == ("SUSPEITA", 999_999)

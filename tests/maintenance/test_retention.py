@@ -93,7 +93,7 @@ def hostile(seed: int, days: int = 60) -> list[tuple[datetime, Decimal]]:
 
 def test_no_figure_changes_and_a_rebuild_gives_the_same_rows() -> None:
     gateway = factories.gateway(factories.conta())
-    devices = [factories.dispositivo(gateway, f"D{n:02}") for n in range(20)]
+    devices = [factories.device(gateway, f"D{n:02}") for n in range(20)]
     for n, device in enumerate(devices):
         device.tipo_leitura = ("ACUMULADA", "ACUMULADA", "ACUMULADA", "INCREMENTAL", "INSTANTANEA")[n % 5]
         device.consumo_maximo_hora = Decimal(50) if n % 3 else None
@@ -131,8 +131,7 @@ def twins(number: int) -> list[tuple[Dispositivo, Dispositivo]]:
     """Pairs of devices with the same parameters."""
     gateway = factories.gateway(factories.conta())
     pairs = [
-        (factories.dispositivo(gateway, f"A{n:02}"), factories.dispositivo(gateway, f"B{n:02}"))
-        for n in range(number)
+        (factories.device(gateway, f"A{n:02}"), factories.device(gateway, f"B{n:02}")) for n in range(number)
     ]
     for n, pair in enumerate(pairs):
         Dispositivo.objects.filter(pk__in=[device.pk for device in pair]).update(
@@ -192,7 +191,7 @@ def test_what_comes_after_the_border_counts_as_if_nothing_had_been_dropped(upkee
 
 
 def test_no_consumption_is_lost_of_a_device_that_was_silent_across_the_border() -> None:
-    device = factories.dispositivo(factories.gateway(factories.conta()))
+    device = factories.device(factories.gateway(factories.conta()))
     stored(device, (OLDEST, 100), (OLDEST + timedelta(days=1, minutes=7), 110))
     apply()
     assert LeituraDispositivo.objects.count() == 0
@@ -227,7 +226,7 @@ def test_a_reading_before_the_border_is_set_aside_and_changes_nothing(
 
 
 def test_only_said_what_would_be_dropped() -> None:
-    device = factories.dispositivo(factories.gateway(factories.conta()))
+    device = factories.device(factories.gateway(factories.conta()))
     stored(device, (OLDEST, 100), (now(), 110))
     assert apply("--dry-run").startswith("[OK] would drop 1 ")
     assert LeituraDispositivo.objects.count() == 2
@@ -235,7 +234,7 @@ def test_only_said_what_would_be_dropped() -> None:
 
 
 def test_readings_that_the_ledger_has_not_computed_are_kept() -> None:
-    device = factories.dispositivo(factories.gateway(factories.conta()))
+    device = factories.device(factories.gateway(factories.conta()))
     stored(device, (OLDEST, 100), (now(), 110))
     VigenciaParametros.objects.create(dispositivo=device, desde=OLDEST, fator_conversao=2)
     with pytest.raises(CommandError, match=r"1 ranges before .* wait for process_consumption"):
@@ -250,7 +249,7 @@ def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(
     upkeep_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "SESSION", ("SET lock_timeout = '100ms'",))
-    stored(factories.dispositivo(factories.gateway(factories.conta())), (OLDEST, 100))
+    stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
     with upkeep_session.transaction():
         upkeep_session.execute("LOCK TABLE tds_new_leitura_dispositivo IN ROW EXCLUSIVE MODE")
         with pytest.raises(CommandError, match="in use by a long transaction"):
@@ -262,7 +261,7 @@ def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(
 def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(upkeep_session: Session) -> None:
     """Without statistics, as on a database that was just filled, the planner would rather hash every reading."""
     gateway = factories.gateway(factories.conta())
-    devices = [factories.dispositivo(gateway, f"D{n:02}") for n in range(20)]
+    devices = [factories.device(gateway, f"D{n:02}") for n in range(20)]
     for device in devices:
         insert(device, [(OLDEST + n * timedelta(minutes=15), n) for n in range(20 * 96)])
     drain()
@@ -285,7 +284,7 @@ def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(upkeep
 
 
 def test_killed_after_the_border_was_set_the_next_run_goes_on(upkeep_session: Session) -> None:
-    device = factories.dispositivo(factories.gateway(factories.conta()))
+    device = factories.device(factories.gateway(factories.conta()))
     stored(device, *hostile(1))
     before = figures()
     expired = retention.find(upkeep_session, DAYS)
@@ -301,7 +300,7 @@ def test_killed_after_the_border_was_set_the_next_run_goes_on(upkeep_session: Se
 def test_the_border_moves_on_and_each_time_nothing_changes(settings: Any) -> None:
     gateway = factories.gateway(factories.conta())
     for n in range(10):
-        device = factories.dispositivo(gateway, f"D{n:02}")
+        device = factories.device(gateway, f"D{n:02}")
         Dispositivo.objects.filter(pk=device.pk).update(consumo_maximo_hora=50, tolerancia_queda=1)
         insert(device, hostile(n))
     drain()
@@ -316,7 +315,7 @@ def test_the_border_moves_on_and_each_time_nothing_changes(settings: Any) -> Non
 
 
 def test_a_device_and_a_conta_with_consumption_alone_are_not_deleted() -> None:
-    device = factories.dispositivo(factories.gateway(factories.conta()))
+    device = factories.device(factories.gateway(factories.conta()))
     stored(device, (OLDEST, 100), (OLDEST + timedelta(hours=1), 101))
     apply()
     assert not LeituraDispositivo.objects.exists()
@@ -331,13 +330,13 @@ def test_a_device_and_a_conta_with_consumption_alone_are_not_deleted() -> None:
 
 def test_readings_are_kept_for_ever_unless_the_settings_say_otherwise(settings: Any) -> None:
     settings.TDS_RAW_RETENTION_DAYS = 0
-    stored(factories.dispositivo(factories.gateway(factories.conta())), (OLDEST, 100))
+    stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
     assert "kept for ever" in apply()
     assert LeituraDispositivo.objects.count() == 1
 
 
 def test_upkeep_drops_what_is_too_old_once_an_hour(upkeep_session: Session) -> None:
-    stored(factories.dispositivo(factories.gateway(factories.conta())), (OLDEST, 100))
+    stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
     done = [piece.name for piece in scheduler.run_due(upkeep_session)]
     assert scheduler.RETENTION in done
     assert not LeituraDispositivo.objects.exists()

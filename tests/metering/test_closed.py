@@ -53,12 +53,12 @@ def _open_again() -> Iterator[None]:
 
 @pytest.fixture
 def device() -> Dispositivo:
-    return factories.dispositivo(factories.gateway(factories.conta()))
+    return factories.device(factories.gateway(factories.conta()))
 
 
 def read(device: Dispositivo, *readings: tuple[float, float]) -> None:
     """Readings at so many minutes after ``EVENING``, and what follows from them."""
-    factories.leituras(device, [(EVENING + timedelta(minutes=at), valor) for at, valor in readings])
+    factories.readings(device, [(EVENING + timedelta(minutes=at), valor) for at, valor in readings])
 
 
 def decide(device: Dispositivo, minutes: float, decisao: str) -> RevisaoLeitura:

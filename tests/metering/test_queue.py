@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def device() -> Dispositivo:
-    return factories.dispositivo(factories.gateway(factories.conta()))
+    return factories.device(factories.gateway(factories.conta()))
 
 
 def let_time_pass() -> None:
@@ -99,7 +99,7 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
 ) -> None:
     """Three days of every minute: 4,320 readings a device, of devices in one partition."""
     gateway = factories.gateway(factories.conta(), intervalo_esperado_s=interval)
-    devices = [factories.dispositivo(gateway, f"D{n:02}") for n in range(1 + 2 * ConsumoParticao.PARTICOES)]
+    devices = [factories.device(gateway, f"D{n:02}") for n in range(1 + 2 * ConsumoParticao.PARTICOES)]
     devices = [
         device
         for device in devices
@@ -131,7 +131,7 @@ def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(
     """Twelve hours of every ten seconds that came in two-hour batches, as after an outage."""
     monkeypatch.setattr(queue, "MAX_READINGS", 2000)
     gateway = factories.gateway(factories.conta(), intervalo_esperado_s=10)
-    device = factories.dispositivo(gateway)
+    device = factories.device(gateway)
     readings = register(device, 0.5, 10)
     for at in range(0, len(readings), 720):
         LeituraDispositivo.objects.bulk_create(readings[at : at + 720])

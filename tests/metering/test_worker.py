@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def devices() -> list[Dispositivo]:
     gateway = factories.gateway(factories.conta())
-    return [factories.dispositivo(gateway, f"D{number:02}") for number in range(10)]
+    return [factories.device(gateway, f"D{number:02}") for number in range(10)]
 
 
 def readings(devices: list[Dispositivo], count: int, seed: int = 1) -> list[LeituraDispositivo]:
@@ -241,7 +241,7 @@ def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
 def test_a_run_that_was_killed_is_gone_on_with_and_no_device_is_done_twice(
     devices: list[Dispositivo], queued: Callable[[], list[int]]
 ) -> None:
-    devices += [factories.dispositivo(devices[0].gateway, f"E{number:02}") for number in range(25)]
+    devices += [factories.device(devices[0].gateway, f"E{number:02}") for number in range(25)]
     LeituraDispositivo.objects.bulk_create(readings(devices, 30))
     drain()
     before, said = figures(), StringIO()

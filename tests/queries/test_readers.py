@@ -9,163 +9,159 @@ import pytest
 
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import fleet
-from tds_new.queries.consumption import consumo_por_mes
-from tds_new.queries.latest import ultimas_leituras
-from tds_new.queries.local_calendar import meses_ate
+from tds_new.queries.consumption import monthly_consumption
+from tds_new.queries.latest import latest_readings
+from tds_new.queries.local_calendar import months_until
 from tds_new.queries.series import series
-from tds_new.queries.window import Janela
+from tds_new.queries.window import Window
 from tests.support import factories
 
 SP = ZoneInfo("America/Sao_Paulo")
-DIA = date(2026, 2, 18)
-MEIO_DIA = datetime(2026, 2, 18, 12, 0, tzinfo=SP)
-MIN, SEGUNDO = timedelta(minutes=1), timedelta(seconds=1)
+DAY = date(2026, 2, 18)
+NOON = datetime(2026, 2, 18, 12, 0, tzinfo=SP)
+MIN, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 
 pytestmark = pytest.mark.django_db
 
 
-def transferir(gateway: Gateway, para: Conta) -> None:
-    gateway.conta = para
+def transfer(gateway: Gateway, to: Conta) -> None:
+    gateway.conta = to
     gateway.save()
 
 
 def test_after_a_transfer_the_new_conta_sees_nothing_of_the_old_one() -> None:
-    antiga, nova = factories.conta("Antiga"), factories.conta("Nova")
-    gateway = factories.gateway(antiga)
-    medidor = factories.dispositivo(gateway, tipo="INCREMENTAL")
-    factories.leituras(medidor, factories.escada(MEIO_DIA, 5 * MIN, [1, 2, 3]))
-    transferir(gateway, nova)
-    medidor = Dispositivo.objects.select_related("gateway").get()
-    janela = Janela.entre(DIA, DIA, SP)
+    old, new = factories.conta("Antiga"), factories.conta("Nova")
+    gateway = factories.gateway(old)
+    meter = factories.device(gateway, tipo_leitura="INCREMENTAL")
+    factories.readings(meter, factories.points(NOON, 5 * MIN, [1, 2, 3]))
+    transfer(gateway, new)
+    meter = Dispositivo.objects.select_related("gateway").get()
+    window = Window.between(DAY, DAY, SP)
 
-    assert medidor.conta == nova
-    assert series(nova, [medidor], janela)[0].pontos == []
-    assert ultimas_leituras(nova, [medidor], janela, MEIO_DIA) == []
-    assert consumo_por_mes(nova, None, MEIO_DIA) == []
-    assert consumo_por_mes(nova, [medidor], MEIO_DIA) == []
-    assert consumo_por_mes(antiga, None, MEIO_DIA)[0].meses[-1].total == 6
+    assert meter.conta == new
+    assert series(new, [meter], window)[0].points == []
+    assert latest_readings(new, [meter], window, NOON) == []
+    assert monthly_consumption(new, None, NOON) == []
+    assert monthly_consumption(new, [meter], NOON) == []
+    assert monthly_consumption(old, None, NOON)[0].months[-1].total == 6
 
 
 def test_a_foreign_device_is_not_read_even_if_handed_in() -> None:
-    medidor = factories.dispositivo(factories.gateway(factories.conta("Dona")))
-    factories.leituras(medidor, factories.escada(MEIO_DIA, 5 * MIN, [0, 1]))
-    outra = factories.conta("Outra")
+    meter = factories.device(factories.gateway(factories.conta("Dona")))
+    factories.readings(meter, factories.points(NOON, 5 * MIN, [0, 1]))
+    other = factories.conta("Outra")
 
-    assert series(outra, [medidor], Janela.entre(DIA, DIA, SP)) == []
-    assert ultimas_leituras(outra, [medidor], Janela.entre(DIA, DIA, SP), MEIO_DIA) == []
+    assert series(other, [meter], Window.between(DAY, DAY, SP)) == []
+    assert latest_readings(other, [meter], Window.between(DAY, DAY, SP), NOON) == []
 
 
 def test_months_follow_the_local_calendar_and_sum_their_devices() -> None:
-    dona = factories.conta()
-    um, dois = (
-        factories.dispositivo(factories.gateway(dona, g), tipo="INCREMENTAL") for g in ("GW-1", "GW-2")
+    owner = factories.conta()
+    one, two = (
+        factories.device(factories.gateway(owner, g), tipo_leitura="INCREMENTAL") for g in ("GW-1", "GW-2")
     )
-    virada = datetime(2026, 2, 1, tzinfo=SP)
-    factories.leituras(um, [(virada - MIN, "123.45"), (virada, "67.89")])
-    factories.leituras(dois, [(virada, "22.5")])
-    agua = factories.dispositivo(um.gateway, "D02", "AGUA", "m³", "INCREMENTAL")
-    factories.leituras(agua, [(virada, 3)])
+    turn = datetime(2026, 2, 1, tzinfo=SP)
+    factories.readings(one, [(turn - MIN, "123.45"), (turn, "67.89")])
+    factories.readings(two, [(turn, "22.5")])
+    water = factories.device(one.gateway, "D02", "AGUA", "m³", "INCREMENTAL")
+    factories.readings(water, [(turn, 3)])
 
-    energia, agua_por_mes = consumo_por_mes(dona, None, MEIO_DIA)
+    energy, water_monthly = monthly_consumption(owner, None, NOON)
 
-    assert (energia.grandeza, energia.unidade, agua_por_mes.unidade) == ("ENERGIA", "kWh", "m³")
-    assert [m.mes for m in energia.meses] == meses_ate(date(2026, 2, 1), 13)
-    assert [m.total for m in energia.meses[-3:]] == [None, Decimal("123.45"), Decimal("90.39")]
-    assert consumo_por_mes(dona, [dois], MEIO_DIA)[0].meses[-1].total == Decimal("22.5")
+    assert (energy.grandeza, energy.unidade, water_monthly.unidade) == ("ENERGIA", "kWh", "m³")
+    assert [m.month for m in energy.months] == months_until(date(2026, 2, 1), 13)
+    assert [m.total for m in energy.months[-3:]] == [None, Decimal("123.45"), Decimal("90.39")]
+    assert monthly_consumption(owner, [two], NOON)[0].months[-1].total == Decimal("22.5")
 
 
 def test_temperatures_have_no_consumption() -> None:
-    dona = factories.conta()
-    factories.leituras(
-        factories.dispositivo(factories.gateway(dona), "D03", "TEMPERATURA", "°C", "INSTANTANEA"),
-        [(MEIO_DIA, 20)],
+    owner = factories.conta()
+    factories.readings(
+        factories.device(factories.gateway(owner), "D03", "TEMPERATURA", "°C", "INSTANTANEA"),
+        [(NOON, 20)],
     )
 
-    assert consumo_por_mes(dona, None, MEIO_DIA) == []
+    assert monthly_consumption(owner, None, NOON) == []
 
 
 def test_the_newest_readings_are_newest_by_the_meters_time() -> None:
-    dona = factories.conta()
-    gateway = factories.gateway(dona)
+    owner = factories.conta()
+    gateway = factories.gateway(owner)
     for n in range(15):
-        factories.leituras(
-            factories.dispositivo(gateway, f"D{n:02}"),
-            factories.escada(MEIO_DIA - n * MIN, -30 * MIN, [n, n + 100]),
+        factories.readings(
+            factories.device(gateway, f"D{n:02}"),
+            factories.points(NOON - n * MIN, -30 * MIN, [n, n + 100]),
         )
-    dispositivos = fleet.dispositivos_ativos(dona)
+    devices = fleet.active_devices(owner)
 
-    por_hora = ultimas_leituras(
-        dona, dispositivos, Janela.ultimos(timedelta(hours=24), MEIO_DIA, SP), MEIO_DIA
-    )
-    no_passado = ultimas_leituras(
-        dona, dispositivos, Janela.entre(DIA, DIA, SP), MEIO_DIA + timedelta(days=9), quantas=20
+    rolling = latest_readings(owner, devices, Window.last(timedelta(hours=24), NOON, SP), NOON)
+    in_past = latest_readings(
+        owner, devices, Window.between(DAY, DAY, SP), NOON + timedelta(days=9), limit=20
     )
 
-    assert [r.dispositivo.codigo for r in por_hora] == [f"D{n:02}" for n in range(10)]
-    assert len(no_passado) == 20
-    assert [r.time for r in no_passado] == sorted((r.time for r in no_passado), reverse=True)
+    assert [r.device.codigo for r in rolling] == [f"D{n:02}" for n in range(10)]
+    assert len(in_past) == 20
+    assert [r.time for r in in_past] == sorted((r.time for r in in_past), reverse=True)
 
 
 def test_a_device_has_data_within_three_intervals_and_at_least_five_minutes() -> None:
-    lento, rapido = (factories.gateway(factories.conta(), intervalo_esperado_s=s) for s in (600, 10))
-    de_lento, de_rapido = (
-        Dispositivo(gateway=lento, last_seen=MEIO_DIA),
-        Dispositivo(gateway=rapido, last_seen=MEIO_DIA),
+    slow, fast = (factories.gateway(factories.conta(), intervalo_esperado_s=s) for s in (600, 10))
+    of_slow, of_fast = (
+        Dispositivo(gateway=slow, last_seen=NOON),
+        Dispositivo(gateway=fast, last_seen=NOON),
     )
 
-    assert fleet.com_dados(de_lento, MEIO_DIA + 30 * MIN)
-    assert not fleet.com_dados(de_lento, MEIO_DIA + 31 * MIN)
-    assert fleet.com_dados(de_rapido, MEIO_DIA + 5 * MIN)
-    assert not fleet.com_dados(de_rapido, MEIO_DIA + 6 * MIN)
-    assert not fleet.com_dados(Dispositivo(gateway=lento), MEIO_DIA)
+    assert fleet.has_recent_data(of_slow, NOON + 30 * MIN)
+    assert not fleet.has_recent_data(of_slow, NOON + 31 * MIN)
+    assert fleet.has_recent_data(of_fast, NOON + 5 * MIN)
+    assert not fleet.has_recent_data(of_fast, NOON + 6 * MIN)
+    assert not fleet.has_recent_data(Dispositivo(gateway=slow), NOON)
 
 
 @pytest.mark.parametrize(
-    ("campos", "idade", "esperada"),
+    ("fields", "age", "expected"),
     [
         ({}, 5 * MIN, "ONLINE"),
-        ({}, 5 * MIN + SEGUNDO, "OFFLINE"),  # nobody took is_online back: the consumer is dead
+        ({}, 5 * MIN + SECOND, "OFFLINE"),  # nobody took is_online back: the consumer is dead
         ({"intervalo_esperado_s": 600}, 30 * MIN, "ONLINE"),
-        ({"intervalo_esperado_s": 600}, 30 * MIN + SEGUNDO, "OFFLINE"),
-        ({"online": False}, SEGUNDO, "OFFLINE"),  # its last will came
-        ({}, None, "EM_IMPLANTACAO"),
-        ({"online": False}, None, "EM_IMPLANTACAO"),
-        ({"is_active": False}, SEGUNDO, "INATIVO"),
-        ({"is_active": False}, None, "INATIVO"),
+        ({"intervalo_esperado_s": 600}, 30 * MIN + SECOND, "OFFLINE"),
+        ({"online": False}, SECOND, "OFFLINE"),  # its last will came
+        ({}, None, "COMMISSIONING"),
+        ({"online": False}, None, "COMMISSIONING"),
+        ({"is_active": False}, SECOND, "INACTIVE"),
+        ({"is_active": False}, None, "INACTIVE"),
     ],
 )
 def test_a_gateway_is_online_while_its_last_sign_of_life_is_recent(
-    campos: dict[str, Any], idade: timedelta | None, esperada: str
+    fields: dict[str, Any], age: timedelta | None, expected: str
 ) -> None:
-    campos = {"intervalo_esperado_s": 60, **campos}
-    gateway = factories.gateway(
-        factories.conta(), visto=None if idade is None else MEIO_DIA - idade, **campos
-    )
+    fields = {"intervalo_esperado_s": 60, **fields}
+    gateway = factories.gateway(factories.conta(), seen=None if age is None else NOON - age, **fields)
 
-    assert fleet.situacao(gateway, MEIO_DIA).name == esperada
-    assert Gateway.objects.filter(fleet.online(MEIO_DIA)).exists() == (esperada == "ONLINE")
+    assert fleet.gateway_state(gateway, NOON).name == expected
+    assert Gateway.objects.filter(fleet.online(NOON)).exists() == (expected == "ONLINE")
 
 
 def test_silent_gateways_come_longest_silent_first_with_what_they_affect_and_new_ones_last() -> None:
-    dona = factories.conta()
-    factories.gateway(dona, "A", visto=MEIO_DIA)
-    recente = factories.gateway(dona, "B", online=False, visto=MEIO_DIA - MIN)
-    antigo = factories.gateway(dona, "C", online=False, visto=MEIO_DIA - 99 * MIN)
-    nunca = factories.gateway(dona, "D", online=False)
+    owner = factories.conta()
+    factories.gateway(owner, "A", seen=NOON)
+    recent = factories.gateway(owner, "B", online=False, seen=NOON - MIN)
+    old = factories.gateway(owner, "C", online=False, seen=NOON - 99 * MIN)
+    never = factories.gateway(owner, "D", online=False)
     for codigo in ("D01", "D02"):
-        factories.dispositivo(antigo, codigo)
+        factories.device(old, codigo)
 
-    mudos = fleet.mudos(fleet.gateways_ativos(dona), fleet.dispositivos_ativos(dona), MEIO_DIA)
+    silent = fleet.silent_gateways(fleet.active_gateways(owner), fleet.active_devices(owner), NOON)
 
-    assert [(m.gateway, m.situacao.name, m.dispositivos) for m in mudos] == [
-        (antigo, "OFFLINE", 2),
-        (recente, "OFFLINE", 0),
-        (nunca, "EM_IMPLANTACAO", 0),
+    assert [(m.gateway, m.state.name, m.devices) for m in silent] == [
+        (old, "OFFLINE", 2),
+        (recent, "OFFLINE", 0),
+        (never, "COMMISSIONING", 0),
     ]
 
 
 @pytest.mark.parametrize(
-    ("dias", "passo", "baldes"),
+    ("days", "step", "buckets"),
     [
         (1, 5 * MIN, 288),
         (2, 15 * MIN, 192),
@@ -174,24 +170,24 @@ def test_silent_gateways_come_longest_silent_first_with_what_they_affect_and_new
         (365, timedelta(days=1), 365),
     ],
 )
-def test_bucket_sizes_keep_every_chart_under_800_points(dias: int, passo: timedelta, baldes: int) -> None:
-    janela = Janela.entre(DIA, DIA + timedelta(days=dias - 1), SP)
+def test_bucket_sizes_keep_every_chart_under_800_points(days: int, step: timedelta, buckets: int) -> None:
+    window = Window.between(DAY, DAY + timedelta(days=days - 1), SP)
 
-    assert janela.passo == passo
-    assert (janela.fim - janela.inicio) / janela.passo == baldes
-    assert 2 <= len(janela.marcas()) <= 9
+    assert window.step == step
+    assert (window.end - window.start) / window.step == buckets
+    assert 2 <= len(window.marks()) <= 9
 
 
 def test_a_day_of_25_hours_is_whole_and_its_marks_are_local() -> None:
-    nova_iorque = ZoneInfo("America/New_York")
-    janela = Janela.entre(date(2026, 11, 1), date(2026, 11, 1), nova_iorque)
+    new_york = ZoneInfo("America/New_York")
+    window = Window.between(date(2026, 11, 1), date(2026, 11, 1), new_york)
 
-    assert janela.fim.timestamp() - janela.inicio.timestamp() == 25 * 3600
-    assert [m.astimezone(nova_iorque).hour for m in janela.marcas()] == [0, 6, 12, 18]
+    assert window.end.timestamp() - window.start.timestamp() == 25 * 3600
+    assert [m.astimezone(new_york).hour for m in window.marks()] == [0, 6, 12, 18]
 
 
 def test_a_rolling_window_ends_with_the_current_bucket() -> None:
-    janela = Janela.ultimos(timedelta(hours=24), datetime(2026, 2, 18, 15, 7, 30, tzinfo=UTC), SP)
+    window = Window.last(timedelta(hours=24), datetime(2026, 2, 18, 15, 7, 30, tzinfo=UTC), SP)
 
-    assert janela.fim == datetime(2026, 2, 18, 12, 10, tzinfo=SP)
-    assert janela.inicio == datetime(2026, 2, 17, 12, 10, tzinfo=SP)
+    assert window.end == datetime(2026, 2, 18, 12, 10, tzinfo=SP)
+    assert window.start == datetime(2026, 2, 17, 12, 10, tzinfo=SP)

@@ -17,64 +17,68 @@ from tds_new.models import (
     User,
 )
 
-SENHA = "uma senha bem comprida 42"
+PASSWORD = "uma senha bem comprida 42"
 _serial = count(1)
 
 
-def conta(name: str = "Condomínio Aurora", **campos: Any) -> Conta:
-    return Conta.objects.create(name=name, **campos)
+def conta(name: str = "Condomínio Aurora", **fields: Any) -> Conta:
+    return Conta.objects.create(name=name, **fields)
 
 
-def pessoa(email: str, *contas: Conta, role: str = "viewer", **campos: Any) -> User:
-    user = User.objects.create_user(email, SENHA, **campos)
-    for uma in contas:
-        ContaMembership.objects.create(conta=uma, user=user, role=role)
+def person(email: str, *contas: Conta, role: str = "viewer", **fields: Any) -> User:
+    user = User.objects.create_user(email, PASSWORD, **fields)
+    for one in contas:
+        ContaMembership.objects.create(conta=one, user=user, role=role)
     return user
 
 
 def gateway(
-    dono: Conta, codigo: str = "GW-1", *, online: bool = True, visto: datetime | None = None, **campos: Any
+    owner: Conta, codigo: str = "GW-1", *, online: bool = True, seen: datetime | None = None, **fields: Any
 ) -> Gateway:
     mac = f"02:00:00:00:{next(_serial) // 256:02x}:{next(_serial) % 256:02x}"
-    novo = Gateway.objects.create(conta=dono, codigo=codigo, mac=mac, qte_max_dispositivos=1000, **campos)
-    Gateway.objects.filter(pk=novo.pk).update(is_online=online, last_seen=visto)
-    novo.refresh_from_db()
-    return novo
+    new = Gateway.objects.create(conta=owner, codigo=codigo, mac=mac, qte_max_dispositivos=1000, **fields)
+    Gateway.objects.filter(pk=new.pk).update(is_online=online, last_seen=seen)
+    new.refresh_from_db()
+    return new
 
 
-def dispositivo(
-    em: Gateway, codigo: str = "D01", grandeza: str = "ENERGIA", unidade: str = "kWh", tipo: str = "ACUMULADA"
+def device(
+    gateway_: Gateway,
+    codigo: str = "D01",
+    grandeza: str = "ENERGIA",
+    unidade: str = "kWh",
+    tipo_leitura: str = "ACUMULADA",
 ) -> Dispositivo:
     return Dispositivo.objects.create(
-        gateway=em, codigo=codigo, grandeza=grandeza, unidade=unidade, tipo_leitura=tipo
+        gateway=gateway_, codigo=codigo, grandeza=grandeza, unidade=unidade, tipo_leitura=tipo_leitura
     )
 
 
-def leituras(de: Dispositivo, pontos: Iterable[tuple[datetime, Any]]) -> None:
+def readings(device_: Dispositivo, timed_values: Iterable[tuple[datetime, Any]]) -> None:
     """Readings as the platform leaves them: stored, with ``last_seen`` and the Conta's counters, and their consumption computed."""
-    linhas = [
+    rows = [
         LeituraDispositivo(
-            time=quando,
-            valor=Decimal(str(valor)),
-            dispositivo=de,
-            gateway_id=de.gateway_id,
-            conta_id=de.conta_id,
-            unidade=de.unidade,
-            tipo_leitura=de.tipo_leitura,
+            time=when,
+            valor=Decimal(str(value)),
+            dispositivo=device_,
+            gateway_id=device_.gateway_id,
+            conta_id=device_.conta_id,
+            unidade=device_.unidade,
+            tipo_leitura=device_.tipo_leitura,
         )
-        for quando, valor in pontos
+        for when, value in timed_values
     ]
-    LeituraDispositivo.objects.bulk_create(linhas)
-    ultima = max(linha.time for linha in linhas)
-    de.last_seen = max(filter(None, (de.last_seen, ultima)))
-    Dispositivo.objects.filter(pk=de.pk).update(last_seen=de.last_seen)
-    atividade, _ = ContaAtividade.objects.get_or_create(conta_id=de.conta_id)
-    ContaAtividade.objects.filter(pk=atividade.pk).update(
-        ingestao_seq=atividade.ingestao_seq + 1, ultima_leitura=ultima
+    LeituraDispositivo.objects.bulk_create(rows)
+    latest = max(row.time for row in rows)
+    device_.last_seen = max(filter(None, (device_.last_seen, latest)))
+    Dispositivo.objects.filter(pk=device_.pk).update(last_seen=device_.last_seen)
+    activity, _ = ContaAtividade.objects.get_or_create(conta_id=device_.conta_id)
+    ContaAtividade.objects.filter(pk=activity.pk).update(
+        ingestao_seq=activity.ingestao_seq + 1, ultima_leitura=latest
     )
     drain()
 
 
-def escada(inicio: datetime, passo: timedelta, valores: Iterable[float]) -> list[tuple[datetime, float]]:
-    """``valores`` at equal distances from ``inicio`` on."""
-    return [(inicio + i * passo, valor) for i, valor in enumerate(valores)]
+def points(start: datetime, step: timedelta, values: Iterable[float]) -> list[tuple[datetime, float]]:
+    """``values`` at equal distances from ``start`` on."""
+    return [(start + i * step, value) for i, value in enumerate(values)]

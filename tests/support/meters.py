@@ -27,13 +27,13 @@ def meter(
 ) -> Dispositivo:
     """A register in kWh with at most 100 an hour, read every 15 minutes, its consumption computed."""
     gateway = factories.gateway(factories.conta(f"Conta de {codigo}", timezone=timezone), f"GW-{codigo}")
-    device = factories.dispositivo(gateway, codigo)
+    device = factories.device(gateway, codigo)
     parameters = {"consumo_maximo_hora": Decimal(100), "valor_maximo_registro": Decimal(100_000), **fields}
     Dispositivo.objects.filter(pk=device.pk).update(**parameters)
     device.refresh_from_db()
-    points = factories.escada(START, STEP, values)
+    points = factories.points(START, STEP, values)
     if points:
-        factories.leituras(device, points)
+        factories.readings(device, points)
     return device
 
 
@@ -50,7 +50,7 @@ def row(device: Dispositivo, number: int) -> LeituraEmRevisao:
 
 def person(*permissions: str, email: str = "ana@example.com") -> Client:
     """Somebody of the staff who may do only this."""
-    user = User.objects.create_user(email, factories.SENHA, is_staff=True)
+    user = User.objects.create_user(email, factories.PASSWORD, is_staff=True)
     user.user_permissions.set(
         Permission.objects.filter(content_type__app_label="tds_new", codename__in=permissions)
     )
@@ -62,7 +62,7 @@ def person(*permissions: str, email: str = "ana@example.com") -> Client:
 def superuser(email: str = "root@example.com") -> Client:
     """Somebody who may do everything."""
     client = Client()
-    client.force_login(User.objects.create_superuser(email, factories.SENHA))
+    client.force_login(User.objects.create_superuser(email, factories.PASSWORD))
     return client
 
 

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,62 +23,68 @@ MIN = timedelta(minutes=1)
 
 
 @pytest.fixture
-def dona() -> Conta:
+def owner() -> Conta:
     return factories.conta()
 
 
 @pytest.fixture
-def client(dona: Conta) -> Client:
-    novo = Client()
-    novo.force_login(
-        factories.pessoa("ana@example.com", dona), backend="django.contrib.auth.backends.ModelBackend"
+def client(owner: Conta) -> Client:
+    new = Client()
+    new.force_login(
+        factories.person("ana@example.com", owner), backend="django.contrib.auth.backends.ModelBackend"
     )
-    return novo
+    return new
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    """Let it be ``moment`` for the pages, and for nothing else."""
+    for module in ("dashboard", "lists"):
+        monkeypatch.setattr(f"tds_new.web.views.{module}.timezone", SimpleNamespace(now=lambda: moment))
 
 
 @pytest.fixture
-def agora(monkeypatch: pytest.MonkeyPatch) -> datetime:
+def noon(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """Noon of 18 February 2026 in São Paulo, for the dashboard."""
-    momento = datetime(2026, 2, 18, 15, 2, 30, tzinfo=UTC)
-    monkeypatch.setattr("tds_new.web.views.dashboard.now", lambda: momento)
-    return momento
+    moment = datetime(2026, 2, 18, 15, 2, 30, tzinfo=UTC)
+    set_clock(monkeypatch, moment)
+    return moment
 
 
 @pytest.fixture
-def medida(dona: Conta, agora: datetime) -> Conta:
+def measured_conta(owner: Conta, noon: datetime) -> Conta:
     """Energy (two meters), water and temperature; one gateway silent for an hour."""
-    ligado = factories.gateway(dona, "GW-1", visto=agora - MIN)
-    mudo = factories.gateway(dona, "GW-2", online=False, visto=agora - 60 * MIN)
-    for gateway, fim, kwh in ((ligado, agora - MIN, 1), (mudo, agora - 60 * MIN, 3)):
-        inicio = fim - 24 * 5 * MIN
-        factories.leituras(
-            factories.dispositivo(gateway),
-            factories.escada(inicio, 5 * MIN, [1000 + kwh * i for i in range(25)]),
+    connected = factories.gateway(owner, "GW-1", seen=noon - MIN)
+    silent = factories.gateway(owner, "GW-2", online=False, seen=noon - 60 * MIN)
+    for gateway, end, kwh in ((connected, noon - MIN, 1), (silent, noon - 60 * MIN, 3)):
+        start = end - 24 * 5 * MIN
+        factories.readings(
+            factories.device(gateway),
+            factories.points(start, 5 * MIN, [1000 + kwh * i for i in range(25)]),
         )
-    agua = factories.dispositivo(ligado, "D02", "AGUA", "m³")
-    factories.leituras(agua, factories.escada(agora - 20 * MIN, 5 * MIN, [10.0, 10.1, 10.2, 10.3]))
-    camara = factories.dispositivo(ligado, "D03", "TEMPERATURA", "°C", "INSTANTANEA")
-    factories.leituras(camara, factories.escada(agora - 20 * MIN, 5 * MIN, [-18.0, -17.5, -17.0, -18.25]))
-    return dona
+    water = factories.device(connected, "D02", "AGUA", "m³")
+    factories.readings(water, factories.points(noon - 20 * MIN, 5 * MIN, [10.0, 10.1, 10.2, 10.3]))
+    freezer = factories.device(connected, "D03", "TEMPERATURA", "°C", "INSTANTANEA")
+    factories.readings(freezer, factories.points(noon - 20 * MIN, 5 * MIN, [-18.0, -17.5, -17.0, -18.25]))
+    return owner
 
 
-def dados(client: Client, dona: Conta, consulta: str = "", **cabecalhos: str) -> Any:
-    return client.get(reverse("painel-dados", args=[dona.pk]) + consulta, headers=cabecalhos)
+def data(client: Client, owner: Conta, query: str = "", **headers: str) -> Any:
+    return client.get(reverse("painel-dados", args=[owner.pk]) + query, headers=headers)
 
 
-def cartao(payload: dict[str, Any], identidade: str) -> dict[str, Any]:
-    return next(c for c in payload["cartoes"] if c["id"] == identidade)
+def card(payload: dict[str, Any], card_id: str) -> dict[str, Any]:
+    return next(c for c in payload["cartoes"] if c["id"] == card_id)
 
 
 def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(
-    client: Client, medida: Conta
+    client: Client, measured_conta: Conta
 ) -> None:
-    payload = dados(client, medida).json()
+    payload = data(client, measured_conta).json()
 
-    energia = cartao(payload, "ENERGIA-kWh")
-    assert (Decimal(energia["valor"]), energia["exibe"], energia["un"]) == (24 + 72, "96,00", "kWh")
-    assert (energia["linha"], energia["ate"]) == ("1 a 18/02, até 12:01", "2026-02-18T15:01:30Z")
-    assert cartao(payload, "AGUA-m³")["exibe"] == "0,30"
+    energy = card(payload, "ENERGIA-kWh")
+    assert (Decimal(energy["valor"]), energy["exibe"], energy["un"]) == (24 + 72, "96,00", "kWh")
+    assert (energy["linha"], energy["ate"]) == ("1 a 18/02, até 12:01", "2026-02-18T15:01:30Z")
+    assert card(payload, "AGUA-m³")["exibe"] == "0,30"
     assert [c["id"] for c in payload["cartoes"]] == [
         "ENERGIA-kWh",
         "AGUA-m³",
@@ -86,68 +93,68 @@ def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(
         "dispositivos",
         "ultima",
     ]
-    gateways = cartao(payload, "gateways")
+    gateways = card(payload, "gateways")
     assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == (
         "1",
         "de 2",
         "critico",
         "1 offline",
     )
-    assert cartao(payload, "dispositivos")["exibe"] == "3"
-    ultima = cartao(payload, "ultima")
-    assert (ultima["instante"], ultima["linha"]) == ("2026-02-18T15:01:30Z", "18/02/2026 12:01")
+    assert card(payload, "dispositivos")["exibe"] == "3"
+    latest = card(payload, "ultima")
+    assert (latest["instante"], latest["linha"]) == ("2026-02-18T15:01:30Z", "18/02/2026 12:01")
 
 
 def test_bars_follow_the_contas_own_calendar_and_stand_beside_the_year_before(
-    client: Client, dona: Conta, agora: datetime
+    client: Client, owner: Conta, noon: datetime
 ) -> None:
     Conta.objects.update(timezone="America/Manaus")
-    de = factories.dispositivo(factories.gateway(dona), tipo="INCREMENTAL")
-    virada = datetime(2026, 2, 1, 4, tzinfo=UTC)  # midnight in Manaus
-    factories.leituras(de, [(virada - MIN, 5), (virada, 7), (datetime(2025, 2, 9, tzinfo=UTC), 3)])
+    device = factories.device(factories.gateway(owner), tipo_leitura="INCREMENTAL")
+    turn = datetime(2026, 2, 1, 4, tzinfo=UTC)  # midnight in Manaus
+    factories.readings(device, [(turn - MIN, 5), (turn, 7), (datetime(2025, 2, 9, tzinfo=UTC), 3)])
 
-    (energia,) = dados(client, dona).json()["barras"]
+    (energy,) = data(client, owner).json()["barras"]
 
-    assert [(m["valor"], m["anterior"]) for m in energia["meses"][-2:]] == [(5.0, None), (7.0, 3.0)]
-    assert energia["comparada"] is True
-    assert "Em cinza, o mesmo mês do ano anterior." in energia["resumo"]
+    assert [(m["valor"], m["anterior"]) for m in energy["meses"][-2:]] == [(5.0, None), (7.0, 3.0)]
+    assert energy["comparada"] is True
+    assert "Em cinza, o mesmo mês do ano anterior." in energy["resumo"]
 
 
 # --- the month before, what it rests on, demand ---
 
 
-def blocos(
-    de: Dispositivo,
-    inicio: datetime,
-    fim: datetime,
-    consumo: str,
-    fracao: str = "1",
-    qualidade: str = "MEDIDO",
+def store_blocks(
+    device: Dispositivo,
+    start: datetime,
+    end: datetime,
+    consumption: str,
+    fraction: str = "1",
+    quality: str = "MEDIDO",
 ) -> None:
     ConsumoBloco.objects.bulk_create(
         ConsumoBloco(
-            dispositivo=de, bloco=inicio + n * 15 * MIN, conta_id=de.conta_id, gateway_id=de.gateway_id, consumo=Decimal(consumo),
-            leituras=3, fracao_medida=Decimal(fracao), qualidade=qualidade,
+            dispositivo=device, bloco=start + n * 15 * MIN, conta_id=device.conta_id, gateway_id=device.gateway_id, consumo=Decimal(consumption),
+            leituras=3, fracao_medida=Decimal(fraction), qualidade=quality,
         )
-        for n in range((fim - inicio) // (15 * MIN))
+        for n in range((end - start) // (15 * MIN))
     )  # fmt: skip
 
 
-JANEIRO, FEVEREIRO = (datetime(2026, mes, 1, 3, tzinfo=UTC) for mes in (1, 2))
-CORTE = datetime(2026, 2, 18, 15, tzinfo=UTC)  # the start of the block of `agora`
-CORTE_DE_JANEIRO = CORTE.replace(month=1)
+JANUARY, FEBRUARY = (datetime(2026, month, 1, 3, tzinfo=UTC) for month in (1, 2))
+CUTOFF = datetime(2026, 2, 18, 15, tzinfo=UTC)  # the start of the block of `noon`
+JANUARY_CUTOFF = CUTOFF.replace(month=1)
 
 
 @pytest.fixture
-def medidor(dona: Conta, agora: datetime) -> Dispositivo:
-    de = factories.dispositivo(factories.gateway(dona, visto=agora))
-    Dispositivo.objects.update(last_seen=CORTE - MIN)
-    ContaAtividade.objects.create(conta=dona, ultima_leitura=agora)
-    return Dispositivo.objects.get(pk=de.pk)
+def meter(owner: Conta, noon: datetime) -> Dispositivo:
+    device = factories.device(factories.gateway(owner, seen=noon))
+    Dispositivo.objects.update(last_seen=CUTOFF - MIN)
+    ContaAtividade.objects.create(conta=owner, ultima_leitura=noon)
+    return Dispositivo.objects.get(pk=device.pk)
 
 
 @pytest.mark.parametrize(
-    ("antes", "depois", "detalhe", "falado"),
+    ("before", "after", "detail", "spoken"),
     [
         ("1", "1.06", "▲ 6,0% ante 1 a 18/01 (1.680 kWh)", "6,0% acima do período de 1 a 18/01"),
         ("1", "0.5", "▼ 50% ante 1 a 18/01 (1.680 kWh)", "50% abaixo do período de 1 a 18/01"),
@@ -156,94 +163,94 @@ def medidor(dona: Conta, agora: datetime) -> Dispositivo:
     ],
 )
 def test_the_month_is_compared_with_the_same_stretch_of_the_one_before(
-    client: Client, dona: Conta, medidor: Dispositivo, antes: str, depois: str, detalhe: str, falado: str
+    client: Client, owner: Conta, meter: Dispositivo, before: str, after: str, detail: str, spoken: str
 ) -> None:
-    blocos(medidor, JANEIRO, FEVEREIRO, antes)  # all of January: what lies after the 18th, 12:00, stays out
-    blocos(medidor, FEVEREIRO, CORTE, depois)
+    store_blocks(
+        meter, JANUARY, FEBRUARY, before
+    )  # all of January: what lies after the 18th, 12:00, stays out
+    store_blocks(meter, FEBRUARY, CUTOFF, after)
 
-    energia = cartao(dados(client, dona).json(), "ENERGIA-kWh")
+    energy = card(data(client, owner).json(), "ENERGIA-kWh")
 
-    assert (energia["detalhe"].replace("\u00a0", " "), energia["falado"]) == (detalhe, falado)
-    assert Decimal(energia["anterior"]) == 1680 * Decimal(antes)
-    assert (energia["qualidade"], energia["cobertura"]) == ("100% medido", "1.0000")
-    assert energia["linha"] == "1 a 18/02, até 12:00"
+    assert (energy["detalhe"].replace("\u00a0", " "), energy["falado"]) == (detail, spoken)
+    assert Decimal(energy["anterior"]) == 1680 * Decimal(before)
+    assert (energy["qualidade"], energy["cobertura"]) == ("100% medido", "1.0000")
+    assert energy["linha"] == "1 a 18/02, até 12:00"
 
 
 def test_what_was_measured_too_little_is_not_compared_and_says_why(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    blocos(medidor, JANEIRO, FEVEREIRO, "1")
-    meio = FEVEREIRO + timedelta(days=12)
-    blocos(medidor, FEVEREIRO, meio, "1")
-    blocos(medidor, meio, CORTE, "1", "0", "INTERPOLADO")
+    store_blocks(meter, JANUARY, FEBRUARY, "1")
+    middle = FEBRUARY + timedelta(days=12)
+    store_blocks(meter, FEBRUARY, middle, "1")
+    store_blocks(meter, middle, CUTOFF, "1", "0", "INTERPOLADO")
 
-    energia = cartao(dados(client, dona).json(), "ENERGIA-kWh")
+    energy = card(data(client, owner).json(), "ENERGIA-kWh")
 
-    assert energia["detalhe"] == "sem comparação: só 68,5% medido"
-    assert energia["qualidade"] == "68,5% medido · ◐ 31,4% interpolado"
+    assert energy["detalhe"] == "sem comparação: só 68,5% medido"
+    assert energy["qualidade"] == "68,5% medido · ◐ 31,4% interpolado"
 
 
 def test_a_little_that_was_estimated_is_not_called_nothing(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    blocos(medidor, FEVEREIRO, CORTE - 15 * MIN, "1")
-    blocos(medidor, CORTE - 15 * MIN, CORTE, "1", "0.5", "ESTIMADO")
+    store_blocks(meter, FEBRUARY, CUTOFF - 15 * MIN, "1")
+    store_blocks(meter, CUTOFF - 15 * MIN, CUTOFF, "1", "0.5", "ESTIMADO")
 
     assert (
-        cartao(dados(client, dona).json(), "ENERGIA-kWh")["qualidade"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["qualidade"]
         == "99,9% medido · ≈ menos de 0,1% estimado"
     )
 
 
 def test_a_month_before_that_was_measured_too_little_is_no_measure(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    blocos(medidor, JANEIRO, CORTE_DE_JANEIRO, "1", "0.9", "ESTIMADO")
-    blocos(medidor, FEVEREIRO, CORTE, "1")
+    store_blocks(meter, JANUARY, JANUARY_CUTOFF, "1", "0.9", "ESTIMADO")
+    store_blocks(meter, FEBRUARY, CUTOFF, "1")
 
     assert (
-        cartao(dados(client, dona).json(), "ENERGIA-kWh")["detalhe"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["detalhe"]
         == "sem comparação: só 90% medido de 1 a 18/01"
     )
 
 
-def test_without_a_month_before_nothing_is_compared(
-    client: Client, dona: Conta, medidor: Dispositivo
-) -> None:
-    blocos(medidor, FEVEREIRO, CORTE, "1")
+def test_without_a_month_before_nothing_is_compared(client: Client, owner: Conta, meter: Dispositivo) -> None:
+    store_blocks(meter, FEBRUARY, CUTOFF, "1")
 
     assert (
-        cartao(dados(client, dona).json(), "ENERGIA-kWh")["detalhe"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["detalhe"]
         == "sem comparação: nada medido de 1 a 18/01"
     )
 
 
 def test_the_peak_demand_says_when_and_of_which_meter(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    outro = factories.dispositivo(medidor.gateway, "D02")
-    blocos(medidor, FEVEREIRO, CORTE, "1")
-    quando = datetime(2026, 2, 11, 21, 45, tzinfo=UTC)
-    blocos(outro, quando, quando + 15 * MIN, "103")
-    blocos(outro, CORTE, CORTE + 15 * MIN, "900")  # not over yet
+    other = factories.device(meter.gateway, "D02")
+    store_blocks(meter, FEBRUARY, CUTOFF, "1")
+    when = datetime(2026, 2, 11, 21, 45, tzinfo=UTC)
+    store_blocks(other, when, when + 15 * MIN, "103")
+    store_blocks(other, CUTOFF, CUTOFF + 15 * MIN, "900")  # not over yet
 
-    demanda = cartao(dados(client, dona).json(), "demanda")
+    demand = card(data(client, owner).json(), "demanda")
 
-    assert (demanda["exibe"], demanda["un"], demanda["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
-    assert (Decimal(demanda["valor"]), demanda["detalhe"]) == (412, "D02")
+    assert (demand["exibe"], demand["un"], demand["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
+    assert (Decimal(demand["valor"]), demand["detalhe"]) == (412, "D02")
     assert (
-        demanda["qualidade"] == "72,3% medido"
+        demand["qualidade"] == "72,3% medido"
     )  # D02 measured next to nothing since its first block on the 11th
 
 
 def test_a_peak_out_of_blocks_with_holes_is_not_determined(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    blocos(medidor, FEVEREIRO, CORTE, "1", "0.9")
+    store_blocks(meter, FEBRUARY, CUTOFF, "1", "0.9")
 
-    demanda = cartao(dados(client, dona).json(), "demanda")
+    demand = card(data(client, owner).json(), "demanda")
 
-    assert (demanda["valor"], demanda["exibe"], demanda["linha"], demanda["qualidade"]) == (
+    assert (demand["valor"], demand["exibe"], demand["linha"], demand["qualidade"]) == (
         None,
         "—",
         "Não apurada",
@@ -252,69 +259,73 @@ def test_a_peak_out_of_blocks_with_holes_is_not_determined(
 
 
 def test_a_reading_that_is_not_computed_yet_leaves_no_empty_page(
-    client: Client, dona: Conta, medidor: Dispositivo
+    client: Client, owner: Conta, meter: Dispositivo
 ) -> None:
-    payload = dados(client, dona).json()
+    payload = data(client, owner).json()
 
-    energia = cartao(payload, "ENERGIA-kWh")
-    assert (energia["exibe"], energia["linha"]) == ("—", "Calculando o consumo…")
+    energy = card(payload, "ENERGIA-kWh")
+    assert (energy["exibe"], energy["linha"]) == ("—", "Calculando o consumo…")
     assert [g["id"] for g in payload["graficos"]] == ["kW"]
 
 
-def test_no_chart_mixes_units_and_registers_are_drawn_as_rates(client: Client, medida: Conta) -> None:
-    graficos = dados(client, medida).json()["graficos"]
+def test_no_chart_mixes_units_and_registers_are_drawn_as_rates(client: Client, measured_conta: Conta) -> None:
+    charts = data(client, measured_conta).json()["graficos"]
 
-    assert [g["id"] for g in graficos] == ["kW", "m³/h", "°C"]
-    assert all({s["un"] for s in g["series"]} == {g["un"]} for g in graficos)
-    assert [g["titulo"] for g in graficos] == [
+    assert [g["id"] for g in charts] == ["kW", "m³/h", "°C"]
+    assert all({s["un"] for s in g["series"]} == {g["un"]} for g in charts)
+    assert [g["titulo"] for g in charts] == [
         "Potência média (kW)",
         "Vazão média de água (m³/h)",
         "Temperatura (°C)",
     ]
-    kw = graficos[0]["series"]
+    kw = charts[0]["series"]
     assert [s["nome"] for s in kw] == ["D01 (GW-1)", "D01 (GW-2)"]
     assert [{p[1] for p in s["pontos"]} for s in kw] == [{12.0}, {36.0}]
-    assert graficos[2]["series"][0]["pontos"][-1][1:4] == [-18.25, -18.25, -18.25]
-    assert graficos[2]["zero"] is False
+    assert charts[2]["series"][0]["pontos"][-1][1:4] == [-18.25, -18.25, -18.25]
+    assert charts[2]["zero"] is False
 
 
-def test_an_interval_that_is_not_over_is_explained_in_the_caption(client: Client, medida: Conta) -> None:
-    potencia, _agua, temperatura = dados(client, medida).json()["graficos"]
+def test_an_interval_that_is_not_over_is_explained_in_the_caption(
+    client: Client, measured_conta: Conta
+) -> None:
+    power, _water, temperature = data(client, measured_conta).json()["graficos"]
 
-    assert potencia["resumo"].endswith("Pontilhado: o intervalo que ainda não terminou.")  # read a minute ago
-    assert "Pontilhado" not in temperatura["resumo"]  # read five minutes ago
+    assert power["resumo"].endswith("Pontilhado: o intervalo que ainda não terminou.")  # read a minute ago
+    assert "Pontilhado" not in temperature["resumo"]  # read five minutes ago
 
 
-def test_bars_have_13_local_months_and_name_the_unfinished_one(client: Client, medida: Conta) -> None:
-    energia = dados(client, medida).json()["barras"][0]
+def test_bars_have_13_local_months_and_name_the_unfinished_one(client: Client, measured_conta: Conta) -> None:
+    energy = data(client, measured_conta).json()["barras"][0]
 
-    assert [m["mes"] for m in energia["meses"]][::6] == ["fev/25", "ago/25", "fev/26"]
+    assert [m["mes"] for m in energy["meses"]][::6] == ["fev/25", "ago/25", "fev/26"]
     assert (
-        energia["meses"][-1].items()
+        energy["meses"][-1].items()
         >= {"mes": "fev/26", "valor": 96.0, "exibe": "96,00", "anterior": None, "parcial": True}.items()
     )
-    assert energia["meses"][0].items() >= {"valor": None, "cobertura": None, "medido": "—"}.items()
-    assert "vai até 18/02" in energia["resumo"]
-    assert energia["comparada"] is False
+    assert energy["meses"][0].items() >= {"valor": None, "cobertura": None, "medido": "—"}.items()
+    assert "vai até 18/02" in energy["resumo"]
+    assert energy["comparada"] is False
 
 
-def test_last_readings_show_the_registers_digits_and_the_meters_time(client: Client, medida: Conta) -> None:
-    linhas = dados(client, medida).json()["leituras"]["linhas"]
+def test_last_readings_show_the_registers_digits_and_the_meters_time(
+    client: Client, measured_conta: Conta
+) -> None:
+    rows = data(client, measured_conta).json()["leituras"]["linhas"]
 
-    assert len(linhas) == 10
-    assert (linhas[0]["dispositivo"], linhas[0]["valor"], linhas[0]["quando"]) == (
+    assert len(rows) == 10
+    assert (rows[0]["dispositivo"], rows[0]["valor"], rows[0]["quando"]) == (
         "D01 (GW-1)",
         "1.024",
         "18/02/2026 12:01",
     )
-    assert {"D03", "D02"} <= {linha["dispositivo"] for linha in linhas}
-    assert "−18,3" in {linha["valor"] for linha in linhas}
+    assert {"D03", "D02"} <= {row["dispositivo"] for row in rows}
+    assert "−18,3" in {row["valor"] for row in rows}
 
 
-def test_silent_gateways_are_listed_with_what_they_affect(client: Client, medida: Conta) -> None:
-    (mudo,) = dados(client, medida).json()["offline"]["linhas"]
+def test_silent_gateways_are_listed_with_what_they_affect(client: Client, measured_conta: Conta) -> None:
+    (silent,) = data(client, measured_conta).json()["offline"]["linhas"]
 
-    assert (mudo["nome"], mudo["desde"], mudo["afeta"]) == (
+    assert (silent["nome"], silent["desde"], silent["afeta"]) == (
         "GW-2",
         "último sinal em 18/02/2026 11:02",
         "afeta 1 dispositivo",
@@ -322,50 +333,49 @@ def test_silent_gateways_are_listed_with_what_they_affect(client: Client, medida
 
 
 def test_while_no_consumer_runs_no_gateway_stays_online(
-    client: Client, medida: Conta, agora: datetime, monkeypatch: pytest.MonkeyPatch
+    client: Client, measured_conta: Conta, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the consumer takes ``is_online`` back; the pages look at the clock."""
-    depois = agora + timedelta(hours=3)
-    for modulo in ("painel", "listas"):
-        monkeypatch.setattr(f"tds_new.web.views.{modulo}.now", lambda: depois)
+    after = noon + timedelta(hours=3)
+    set_clock(monkeypatch, after)
 
-    payload = dados(client, medida).json()
-    lista = client.get(reverse("gateway-lista", args=[medida.pk])).context["linhas"]
+    payload = data(client, measured_conta).json()
+    rows = client.get(reverse("gateway-lista", args=[measured_conta.pk])).context["linhas"]
 
-    gateways = cartao(payload, "gateways")
+    gateways = card(payload, "gateways")
     assert (gateways["exibe"], gateways["estado"], gateways["palavra"]) == ("0", "critico", "2 offline")
     assert (payload["offline"]["vazio"], payload["offline"]["total"]) == ("", 2)
-    assert [linha["nome"] for linha in payload["offline"]["linhas"]] == ["GW-2", "GW-1"]
-    assert [linha["palavra"] for linha in lista] == ["Offline", "Offline"]
+    assert [row["nome"] for row in payload["offline"]["linhas"]] == ["GW-2", "GW-1"]
+    assert [row["palavra"] for row in rows] == ["Offline", "Offline"]
 
 
 def test_a_gateway_that_was_never_heard_is_being_installed_and_not_offline(
-    client: Client, dona: Conta, agora: datetime
+    client: Client, owner: Conta, noon: datetime
 ) -> None:
-    factories.gateway(dona, "GW-1", visto=agora - MIN)
-    factories.gateway(dona, "GW-2", online=False)
+    factories.gateway(owner, "GW-1", seen=noon - MIN)
+    factories.gateway(owner, "GW-2", online=False)
 
-    payload = dados(client, dona).json()
+    payload = data(client, owner).json()
 
-    gateways = cartao(payload, "gateways")
+    gateways = card(payload, "gateways")
     assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == (
         "1",
         "de 2",
         "info",
         "1 em implantação",
     )
-    (novo,) = payload["offline"]["linhas"]
-    assert (novo["nome"], novo["estado"], payload["offline"]["total"]) == ("GW-2", "info", 0)
+    (new,) = payload["offline"]["linhas"]
+    assert (new["nome"], new["estado"], payload["offline"]["total"]) == ("GW-2", "info", 0)
 
     Gateway.objects.filter(codigo="GW-1").update(is_online=False)
-    gateways = cartao(dados(client, dona).json(), "gateways")
+    gateways = card(data(client, owner).json(), "gateways")
     assert (gateways["estado"], gateways["palavra"]) == ("critico", "1 offline, 1 em implantação")
 
 
-def test_the_page_holds_it_all_without_scripts(client: Client, medida: Conta) -> None:
-    pagina = client.get(reverse("painel", args=[medida.pk])).text
+def test_the_page_holds_it_all_without_scripts(client: Client, measured_conta: Conta) -> None:
+    page = client.get(reverse("painel", args=[measured_conta.pk])).text
 
-    for texto in (
+    for text in (
         "96,00",
         "1.024",
         "−18,3",
@@ -374,65 +384,63 @@ def test_the_page_holds_it_all_without_scripts(client: Client, medida: Conta) ->
         "fev/26 *",
         "Horário de Brasília (GMT-3)",
     ):
-        assert texto in pagina
-    embutido = json.loads(
-        pagina.split('<script id="dados" type="application/json">')[1].split("</script>")[0]
-    )
-    assert embutido["graficos"] == dados(client, medida).json()["graficos"]
+        assert text in page
+    embedded = json.loads(page.split('<script id="dados" type="application/json">')[1].split("</script>")[0])
+    assert embedded["graficos"] == data(client, measured_conta).json()["graficos"]
 
 
-def test_text_from_the_field_is_escaped(client: Client, dona: Conta, agora: datetime) -> None:
-    mau = "</script><b>"
-    factories.leituras(
-        factories.dispositivo(factories.gateway(dona, "<i>gw</i>"), mau),
-        factories.escada(agora - 9 * MIN, 5 * MIN, [1, 2]),
+def test_text_from_the_field_is_escaped(client: Client, owner: Conta, noon: datetime) -> None:
+    bad = "</script><b>"
+    factories.readings(
+        factories.device(factories.gateway(owner, "<i>gw</i>"), bad),
+        factories.points(noon - 9 * MIN, 5 * MIN, [1, 2]),
     )
 
-    pagina = client.get(reverse("painel", args=[dona.pk])).text
+    page = client.get(reverse("painel", args=[owner.pk])).text
 
-    assert mau not in pagina
-    assert "<i>gw" not in pagina
-    assert "&lt;/script&gt;&lt;b&gt;" in pagina
+    assert bad not in page
+    assert "<i>gw" not in page
+    assert "&lt;/script&gt;&lt;b&gt;" in page
 
 
 # --- filters ---
 
 
-def test_a_device_filter_narrows_every_block(client: Client, medida: Conta) -> None:
-    mudo = Dispositivo.objects.get(gateway__codigo="GW-2")
+def test_a_device_filter_narrows_every_block(client: Client, measured_conta: Conta) -> None:
+    silent = Dispositivo.objects.get(gateway__codigo="GW-2")
 
-    payload = dados(client, medida, f"?disp={mudo.pk}").json()
+    payload = data(client, measured_conta, f"?disp={silent.pk}").json()
 
-    assert [s["id"] for g in payload["graficos"] for s in g["series"]] == [mudo.pk]
-    assert cartao(payload, "ENERGIA-kWh")["exibe"] == "72,00"
+    assert [s["id"] for g in payload["graficos"] for s in g["series"]] == [silent.pk]
+    assert card(payload, "ENERGIA-kWh")["exibe"] == "72,00"
     assert payload["barras"][0]["meses"][-1]["valor"] == 72
-    assert {linha["gateway"] for linha in payload["leituras"]["linhas"]} == {"GW-2"}
-    assert cartao(payload, "gateways")["un"] == "de 1"
+    assert {row["gateway"] for row in payload["leituras"]["linhas"]} == {"GW-2"}
+    assert card(payload, "gateways")["un"] == "de 1"
 
 
-@pytest.mark.parametrize("forma", ["?disp={0},{1}", "?disp={0}&disp={1}"])
+@pytest.mark.parametrize("form", ["?disp={0},{1}", "?disp={0}&disp={1}"])
 def test_several_devices_come_as_a_list_or_as_repeated_fields(
-    client: Client, medida: Conta, forma: str
+    client: Client, measured_conta: Conta, form: str
 ) -> None:
     ids = list(Dispositivo.objects.filter(codigo="D01").values_list("pk", flat=True))
 
-    payload = dados(client, medida, forma.format(*ids)).json()
+    payload = data(client, measured_conta, form.format(*ids)).json()
 
     assert {s["id"] for g in payload["graficos"] for s in g["series"]} == set(ids)
 
 
-@pytest.mark.parametrize(("periodo", "passo_min", "dias"), [("24h", 5, 1), ("7d", 15, 7), ("30d", 60, 30)])
+@pytest.mark.parametrize(("preset", "step_min", "days"), [("24h", 5, 1), ("7d", 15, 7), ("30d", 60, 30)])
 def test_periods_set_the_window_and_the_bucket(
-    client: Client, medida: Conta, periodo: str, passo_min: int, dias: int
+    client: Client, measured_conta: Conta, preset: str, step_min: int, days: int
 ) -> None:
-    janela = dados(client, medida, f"?periodo={periodo}").json()["janela"]
+    window = data(client, measured_conta, f"?periodo={preset}").json()["janela"]
 
-    assert janela["passo"] == passo_min * 60_000
-    assert janela["ate"] - janela["de"] == dias * 86_400_000
+    assert window["passo"] == step_min * 60_000
+    assert window["ate"] - window["de"] == days * 86_400_000
 
 
-def test_dates_are_local_and_both_included(client: Client, medida: Conta) -> None:
-    payload = dados(client, medida, "?periodo=datas&de=2026-02-17&ate=2026-02-18").json()
+def test_dates_are_local_and_both_included(client: Client, measured_conta: Conta) -> None:
+    payload = data(client, measured_conta, "?periodo=datas&de=2026-02-17&ate=2026-02-18").json()
 
     assert payload["janela"]["de"] == datetime(2026, 2, 17, 3, tzinfo=UTC).timestamp() * 1000
     assert payload["janela"]["ate"] == datetime(2026, 2, 19, 3, tzinfo=UTC).timestamp() * 1000
@@ -441,7 +449,7 @@ def test_dates_are_local_and_both_included(client: Client, medida: Conta) -> Non
 
 
 @pytest.mark.parametrize(
-    ("consulta", "aviso"),
+    ("query", "notice"),
     [
         ("periodo=ano", "Não conhecemos esse período."),
         ("periodo=datas", "Informe as duas datas"),
@@ -455,57 +463,59 @@ def test_dates_are_local_and_both_included(client: Client, medida: Conta) -> Non
         ("disp=%00&periodo=%00", "que esta conta não tem"),
     ],
 )
-def test_nonsense_is_ignored_and_said(client: Client, medida: Conta, consulta: str, aviso: str) -> None:
-    pagina = client.get(reverse("painel", args=[medida.pk]) + "?" + consulta)
+def test_nonsense_is_ignored_and_said(client: Client, measured_conta: Conta, query: str, notice: str) -> None:
+    page = client.get(reverse("painel", args=[measured_conta.pk]) + "?" + query)
 
-    assert pagina.status_code == 200
-    assert aviso in pagina.text
-    assert dados(client, medida, "?" + consulta).status_code == 200
+    assert page.status_code == 200
+    assert notice in page.text
+    assert data(client, measured_conta, "?" + query).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "consulta", ["", "periodo=", "de=&ate=", "disp=", "disp=,,", "periodo=24h&de=&ate=&disp="]
+    "query", ["", "periodo=", "de=&ate=", "disp=", "disp=,,", "periodo=24h&de=&ate=&disp="]
 )
-def test_empty_fields_mean_the_default_without_a_word(client: Client, medida: Conta, consulta: str) -> None:
-    response = client.get(reverse("painel", args=[medida.pk]) + "?" + consulta)
+def test_empty_fields_mean_the_default_without_a_word(
+    client: Client, measured_conta: Conta, query: str
+) -> None:
+    response = client.get(reverse("painel", args=[measured_conta.pk]) + "?" + query)
 
     assert response.status_code == 200
-    assert response.context["filtro"].periodo == "24h"
-    assert response.context["filtro"].avisos == []
+    assert response.context["filtro"].preset == "24h"
+    assert response.context["filtro"].notices == []
 
 
 def test_another_contas_device_is_no_different_from_one_that_does_not_exist(
-    client: Client, medida: Conta
+    client: Client, measured_conta: Conta
 ) -> None:
-    alheio = factories.dispositivo(factories.gateway(factories.conta("Outra")), "SEGREDO")
+    foreign = factories.device(factories.gateway(factories.conta("Outra")), "SEGREDO")
 
-    pagina = client.get(reverse("painel", args=[medida.pk]) + f"?disp={alheio.pk}").text
+    page = client.get(reverse("painel", args=[measured_conta.pk]) + f"?disp={foreign.pk}").text
 
-    assert "que esta conta não tem" in pagina
-    assert "SEGREDO" not in pagina
+    assert "que esta conta não tem" in page
+    assert "SEGREDO" not in page
 
 
 # --- empty states ---
 
 
-def test_a_conta_without_gateways_says_who_makes_them(client: Client, dona: Conta) -> None:
-    pagina = client.get(reverse("painel", args=[dona.pk])).text
+def test_a_conta_without_gateways_says_who_makes_them(client: Client, owner: Conta) -> None:
+    page = client.get(reverse("painel", args=[owner.pk])).text
 
-    assert "Ainda não recebemos nenhuma leitura desta conta." in pagina
-    assert "cadastra o gateway e os seus dispositivos" in pagina
-
-
-def test_registered_but_silent_is_another_sentence(client: Client, dona: Conta) -> None:
-    factories.dispositivo(factories.gateway(dona, online=False))
-
-    pagina = client.get(reverse("painel", args=[dona.pk])).text
-
-    assert "Assim que o primeiro gateway enviar" in pagina
-    assert "Em implantação: ainda não se comunicou" in pagina
+    assert "Ainda não recebemos nenhuma leitura desta conta." in page
+    assert "cadastra o gateway e os seus dispositivos" in page
 
 
-def test_a_period_without_readings_names_the_last_one(client: Client, medida: Conta) -> None:
-    payload = dados(client, medida, "?de=2026-02-01&ate=2026-02-02").json()
+def test_registered_but_silent_is_another_sentence(client: Client, owner: Conta) -> None:
+    factories.device(factories.gateway(owner, online=False))
+
+    page = client.get(reverse("painel", args=[owner.pk])).text
+
+    assert "Assim que o primeiro gateway enviar" in page
+    assert "Em implantação: ainda não se comunicou" in page
+
+
+def test_a_period_without_readings_names_the_last_one(client: Client, measured_conta: Conta) -> None:
+    payload = data(client, measured_conta, "?de=2026-02-01&ate=2026-02-02").json()
 
     assert all(
         g["vazio"].startswith("Nenhuma leitura de 01/02/2026 – 02/02/2026. A última foi em 18/02/2026")
@@ -515,93 +525,92 @@ def test_a_period_without_readings_names_the_last_one(client: Client, medida: Co
 
 
 def test_a_block_that_fails_says_so_and_leaves_the_others(
-    client: Client, medida: Conta, monkeypatch: pytest.MonkeyPatch
+    client: Client, measured_conta: Conta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def falhar(*_args: object) -> None:
+    def fail(*_args: object) -> None:
         raise DatabaseError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr("tds_new.web.dashboard.charts.series", falhar)
-    response = client.get(reverse("painel", args=[medida.pk]))
+    monkeypatch.setattr("tds_new.web.dashboard.charts.series", fail)
+    response = client.get(reverse("painel", args=[measured_conta.pk]))
 
     assert response.status_code == 200
     assert "Não foi possível carregar este bloco." in response.text
     assert "96,00" in response.text
     assert "statement timeout" not in response.text
     assert response.context["etag"] == ""
-    assert "ETag" not in dados(client, medida)
+    assert "ETag" not in data(client, measured_conta)
 
 
 def test_months_that_are_over_are_remembered_for_a_while_where_they_are_costly(
-    client: Client, dona: Conta, medidor: Dispositivo, monkeypatch: pytest.MonkeyPatch
+    client: Client, owner: Conta, meter: Dispositivo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.web.dashboard.cache.DEMORADO_S", 0)
-    monkeypatch.setattr("tds_new.web.dashboard.cache.VEZES", 1_000_000)
+    monkeypatch.setattr("tds_new.web.dashboard.cache.COSTLY_S", 0)
+    monkeypatch.setattr("tds_new.web.dashboard.cache.TIMES", 1_000_000)
     cache.clear()
-    blocos(medidor, JANEIRO, FEVEREIRO, "1")
-    blocos(medidor, FEVEREIRO, CORTE - 60 * MIN, "1")
-    antes = dados(client, dona).json()["barras"][0]["meses"]
-    ConsumoBloco.objects.filter(bloco__lt=FEVEREIRO).delete()
-    blocos(medidor, CORTE - 60 * MIN, CORTE, "1")
+    store_blocks(meter, JANUARY, FEBRUARY, "1")
+    store_blocks(meter, FEBRUARY, CUTOFF - 60 * MIN, "1")
+    before = data(client, owner).json()["barras"][0]["meses"]
+    ConsumoBloco.objects.filter(bloco__lt=FEBRUARY).delete()
+    store_blocks(meter, CUTOFF - 60 * MIN, CUTOFF, "1")
 
-    depois = dados(client, dona).json()["barras"][0]["meses"]
-    escolhido = dados(client, dona, f"?disp={medidor.pk}").json()["barras"][0]["meses"]
+    after = data(client, owner).json()["barras"][0]["meses"]
+    chosen = data(client, owner, f"?disp={meter.pk}").json()["barras"][0]["meses"]
     cache.clear()
 
-    assert (antes[-2]["valor"], depois[-2]["valor"], escolhido[-2]["valor"]) == (2976, 2976, None)
-    assert depois[-1]["valor"] == antes[-1]["valor"] + 4
+    assert (before[-2]["valor"], after[-2]["valor"], chosen[-2]["valor"]) == (2976, 2976, None)
+    assert after[-1]["valor"] == before[-1]["valor"] + 4
 
 
 # --- polls ---
 
 
 def test_an_unchanged_dashboard_is_a_304_that_costs_no_heavy_query(
-    client: Client, medida: Conta, django_assert_max_num_queries: Any
+    client: Client, measured_conta: Conta, django_assert_max_num_queries: Any
 ) -> None:
-    etag = dados(client, medida)["ETag"]
+    etag = data(client, measured_conta)["ETag"]
 
     with django_assert_max_num_queries(4):  # session, person, Conta, counters
-        igual = dados(client, medida, **{"if-none-match": etag})
+        unchanged = data(client, measured_conta, **{"if-none-match": etag})
 
-    assert (igual.status_code, igual.content, igual["ETag"]) == (304, b"", etag)
-    assert "no-cache" in igual["Cache-Control"]
+    assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", etag)
+    assert "no-cache" in unchanged["Cache-Control"]
 
 
-def test_the_first_poll_of_a_page_is_already_conditional(client: Client, medida: Conta) -> None:
-    pagina = client.get(reverse("painel", args=[medida.pk]) + "?periodo=7d")
+def test_the_first_poll_of_a_page_is_already_conditional(client: Client, measured_conta: Conta) -> None:
+    page = client.get(reverse("painel", args=[measured_conta.pk]) + "?periodo=7d")
 
     assert (
-        dados(client, medida, "?periodo=7d", **{"if-none-match": pagina.context["etag"]}).status_code == 304
+        data(client, measured_conta, "?periodo=7d", **{"if-none-match": page.context["etag"]}).status_code
+        == 304
     )
 
 
-def test_a_compressed_answer_still_compares(client: Client, medida: Conta) -> None:
-    comprimida = dados(client, medida, **{"accept-encoding": "gzip"})
+def test_a_compressed_answer_still_compares(client: Client, measured_conta: Conta) -> None:
+    compressed = data(client, measured_conta, **{"accept-encoding": "gzip"})
 
-    assert comprimida["Content-Encoding"] == "gzip"
-    assert dados(client, medida, **{"if-none-match": comprimida["ETag"]}).status_code == 304
+    assert compressed["Content-Encoding"] == "gzip"
+    assert data(client, measured_conta, **{"if-none-match": compressed["ETag"]}).status_code == 304
 
 
-def de_outra_pessoa(client: Client, dona: Conta, _monkeypatch: pytest.MonkeyPatch) -> None:
+def by_another_person(client: Client, owner: Conta, _monkeypatch: pytest.MonkeyPatch) -> None:
     client.force_login(
-        factories.pessoa("bia@example.com", dona), backend="django.contrib.auth.backends.ModelBackend"
+        factories.person("bia@example.com", owner), backend="django.contrib.auth.backends.ModelBackend"
     )
 
 
-def cinco_minutos_depois(_client: Client, _dona: Conta, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tds_new.web.views.dashboard.now", lambda: datetime(2026, 2, 18, 15, 7, 30, tzinfo=UTC)
-    )
+def five_minutes_later(_client: Client, _owner: Conta, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, datetime(2026, 2, 18, 15, 7, 30, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
-    "mudanca",
+    "change",
     [
-        lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(ingestao_seq=99),
-        lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(status_seq=99),
-        lambda _c, dona, _m: ContaAtividade.objects.filter(conta=dona).update(consumo_seq=99),
+        lambda _c, owner, _m: ContaAtividade.objects.filter(conta=owner).update(ingestao_seq=99),
+        lambda _c, owner, _m: ContaAtividade.objects.filter(conta=owner).update(status_seq=99),
+        lambda _c, owner, _m: ContaAtividade.objects.filter(conta=owner).update(consumo_seq=99),
         lambda client, _d, _m: client.cookies.load({"django_language": "en"}),
-        de_outra_pessoa,
-        cinco_minutos_depois,
+        by_another_person,
+        five_minutes_later,
     ],
     ids=[
         "a batch was stored",
@@ -613,42 +622,44 @@ def cinco_minutos_depois(_client: Client, _dona: Conta, monkeypatch: pytest.Monk
     ],
 )
 def test_whatever_changes_the_dashboard_changes_its_etag(
-    client: Client, medida: Conta, monkeypatch: pytest.MonkeyPatch, mudanca: Any
+    client: Client, measured_conta: Conta, monkeypatch: pytest.MonkeyPatch, change: Any
 ) -> None:
-    etag = dados(client, medida)["ETag"]
+    etag = data(client, measured_conta)["ETag"]
 
-    mudanca(client, medida, monkeypatch)
+    change(client, measured_conta, monkeypatch)
 
-    assert dados(client, medida, **{"if-none-match": etag}).status_code == 200
+    assert data(client, measured_conta, **{"if-none-match": etag}).status_code == 200
 
 
-def test_other_filters_have_other_etags_and_seq_has_none(client: Client, medida: Conta) -> None:
+def test_other_filters_have_other_etags_and_seq_has_none(client: Client, measured_conta: Conta) -> None:
     etags = {
-        dados(client, medida, consulta)["ETag"] for consulta in ("", "?periodo=7d", "?disp=1", "?disp=1,2")
+        data(client, measured_conta, query)["ETag"] for query in ("", "?periodo=7d", "?disp=1", "?disp=1,2")
     }
 
     assert len(etags) == 4
-    assert dados(client, medida, "?seq=5")["ETag"] == dados(client, medida)["ETag"]
+    assert data(client, measured_conta, "?seq=5")["ETag"] == data(client, measured_conta)["ETag"]
 
 
-def test_polls_do_not_keep_a_session_alive(client: Client, medida: Conta) -> None:
-    sessao = Session.objects.get()
-    Session.objects.update(expire_date=sessao.expire_date - timedelta(hours=11))
-    antes = Session.objects.values().get()
+def test_polls_do_not_keep_a_session_alive(client: Client, measured_conta: Conta) -> None:
+    session = Session.objects.get()
+    Session.objects.update(expire_date=session.expire_date - timedelta(hours=11))
+    before = Session.objects.values().get()
 
-    completa = dados(client, medida)
-    igual = dados(client, medida, **{"if-none-match": completa["ETag"]})
+    complete = data(client, measured_conta)
+    unchanged = data(client, measured_conta, **{"if-none-match": complete["ETag"]})
 
-    assert not completa.cookies
-    assert not igual.cookies
-    assert Session.objects.values().get() == antes
+    assert not complete.cookies
+    assert not unchanged.cookies
+    assert Session.objects.values().get() == before
 
 
-def test_a_session_ends_after_its_twelve_hours_whatever_was_polled(client: Client, medida: Conta) -> None:
-    assert dados(client, medida).status_code == 200
+def test_a_session_ends_after_its_twelve_hours_whatever_was_polled(
+    client: Client, measured_conta: Conta
+) -> None:
+    assert data(client, measured_conta).status_code == 200
     Session.objects.update(expire_date=now() - timedelta(seconds=1))
 
-    assert dados(client, medida).status_code == 401
+    assert data(client, measured_conta).status_code == 401
     call_command("clearsessions")
     assert Session.objects.count() == 0
 
@@ -656,129 +667,133 @@ def test_a_session_ends_after_its_twelve_hours_whatever_was_polled(client: Clien
 # --- size ---
 
 
-def muitos(dona: Conta, quantos: int, agora: datetime) -> None:
-    gateway = Gateway.objects.first() or factories.gateway(dona)
-    existentes = gateway.dispositivos.count()
-    novos = [
-        Dispositivo(conta=dona, gateway=gateway, codigo=f"M{n:03}", unidade="kWh", last_seen=agora - MIN)
-        for n in range(existentes, existentes + quantos)
+def many_devices(owner: Conta, count: int, noon: datetime) -> None:
+    gateway = Gateway.objects.first() or factories.gateway(owner)
+    existing = gateway.dispositivos.count()
+    new = [
+        Dispositivo(conta=owner, gateway=gateway, codigo=f"M{n:03}", unidade="kWh", last_seen=noon - MIN)
+        for n in range(existing, existing + count)
     ]
-    Dispositivo.objects.bulk_create(novos)
+    Dispositivo.objects.bulk_create(new)
 
 
-@pytest.mark.parametrize("nome", ["painel", "painel-dados", "dispositivo-lista", "gateway-lista"])
+@pytest.mark.parametrize("name", ["painel", "painel-dados", "dispositivo-lista", "gateway-lista"])
 def test_the_number_of_queries_does_not_grow_with_the_devices(
     client: Client,
-    dona: Conta,
-    agora: datetime,
-    nome: str,
+    owner: Conta,
+    noon: datetime,
+    name: str,
     django_assert_num_queries: Any,
     django_assert_max_num_queries: Any,
 ) -> None:
-    muitos(dona, 10, agora)
-    client.get(reverse(nome, args=[dona.pk]))
-    with django_assert_max_num_queries(16) as dez:
-        client.get(reverse(nome, args=[dona.pk]))
-    muitos(dona, 490, agora)
+    many_devices(owner, 10, noon)
+    client.get(reverse(name, args=[owner.pk]))
+    with django_assert_max_num_queries(16) as ten:
+        client.get(reverse(name, args=[owner.pk]))
+    many_devices(owner, 490, noon)
 
-    with django_assert_num_queries(len(dez)):
-        assert client.get(reverse(nome, args=[dona.pk])).status_code == 200
+    with django_assert_num_queries(len(ten)):
+        assert client.get(reverse(name, args=[owner.pk])).status_code == 200
 
 
 def test_at_most_four_devices_of_a_unit_are_drawn_unasked_and_eight_asked_for(
-    client: Client, dona: Conta, agora: datetime
+    client: Client, owner: Conta, noon: datetime
 ) -> None:
-    muitos(dona, 12, agora)
-    ContaAtividade.objects.create(conta=dona, ultima_leitura=agora)
+    many_devices(owner, 12, noon)
+    ContaAtividade.objects.create(conta=owner, ultima_leitura=noon)
     ids = ",".join(str(pk) for pk in Dispositivo.objects.values_list("pk", flat=True))
 
-    (sem,) = dados(client, dona).json()["graficos"]
-    (com,) = dados(client, dona, f"?disp={ids}").json()["graficos"]
+    (without,) = data(client, owner).json()["graficos"]
+    (with_,) = data(client, owner, f"?disp={ids}").json()["graficos"]
 
-    assert (len(sem["series"]), len(com["series"])) == (4, 8)
-    assert sem["mostrados"] == "Mostrando 4 de 12 dispositivos; escolha outros em Filtros."
+    assert (len(without["series"]), len(with_["series"])) == (4, 8)
+    assert without["mostrados"] == "Mostrando 4 de 12 dispositivos; escolha outros em Filtros."
 
 
 # --- lists ---
 
 
-def test_the_lists_show_states_in_words(client: Client, medida: Conta) -> None:
-    Gateway.objects.create(conta=medida, codigo="GW-3", mac="02:ff:00:00:00:01")
+def test_the_lists_show_states_in_words(client: Client, measured_conta: Conta) -> None:
+    Gateway.objects.create(conta=measured_conta, codigo="GW-3", mac="02:ff:00:00:00:01")
     Gateway.objects.filter(codigo="GW-1").update(last_seen=now())
-    dispositivos = client.get(reverse("dispositivo-lista", args=[medida.pk])).text
-    gateways = client.get(reverse("gateway-lista", args=[medida.pk])).text
+    devices = client.get(reverse("dispositivo-lista", args=[measured_conta.pk])).text
+    gateways = client.get(reverse("gateway-lista", args=[measured_conta.pk])).text
 
-    assert "Atrasado" in dispositivos
-    assert all(palavra in gateways for palavra in ("Online", "Offline", "Em implantação"))
+    assert "Atrasado" in devices
+    assert all(word in gateways for word in ("Online", "Offline", "Em implantação"))
 
 
-@pytest.mark.parametrize("consulta", ["q=GW-2", "q=gw-2&pagina=zzz", "q=GW-2&pagina=99999"])
+@pytest.mark.parametrize("query", ["q=GW-2", "q=gw-2&pagina=zzz", "q=GW-2&pagina=99999"])
 def test_the_lists_are_searched_and_paged_within_the_conta(
-    client: Client, medida: Conta, consulta: str
+    client: Client, measured_conta: Conta, query: str
 ) -> None:
-    factories.dispositivo(factories.gateway(factories.conta("Outra"), "GW-2"), "ALHEIO")
+    factories.device(factories.gateway(factories.conta("Outra"), "GW-2"), "ALHEIO")
 
-    dispositivos = client.get(reverse("dispositivo-lista", args=[medida.pk]) + "?" + consulta)
+    devices = client.get(reverse("dispositivo-lista", args=[measured_conta.pk]) + "?" + query)
 
-    assert [linha["objeto"].gateway.codigo for linha in dispositivos.context["linhas"]] == ["GW-2"]
-    assert "ALHEIO" not in dispositivos.text
+    assert [row["objeto"].gateway.codigo for row in devices.context["linhas"]] == ["GW-2"]
+    assert "ALHEIO" not in devices.text
 
 
-@pytest.mark.parametrize("nome", ["dispositivo-lista", "gateway-lista"])
-@pytest.mark.parametrize("busca", ["%00", "'; DROP TABLE", "%25_%5C", "x" * 5000])
-def test_a_search_that_finds_nothing_says_so(client: Client, medida: Conta, nome: str, busca: str) -> None:
-    response = client.get(reverse(nome, args=[medida.pk]) + f"?q={busca}")
+@pytest.mark.parametrize("name", ["dispositivo-lista", "gateway-lista"])
+@pytest.mark.parametrize("search", ["%00", "'; DROP TABLE", "%25_%5C", "x" * 5000])
+def test_a_search_that_finds_nothing_says_so(
+    client: Client, measured_conta: Conta, name: str, search: str
+) -> None:
+    response = client.get(reverse(name, args=[measured_conta.pk]) + f"?q={search}")
 
     assert response.status_code == 200
-    assert busca == "%00" or "com essa busca" in response.text
+    assert search == "%00" or "com essa busca" in response.text
 
 
 # --- what a poll carries ---
 
 
-def marcas(payload: dict[str, Any]) -> str:
-    return "".join(marca for g in payload["graficos"] for s in g["series"] for _indice, marca in s["partes"])
+def marks_of(payload: dict[str, Any]) -> str:
+    return "".join(mark for g in payload["graficos"] for s in g["series"] for _index, mark in s["partes"])
 
 
-def pontos(payload: dict[str, Any]) -> list[Any]:
-    return [ponto for g in payload["graficos"] for s in g["series"] for ponto in s["pontos"]]
+def points_of(payload: dict[str, Any]) -> list[Any]:
+    return [point for g in payload["graficos"] for s in g["series"] for point in s["pontos"]]
 
 
 def test_a_poll_carries_only_the_parts_that_changed_late_readings_included(
-    client: Client, medida: Conta, agora: datetime
+    client: Client, measured_conta: Conta, noon: datetime
 ) -> None:
-    tudo = dados(client, medida).json()
-    assert pontos(dados(client, medida, "?tem=" + marcas(tudo)).json()) == []
+    everything = data(client, measured_conta).json()
+    assert points_of(data(client, measured_conta, "?tem=" + marks_of(everything)).json()) == []
 
-    camara = Dispositivo.objects.get(codigo="D03")
-    factories.leituras(camara, [(agora - timedelta(hours=20), -10)])
-    depois = dados(client, medida, "?tem=" + marcas(tudo)).json()
+    freezer = Dispositivo.objects.get(codigo="D03")
+    factories.readings(freezer, [(noon - timedelta(hours=20), -10)])
+    after = data(client, measured_conta, "?tem=" + marks_of(everything)).json()
 
-    assert [p[1] for p in pontos(depois)] == [-10.0]
-    assert len(pontos(dados(client, medida).json())) == len(pontos(tudo)) + 1
-
-
-@pytest.mark.parametrize("tem", ["x", "%00", "abcdef!", "abcdefg", "á" * 6])
-def test_marks_that_make_no_sense_bring_the_whole(client: Client, medida: Conta, tem: str) -> None:
-    assert pontos(dados(client, medida, f"?tem={tem}").json()) == pontos(dados(client, medida).json())
+    assert [p[1] for p in points_of(after)] == [-10.0]
+    assert len(points_of(data(client, measured_conta).json())) == len(points_of(everything)) + 1
 
 
-def test_a_poll_of_a_busy_dashboard_stays_small(client: Client, dona: Conta, agora: datetime) -> None:
-    gateway = factories.gateway(dona, visto=agora)
+@pytest.mark.parametrize("has", ["x", "%00", "abcdef!", "abcdefg", "á" * 6])
+def test_marks_that_make_no_sense_bring_the_whole(client: Client, measured_conta: Conta, has: str) -> None:
+    assert points_of(data(client, measured_conta, f"?tem={has}").json()) == points_of(
+        data(client, measured_conta).json()
+    )
+
+
+def test_a_poll_of_a_busy_dashboard_stays_small(client: Client, owner: Conta, noon: datetime) -> None:
+    gateway = factories.gateway(owner, seen=noon)
     for n in range(8):
-        sensor = factories.dispositivo(gateway, f"D{n}", "TEMPERATURA", "°C", "INSTANTANEA")
-        factories.leituras(
+        sensor = factories.device(gateway, f"D{n}", "TEMPERATURA", "°C", "INSTANTANEA")
+        factories.readings(
             sensor,
-            factories.escada(
-                agora - 1435 * MIN, 5 * MIN, [20 + (i * 7919 + n * 104_729) % 1000 / 100 for i in range(288)]
+            factories.points(
+                noon - 1435 * MIN, 5 * MIN, [20 + (i * 7919 + n * 104_729) % 1000 / 100 for i in range(288)]
             ),
         )
     disp = "?disp=" + ",".join(str(pk) for pk in Dispositivo.objects.values_list("pk", flat=True))
-    tem = marcas(dados(client, dona, disp).json())
-    factories.leituras(sensor, [(agora + timedelta(seconds=1), 21.5)])
+    has = marks_of(data(client, owner, disp).json())
+    factories.readings(sensor, [(noon + timedelta(seconds=1), 21.5)])
 
-    poll = dados(client, dona, f"{disp}&tem={tem}", **{"accept-encoding": "gzip"})
+    poll = data(client, owner, f"{disp}&tem={has}", **{"accept-encoding": "gzip"})
 
     assert poll["Content-Encoding"] == "gzip"
     assert len(poll.content) <= 6 * 1024
-    assert len(tem) < 3000
+    assert len(has) < 3000

@@ -22,8 +22,8 @@ def test_healthy_for_whatever_host_name_the_probe_uses(host: str) -> None:
 
 
 def test_a_database_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    longe = {**connection.get_connection_params(), "host": "127.0.0.1", "port": 9}
-    monkeypatch.setattr(connection, "get_connection_params", lambda: longe)
+    away = {**connection.get_connection_params(), "host": "127.0.0.1", "port": 9}
+    monkeypatch.setattr(connection, "get_connection_params", lambda: away)
 
     response = Client().get("/healthz")
 
@@ -32,14 +32,14 @@ def test_a_database_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_database_is_asked_with_a_limit_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    pedido: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
 
-    def conectar(**parametros: Any) -> None:
-        pedido.update(parametros)
+    def connect(**parameters: Any) -> None:
+        asked.update(parameters)
         raise psycopg.OperationalError("timeout expired")
 
-    monkeypatch.setattr("tds_new.web.health.psycopg.connect", conectar)
+    monkeypatch.setattr("tds_new.web.health.psycopg.connect", connect)
 
-    assert not health.banco_responde()
-    assert pedido["connect_timeout"] == 2
-    assert "statement_timeout=2000" in pedido["options"]
+    assert not health.database_answers()
+    assert asked["connect_timeout"] == 2
+    assert "statement_timeout=2000" in asked["options"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
-from django.conf import settings as configuradas
+from django.conf import settings as configured
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
@@ -19,54 +19,54 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def ana() -> User:
-    return factories.pessoa("ana@example.com", factories.conta())
+    return factories.person("ana@example.com", factories.conta())
 
 
-def tentar(client: Client, email: str, senha: str, **mais: str) -> Any:
-    return client.post(reverse("entrar"), {"username": email, "password": senha, **mais})
+def attempt(client: Client, email: str, password: str, **extra: str) -> Any:
+    return client.post(reverse("entrar"), {"username": email, "password": password, **extra})
 
 
 def test_the_right_password_opens_the_only_contas_dashboard_in_any_spelling_of_the_address(ana: User) -> None:
     client = Client()
 
-    assert tentar(client, "Ana@Example.COM", factories.SENHA).url == reverse("inicio")
+    assert attempt(client, "Ana@Example.COM", factories.PASSWORD).url == reverse("inicio")
     assert client.get("/", follow=True).redirect_chain == [
         (reverse("painel", args=[ana.contas.get().pk]), 302)
     ]
 
 
 def test_the_form_tells_browsers_what_its_fields_are() -> None:
-    pagina = Client().get(reverse("entrar")).text
+    page = Client().get(reverse("entrar")).text
 
-    assert 'autocomplete="username"' in pagina
-    assert 'autocomplete="current-password"' in pagina
-    assert 'type="email"' in pagina
+    assert 'autocomplete="username"' in page
+    assert 'autocomplete="current-password"' in page
+    assert 'type="email"' in page
 
 
 def test_unknown_people_inactive_people_and_wrong_passwords_get_the_same_answer(ana: User) -> None:
-    factories.pessoa("inativa@example.com", is_active=False)
+    factories.person("inativa@example.com", is_active=False)
 
-    respostas = [
-        tentar(Client(), email, senha)
-        for email, senha in (
+    responses = [
+        attempt(Client(), email, password)
+        for email, password in (
             ("ana@example.com", "errada"),
             ("quem@example.com", "errada"),
-            ("inativa@example.com", factories.SENHA),
+            ("inativa@example.com", factories.PASSWORD),
         )
     ]
 
-    erros = [r.context["form"].non_field_errors() for r in respostas]
-    assert erros == [["E-mail ou senha não conferem. Verifique os dois e tente de novo."]] * 3
-    assert {r.status_code for r in respostas} == {200}
-    assert all('value="errada"' not in r.text for r in respostas)
+    errors = [r.context["form"].non_field_errors() for r in responses]
+    assert errors == [["E-mail ou senha não conferem. Verifique os dois e tente de novo."]] * 3
+    assert {r.status_code for r in responses} == {200}
+    assert all('value="errada"' not in r.text for r in responses)
 
 
 def test_an_address_that_is_none_is_said_at_its_field() -> None:
-    pagina = tentar(Client(), "ana", "x").text
+    page = attempt(Client(), "ana", "x").text
 
-    assert 'aria-invalid="true"' in pagina
-    assert 'aria-describedby="erro-username"' in pagina
-    assert 'id="erro-username"' in pagina
+    assert 'aria-invalid="true"' in page
+    assert 'aria-describedby="erro-username"' in page
+    assert 'id="erro-username"' in page
 
 
 def test_lock_out_really_locks_even_with_the_right_password_and_other_spellings(
@@ -75,32 +75,32 @@ def test_lock_out_really_locks_even_with_the_right_password_and_other_spellings(
     settings.AXES_FAILURE_LIMIT = 3
     client = Client()
     for email in ("ana@example.com", "ANA@example.com", "Ana@Example.com"):
-        ultima = tentar(client, email, "errada")
+        latest = attempt(client, email, "errada")
 
-    assert ultima.status_code == 429
-    assert "Espere 15 minutos" in ultima.text
-    assert tentar(client, "ana@example.com", factories.SENHA).status_code == 429
+    assert latest.status_code == 429
+    assert "Espere 15 minutos" in latest.text
+    assert attempt(client, "ana@example.com", factories.PASSWORD).status_code == 429
     assert AccessAttempt.objects.get().username == "ana@example.com"
-    assert tentar(client, "outra@example.com", "errada").status_code == 200
+    assert attempt(client, "outra@example.com", "errada").status_code == 200
 
     AccessAttempt.objects.update(attempt_time=now() - timedelta(minutes=16))
-    assert tentar(client, "ana@example.com", factories.SENHA).status_code == 302
+    assert attempt(client, "ana@example.com", factories.PASSWORD).status_code == 302
 
 
 def test_the_minutes_said_are_the_minutes_configured() -> None:
-    assert configuradas.AXES_COOLOFF_TIME * 60 == 15
+    assert configured.AXES_COOLOFF_TIME * 60 == 15
 
 
 @pytest.mark.parametrize(
-    "alvo", ["https://evil.example", "//evil.example", "javascript:alert(1)", "https:evil.example"]
+    "target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "https:evil.example"]
 )
-def test_next_never_leads_off_this_site(ana: User, alvo: str) -> None:
-    assert tentar(Client(), ana.email, factories.SENHA, next=alvo).url == reverse("inicio")
+def test_next_never_leads_off_this_site(ana: User, target: str) -> None:
+    assert attempt(Client(), ana.email, factories.PASSWORD, next=target).url == reverse("inicio")
 
 
 def test_next_leads_back_within_this_site(ana: User) -> None:
     assert (
-        tentar(Client(), ana.email, factories.SENHA, next="/c/1/painel/?periodo=7d").url
+        attempt(Client(), ana.email, factories.PASSWORD, next="/c/1/painel/?periodo=7d").url
         == "/c/1/painel/?periodo=7d"
     )
 
@@ -116,19 +116,19 @@ def test_logout_takes_a_post(ana: User) -> None:
 
 
 def test_people_with_several_contas_choose_and_people_with_none_read_why(ana: User) -> None:
-    varias = factories.pessoa("varias@example.com", factories.conta("Norte"), factories.conta("Sul"))
-    nenhuma = factories.pessoa("nenhuma@example.com")
+    with_several = factories.person("varias@example.com", factories.conta("Norte"), factories.conta("Sul"))
+    without = factories.person("nenhuma@example.com")
     client = Client()
 
-    client.force_login(varias, backend="django.contrib.auth.backends.ModelBackend")
-    escolha = client.get("/", follow=True)
-    client.force_login(nenhuma, backend="django.contrib.auth.backends.ModelBackend")
-    sem = client.get("/", follow=True)
+    client.force_login(with_several, backend="django.contrib.auth.backends.ModelBackend")
+    choice = client.get("/", follow=True)
+    client.force_login(without, backend="django.contrib.auth.backends.ModelBackend")
+    empty = client.get("/", follow=True)
 
-    assert "Norte" in escolha.text
-    assert "Sul" in escolha.text
-    assert "Aurora" not in escolha.text
-    assert "Nenhuma conta ainda" in sem.text
+    assert "Norte" in choice.text
+    assert "Sul" in choice.text
+    assert "Aurora" not in choice.text
+    assert "Nenhuma conta ainda" in empty.text
 
 
 def test_telemetria_still_leads_to_the_dashboard() -> None:
@@ -152,29 +152,29 @@ def test_portuguese_is_the_default_and_english_a_choice() -> None:
 
     client.post(reverse("set_language"), {"language": "en", "next": "/entrar/"})
 
-    pagina = client.get(reverse("entrar")).text
-    assert '<html lang="en"' in pagina
-    assert "Sign in" in pagina
+    page = client.get(reverse("entrar")).text
+    assert '<html lang="en"' in page
+    assert "Sign in" in page
 
 
 def test_error_pages_have_words_and_a_frame(ana: User, client: Client, settings: Any) -> None:
-    nada = client.get("/nao-existe/")
-    sem_token = Client(enforce_csrf_checks=True).post(
+    missing = client.get("/nao-existe/")
+    without_token = Client(enforce_csrf_checks=True).post(
         reverse("entrar"), {"username": "a@b.c", "password": "x"}
     )
-    recusado = client.get("/entrar/", headers={"host": "evil.example"})
+    refused = client.get("/entrar/", headers={"host": "evil.example"})
 
-    assert (nada.status_code, sem_token.status_code, recusado.status_code) == (404, 403, 400)
-    assert "Página não encontrada" in nada.text
-    assert "A página ficou aberta por tempo demais" in sem_token.text
-    assert "tds.css" in nada.text
+    assert (missing.status_code, without_token.status_code, refused.status_code) == (404, 403, 400)
+    assert "Página não encontrada" in missing.text
+    assert "A página ficou aberta por tempo demais" in without_token.text
+    assert "tds.css" in missing.text
 
 
 def test_an_error_of_ours_has_a_page_that_needs_nothing(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    def quebrar(*_args: object) -> None:
+    def break_(*_args: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("tds_new.web.views.dashboard.fleet.sequencias", quebrar)
+    monkeypatch.setattr("tds_new.web.views.dashboard.fleet.sequences", break_)
     client = Client(raise_request_exception=False)
     client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
 
@@ -185,15 +185,15 @@ def test_an_error_of_ours_has_a_page_that_needs_nothing(ana: User, monkeypatch: 
     assert "broken on purpose" not in response.text
 
 
-@pytest.mark.parametrize("caminho", ["/entrar/", "/nao-existe/"])
+@pytest.mark.parametrize("path", ["/entrar/", "/nao-existe/"])
 def test_the_content_security_policy_is_strict_and_the_pages_need_nothing_inline(
-    client: Client, caminho: str
+    client: Client, path: str
 ) -> None:
-    response = client.get(caminho)
+    response = client.get(path)
 
-    politica = response["Content-Security-Policy"]
-    assert "default-src 'none'" in politica
-    assert "unsafe" not in politica
+    policy = response["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
     assert " style=" not in response.text
     assert "<style" not in response.text
     assert " onclick=" not in response.text

@@ -10,15 +10,15 @@ from django.core.management import call_command
 
 from tests.support.paths import ROOT
 
-RAIZ = ROOT / "tds_new"
-ESTATICOS = RAIZ / "static" / "tds_new"
-CHART = ESTATICOS / "vendor" / "chart.umd.js"
+PACKAGE = ROOT / "tds_new"
+STATIC = PACKAGE / "static" / "tds_new"
+CHART = STATIC / "vendor" / "chart.umd.js"
 
 pytestmark = pytest.mark.once
 
 
-def comprimido(*arquivos: Path) -> int:
-    return sum(len(gzip.compress(arquivo.read_bytes(), 6)) for arquivo in arquivos)
+def compressed_size(*files: Path) -> int:
+    return sum(len(gzip.compress(file.read_bytes(), 6)) for file in files)
 
 
 @pytest.mark.skipif(not CHART.exists(), reason="the chart library is fetched by `make install`")
@@ -36,34 +36,34 @@ def test_collectstatic_finds_everything_that_the_files_name(tmp_path: Path, sett
 
 
 def test_pages_load_nothing_from_another_host() -> None:
-    for arquivo in [
-        *RAIZ.glob("templates/**/*.html"),
-        *ESTATICOS.glob("css/*.css"),
-        *ESTATICOS.glob("js/*.js"),
-        *ESTATICOS.glob("*.svg"),
+    for file in [
+        *PACKAGE.glob("templates/**/*.html"),
+        *STATIC.glob("css/*.css"),
+        *STATIC.glob("js/*.js"),
+        *STATIC.glob("*.svg"),
     ]:
-        enderecos = set(re.findall(r"https?://[^\s\"')]+", arquivo.read_text(encoding="utf-8"))) - {
+        addresses = set(re.findall(r"https?://[^\s\"')]+", file.read_text(encoding="utf-8"))) - {
             "http://www.w3.org/2000/svg"
         }
-        assert enderecos == set(), arquivo
+        assert addresses == set(), file
 
 
 def test_templates_have_nothing_inline() -> None:
-    for arquivo in RAIZ.glob("templates/**/*.html"):
-        texto = arquivo.read_text(encoding="utf-8")
-        assert not re.search(r"\sstyle=|<style|\son\w+=|<script(?![^>]*\ssrc=)", texto), arquivo
+    for file in PACKAGE.glob("templates/**/*.html"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"\sstyle=|<style|\son\w+=|<script(?![^>]*\ssrc=)", text), file
 
 
 def test_every_icon_that_is_named_is_in_the_sprite() -> None:
-    sprite = set(re.findall(r'<symbol id="(\w+)"', (ESTATICOS / "icons.svg").read_text(encoding="utf-8")))
-    nomeados = set(
+    sprite = set(re.findall(r'<symbol id="(\w+)"', (STATIC / "icons.svg").read_text(encoding="utf-8")))
+    named = set(
         re.findall(
             r'{% icone "(\w+)"',
-            "".join(a.read_text(encoding="utf-8") for a in RAIZ.glob("templates/**/*.html")),
+            "".join(a.read_text(encoding="utf-8") for a in PACKAGE.glob("templates/**/*.html")),
         )
     )
 
-    assert nomeados <= sprite
+    assert named <= sprite
     assert {
         "energia",
         "agua",
@@ -81,10 +81,10 @@ def test_every_icon_that_is_named_is_in_the_sprite() -> None:
 
 
 def test_the_dashboard_stays_within_its_budget() -> None:
-    scripts = list((ESTATICOS / "js").glob("*.js"))
+    scripts = list((STATIC / "js").glob("*.js"))
 
     assert len(scripts) <= 8
-    assert comprimido(*scripts) <= 24 * 1024
-    assert comprimido(ESTATICOS / "css" / "tds.css") <= 8 * 1024
-    assert comprimido(ESTATICOS / "icons.svg") <= 6 * 1024
-    assert not CHART.exists() or comprimido(CHART) <= 71 * 1024
+    assert compressed_size(*scripts) <= 24 * 1024
+    assert compressed_size(STATIC / "css" / "tds.css") <= 8 * 1024
+    assert compressed_size(STATIC / "icons.svg") <= 6 * 1024
+    assert not CHART.exists() or compressed_size(CHART) <= 71 * 1024

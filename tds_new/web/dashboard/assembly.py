@@ -13,79 +13,79 @@ from django.utils.translation import gettext as _
 from tds_new.models import Conta
 from tds_new.queries import fleet
 from tds_new.queries.consumption import (
-    ConsumoNoPeriodo,
-    ConsumoPorMes,
-    consumo_do_mes,
-    consumo_por_mes,
-    meses_fechados,
+    MonthlyConsumption,
+    PeriodConsumption,
+    closed_months,
+    month_to_date,
+    monthly_consumption,
 )
-from tds_new.queries.local_calendar import mes_local
+from tds_new.queries.local_calendar import local_month
 from tds_new.web import filters
-from tds_new.web.dashboard.cache import lembrar
-from tds_new.web.dashboard.cards import cartoes
-from tds_new.web.dashboard.charts import Grafico, barras, janela, linhas
-from tds_new.web.dashboard.consumption import demanda_do_mes
-from tds_new.web.dashboard.context import Contexto
-from tds_new.web.dashboard.tables import leituras, offline
-from tds_new.web.etag import VERSAO
+from tds_new.web.dashboard.cache import remember
+from tds_new.web.dashboard.cards import cards
+from tds_new.web.dashboard.charts import Chart, bar_charts, chart_window, line_charts
+from tds_new.web.dashboard.consumption import demand_of_month
+from tds_new.web.dashboard.context import Context
+from tds_new.web.dashboard.tables import offline_table, readings_table
+from tds_new.web.etag import VERSION
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def preparar(conta: Conta, parametros: QueryDict, sequencias: fleet.Sequencias, agora: datetime) -> Contexto:
+def prepare(conta: Conta, parameters: QueryDict, sequences: fleet.Sequences, now: datetime) -> Context:
     """Look up the Conta's fleet and read the filter against it."""
-    gateways = fleet.gateways_ativos(conta)
-    todos = fleet.dispositivos_ativos(conta, gateways)
-    filtro = filters.ler(parametros, conta, todos, agora)
-    return Contexto(conta, filtro, agora, sequencias, todos, gateways)
+    gateways = fleet.active_gateways(conta)
+    all_devices = fleet.active_devices(conta, gateways)
+    filter_ = filters.parse(parameters, conta, all_devices, now)
+    return Context(conta, filter_, now, sequences, all_devices, gateways)
 
 
-def montar(contexto: Contexto, tem: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Every block; of the series only the parts that the browser does not have (``tem``).
+def assemble(context: Context, has: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Every block; of the series only the parts that the browser does not have (``has``).
 
     A block that fails says so in ``falhas`` and leaves the others whole.
     """
-    falhas: dict[str, str] = {}
-    sem_consumos: tuple[list[ConsumoNoPeriodo] | None, list[ConsumoPorMes]] = None, []
-    deste_mes, por_mes = _bloco(falhas, "barras", lambda: _consumos(contexto), sem_consumos)
-    maior = (
-        None if contexto.nunca_mediu else _bloco(falhas, "demanda", lambda: demanda_do_mes(contexto), None)
+    failures: dict[str, str] = {}
+    no_consumption: tuple[list[PeriodConsumption] | None, list[MonthlyConsumption]] = None, []
+    this_month, monthly = _block(failures, "barras", lambda: _consumptions(context), no_consumption)
+    greatest = (
+        None
+        if context.never_measured
+        else _block(failures, "demanda", lambda: demand_of_month(context), None)
     )
-    graficos: list[Grafico] = (
-        [] if contexto.nunca_mediu else _bloco(falhas, "graficos", lambda: linhas(contexto, tem), [])
+    charts: list[Chart] = (
+        [] if context.never_measured else _block(failures, "graficos", lambda: line_charts(context, has), [])
     )
-    vazio: dict[str, Any] = {"vazio": "", "linhas": []}
+    empty: dict[str, Any] = {"vazio": "", "linhas": []}
     return {
-        "v": VERSAO,
-        "seq": contexto.sequencias.ingestao,
-        "titulo": contexto.filtro.titulo,
-        "janela": janela(contexto.filtro.janela),
-        "cartoes": cartoes(contexto, deste_mes, maior),
-        "graficos": graficos,
-        "barras": barras(contexto, por_mes),
-        "leituras": _bloco(falhas, "leituras", lambda: leituras(contexto), vazio),
-        "offline": offline(contexto),
-        "falhas": falhas,
+        "v": VERSION,
+        "seq": context.sequences.ingestion,
+        "titulo": context.filter.title,
+        "janela": chart_window(context.filter.window),
+        "cartoes": cards(context, this_month, greatest),
+        "graficos": charts,
+        "barras": bar_charts(context, monthly),
+        "leituras": _block(failures, "leituras", lambda: readings_table(context), empty),
+        "offline": offline_table(context),
+        "falhas": failures,
     }
 
 
-def _consumos(contexto: Contexto) -> tuple[list[ConsumoNoPeriodo] | None, list[ConsumoPorMes]]:
-    conta, agora = contexto.conta, contexto.agora
-    dispositivos = contexto.filtro.selecionados or None
-    quais = ",".join(str(d.pk) for d in dispositivos or [])
-    chave = f"{conta.pk}:{conta.timezone}:{mes_local(agora, conta.zone)}:{quais}"
-    fechados = lembrar(
-        f"meses:{sha256(chave.encode()).hexdigest()}", lambda: meses_fechados(conta, dispositivos, agora)
-    )
-    deste_mes = consumo_do_mes(conta, dispositivos, agora)
-    return deste_mes, consumo_por_mes(conta, dispositivos, agora, deste_mes, fechados)
+def _consumptions(context: Context) -> tuple[list[PeriodConsumption] | None, list[MonthlyConsumption]]:
+    conta, now = context.conta, context.now
+    devices = context.filter.selected or None
+    which = ",".join(str(d.pk) for d in devices or [])
+    key = f"{conta.pk}:{conta.timezone}:{local_month(now, conta.zone)}:{which}"
+    closed = remember(f"meses:{sha256(key.encode()).hexdigest()}", lambda: closed_months(conta, devices, now))
+    this_month = month_to_date(conta, devices, now)
+    return this_month, monthly_consumption(conta, devices, now, this_month, closed)
 
 
-def _bloco(falhas: dict[str, str], nome: str, calcular: Callable[[], T], sem_dados: T) -> T:
+def _block(failures: dict[str, str], name: str, compute: Callable[[], T], without_data: T) -> T:
     try:
-        return calcular()
+        return compute()
     except DatabaseError:
-        logger.exception("dashboard block %s failed", nome)
-        falhas[nome] = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")
-        return sem_dados
+        logger.exception("dashboard block %s failed", name)
+        failures[name] = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")
+        return without_data

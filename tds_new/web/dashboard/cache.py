@@ -10,19 +10,19 @@ T = TypeVar("T")
 
 # What is computed faster than this is computed for every answer. What takes longer is kept for 20 times as long, so that open
 # dashboards take at most a twentieth of a process's time, and for at most a minute, so that late data is seen.
-DEMORADO_S = 0.25
-VEZES = 20
-MAXIMO_S = 60
+COSTLY_S = 0.25
+TIMES = 20
+LONGEST_S = 60
 
 
-def lembrar(chave: str, calcular: Callable[[], T]) -> T:
-    """``calcular()``, or what it gave under this name at most a minute ago."""
-    guardado: T | None = cache.get(chave)
-    if guardado is not None:
-        return guardado
-    inicio = time.monotonic()
-    calculado = calcular()
-    demora = time.monotonic() - inicio
-    if demora >= DEMORADO_S:
-        cache.set(chave, calculado, min(VEZES * demora, MAXIMO_S))
-    return calculado
+def remember(key: str, compute: Callable[[], T]) -> T:
+    """``compute()``, or what it gave under this name at most a minute ago."""
+    remembered: T | None = cache.get(key)
+    if remembered is not None:
+        return remembered
+    start = time.monotonic()
+    computed = compute()
+    took = time.monotonic() - start
+    if took >= COSTLY_S:
+        cache.set(key, computed, min(TIMES * took, LONGEST_S))
+    return computed

@@ -5,18 +5,18 @@ from typing import Any
 
 from tds_new import formats
 
-Cartao = dict[str, Any]
-PARTES = ("un", "linha", "detalhe", "falado", "qualidade", "estado", "palavra")
+Card = dict[str, Any]
+TEXT_KEYS = ("un", "linha", "detalhe", "falado", "qualidade", "estado", "palavra")
 
 
-def cartao(identidade: str, titulo: str, icone: str, **resto: Any) -> Cartao:
+def card(card_id: str, title: str, icon: str, **rest: Any) -> Card:
     """A card with what is given, and nothing else in it."""
-    vazio: Cartao = dict.fromkeys(PARTES, "") | dict.fromkeys(
+    empty: Card = dict.fromkeys(TEXT_KEYS, "") | dict.fromkeys(
         ("valor", "instante", "ate", "anterior", "cobertura")
     )
-    return {"id": identidade, "titulo": titulo, "icone": icone, "exibe": formats.FALTA, **vazio, **resto}
+    return {"id": card_id, "titulo": title, "icone": icon, "exibe": formats.MISSING, **empty, **rest}
 
 
-def iso(instante: datetime) -> str:
+def iso(moment: datetime) -> str:
     """UTC, whole seconds: an instant for the browser to count from."""
-    return instante.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

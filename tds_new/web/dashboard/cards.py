@@ -8,109 +8,118 @@ from django.utils.translation import ngettext
 from tds_new import formats
 from tds_new.models import Dispositivo
 from tds_new.queries import fleet
-from tds_new.queries.consumption import ConsumoNoPeriodo
-from tds_new.queries.demand import Pico
-from tds_new.web.dashboard.card import Cartao, cartao, iso
-from tds_new.web.dashboard.consumption import COM_DEMANDA, com_demanda, consumo, consumo_a_calcular, demanda
-from tds_new.web.dashboard.context import Contexto
+from tds_new.queries.consumption import PeriodConsumption
+from tds_new.queries.demand import Peak
+from tds_new.web.dashboard.card import Card, card, iso
+from tds_new.web.dashboard.consumption import (
+    WITH_DEMAND,
+    consumption_card,
+    demand_card,
+    pending_consumption_card,
+    with_demand,
+)
+from tds_new.web.dashboard.context import Context
 
-MAX_CONSUMOS = 5
+MAX_CONSUMPTION_CARDS = 5
 
 
-def cartoes(
-    contexto: Contexto, consumos: list[ConsumoNoPeriodo] | None, maior: list[tuple[Dispositivo, Pico]] | None
-) -> list[Cartao]:
-    """All cards in their fixed order; those of ``consumos`` and of the peak (``maior``, at most one) only where they could be read."""
-    energia = next((c.fechado for c in consumos or [] if (c.grandeza, c.unidade) == COM_DEMANDA), None)
+def cards(
+    context: Context,
+    consumptions: list[PeriodConsumption] | None,
+    greatest: list[tuple[Dispositivo, Peak]] | None,
+) -> list[Card]:
+    """All cards in their fixed order; those of ``consumptions`` and of the peak (``greatest``, at most one) only where they could be read."""
+    energy = next((c.closed for c in consumptions or [] if (c.grandeza, c.unidade) == WITH_DEMAND), None)
     return [
-        *(_consumos(contexto, consumos)[:MAX_CONSUMOS] if consumos is not None else []),
+        *(_consumptions(context, consumptions)[:MAX_CONSUMPTION_CARDS] if consumptions is not None else []),
         *(
-            [demanda(contexto, maior[0] if maior else None, energia)]
-            if maior is not None and com_demanda(contexto)
+            [demand_card(context, greatest[0] if greatest else None, energy)]
+            if greatest is not None and with_demand(context)
             else []
         ),
-        _gateways(contexto),
-        _dispositivos(contexto),
-        _ultima(contexto),
+        _gateways(context),
+        _devices(context),
+        _latest(context),
     ]
 
 
-def _consumos(contexto: Contexto, consumos: list[ConsumoNoPeriodo]) -> list[Cartao]:
+def _consumptions(context: Context, consumptions: list[PeriodConsumption]) -> list[Card]:
     """A card for each quantity that has figures, and for each that should have: a reading that came just now is computed in a moment."""
-    achados = {(c.grandeza, c.unidade): consumo(contexto, c) for c in consumos}
-    if not contexto.nunca_mediu:
-        for d in contexto.dispositivos:
-            chave = d.grandeza, d.unidade
-            if d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA and d.last_seen and chave not in achados:
-                achados[chave] = consumo_a_calcular(contexto, *chave)
-    ordem = list(Dispositivo.Grandeza.values)
-    return [achados[chave] for chave in sorted(achados, key=lambda chave: (ordem.index(chave[0]), chave[1]))]
+    found = {(c.grandeza, c.unidade): consumption_card(context, c) for c in consumptions}
+    if not context.never_measured:
+        for d in context.devices:
+            key = d.grandeza, d.unidade
+            if d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA and d.last_seen and key not in found:
+                found[key] = pending_consumption_card(context, *key)
+    order = list(Dispositivo.Grandeza.values)
+    return [found[key] for key in sorted(found, key=lambda key: (order.index(key[0]), key[1]))]
 
 
-def _gateways(contexto: Contexto) -> Cartao:
-    gateways = contexto.gateways_em_vista
-    quantos = Counter(fleet.situacao(g, contexto.agora) for g in gateways)
-    online, mudos, novos = (
-        quantos[s] for s in (fleet.Situacao.ONLINE, fleet.Situacao.OFFLINE, fleet.Situacao.EM_IMPLANTACAO)
+def _gateways(context: Context) -> Card:
+    gateways = context.gateways_in_view
+    counts = Counter(fleet.gateway_state(g, context.now) for g in gateways)
+    online, silent, new = (
+        counts[s]
+        for s in (fleet.GatewayState.ONLINE, fleet.GatewayState.OFFLINE, fleet.GatewayState.COMMISSIONING)
     )
-    palavras = [
-        *([_("%(n)d offline") % {"n": mudos}] if mudos else []),
-        *([_("%(n)d em implantação") % {"n": novos}] if novos else []),
+    words = [
+        *([_("%(n)d offline") % {"n": silent}] if silent else []),
+        *([_("%(n)d em implantação") % {"n": new}] if new else []),
     ]
-    estado, palavra = (
-        "critico" if mudos else "info" if novos else "ok",
-        ", ".join(palavras) or _("Todos online"),
+    state, word = (
+        "critico" if silent else "info" if new else "ok",
+        ", ".join(words) or _("Todos online"),
     )
     if not gateways:
-        estado, palavra = "neutro", _("Nenhum cadastrado")
-    return cartao(
+        state, word = "neutro", _("Nenhum cadastrado")
+    return card(
         "gateways",
         _("Gateways online"),
         "gateway",
         valor=online,
-        exibe=formats.numero(online, 0),
-        un=_("de %(total)s") % {"total": formats.numero(len(gateways), 0)},
-        estado=estado,
-        palavra=palavra,
+        exibe=formats.number(online, 0),
+        un=_("de %(total)s") % {"total": formats.number(len(gateways), 0)},
+        estado=state,
+        palavra=word,
     )
 
 
-def _dispositivos(contexto: Contexto) -> Cartao:
-    dispositivos = contexto.dispositivos
-    com_dados = sum(fleet.com_dados(d, contexto.agora) for d in dispositivos)
-    mudos = len(dispositivos) - com_dados
-    if not dispositivos:
-        estado, palavra = "neutro", _("Nenhum cadastrado")
-    elif mudos:
-        estado, palavra = (
+def _devices(context: Context) -> Card:
+    devices = context.devices
+    with_data = sum(fleet.has_recent_data(d, context.now) for d in devices)
+    silent = len(devices) - with_data
+    if not devices:
+        state, word = "neutro", _("Nenhum cadastrado")
+    elif silent:
+        state, word = (
             "atencao",
-            ngettext("%(n)d sem dados recentes", "%(n)d sem dados recentes", mudos) % {"n": mudos},
+            ngettext("%(n)d sem dados recentes", "%(n)d sem dados recentes", silent) % {"n": silent},
         )
     else:
-        estado, palavra = "ok", _("Todos com dados")
-    return cartao(
+        state, word = "ok", _("Todos com dados")
+    return card(
         "dispositivos",
         _("Dispositivos"),
         "dispositivo",
-        valor=com_dados,
-        exibe=formats.numero(com_dados, 0),
-        un=_("de %(total)s") % {"total": formats.numero(len(dispositivos), 0)},
-        estado=estado,
-        palavra=palavra,
+        valor=with_data,
+        exibe=formats.number(with_data, 0),
+        un=_("de %(total)s") % {"total": formats.number(len(devices), 0)},
+        estado=state,
+        palavra=word,
     )
 
 
-def _ultima(contexto: Contexto) -> Cartao:
-    vistos = [(d.last_seen, d) for d in contexto.dispositivos if d.last_seen]
-    if not vistos:
-        return cartao("ultima", _("Última leitura"), "relogio", linha=_("Nenhuma leitura ainda"))
-    instante, dispositivo = max(vistos, key=lambda par: par[0])
-    return cartao(
+def _latest(context: Context) -> Card:
+    seen = [(d.last_seen, d) for d in context.devices if d.last_seen]
+    if not seen:
+        return card("ultima", _("Última leitura"), "relogio", linha=_("Nenhuma leitura ainda"))
+    moment, device = max(seen, key=lambda pair: pair[0])
+    return card(
         "ultima",
         _("Última leitura"),
         "relogio",
-        exibe=formats.idade(instante, contexto.agora, contexto.conta.zone),
-        linha=formats.data_hora(instante, contexto.conta.zone),
-        detalhe=contexto.nomes[dispositivo.pk],
-        instante=iso(instante),
+        exibe=formats.age(moment, context.now, context.conta.zone),
+        linha=formats.date_time(moment, context.conta.zone),
+        detalhe=context.names[device.pk],
+        instante=iso(moment),
     )

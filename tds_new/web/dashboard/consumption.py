@@ -9,217 +9,215 @@ from django.utils.translation import gettext as _
 
 from tds_new import formats
 from tds_new.models import Dispositivo
-from tds_new.queries.consumption import ConsumoNoPeriodo
-from tds_new.queries.demand import Pico, maior_pico
-from tds_new.queries.local_calendar import Periodo, inicio_do_bloco, mes_local, periodo_do_mes
-from tds_new.queries.sums import Soma
-from tds_new.web.dashboard.card import Cartao, cartao, iso
-from tds_new.web.dashboard.context import Contexto, consumo_no_mes, cor
+from tds_new.queries.consumption import PeriodConsumption
+from tds_new.queries.demand import Peak, greatest_peak
+from tds_new.queries.local_calendar import Period, block_start, local_month, month_period
+from tds_new.queries.sums import BlockSum
+from tds_new.web.dashboard.card import Card, card, iso
+from tds_new.web.dashboard.context import Context, colour, month_title
 
 # Below this share of measured blocks a comparison would compare what was missing.
-COMPARAVEL = Decimal("0.95")
-ESTAVEL = Decimal("0.01")
-MENOR_PARTE = Decimal("0.001")  # of shares as they are shown
-COM_DEMANDA = Dispositivo.Grandeza.ENERGIA, "kWh"
+COMPARABLE = Decimal("0.95")
+STABLE = Decimal("0.01")
+LEAST_SHARE = Decimal("0.001")  # of shares as they are shown
+WITH_DEMAND = Dispositivo.Grandeza.ENERGIA, "kWh"
 
 
-def consumo(contexto: Contexto, achado: ConsumoNoPeriodo) -> Cartao:
+def consumption_card(context: Context, found: PeriodConsumption) -> Card:
     """The card of one quantity in one unit."""
-    antes, agora = achado.anterior, achado.soma
-    unidade, divisor = formats.escala(achado.unidade, max(abs(s.total or Decimal(0)) for s in (antes, agora)))
-    comum: dict[str, Any] = {
-        "identidade": f"{achado.grandeza}-{achado.unidade}",
-        "titulo": consumo_no_mes(achado.grandeza),
-        "icone": cor(achado.grandeza),
-        "qualidade": qualidade(agora),
+    before, current = found.previous, found.block_sum
+    unidade, divisor = formats.scale(
+        found.unidade, max(abs(s.total or Decimal(0)) for s in (before, current))
+    )
+    common: dict[str, Any] = {
+        "card_id": f"{found.grandeza}-{found.unidade}",
+        "title": month_title(found.grandeza),
+        "icon": colour(found.grandeza),
+        "qualidade": quality_text(current),
         "cobertura": None
-        if agora.cobertura is None
-        else str(agora.cobertura.quantize(Decimal("0.0001"), ROUND_FLOOR)),
+        if current.coverage is None
+        else str(current.coverage.quantize(Decimal("0.0001"), ROUND_FLOOR)),
     }
-    if agora.total is None:
-        falta = (
+    if current.total is None:
+        missing = (
             _("Falta a segunda leitura")
-            if agora.blocos
-            else _sem_consumo(contexto, achado.grandeza, achado.unidade)
+            if current.blocks
+            else _no_consumption(context, found.grandeza, found.unidade)
         )
-        return cartao(**comum, linha=falta)
-    comparada = _comparada(contexto, achado, unidade, divisor)
-    return cartao(
-        **comum,
-        valor=str(agora.total),
+        return card(**common, linha=missing)
+    compared = _compared(context, found, unidade, divisor)
+    return card(
+        **common,
+        valor=str(current.total),
         un=unidade,
-        exibe=formats.valor(agora.total / divisor, unidade),
-        ate=iso(achado.ate) if achado.ate else None,
-        anterior=None if antes.total is None else str(antes.total),
-        linha=_linha(contexto, achado),
-        detalhe=comparada.escrito,
-        falado=comparada.falado,
+        exibe=formats.value(current.total / divisor, unidade),
+        ate=iso(found.until) if found.until else None,
+        anterior=None if before.total is None else str(before.total),
+        linha=_line(context, found),
+        detalhe=compared.written,
+        falado=compared.spoken,
     )
 
 
-def consumo_a_calcular(contexto: Contexto, grandeza: str, unidade: str) -> Cartao:
+def pending_consumption_card(context: Context, grandeza: str, unidade: str) -> Card:
     """The card of a quantity that has devices and no figures yet."""
-    return cartao(
+    return card(
         f"{grandeza}-{unidade}",
-        consumo_no_mes(grandeza),
-        cor(grandeza),
-        linha=_sem_consumo(contexto, grandeza, unidade),
+        month_title(grandeza),
+        colour(grandeza),
+        linha=_no_consumption(context, grandeza, unidade),
     )
 
 
-def _sem_consumo(contexto: Contexto, grandeza: str, unidade: str) -> str:
+def _no_consumption(context: Context, grandeza: str, unidade: str) -> str:
     """Why there is no figure: nothing came this month, or it came just now and is being computed."""
-    inicio = periodo_do_mes(mes_local(contexto.agora, contexto.conta.zone), contexto.conta.zone).inicio
-    vistos = [
-        d.last_seen
-        for d in contexto.dispositivos
-        if d.last_seen and (d.grandeza, d.unidade) == (grandeza, unidade)
+    start = month_period(local_month(context.now, context.conta.zone), context.conta.zone).start
+    seen = [
+        d.last_seen for d in context.devices if d.last_seen and (d.grandeza, d.unidade) == (grandeza, unidade)
     ]
-    return _("Calculando o consumo…") if vistos and max(vistos) >= inicio else _("Nenhuma leitura neste mês")
+    return _("Calculando o consumo…") if seen and max(seen) >= start else _("Nenhuma leitura neste mês")
 
 
-def _linha(contexto: Contexto, achado: ConsumoNoPeriodo) -> str:
+def _line(context: Context, found: PeriodConsumption) -> str:
     """``1 a 18/02, até 12:45``: the period, up to the end of the last block that is in it."""
-    zone = contexto.conta.zone
-    inicio = achado.periodo.inicio.astimezone(zone).date()
-    if achado.ate is None:
-        return _("desde %(de)s") % {"de": formats.dia_mes(inicio)}
-    fim = achado.ate.astimezone(zone)
-    ultimo = (achado.ate - timedelta(microseconds=1)).astimezone(zone)
-    hora = "24:00" if ultimo.date() < fim.date() else f"{fim:%H:%M}"
-    return _("%(dias)s, até %(hora)s") % {"dias": formats.dias(inicio, ultimo.date()), "hora": hora}
+    zone = context.conta.zone
+    start = found.period.start.astimezone(zone).date()
+    if found.until is None:
+        return _("desde %(de)s") % {"de": formats.day_month(start)}
+    end = found.until.astimezone(zone)
+    last = (found.until - timedelta(microseconds=1)).astimezone(zone)
+    hour = "24:00" if last.date() < end.date() else f"{end:%H:%M}"
+    return _("%(dias)s, até %(hora)s") % {"dias": formats.day_range(start, last.date()), "hora": hour}
 
 
 # --- the month before ---
 
 
 @dataclass(frozen=True, slots=True)
-class Comparada:
+class Comparison:
     """A comparison as it is shown and as it is spoken."""
 
-    escrito: str
-    falado: str = ""
+    written: str
+    spoken: str = ""
 
 
-def _comparada(contexto: Contexto, achado: ConsumoNoPeriodo, unidade: str, divisor: Decimal) -> Comparada:
+def _compared(context: Context, found: PeriodConsumption, unidade: str, divisor: Decimal) -> Comparison:
     """How the blocks that are over compare with as much of the month before; without a colour: more is not worse."""
-    trecho = _trecho(contexto, achado.periodo_anterior)
-    antes, depois = achado.anterior, achado.fechado
-    if antes.total is None or not trecho:
-        return Comparada(
-            _("sem comparação: nada medido de %(trecho)s") % {"trecho": trecho} if trecho else ""
-        )
-    for soma, texto in (
-        (depois, _("sem comparação: só %(parte)s medido")),
-        (antes, _("sem comparação: só %(parte)s medido de %(trecho)s")),
+    days = _days_of(context, found.previous_period)
+    before, after = found.previous, found.closed
+    if before.total is None or not days:
+        return Comparison(_("sem comparação: nada medido de %(trecho)s") % {"trecho": days} if days else "")
+    for block_sum, text in (
+        (after, _("sem comparação: só %(parte)s medido")),
+        (before, _("sem comparação: só %(parte)s medido de %(trecho)s")),
     ):
-        if (soma.cobertura or 0) < COMPARAVEL:
-            return Comparada(texto % {"parte": porcento(soma.cobertura or Decimal(0)), "trecho": trecho})
-    base = formats.com_unidade(antes.total / divisor, unidade)
-    if depois.total is None or not antes.total:
-        return Comparada(_("antes %(base)s, de %(trecho)s") % {"base": base, "trecho": trecho})
-    diferenca = depois.total / antes.total - 1
-    if abs(diferenca) < ESTAVEL:
-        return Comparada(_("estável ante %(trecho)s (%(base)s)") % {"trecho": trecho, "base": base})
-    partes = {"parte": f"{formats.valor(abs(diferenca) * 100, '%')}%", "trecho": trecho, "base": base}
-    if diferenca > 0:
-        return Comparada(
-            _("▲ %(parte)s ante %(trecho)s (%(base)s)") % partes,
-            _("%(parte)s acima do período de %(trecho)s") % partes,
+        if (block_sum.coverage or 0) < COMPARABLE:
+            return Comparison(text % {"parte": percent(block_sum.coverage or Decimal(0)), "trecho": days})
+    base = formats.with_unit(before.total / divisor, unidade)
+    if after.total is None or not before.total:
+        return Comparison(_("antes %(base)s, de %(trecho)s") % {"base": base, "trecho": days})
+    difference = after.total / before.total - 1
+    if abs(difference) < STABLE:
+        return Comparison(_("estável ante %(trecho)s (%(base)s)") % {"trecho": days, "base": base})
+    parts = {"parte": f"{formats.value(abs(difference) * 100, '%')}%", "trecho": days, "base": base}
+    if difference > 0:
+        return Comparison(
+            _("▲ %(parte)s ante %(trecho)s (%(base)s)") % parts,
+            _("%(parte)s acima do período de %(trecho)s") % parts,
         )
-    return Comparada(
-        _("▼ %(parte)s ante %(trecho)s (%(base)s)") % partes,
-        _("%(parte)s abaixo do período de %(trecho)s") % partes,
+    return Comparison(
+        _("▼ %(parte)s ante %(trecho)s (%(base)s)") % parts,
+        _("%(parte)s abaixo do período de %(trecho)s") % parts,
     )
 
 
-def _trecho(contexto: Contexto, periodo: Periodo) -> str:
-    if periodo.inicio >= periodo.fim:
+def _days_of(context: Context, period: Period) -> str:
+    if period.start >= period.end:
         return ""
-    zone = contexto.conta.zone
-    return formats.dias(
-        periodo.inicio.astimezone(zone).date(),
-        (periodo.fim - timedelta(microseconds=1)).astimezone(zone).date(),
+    zone = context.conta.zone
+    return formats.day_range(
+        period.start.astimezone(zone).date(),
+        (period.end - timedelta(microseconds=1)).astimezone(zone).date(),
     )
 
 
 # --- what it rests on ---
 
 
-def porcento(parte: Decimal) -> str:
+def percent(share: Decimal) -> str:
     """``99,2%``, cut and not rounded: only all of it is 100%, and only nothing is 0%."""
-    if 0 < parte < MENOR_PARTE:
-        return _("menos de %(parte)s") % {"parte": f"{formats.numero(MENOR_PARTE * 100, 1)}%"}
-    cortada = (parte * 100).quantize(Decimal("0.1"), ROUND_FLOOR)
-    return f"{formats.numero(cortada, 0 if cortada == cortada.to_integral() else 1)}%"
+    if 0 < share < LEAST_SHARE:
+        return _("menos de %(parte)s") % {"parte": f"{formats.number(LEAST_SHARE * 100, 1)}%"}
+    truncated = (share * 100).quantize(Decimal("0.1"), ROUND_FLOOR)
+    return f"{formats.number(truncated, 0 if truncated == truncated.to_integral() else 1)}%"
 
 
-def qualidade(soma: Soma) -> str:
+def quality_text(block_sum: BlockSum) -> str:
     """``97,1% medido · ◐ 2,9% interpolado``; empty where nothing was to be measured."""
-    if soma.cobertura is None:
+    if block_sum.coverage is None:
         return ""
-    partes = [_("%(parte)s medido") % {"parte": porcento(soma.cobertura)}]
-    if soma.interpolado >= MENOR_PARTE:
-        partes.append(_("◐ %(parte)s interpolado") % {"parte": porcento(soma.interpolado)})
-    if soma.estimados:
-        partes.append(_("≈ %(parte)s estimado") % {"parte": porcento(soma.estimado)})
-    return " · ".join(partes)
+    parts = [_("%(parte)s medido") % {"parte": percent(block_sum.coverage)}]
+    if block_sum.interpolated_share >= LEAST_SHARE:
+        parts.append(_("◐ %(parte)s interpolado") % {"parte": percent(block_sum.interpolated_share)})
+    if block_sum.estimated:
+        parts.append(_("≈ %(parte)s estimado") % {"parte": percent(block_sum.estimated_share)})
+    return " · ".join(parts)
 
 
 # --- demand ---
 
 
-def com_demanda(contexto: Contexto) -> list[Dispositivo]:
+def with_demand(context: Context) -> list[Dispositivo]:
     """The meters whose demand is looked at: those of energy, in kWh."""
     return [
         d
-        for d in contexto.dispositivos
-        if (d.grandeza, d.unidade) == COM_DEMANDA and d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA
+        for d in context.devices
+        if (d.grandeza, d.unidade) == WITH_DEMAND and d.tipo_leitura != Dispositivo.TipoLeitura.INSTANTANEA
     ]
 
 
-def demanda_do_mes(contexto: Contexto) -> list[tuple[Dispositivo, Pico]] | None:
+def demand_of_month(context: Context) -> list[tuple[Dispositivo, Peak]] | None:
     """The month's greatest demand of one meter, out of blocks that are over and measured in full; none where it is not determined."""
-    mes = periodo_do_mes(mes_local(contexto.agora, contexto.conta.zone), contexto.conta.zone)
-    fim = max(mes.inicio, inicio_do_bloco(contexto.agora))
-    maior = maior_pico(contexto.conta, com_demanda(contexto), mes.inicio, fim, contexto.agora)
-    return [maior] if maior else []
+    month = month_period(local_month(context.now, context.conta.zone), context.conta.zone)
+    end = max(month.start, block_start(context.now))
+    greatest = greatest_peak(context.conta, with_demand(context), month.start, end, context.now)
+    return [greatest] if greatest else []
 
 
-def demanda(contexto: Contexto, achada: tuple[Dispositivo, Pico] | None, energia: Soma | None) -> Cartao:
+def demand_card(context: Context, peak_of: tuple[Dispositivo, Peak] | None, energy: BlockSum | None) -> Card:
     """The card of the month's peak demand: the value, the block, the meter; never a figure out of a block with a hole.
 
-    How much of the month's ``energia`` was measured tells how far the peak can be relied upon.
+    How much of the month's ``energy`` was measured tells how far the peak can be relied upon.
     """
-    medido = {"parte": porcento(energia.cobertura)} if energia and energia.cobertura is not None else None
-    comum: dict[str, Any] = {
-        "identidade": "demanda",
-        "titulo": _("Demanda máxima"),
-        "icone": "demanda",
-        "qualidade": _("%(parte)s medido") % medido if medido else "",
+    measured = {"parte": percent(energy.coverage)} if energy and energy.coverage is not None else None
+    common: dict[str, Any] = {
+        "card_id": "demanda",
+        "title": _("Demanda máxima"),
+        "icon": "demanda",
+        "qualidade": _("%(parte)s medido") % measured if measured else "",
     }
-    if achada is None:
-        return cartao(
-            **comum, linha=_("Não apurada"), detalhe=_("Nenhum intervalo de 15 min foi medido por inteiro.")
+    if peak_of is None:
+        return card(
+            **common, linha=_("Não apurada"), detalhe=_("Nenhum intervalo de 15 min foi medido por inteiro.")
         )
-    dispositivo, pico = achada
-    unidade = formats.taxa(dispositivo.unidade)
-    return cartao(
-        **comum,
-        valor=str(pico.demanda),
+    device, peak = peak_of
+    unidade = formats.rate(device.unidade)
+    return card(
+        **common,
+        valor=str(peak.demand),
         un=unidade,
-        exibe=formats.valor(pico.demanda, unidade),
-        linha=_quando(pico.bloco, contexto),
-        detalhe=contexto.nomes[dispositivo.pk] if len(com_demanda(contexto)) > 1 else "",
-        ate=iso(pico.bloco),
+        exibe=formats.value(peak.demand, unidade),
+        linha=_block_text(peak.block, context),
+        detalhe=context.names[device.pk] if len(with_demand(context)) > 1 else "",
+        ate=iso(peak.block),
     )
 
 
-def _quando(bloco: datetime, contexto: Contexto) -> str:
+def _block_text(block: datetime, context: Context) -> str:
     """``11/02, das 18:45 às 19:00``."""
-    inicio, fim = (t.astimezone(contexto.conta.zone) for t in (bloco, bloco + timedelta(minutes=15)))
+    start, end = (t.astimezone(context.conta.zone) for t in (block, block + timedelta(minutes=15)))
     return _("%(dia)s, das %(inicio)s às %(fim)s") % {
-        "dia": formats.dia_mes(inicio.date()),
-        "inicio": f"{inicio:%H:%M}",
-        "fim": f"{fim:%H:%M}",
+        "dia": formats.day_month(start.date()),
+        "inicio": f"{start:%H:%M}",
+        "fim": f"{end:%H:%M}",
     }

@@ -5,37 +5,37 @@ import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
-Ponto = list[float | int | None]
+RawPoint = list[float | int | None]
 # The browser cuts the same way (painel.js).
-PONTOS_POR_PARTE = 32
-TAMANHO_DA_MARCA = 6
-MARCAS = re.compile(rf"([A-Za-z0-9_-]{{{TAMANHO_DA_MARCA}}})*")
+POINTS_PER_PART = 32
+MARK_LENGTH = 6
+MARKS = re.compile(rf"([A-Za-z0-9_-]{{{MARK_LENGTH}}})*")
 
 
 @dataclass(frozen=True, slots=True)
-class Parte:
-    """Neighbouring points of a series; ``marca`` tells whether they are the ones that somebody has."""
+class Part:
+    """Neighbouring points of a series; ``mark`` tells whether they are the ones that somebody has."""
 
-    indice: int
-    marca: str
-    pontos: list[Ponto]
-
-
-def em_partes(serie: int, passo_ms: int, pontos: list[Ponto]) -> list[Parte]:
-    """``pontos`` (``[t, ...]``, t in milliseconds) cut at fixed times, so that a window that moves on keeps its parts."""
-    grupos: dict[int, list[Ponto]] = {}
-    for ponto in pontos:
-        grupos.setdefault(int(ponto[0] or 0) // (passo_ms * PONTOS_POR_PARTE), []).append(ponto)
-    return [Parte(indice, _marca(serie, indice, grupo), grupo) for indice, grupo in grupos.items()]
+    index: int
+    mark: str
+    points: list[RawPoint]
 
 
-def _marca(serie: int, indice: int, pontos: list[Ponto]) -> str:
-    resumo = hashlib.blake2b(repr((serie, indice, pontos)).encode(), digest_size=6).digest()
-    return urlsafe_b64encode(resumo).decode()[:TAMANHO_DA_MARCA]
+def in_parts(series_id: int, step_ms: int, points: list[RawPoint]) -> list[Part]:
+    """``points`` (``[t, ...]``, t in milliseconds) cut at fixed times, so that a window that moves on keeps its parts."""
+    groups: dict[int, list[RawPoint]] = {}
+    for point in points:
+        groups.setdefault(int(point[0] or 0) // (step_ms * POINTS_PER_PART), []).append(point)
+    return [Part(index, _mark(series_id, index, group), group) for index, group in groups.items()]
 
 
-def ler(texto: str) -> frozenset[str]:
+def _mark(series_id: int, index: int, points: list[RawPoint]) -> str:
+    digest = hashlib.blake2b(repr((series_id, index, points)).encode(), digest_size=6).digest()
+    return urlsafe_b64encode(digest).decode()[:MARK_LENGTH]
+
+
+def parse_marks(text: str) -> frozenset[str]:
     """The marks that a browser sent, one after the other; none where the text makes no sense."""
-    if not MARCAS.fullmatch(texto):
+    if not MARKS.fullmatch(text):
         return frozenset()
-    return frozenset(texto[i : i + TAMANHO_DA_MARCA] for i in range(0, len(texto), TAMANHO_DA_MARCA))
+    return frozenset(text[i : i + MARK_LENGTH] for i in range(0, len(text), MARK_LENGTH))

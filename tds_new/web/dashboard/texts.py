@@ -3,7 +3,7 @@
 from django.utils.translation import gettext as _
 
 
-def textos() -> dict[str, str]:
+def texts() -> dict[str, str]:
     """Sentences by name; ``%s`` is filled in by the browser."""
     return {
         "atualizado": _("atualizado %s"),

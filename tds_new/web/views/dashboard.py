@@ -3,68 +3,68 @@
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.cache import get_conditional_response
-from django.utils.timezone import now
 from django.views.decorators.http import require_safe
 
 from tds_new import formats
 from tds_new.models import Conta
 from tds_new.queries import fleet
 from tds_new.web import etag, filters
-from tds_new.web.access import da_conta, da_conta_json
+from tds_new.web.access import conta_data, conta_page
 from tds_new.web.dashboard import parts
-from tds_new.web.dashboard.assembly import montar, preparar
-from tds_new.web.dashboard.context import Contexto
-from tds_new.web.dashboard.texts import textos
+from tds_new.web.dashboard.assembly import assemble, prepare
+from tds_new.web.dashboard.context import Context
+from tds_new.web.dashboard.texts import texts
 
 
 @require_safe
-@da_conta
-def painel(request: HttpRequest, conta: Conta) -> HttpResponse:
+@conta_page
+def page(request: HttpRequest, conta: Conta) -> HttpResponse:
     """The page, complete: readable without scripts."""
-    agora = now()
-    contexto = preparar(conta, request.GET, fleet.sequencias(conta), agora)
-    conteudo = montar(contexto)
-    moldura = _moldura(request, contexto)
-    if conteudo["falhas"]:
-        moldura["etag"] = ""
-    return render(request, "tds_new/dashboard.html", {"dados": conteudo, "contexto": contexto, **moldura})
+    now = timezone.now()
+    context = prepare(conta, request.GET, fleet.sequences(conta), now)
+    content = assemble(context)
+    frame = _frame(request, context)
+    if content["falhas"]:
+        frame["etag"] = ""
+    return render(request, "tds_new/dashboard.html", {"dados": content, "contexto": context, **frame})
 
 
-def _moldura(request: HttpRequest, contexto: Contexto) -> dict[str, object]:
-    agora, zone = contexto.agora, contexto.conta.zone
-    selecionados = {d.pk for d in contexto.filtro.selecionados}
+def _frame(request: HttpRequest, context: Context) -> dict[str, object]:
+    now, zone = context.now, context.conta.zone
+    selected = {d.pk for d in context.filter.selected}
     return {
-        "filtro": contexto.filtro,
-        "periodos": filters.periodos(contexto.filtro),
+        "filtro": context.filter,
+        "periodos": filters.preset_links(context.filter),
         "opcoes": [
-            (d.pk, contexto.nomes[d.pk], contexto.gateway_a_parte(d), d.pk in selecionados)
-            for d in contexto.todos
+            (d.pk, context.names[d.pk], context.gateway_apart(d), d.pk in selected)
+            for d in context.all_devices
         ],
-        "hoje": agora.astimezone(zone).date().isoformat(),
-        "fuso": formats.fuso(agora, zone),
-        "agora_ms": int(agora.timestamp() * 1000),
-        "agora_texto": formats.data_hora(agora, zone),
+        "hoje": now.astimezone(zone).date().isoformat(),
+        "fuso": formats.zone_label(now, zone),
+        "agora_ms": int(now.timestamp() * 1000),
+        "agora_texto": formats.date_time(now, zone),
         "intervalo_s": settings.TDS_POLL_SECONDS,
         "consulta": request.GET.urlencode(),
-        "etag": etag.do_painel(request, contexto.conta, contexto.sequencias, agora),
-        "textos": textos(),
+        "etag": etag.of_dashboard(request, context.conta, context.sequences, now),
+        "textos": texts(),
     }
 
 
 @require_safe
-@da_conta_json
-def dados(request: HttpRequest, conta: Conta) -> HttpResponseBase:
+@conta_data
+def data(request: HttpRequest, conta: Conta) -> HttpResponseBase:
     """The same as JSON, or 304 where nothing changed. Does not touch the session, so it does not keep it alive."""
-    agora = now()
-    sequencias = fleet.sequencias(conta)
-    marca = etag.do_painel(request, conta, sequencias, agora)
-    response = get_conditional_response(request, etag=marca)
+    now = timezone.now()
+    sequences = fleet.sequences(conta)
+    tag = etag.of_dashboard(request, conta, sequences, now)
+    response = get_conditional_response(request, etag=tag)
     if response is None:
-        contexto = preparar(conta, request.GET, sequencias, agora)
-        conteudo = montar(contexto, parts.ler(request.GET.get("tem", "")))
-        response = JsonResponse(conteudo, json_dumps_params={"separators": (",", ":")})
-        if conteudo["falhas"]:
+        context = prepare(conta, request.GET, sequences, now)
+        content = assemble(context, parts.parse_marks(request.GET.get("tem", "")))
+        response = JsonResponse(content, json_dumps_params={"separators": (",", ":")})
+        if content["falhas"]:
             return response  # without an ETag: the next poll tries again
-    response["ETag"] = marca
+    response["ETag"] = tag
     return response

@@ -10,28 +10,28 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from tds_new.models import Conta
-from tds_new.web.context import TEMA_COOKIE, TEMAS
-from tds_new.web.forms import EntrarForm
+from tds_new.web.context import THEME_COOKIE, THEMES
+from tds_new.web.forms import LoginForm
 
-UM_ANO_S = 365 * 24 * 3600
+YEAR_S = 365 * 24 * 3600
 
 
-class Entrar(LoginView):
+class Login(LoginView):
     """Login. ``next`` is followed only within this site."""
 
     template_name = "tds_new/login.html"
-    form_class = EntrarForm
+    form_class = LoginForm
     redirect_authenticated_user = True
 
 
-def bloqueado(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
+def locked_out(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
     """The answer of django-axes after too many failures."""
     return render(request, "tds_new/locked.html", status=429)
 
 
 @require_safe
 @login_required
-def inicio(request: HttpRequest) -> HttpResponse:
+def home(request: HttpRequest) -> HttpResponse:
     """The only Conta's dashboard, or the choice."""
     contas = list(Conta.objects.visible_to(request.user)[:2])
     return redirect("painel", contas[0].pk) if len(contas) == 1 else redirect("conta-escolha")
@@ -39,7 +39,7 @@ def inicio(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @login_required
-def escolha(request: HttpRequest) -> HttpResponse:
+def choose_conta(request: HttpRequest) -> HttpResponse:
     """The person's Contas; a friendly page where there is none."""
     return render(request, "tds_new/contas.html", {"contas": Conta.objects.visible_to(request.user)})
 
@@ -53,21 +53,21 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def telemetria(request: HttpRequest) -> HttpResponse:
+def legacy_address(request: HttpRequest) -> HttpResponse:
     """An address that people know from before."""
     return redirect("inicio")
 
 
 @require_POST
-def tema(request: HttpRequest) -> HttpResponse:
+def set_theme(request: HttpRequest) -> HttpResponse:
     """Remember light, dark or automatic in a cookie, and go back."""
-    destino = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(destino, {request.get_host()}, request.is_secure()):
-        destino = reverse("inicio")
-    response = redirect(destino)
-    escolhido = request.POST.get("tema", "")
-    if escolhido in TEMAS:
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, request.is_secure()):
+        target = reverse("inicio")
+    response = redirect(target)
+    chosen = request.POST.get("tema", "")
+    if chosen in THEMES:
         response.set_cookie(
-            TEMA_COOKIE, escolhido, UM_ANO_S, samesite="Lax", secure=request.is_secure(), httponly=True
+            THEME_COOKIE, chosen, YEAR_S, samesite="Lax", secure=request.is_secure(), httponly=True
         )
     return response
