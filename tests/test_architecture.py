@@ -98,7 +98,7 @@ def test_only_the_transport_knows_paho(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.rejection"]
+    "module", ["tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.refusal"]
 )
 def test_parsing_is_pure(module: str) -> None:
     impure = {

@@ -15,8 +15,8 @@ from lab.fuzz.fleet import Fleet, register
 from lab.fuzz.memory import PacketReader, rejection_of
 from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.rejection import Reason
-from tds_new.ingestion.set_aside import SAMPLE
+from tds_new.ingestion.refusal import Reason
+from tds_new.ingestion.rejected import SAMPLE
 from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
 
 GOOD_EVERY = 10
@@ -108,7 +108,7 @@ class DatabaseChecker:
     ) -> None:
         expectations = [expect(case.topic, case.payload, fleet, self._prefix) for case in batch]
         outcomes = [Outcome() for _ in batch]
-        for row in result.set_aside:
+        for row in result.rejected_rows:
             outcomes[row.message].rejections.append(rejection_of(row))
         assign_answers(batch, expectations, outcomes, result.answers)
         codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
@@ -182,13 +182,13 @@ class DatabaseChecker:
         self, batch: list[Case], result: BatchResult, last_rejected: int, counted: int
     ) -> None:
         """Everything rejected is counted, and there as it came, up to the bounds of the table."""
-        if counted != len(result.set_aside):
-            self._fail(batch[-1], f"{len(result.set_aside)} are rejected, {counted} more are counted")
-        groups = Counter((row.gateway_id, row.refusal.reason.value) for row in result.set_aside)
+        if counted != len(result.rejected_rows):
+            self._fail(batch[-1], f"{len(result.rejected_rows)} are rejected, {counted} more are counted")
+        groups = Counter((row.gateway_id, row.refusal.reason.value) for row in result.rejected_rows)
         full = {group for group, size in groups.items() if size > self._keep}
         copies: Counter[Any] = Counter()
         wanted: Counter[Any] = Counter()
-        for row in result.set_aside:
+        for row in result.rejected_rows:
             copies[row.message, row.refusal.reason] += 1
             if (row.gateway_id, row.refusal.reason.value) not in full and copies[
                 row.message, row.refusal.reason
@@ -262,5 +262,7 @@ def _has_brought(case: Case, payload_raw: str | None, codigo: str, valor: Decima
 
 def _sampled(result: BatchResult) -> bool:
     """Whether a gateway was so far over the limit that a sample of its messages was kept: the others are counted each time they come."""
-    over = Counter(row.gateway_id for row in result.set_aside if row.refusal.reason is Reason.LIMITE_EXCEDIDO)
+    over = Counter(
+        row.gateway_id for row in result.rejected_rows if row.refusal.reason is Reason.LIMITE_EXCEDIDO
+    )
     return max(over.values(), default=0) > SAMPLE

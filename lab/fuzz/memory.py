@@ -13,7 +13,7 @@ from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Prepared, Preparer
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.set_aside import RejectedRow
+from tds_new.ingestion.rejected import RejectedRow
 from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport.config import BrokerConfig
 from tds_new.ingestion.transport.subscriber import MQTTSubscriber

@@ -231,10 +231,10 @@ def stay_disconnected() -> None:
 
 @mutant("rejects a redelivered message again", "pubacks_lost", "pubacks_lost")
 def set_aside_again() -> None:
-    from tds_new.ingestion import set_aside
+    from tds_new.ingestion import rejected
 
     _replace(
-        set_aside,
+        rejected,
         "insert_rejected",
         lambda insert: lambda cursor, rows, keep, _: insert(cursor, rows, keep, set()),
     )
@@ -242,9 +242,9 @@ def set_aside_again() -> None:
 
 @mutant("drops what it cannot use without keeping it as rejected")
 def drop_silently() -> None:
-    from tds_new.ingestion import set_aside
+    from tds_new.ingestion import rejected
 
-    _replace(set_aside, "insert_rejected", lambda _: lambda *_: None)
+    _replace(rejected, "insert_rejected", lambda _: lambda *_: None)
 
 
 @mutant("stamps readings with the server's clock")

@@ -70,7 +70,7 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
     """Wrap the consumer's steps."""
     import psycopg
 
-    from tds_new.ingestion import preparation, set_aside, store
+    from tds_new.ingestion import preparation, rejected, store
     from tds_new.ingestion.inbox import Inbox
     from tds_new.ingestion.telemetry_processor import TelemetryProcessor
     from tds_new.ingestion.transport import MQTTSubscriber
@@ -80,7 +80,7 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
     after(Inbox, "take", lambda batch: kill_switch.reach("received") if batch else None)
     after(preparation, "parse_telemetry", lambda _: kill_switch.reach("parsed"))
     after(store, "insert_readings", lambda _: kill_switch.reach("copied"))
-    after(set_aside, "insert_rejected", lambda _: kill_switch.reach("set_aside"))
+    after(rejected, "insert_rejected", lambda _: kill_switch.reach("set_aside"))
     before(MQTTSubscriber, "pause", lambda: kill_switch.reach("finishing"))
     for name in ("process", "store"):
         _wrap_service(TelemetryProcessor, name, kill_switch)

@@ -275,7 +275,7 @@ class Consumer:
         self._statistics.record(result, oldest, committed)
         self._metrics.record(result, committed - started, oldest, committed)
         if logger.isEnabledFor(logging.DEBUG):
-            refused = {row.message: row.refusal for row in result.set_aside}
+            refused = {row.message: row.refusal for row in result.rejected_rows}
             for number, message in enumerate(batch):
                 outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
                 logger.debug(

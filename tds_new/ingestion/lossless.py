@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tds_new.ingestion.rejection import MessageRefusedError, Reason
+from tds_new.ingestion.refusal import MessageRefusedError, Reason
 
 
 class Number(str):

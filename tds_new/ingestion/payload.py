@@ -13,7 +13,7 @@ import msgspec
 
 from tds_new.ingestion.lossless import Constant, Number, Object, load_json, storable
 from tds_new.ingestion.lossless import clean_text as clean_text
-from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
 from tds_new.mac import normalise_mac
 
 MAX_PAYLOAD_BYTES = 65_536

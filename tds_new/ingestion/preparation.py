@@ -20,11 +20,12 @@ from tds_new.ingestion.payload import (
     parse_telemetry,
     sequence_of,
 )
+from tds_new.ingestion.presence import Activity, Sighting
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.rejection import MessageRefusedError, Reason, Refusal
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
+from tds_new.ingestion.rejected import RejectedRow
 from tds_new.ingestion.resolver import KnownGateway, Resolver
-from tds_new.ingestion.set_aside import RejectedRow
-from tds_new.ingestion.store import Activity, Sighting, StagedReading
+from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000

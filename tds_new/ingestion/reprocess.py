@@ -9,7 +9,7 @@ from django.utils.timezone import now
 
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.set_aside import MAX_ROWS_PER_MESSAGE, RejectedRow
+from tds_new.ingestion.rejected import MAX_ROWS_PER_MESSAGE, RejectedRow
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
 
@@ -40,7 +40,7 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
                 for row in rows
             ]
             refused_again: dict[int, dict[int | None, RejectedRow]] = {}
-            for other in processor.process(messages).set_aside:
+            for other in processor.process(messages).rejected_rows:
                 refused_again.setdefault(other.message, {})[other.refusal.index] = other
             for number, row in enumerate(rows):
                 again = refused_again.get(number, {})

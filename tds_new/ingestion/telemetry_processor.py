@@ -15,14 +15,14 @@ import psycopg
 from django.conf import settings
 from psycopg import Connection
 
-from tds_new.ingestion import set_aside, store
+from tds_new.ingestion import presence, rejected, store
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
+from tds_new.ingestion.presence import Activity
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.rejection import Reason, Refusal
+from tds_new.ingestion.refusal import Reason, Refusal
+from tds_new.ingestion.rejected import RejectedRow
 from tds_new.ingestion.resolver import Resolver
-from tds_new.ingestion.set_aside import RejectedRow
-from tds_new.ingestion.store import Activity
 from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class BatchResult(msgspec.Struct):
     """What came of a batch, committed.
 
     ``stored``, ``duplicates`` and ``conflicts`` count readings; ``rejected`` counts readings and messages by reason;
-    ``set_aside`` has each refusal with its message's position in the batch; ``answers`` are to be published now.
+    ``rejected_rows`` has each refusal with its message's position in the batch; ``answers`` are to be published now.
     """
 
     messages: int = 0
@@ -45,7 +45,7 @@ class BatchResult(msgspec.Struct):
     conflicts: int = 0
     rejected: Counter[str] = msgspec.field(default_factory=Counter)
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
-    set_aside: list[RejectedRow] = []
+    rejected_rows: list[RejectedRow] = []
     answers: list[Answer] = []
 
     def add(self, other: "BatchResult") -> None:
@@ -56,7 +56,7 @@ class BatchResult(msgspec.Struct):
         self.conflicts += other.conflicts
         self.rejected.update(other.rejected)
         self.kinds.update(other.kinds)
-        self.set_aside += other.set_aside
+        self.rejected_rows += other.rejected_rows
         self.answers += other.answers
 
 
@@ -115,7 +115,7 @@ class TelemetryProcessor:
         """Write signs of life that were held back for up to a second."""
         if self._pending:
             with self._connection.transaction(), self._connection.cursor() as cursor:
-                store.record_activity(cursor, self._pending)
+                presence.record_activity(cursor, self._pending)
             self._written()
 
     def flush_if_due(self) -> None:
@@ -127,7 +127,7 @@ class TelemetryProcessor:
         """Set silent gateways offline; return how many."""
         self.flush()
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            return len(store.mark_silent(cursor))
+            return len(presence.mark_silent(cursor))
 
     def _complete(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
         """Process a batch, and remember where that failed: a connection lost during COMMIT leaves open whether it was stored."""
@@ -191,15 +191,15 @@ class TelemetryProcessor:
         due = self._clock() - self._written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
-            rejected = prepared.rejected + _conflicts(prepared.batch, stored)
+            rejected_rows = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
                 # What is retained comes with every subscription.
                 redelivered = {
                     number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt
                 }
-                set_aside.insert_rejected(cursor, rejected, self._keep, redelivered)
+                rejected.insert_rejected(cursor, rejected_rows, self._keep, redelivered)
             if due:
-                store.record_activity(cursor, prepared.activity)
+                presence.record_activity(cursor, prepared.activity)
         if due:
             self._written()
         else:
@@ -209,9 +209,9 @@ class TelemetryProcessor:
             stored=stored.inserted,
             duplicates=stored.duplicates,
             conflicts=len(stored.conflicts),
-            rejected=Counter(row.refusal.reason.value for row in rejected),
+            rejected=Counter(row.refusal.reason.value for row in rejected_rows),
             kinds=prepared.kinds,
-            set_aside=rejected,
+            rejected_rows=rejected_rows,
             answers=prepared.answers,
         )
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from tds_new.models import LeituraDispositivo
 from tests.support.brokers import Broker
 from tests.support.consumers import StartConsumer, database_url
-from tests.support.ingestion import TOPIC, World, set_aside
+from tests.support.ingestion import TOPIC, World, rejected
 from tests.support.waiting import until
 
 COUNT, DEVICES = 20, 3
@@ -77,7 +77,7 @@ def test_every_message_is_answered(
         True,
     ), said
     assert rows() == COUNT * DEVICES
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_what_the_broker_acknowledged_and_lost_is_sent_again(
@@ -94,7 +94,7 @@ def test_what_the_broker_acknowledged_and_lost_is_sent_again(
     status, said = result(simulation)
     assert (status, f"{COUNT} answered as stored" in said) == (0, True), said
     assert rows() == COUNT * DEVICES
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_without_answers_it_says_so_and_fails(world: World, mosquitto: Broker) -> None:

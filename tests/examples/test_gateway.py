@@ -15,7 +15,7 @@ from django.conf import settings
 from tds_new.models import Gateway, LeituraDispositivo
 from tests.support.brokers import GATEWAY_A, Broker
 from tests.support.consumers import StartConsumer
-from tests.support.ingestion import MAC, PREFIX, TOPIC, World, set_aside
+from tests.support.ingestion import MAC, PREFIX, TOPIC, World, rejected
 from tests.support.waiting import until
 
 EXAMPLE = Path(settings.BASE_DIR) / "examples" / "gateway"
@@ -175,7 +175,7 @@ def test_what_the_broker_acknowledged_and_lost_is_sent_again(
     start_gateway(mosquitto, "--interval", "3600")  # reads once more, and sends what still waits
     wait_until_all_is_stored(gateway, before)
     assert stored_numbers() == list(range(gateway.read))
-    assert set_aside() == []
+    assert rejected() == []
     assert consumer.terminate() == 0
 
 
@@ -207,7 +207,7 @@ def test_gateway_and_broker_killed_again_and_again_lose_and_double_nothing(
     numbers = stored_numbers()
     assert len(set(numbers)) == len(numbers)
     assert set(range(gateway.read)) - set(numbers) <= perhaps
-    assert set_aside() == []
+    assert rejected() == []
     assert consumer.terminate() == 0
 
 

@@ -20,7 +20,7 @@ from tests.support.ingestion import (
     execute,
     payload,
     reading,
-    set_aside,
+    rejected,
     stored,
 )
 from tests.support.waiting import until
@@ -135,7 +135,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(
         consumer = start_consumer(mosquitto, environment=small)
     all_stored(MESSAGES // KILLS * KILLS)
     assert consumer.terminate() == 0
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_sigterm_under_load_ends_in_order_and_loses_nothing(
@@ -242,7 +242,7 @@ def test_hostile_messages_are_set_aside_and_cannot_break_the_log(
         gateway.publish(f"{PREFIX}/{MAC}/status", hostile.encode())
         gateway.publish(f"{PREFIX}/{MAC}/heartbeat", b'{"firmware_version": "\\ud800"}')
         gateway.publish(TOPIC, payload(reading(hostile), reading(valor=hostile), reading("D02")))
-    until(lambda: len(set_aside()) == 3 and stored(), "all are dealt with")
+    until(lambda: len(rejected()) == 3 and stored(), "all are dealt with")
     consumer.wait_for("DEBUG", f"{PREFIX}/{MAC}/telemetry")
     assert not any(line.startswith("2026-01-01") for line in consumer.log.splitlines())
     assert "\x1b" not in consumer.log

@@ -60,12 +60,12 @@ def test_a_database_that_stops_and_starts_again_loses_nothing(
     consumer.wait_for("the database failed", "try 3")
     own_postgres.start()
 
-    def set_aside() -> int:
+    def rejected() -> int:
         with psycopg.connect(own_postgres.url()) as session:
             row = session.execute("SELECT count(*) FROM tds_new_mensagem_rejeitada").fetchone()
         return int(row[0]) if row else 0
 
-    until(lambda: set_aside() == 5, "all are set aside: nobody has registered the gateway")
+    until(lambda: rejected() == 5, "all are set aside: nobody has registered the gateway")
     consumer.wait_for("the database is back")
     assert consumer.terminate() == 0
 

@@ -11,7 +11,7 @@ from tds_new.models import ConsumerStatus
 from tests.ingestion.test_consumer import all_stored, publish, rows, waits_for_a_lock
 from tests.support.brokers import GATEWAY_A, Broker, BrokerFactory
 from tests.support.consumers import StartConsumer, database_url
-from tests.support.ingestion import MAC, PREFIX, TOPIC, World, payload, reading, set_aside
+from tests.support.ingestion import MAC, PREFIX, TOPIC, World, payload, reading, rejected
 from tests.support.waiting import until
 
 MQTT_5 = {"MQTT_PROTOCOL": "5"}
@@ -32,7 +32,7 @@ def test_a_message_is_stored_and_answered_after_its_commit(
             assert (topic, json.loads(answer)) == (f"{PREFIX}/{MAC}/ack", {"seq": seq})
             assert rows() == seq + 1
     assert consumer.terminate() == 0
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_what_is_not_committed_is_not_acknowledged_and_its_session_outlives_kill_9(

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tds_new.ingestion.payload import Reading, Telemetry, parse_telemetry
-from tds_new.ingestion.rejection import Reason
+from tds_new.ingestion.refusal import Reason
 from tds_new.models.operacao import Motivo
 
 pytestmark = pytest.mark.once

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES, check_gateway_mac, parse_object, parse_telemetry
-from tds_new.ingestion.rejection import MessageRefusedError, Reason
+from tds_new.ingestion.refusal import MessageRefusedError, Reason
 from tests.ingestion.test_payload import GOOD, TIME, message, with_valor
 
 pytestmark = pytest.mark.once

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tds_new.ingestion.payload import LIMIT, MAX_PAYLOAD_BYTES, Telemetry, parse_object, parse_telemetry
-from tds_new.ingestion.rejection import MessageRefusedError
+from tds_new.ingestion.refusal import MessageRefusedError
 from tests.ingestion.test_payload import message, with_valor
 
 pytestmark = pytest.mark.once

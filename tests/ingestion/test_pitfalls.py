@@ -19,7 +19,7 @@ from tds_new.models import ConsumerStatus, LeituraDispositivo, RejeicaoContador
 from tds_new.storage.session import connect
 from tests.support.brokers import GATEWAY_A, Broker, BrokerFactory
 from tests.support.consumers import StartConsumer, database_url
-from tests.support.ingestion import MAC, TOPIC, World, message, payload, reading, set_aside, stored, telemetry
+from tests.support.ingestion import MAC, TOPIC, World, message, payload, reading, rejected, stored, telemetry
 from tests.support.waiting import until
 
 
@@ -36,7 +36,7 @@ def test_the_prefix_of_the_settings_is_the_one_that_counts(world: World, setting
             [telemetry(reading(), topic=f"devices/{MAC}/telemetry", seq=3), telemetry(reading(valor=2))]
         )
     assert [valor for _, _, valor in stored()] == [Decimal("1.5")]
-    assert set_aside() == [("topico_invalido", None)]
+    assert rejected() == [("topico_invalido", None)]
     assert result.answers == [Answer(f"devices/{MAC}/ack", 3)]
 
 
@@ -55,7 +55,7 @@ def test_what_the_broker_retains_changes_nothing_however_often_it_comes(
     results = [processor.process(retained) for _ in range(3)]
     assert [result.stored for result in results] == [1, 0, 0]
     assert stored() == [("D01", 0, Decimal("1.5"))]
-    assert Counter(reason for reason, _ in set_aside()) == {
+    assert Counter(reason for reason, _ in rejected()) == {
         "dispositivo_desconhecido": 51,
         "conflito": 1,
         "json_invalido": 1,
@@ -107,7 +107,7 @@ def test_more_poison_than_the_brokers_window_holds_does_not_stop_what_comes_afte
             gateway.publish(TOPIC, poison[number % len(poison)])
         gateway.publish(TOPIC, payload(reading(valor=7)))
     until(lambda: stored() == [("D01", 0, Decimal(7))], "the good one is stored")
-    assert len(set_aside()) == 80
+    assert len(rejected()) == 80
     assert consumer.terminate() == 0
     second = start_consumer(broker)  # nothing of it comes again
     second.wait_until_subscribed()
@@ -116,7 +116,7 @@ def test_more_poison_than_the_brokers_window_holds_does_not_stop_what_comes_afte
     until(lambda: len(stored()) == 2, "the next one is stored")
     assert second.terminate() == 0
     assert ConsumerStatus.objects.get().counters["messages"] == 1
-    assert len(set_aside()) == 80
+    assert len(rejected()) == 80
 
 
 @pytest.mark.once

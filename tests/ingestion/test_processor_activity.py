@@ -15,7 +15,7 @@ from tds_new.models import (
     MensagemRejeitada,
     RejeicaoContador,
 )
-from tests.support.ingestion import MAC, NOW, PREFIX, Clock, World, message, reading, set_aside, telemetry
+from tests.support.ingestion import MAC, NOW, PREFIX, Clock, World, message, reading, rejected, telemetry
 
 HEARTBEAT, STATUS = f"{PREFIX}/{MAC}/heartbeat", f"{PREFIX}/{MAC}/status"
 
@@ -94,7 +94,7 @@ def test_a_heartbeat_may_name_the_firmware(
     Gateway.objects.update(firmware_version="1.0")
     process(processor, clock, message(sent, HEARTBEAT), message(b"", HEARTBEAT))
     assert gateway().firmware_version == firmware
-    assert set_aside() == []
+    assert rejected() == []
     process(processor, clock, telemetry(reading()))  # the session goes on
     assert LeituraDispositivo.objects.count() == 1
 
@@ -227,10 +227,10 @@ def test_what_the_broker_delivers_again_is_not_set_aside_again(
         telemetry(reading(valor=2)),
     ]
     processor.process(bad)
-    before = set_aside()
+    before = rejected()
     again = [Message(m.topic, m.payload, m.received_at, redelivered=True) for m in bad]
     processor.process([*again, message(b"new", redelivered=True)])
-    assert set_aside() == [*before, ("json_invalido", None)]
+    assert rejected() == [*before, ("json_invalido", None)]
     assert sum(RejeicaoContador.objects.values_list("total", flat=True)) == len(before) + 1
     processor.process([message(b"x")])  # sent again by the gateway: another refusal
     assert RejeicaoContador.objects.get(motivo="json_invalido").total == 3

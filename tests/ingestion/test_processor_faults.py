@@ -22,7 +22,7 @@ from tests.support.ingestion import (
     message,
     payload,
     reading,
-    set_aside,
+    rejected,
     stored,
     telemetry,
 )
@@ -71,7 +71,7 @@ def test_what_is_not_one_rows_fault_raises_and_stores_nothing(
     with pytest.raises(psycopg.Error) as caught:
         processor.process(BATCH)
     assert caught.value.sqlstate == sqlstate
-    assert (stored(), set_aside(), RejeicaoContador.objects.count(), ContaAtividade.objects.count()) == (
+    assert (stored(), rejected(), RejeicaoContador.objects.count(), ContaAtividade.objects.count()) == (
         [],
         [],
         0,
@@ -79,7 +79,7 @@ def test_what_is_not_one_rows_fault_raises_and_stores_nothing(
     )
     fail_with(processor, "")
     assert processor.process(BATCH).stored == 2
-    assert set_aside() == [("json_invalido", None)]
+    assert rejected() == [("json_invalido", None)]
 
 
 def test_a_batch_whose_commit_was_not_answered_is_set_aside_once(
@@ -98,10 +98,10 @@ def test_a_batch_whose_commit_was_not_answered_is_set_aside_once(
         processor.process([message(b"{")])
     monkeypatch.undo()
     processor.process([message(b"{")])
-    assert set_aside() == [("json_invalido", None)]
+    assert rejected() == [("json_invalido", None)]
     assert RejeicaoContador.objects.get().total == 1
     processor.process([message(b"{")])  # another one like it, sent anew
-    assert set_aside() == [("json_invalido", None)] * 2
+    assert rejected() == [("json_invalido", None)] * 2
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "22P02", "23502", "23514", "54000", "23503"])
@@ -145,7 +145,7 @@ def test_a_fault_of_this_program_costs_only_the_message_that_shows_it(
     result = processor.process(
         [telemetry(reading(minute=1)), telemetry(reading(), poison=1), telemetry(reading(minute=2))]
     )
-    assert (result.stored, set_aside()) == (2, [("esquema_invalido", None)])
+    assert (result.stored, rejected()) == (2, [("esquema_invalido", None)])
 
 
 @pytest.mark.parametrize("error", [MemoryError, OSError])
@@ -155,7 +155,7 @@ def test_a_machine_in_trouble_is_no_messages_fault(
     monkeypatch.setattr(preparation, "parse_telemetry", lambda _: (_ for _ in ()).throw(error()))
     with pytest.raises(error):
         processor.process([telemetry(reading())])
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_a_read_only_database_stores_nothing(world: World, processor: TelemetryProcessor) -> None:
@@ -204,7 +204,7 @@ def test_extra_fields_are_kept_as_jsonb_can_hold_them(
     one = json.dumps(reading())
     sent = f'{{"x": {extra}, "leituras": [{one}, {one.replace("D01", "D02")}]}}'.encode()
     processor.process([message(sent)])
-    assert set_aside() == []
+    assert rejected() == []
     for row in LeituraDispositivo.objects.select_related("dispositivo"):
         assert row.payload_raw is not None
         assert row.payload_raw["x"] == kept

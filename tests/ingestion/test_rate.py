@@ -2,7 +2,7 @@
 
 import pytest
 
-from tds_new.ingestion import set_aside
+from tds_new.ingestion import rejected
 from tds_new.ingestion.rate import BURST_SECONDS, GatewayRate
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import Dispositivo, Gateway, MensagemRejeitada, RejeicaoContador
@@ -66,7 +66,7 @@ def test_a_flood_is_kept_up_to_the_number_kept_and_then_of_each_batch_a_sample_w
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither another gateway's few, nor what is set aside for another reason, is sampled."""
-    monkeypatch.setattr(set_aside, "SAMPLE", 3)
+    monkeypatch.setattr(rejected, "SAMPLE", 3)
     Gateway.objects.create(conta=world.conta, codigo="GW-B", mac=OTHER_MAC)
     heartbeat, other = f"{PREFIX}/{MAC}/heartbeat", f"{PREFIX}/{OTHER_MAC}/heartbeat"
 

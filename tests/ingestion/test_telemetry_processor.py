@@ -11,7 +11,7 @@ import pytest
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES
 from tds_new.ingestion.preparation import Answer
-from tds_new.ingestion.rejection import Reason
+from tds_new.ingestion.refusal import Reason
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import (
     Conta,
@@ -33,7 +33,7 @@ from tests.support.ingestion import (
     message,
     payload,
     reading,
-    set_aside,
+    rejected,
     stamp,
     stored,
     telemetry,
@@ -299,7 +299,7 @@ def test_units_that_only_look_alike_are_not_the_same(
 ) -> None:
     Dispositivo.objects.filter(pk=world.d01.pk).update(unidade=unit)
     processor.process([telemetry(reading(unidade=sent))])
-    assert set_aside() == [("unidade_invalida", 0)]
+    assert rejected() == [("unidade_invalida", 0)]
 
 
 def test_a_device_in_maintenance_still_counts(world: World, processor: TelemetryProcessor) -> None:
@@ -319,7 +319,7 @@ def test_the_same_again_is_a_duplicate_within_a_batch_and_across_batches(
     again = processor.process([*same, telemetry(reading(minute=1))])
     assert (first.stored, first.duplicates, again.stored, again.duplicates) == (1, 2, 1, 3)
     assert stored() == [("D01", 0, Decimal(1)), ("D01", 1, Decimal("1.5"))]
-    assert set_aside() == []
+    assert rejected() == []
 
 
 def test_of_two_values_the_first_stays_and_each_other_is_counted(
@@ -334,7 +334,7 @@ def test_of_two_values_the_first_stays_and_each_other_is_counted(
         ]
     )
     assert stored() == [("D01", 0, Decimal(1)), ("D01", 1, Decimal("1.5"))]
-    assert set_aside() == [("conflito", 0), ("conflito", 1)]
+    assert rejected() == [("conflito", 0), ("conflito", 1)]
     assert (result.stored, result.duplicates, result.conflicts) == (1, 1, 2)
     assert RejeicaoContador.objects.get().total == 2
     assert (
@@ -353,7 +353,7 @@ def test_times_up_to_the_tolerance_and_from_the_horizon_are_accepted(
         [telemetry(reading(minute=35), reading(minute=-1440)), telemetry(reading(minute=-1441))]
     )
     assert result.stored == 2
-    assert set_aside() == [("timestamp_antigo", 0)]
+    assert rejected() == [("timestamp_antigo", 0)]
 
 
 # --- a registry that changes --------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_what_is_deleted_after_the_look_up_is_looked_up_again(
     execute(change)
     processor.process([telemetry(reading(), reading("D02"))])
     expected = [("gateway_desconhecido", None)] if "gateway" in change else [("dispositivo_desconhecido", 0)]
-    assert set_aside() == expected
+    assert rejected() == expected
     assert len(stored()) == ("gateway" not in change)
 
 
@@ -418,7 +418,7 @@ def test_a_device_moved_to_another_gateway_is_not_stored_under_the_old_one(
     other = Gateway.objects.create(conta=Conta.objects.create(name="Outra"), codigo="GW-B", mac=OTHER_MAC)
     Dispositivo.objects.filter(pk=world.d01.pk).update(gateway=other, conta=other.conta)
     processor.process([telemetry(reading())])
-    assert (stored(), set_aside()) == ([], [("dispositivo_desconhecido", 0)])
+    assert (stored(), rejected()) == ([], [("dispositivo_desconhecido", 0)])
 
 
 def test_two_gateways_may_have_devices_of_one_code(world: World, processor: TelemetryProcessor) -> None:
@@ -443,4 +443,4 @@ def test_a_message_without_readings_is_stored_and_answered(
     world: World, processor: TelemetryProcessor
 ) -> None:
     result = processor.process([message(payload(seq=4), TOPIC)])
-    assert (result.answers, set_aside()) == ([Answer(f"{PREFIX}/{MAC}/ack", 4)], [])
+    assert (result.answers, rejected()) == ([Answer(f"{PREFIX}/{MAC}/ack", 4)], [])

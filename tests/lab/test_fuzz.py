@@ -21,9 +21,9 @@ from lab.fuzz.memory import MemoryChecker
 from lab.fuzz.oracle import Expectation, expect
 from lab.fuzz.run import Fuzzer, markdown
 from lab.management.commands import fuzz_ingest
-from tds_new.ingestion import lossless, payload, preparation, set_aside, store, telemetry_processor
+from tds_new.ingestion import lossless, payload, preparation, rejected, store, telemetry_processor
 from tds_new.ingestion.payload import Telemetry
-from tds_new.ingestion.rejection import MessageRefusedError, Reason
+from tds_new.ingestion.refusal import MessageRefusedError, Reason
 from tds_new.ingestion.transport.subscriber import MQTTSubscriber
 from tds_new.storage.session import connect
 
@@ -222,10 +222,10 @@ def _inserting(old: str, new: str) -> Callable[[Patch], None]:
 IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "the last value wins": lambda patch: patch.setattr(store, "SKIP_KNOWN", OVERWRITE),
     "conflicts are forgotten": lambda patch: patch.setattr(telemetry_processor, "_conflicts", lambda *_: []),
-    "nothing is rejected": lambda patch: patch.setattr(set_aside, "insert_rejected", lambda *_: None),
-    "rejects are not counted": lambda patch: patch.setattr(set_aside, "COUNT_REJECTED", COUNT_NOTHING),
+    "nothing is rejected": lambda patch: patch.setattr(rejected, "insert_rejected", lambda *_: None),
+    "rejects are not counted": lambda patch: patch.setattr(rejected, "COUNT_REJECTED", COUNT_NOTHING),
     "delivered again, rejected again": lambda patch: patch.setattr(
-        set_aside, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"
+        rejected, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"
     ),
     "another reading's raw message": _inserting("-> e.indice", "-> 0"),
     "one tenant's for all": _inserting(

@@ -30,7 +30,7 @@ from tds_new.models import (
     VigenciaParametros,
 )
 from tests.support import factories
-from tests.support.ingestion import NOW, TOPIC, World, message, payload, set_aside
+from tests.support.ingestion import NOW, TOPIC, World, message, payload, rejected
 from tests.support.sums import refresh, rows, totals
 
 DAYS = 60
@@ -215,7 +215,7 @@ def test_a_reading_before_the_border_is_set_aside_and_changes_nothing(
     late = {"dispositivo_codigo": "D01", "valor": 7, "timestamp": (OLDEST + timedelta(minutes=1)).isoformat()}
     present = {"dispositivo_codigo": "D01", "valor": 9, "timestamp": NOW.isoformat()}
     assert processor.process([message(payload(late, present), TOPIC)]).stored == 1
-    assert set_aside() == [("timestamp_antigo", 0)]
+    assert rejected() == [("timestamp_antigo", 0)]
     assert rows(
         "SELECT count(*) FROM tds_new_consumo_pendente WHERE inicio < %s", ConsumoCongelado.objects.get().ate
     ) == [(0,)]

@@ -88,7 +88,7 @@ def stored() -> list[tuple[str, int, Decimal]]:
     return [(codigo, round((time - NOW).total_seconds() / 60), valor) for codigo, time, valor in rows]
 
 
-def set_aside() -> list[tuple[str, int | None]]:
+def rejected() -> list[tuple[str, int | None]]:
     """What is set aside, in order: reason and reading."""
     return list(MensagemRejeitada.objects.order_by("id").values_list("motivo", "leitura_indice"))
 

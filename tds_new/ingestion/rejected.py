@@ -9,7 +9,7 @@ import msgspec
 from psycopg import Cursor
 
 from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.rejection import Reason, Refusal
+from tds_new.ingestion.refusal import Reason, Refusal
 
 COPY_REJECTED = """
 COPY tds_new_mensagem_rejeitada
