@@ -7,8 +7,7 @@ import django.db.models.expressions
 import django.db.models.functions.datetime
 import django.db.models.functions.text
 import django.utils.timezone
-import tds_new.models.conta
-import tds_new.models.gateway
+import tds_new.migrations._validators
 from decimal import Decimal
 from django.conf import settings
 from django.db import migrations, models
@@ -61,8 +60,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=150, verbose_name='nome')),
-                ('cnpj', models.CharField(blank=True, db_default='', default='', max_length=18, validators=[tds_new.models.conta.validate_cnpj], verbose_name='CNPJ')),
-                ('timezone', models.CharField(db_default='America/Sao_Paulo', default='America/Sao_Paulo', max_length=64, validators=[tds_new.models.conta.validate_time_zone], verbose_name='fuso horário')),
+                ('cnpj', models.CharField(blank=True, db_default='', default='', max_length=18, validators=[tds_new.migrations._validators.CNPJValidator()], verbose_name='CNPJ')),
+                ('timezone', models.CharField(db_default='America/Sao_Paulo', default='America/Sao_Paulo', max_length=64, validators=[tds_new.migrations._validators.TimeZoneValidator()], verbose_name='fuso horário')),
                 ('is_active', models.BooleanField(db_default=True, default=True, verbose_name='ativa')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), default=django.utils.timezone.now, editable=False, verbose_name='criada em')),
             ],
@@ -140,7 +139,7 @@ class Migration(migrations.Migration):
                 ('longitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, validators=[django.core.validators.MinValueValidator(-180), django.core.validators.MaxValueValidator(180)], verbose_name='longitude')),
                 ('qte_max_dispositivos', models.PositiveSmallIntegerField(db_default=8, default=8, validators=[django.core.validators.MinValueValidator(1)], verbose_name='capacidade de dispositivos')),
                 ('intervalo_esperado_s', models.PositiveIntegerField(db_default=300, default=300, help_text='De quanto em quanto tempo ele dá sinal de vida; fica offline após três intervalos (no mínimo 5 minutos).', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(86400)], verbose_name='intervalo esperado (s)')),
-                ('aceita_leituras_desde', models.DateTimeField(db_default=django.db.models.expressions.CombinedExpression(django.db.models.functions.datetime.Now(), '-', models.Value(datetime.timedelta(days=730))), default=tds_new.models.gateway.default_history_start, verbose_name='aceita leituras desde')),
+                ('aceita_leituras_desde', models.DateTimeField(db_default=django.db.models.expressions.CombinedExpression(django.db.models.functions.datetime.Now(), '-', models.Value(datetime.timedelta(days=730))), default=tds_new.migrations._validators.HistoryStart(), verbose_name='aceita leituras desde')),
                 ('firmware_version', models.CharField(blank=True, db_default='', default='', max_length=50, verbose_name='versão do firmware')),
                 ('is_active', models.BooleanField(db_default=True, default=True, verbose_name='ativo')),
                 ('is_online', models.BooleanField(db_default=False, default=False, editable=False, verbose_name='online')),

@@ -4,7 +4,7 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.storage.timescale import ensure_timescale, is_hypertable
+from tds_new.migrations._timescale import ensure_timescale, is_hypertable
 
 # What hardly ever changes for a device is kept once a batch of 1,000 readings: 9.6 bytes a reading, 11.6 by dispositivo_id alone.
 HYPERTABLE = """

@@ -1,14 +1,12 @@
 """The ledger's moving parts: blocks as a hypertable, what marks them stale, the audit trail, and the sums over them."""
 
-from importlib import import_module
-from typing import Any
-
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.storage import rollups
-from tds_new.storage.timescale import is_hypertable
+from tds_new.migrations import _sums
+from tds_new.migrations._consumo_mensal import create_sum_of_readings
+from tds_new.migrations._timescale import drop_sum, is_hypertable
 
 PARTITIONS = 8
 
@@ -142,24 +140,19 @@ ABANDON = (
 )
 
 
-def _old() -> Any:
-    return import_module("tds_new.migrations.0003_consumo_mensal")
-
-
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Blocks as a hypertable where readings are one; the sums over blocks take the place of the one over readings."""
     timescale = is_hypertable(editor.connection, "tds_new_leitura_dispositivo")
     if timescale:
         editor.execute(HYPERTABLE)
-    with editor.connection.cursor() as cursor:
-        rollups.drop_one(cursor, rollups.MONTHLY.name)
-    rollups.create(editor.connection, timescale=timescale, which=rollups.OF_DEVICES)
+    drop_sum(editor.connection, _sums.MONTHS)
+    _sums.create_sums(editor.connection, _sums.OF_DEVICES, timescale=timescale)
 
 
 def restore(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """The sum over readings again. The blocks go with migration 0005, and with them a move that was stopped in the copy."""
-    rollups.drop(editor.connection, rollups.OF_DEVICES)
-    _old().create(apps, editor)
+    _sums.drop_sums(editor.connection, _sums.OF_DEVICES)
+    create_sum_of_readings(editor)
     for statement in ABANDON:
         editor.execute(statement)
     if is_hypertable(editor.connection, "tds_new_consumo_15min"):

@@ -5,10 +5,8 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from tds_new.storage import rollups
-from tds_new.storage.timescale import is_hypertable
-
-NEW = [rollup for rollup in rollups.ROLLUPS if rollup not in rollups.OF_DEVICES]
+from tds_new.migrations import _sums
+from tds_new.migrations._timescale import is_hypertable
 
 # Whoever writes blocks. A device's are written by one session at a time, so nobody else changes its line meanwhile.
 LIVES = """
@@ -94,17 +92,17 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """The new sums, of either kind; on TimescaleDB those of devices again, where they were made without what keeps buckets single."""
     timescale = is_hypertable(editor.connection, "tds_new_consumo_15min")
     with editor.connection.cursor() as cursor:
-        cursor.execute(UNIQUE, [[rollup.index for rollup in rollups.OF_DEVICES]])
+        cursor.execute(UNIQUE, [[f"{name}_chave" for name in _sums.OF_DEVICES]])
         (found,) = cursor.fetchone() or (0,)
-    if timescale and found < len(rollups.OF_DEVICES):
-        rollups.drop(editor.connection, rollups.OF_DEVICES)
-        rollups.create(editor.connection, timescale=timescale, which=rollups.OF_DEVICES)
-    rollups.create(editor.connection, timescale=timescale, which=NEW)
+    if timescale and found < len(_sums.OF_DEVICES):
+        _sums.drop_sums(editor.connection, _sums.OF_DEVICES)
+        _sums.create_sums(editor.connection, _sums.OF_DEVICES, timescale=timescale)
+    _sums.create_sums(editor.connection, _sums.NEW_WITH_CONTAS, timescale=timescale)
 
 
 def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Without them."""
-    rollups.drop(editor.connection, NEW)
+    """Drop the sums that this migration brought."""
+    _sums.drop_sums(editor.connection, _sums.NEW_WITH_CONTAS)
 
 
 class Migration(migrations.Migration):

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.deconstruct import deconstructible
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
@@ -16,29 +17,37 @@ from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
 _CNPJ = re.compile(r"[0-9A-Z]{12}[0-9]{2}")
 
 
-def validate_cnpj(value: str) -> None:
-    """Refuse a CNPJ whose check digits are wrong.
+@deconstructible(path="tds_new.migrations._validators.CNPJValidator")
+class CNPJValidator:
+    """Refuses a CNPJ whose check digits are wrong.
 
     Digits or, since July 2026, letters in the first twelve places; each counts as its ASCII code less 48, modulo 11
     (Instrução Normativa RFB 2.229/2024).
     """
-    plain = re.sub(r"[./-]", "", value).upper()
-    if not _CNPJ.fullmatch(plain):
-        raise ValidationError(_("Informe os 14 caracteres do CNPJ."))
-    numbers = [ord(c) - 48 for c in plain]
-    for length in (12, 13):
-        weights = [(length - 1 - i) % 8 + 2 for i in range(length)]
-        rest = sum(n * w for n, w in zip(numbers, weights, strict=False)) % 11
-        if numbers[length] != (0 if rest < 2 else 11 - rest):
-            raise ValidationError(_("Os dígitos verificadores do CNPJ não conferem."))
+
+    def __call__(self, value: str) -> None:
+        """Raise ValidationError where ``value`` is no CNPJ."""
+        plain = re.sub(r"[./-]", "", value).upper()
+        if not _CNPJ.fullmatch(plain):
+            raise ValidationError(_("Informe os 14 caracteres do CNPJ."))
+        numbers = [ord(c) - 48 for c in plain]
+        for length in (12, 13):
+            weights = [(length - 1 - i) % 8 + 2 for i in range(length)]
+            rest = sum(n * w for n, w in zip(numbers, weights, strict=False)) % 11
+            if numbers[length] != (0 if rest < 2 else 11 - rest):
+                raise ValidationError(_("Os dígitos verificadores do CNPJ não conferem."))
 
 
-def validate_time_zone(value: str) -> None:
-    """Refuse what is not an IANA time zone."""
-    try:
-        ZoneInfo(value)
-    except (OSError, ValueError):
-        raise ValidationError(_("Informe um fuso horário IANA, por exemplo America/Sao_Paulo.")) from None
+@deconstructible(path="tds_new.migrations._validators.TimeZoneValidator")
+class TimeZoneValidator:
+    """Refuses what is not an IANA time zone."""
+
+    def __call__(self, value: str) -> None:
+        """Raise ValidationError where ``value`` is no time zone."""
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError):
+            raise ValidationError(_("Informe um fuso horário IANA, por exemplo America/Sao_Paulo.")) from None
 
 
 class ContaQuerySet(ProtectedQuerySet):
@@ -58,14 +67,14 @@ class Conta(ProtectedByReadings):
 
     name = models.CharField(_("nome"), max_length=150)
     cnpj = models.CharField(
-        _("CNPJ"), max_length=18, blank=True, default="", db_default="", validators=[validate_cnpj]
+        _("CNPJ"), max_length=18, blank=True, default="", db_default="", validators=[CNPJValidator()]
     )
     timezone = models.CharField(
         _("fuso horário"),
         max_length=64,
         default="America/Sao_Paulo",
         db_default="America/Sao_Paulo",
-        validators=[validate_time_zone],
+        validators=[TimeZoneValidator()],
     )
     is_active = models.BooleanField(_("ativa"), default=True, db_default=True)
     created_at = models.DateTimeField(_("criada em"), default=now, db_default=Now(), editable=False)

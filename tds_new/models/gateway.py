@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
+from django.utils.deconstruct import deconstructible
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
@@ -16,9 +17,13 @@ from tds_new.models.conta import Conta
 from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
 
 
-def default_history_start() -> datetime:
-    """The oldest reading time that a gateway registered now may send."""
-    return now() - timedelta(days=settings.TDS_HISTORY_DAYS)
+@deconstructible(path="tds_new.migrations._validators.HistoryStart")
+class HistoryStart:
+    """The default of a gateway's oldest reading time."""
+
+    def __call__(self) -> datetime:
+        """Return the oldest reading time that a gateway registered now may send."""
+        return now() - timedelta(days=settings.TDS_HISTORY_DAYS)
 
 
 class Gateway(ProtectedByReadings):
@@ -76,7 +81,7 @@ class Gateway(ProtectedByReadings):
         ),
     )
     aceita_leituras_desde = models.DateTimeField(
-        _("aceita leituras desde"), default=default_history_start, db_default=Now() - timedelta(days=730)
+        _("aceita leituras desde"), default=HistoryStart(), db_default=Now() - timedelta(days=730)
     )
     firmware_version = models.CharField(
         _("versão do firmware"), max_length=50, blank=True, default="", db_default=""
