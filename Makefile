@@ -1,6 +1,9 @@
-# make run     everything on this machine, for a look: PostgreSQL, broker, consumer, web, simulated gateways
-# make test    all checks and the whole test suite
-# make lint    the checks alone        make lock   pin the requirements anew        make clean   take away what was made
+# make run         run everything on this machine: PostgreSQL, broker, consumer, web server, simulated gateways
+# make test        run all checks and the whole test suite; it names the 20 slowest tests
+# make test-fast   run the tests that need no server (no database, no broker, no browser), in under a minute
+# make lint        run the checks alone
+# make lock        pin the requirements again
+# make clean       remove what the other targets made, except the data of `make run`
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -8,15 +11,19 @@ CHART := tds_new/static/tds_new/vendor/chart.umd.js
 CATALOGS := $(patsubst %.po,%.mo,$(wildcard tds_new/locale/*/LC_MESSAGES/*.po))
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
+SLOWEST := --durations=20 --durations-min=1
 # The checks read the settings, but no database and nothing of yours.
 CHECK := SECRET_KEY=only-for-the-checks-of-this-source-code DATABASE_URL=postgres://check@127.0.0.1:9/check
 
-.PHONY: run test install lint test-plain test-browser test-timescale lock clean
+.PHONY: run test test-fast install lint test-plain test-browser test-timescale lock clean
 
 run: $(VENV)/.run $(CHART) $(CATALOGS)
 	@exec $(PY) manage.py demo --die-with-parent
 
 test: install lint test-plain test-browser test-timescale
+
+test-fast: install
+	$(PYTEST) -m "not servers and not lab" --ignore=tests/browser
 
 install: $(VENV)/.run $(VENV)/.dev $(CHART) $(CATALOGS)
 
@@ -26,15 +33,15 @@ lint: install
 	$(CHECK) $(PY) -m mypy
 
 test-plain: install
-	$(PYTEST) --database=plain --ignore=tests/browser
+	$(PYTEST) $(SLOWEST) --database=plain --ignore=tests/browser
 
-# Alone, because a browser beside the tests that kill servers runs into its time limits. Twice in some hundreds of page loads one did not
-# answer at all, for a reason not found yet: only that is tried again, and shown as a rerun.
+# One process, because a browser beside the tests that kill servers runs into its time limits. Twice in some hundreds
+# of page loads a page did not answer at all, for a reason not found yet: only that is repeated, and shown as a rerun.
 test-browser: install
-	$(PY) -m pytest --quiet --database=plain --reruns=2 --only-rerun="Timeout .*ms exceeded" tests/browser
+	$(PY) -m pytest --quiet $(SLOWEST) --database=plain --reruns=2 --only-rerun="Timeout .*ms exceeded" tests/browser
 
 test-timescale: install
-	$(PYTEST) --database=timescale --ignore=tests/browser
+	$(PYTEST) $(SLOWEST) --database=timescale --ignore=tests/browser
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -63,7 +70,7 @@ lock: | $(PY)
 	build/uv/bin/uv pip $(LOCK) requirements/base.in --output-file requirements.txt
 	for name in embedded asgi dev; do build/uv/bin/uv pip $(LOCK) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
-# Not var/: that is the data of `make run`.
+# It leaves var/: that is the data of `make run`.
 clean:
 	rm -rf $(VENV) build staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CHART) $(CATALOGS)
 	find tds_new prj_tds_new lab tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -119,6 +119,7 @@ def status_of(url: str) -> int:
         return error.code
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")
 def test_it_serves_stops_completely_and_finds_its_data_however_it_ended(demo: Demo) -> None:
     address = demo.run()

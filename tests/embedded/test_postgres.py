@@ -179,6 +179,7 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give up root")
 @pytest.mark.parametrize("origin", ["wheel", "system"])
 def test_root_without_namespaces_runs_each_postgresql_in_a_closed_directory(

@@ -26,6 +26,7 @@ def client(broker: PythonBroker, user: str, secret: str = "") -> Client:
     return Client(broker.port, user, secret or broker.files.secret(user))
 
 
+@pytest.mark.servers
 def test_a_gateway_publishes_as_itself_and_as_nobody_else(broker: PythonBroker) -> None:
     with client(broker, BACKEND) as backend, client(broker, GATEWAY_A.user) as gateway:
         backend.subscribe(f"{PREFIX}/+/telemetry")
@@ -34,6 +35,7 @@ def test_a_gateway_publishes_as_itself_and_as_nobody_else(broker: PythonBroker) 
         assert backend.receive() == [(f"{PREFIX}/{MAC_A}/telemetry", b"real")]
 
 
+@pytest.mark.servers
 def test_a_gateway_does_not_receive_what_is_for_another(broker: PythonBroker) -> None:
     with client(broker, BACKEND) as backend, client(broker, GATEWAY_A.user) as gateway:
         gateway.subscribe("#")
@@ -42,6 +44,7 @@ def test_a_gateway_does_not_receive_what_is_for_another(broker: PythonBroker) ->
         assert gateway.receive() == [(f"{PREFIX}/{MAC_A}/ack", b"yours")]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(("user", "secret"), [(BACKEND, "wrong"), ("ninguem", "x")])
 def test_who_is_not_known_is_refused(broker: PythonBroker, user: str, secret: str) -> None:
     with client(broker, user, secret) as refused:
