@@ -1,25 +1,20 @@
-"""The design's directions, read from the imports: who may know whom, and who may write readings."""
+"""The design's rules, read from the source: which package imports which, and who may write readings.
+
+One test is one rule; its message names the offenders.
+"""
 
 import ast
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.support.paths import ROOT
 
 READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
-WRITES = {
-    "create",
-    "acreate",
-    "bulk_create",
-    "abulk_create",
-    "get_or_create",
-    "update_or_create",
-    "update",
-    "bulk_update",
-    "delete",
+ORM_WRITES = {
+    *("create", "acreate", "bulk_create", "abulk_create", "get_or_create", "update_or_create"),
+    *("update", "bulk_update", "delete"),
 }
 WRITING_SQL = {
     table: re.compile(
@@ -29,6 +24,34 @@ WRITING_SQL = {
     for table in (READINGS, BLOCKS)
 }
 
+# The laboratory's programs that fill databases of their own.
+FILL_THEIR_OWN = ("lab.benchmarks.history", "lab.benchmarks.dataset")
+# Retention drops what is too old.
+READING_WRITERS = (
+    *("tds_new.ingestion.store", "tds_new.maintenance.retention", "tds_new.migrations"),
+    *FILL_THEIR_OWN,
+)
+# A trigger writes a device's blocks again as they are, so that the sums of its Conta follow its new quantity.
+BLOCK_WRITERS = ("tds_new.metering.tables", "tds_new.migrations", *FILL_THEIR_OWN)
+PURE = ("tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.refusal")
+IMPURE = ("django", "paho", "psycopg", "tds_new.models", "prj_tds_new")
+FORBIDDEN = {
+    "tds_new.web": (
+        *("tds_new.ingestion.store", "tds_new.ingestion.transport"),
+        "tds_new.ingestion.telemetry_processor",
+    ),
+    "tds_new.queries": ("tds_new.ingestion", "tds_new.web", "tds_new.admin"),
+    "tds_new.ingestion": (
+        *("tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management", "tds_new.embedded"),
+    ),
+    "tds_new.models": (
+        *("tds_new.ingestion", "tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management"),
+    ),
+    "tds_new.admin": ("tds_new.web", "tds_new.ingestion.store", "tds_new.ingestion.transport"),
+    "tds_new": ("lab",),
+    "prj_tds_new": ("lab",),
+}
+
 
 def _name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -36,7 +59,9 @@ def _name(path: Path) -> str:
 
 
 MODULES = {
-    _name(path): path for top in ("tds_new", "prj_tds_new") for path in sorted((ROOT / top).rglob("*.py"))
+    _name(path): path
+    for top in ("tds_new", "prj_tds_new", "lab")
+    for path in sorted((ROOT / top).rglob("*.py"))
 }
 
 
@@ -47,7 +72,10 @@ def _tree(module: str) -> ast.Module:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Every module that ``module`` imports, late imports included; names imported out of a package count as its modules."""
+    """Return every module that ``module`` imports, also inside functions.
+
+    A name imported from a package counts as the module of that name where there is one.
+    """
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(_tree(module)):
@@ -67,7 +95,7 @@ def within(module: str, *packages: str) -> bool:
 
 
 def reached_from(module: str) -> set[str]:
-    """Everything that importing ``module`` brings in, as far as our own code leads; its packages' ``__init__`` too."""
+    """Return everything of ours that an import of ``module`` loads, the ``__init__`` of its packages too."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -79,68 +107,14 @@ def reached_from(module: str) -> set[str]:
     return seen
 
 
-def test_every_module_is_looked_at() -> None:
-    assert {
-        "tds_new.ingestion.store",
-        "tds_new.ingestion.payload",
-        "tds_new.models",
-        "prj_tds_new.settings",
-    } <= MODULES.keys()
-    assert any(within(module, "tds_new.ingestion.transport") for module in MODULES)
-    assert any(within(module, "tds_new.queries") for module in MODULES)
-    assert any(within(module, "tds_new.web") for module in MODULES)
+def _package(module: str) -> str:
+    """Return ``tds_new.web`` for everything in it; a module directly in ``tds_new`` stands for itself."""
+    return ".".join(module.split(".")[:2])
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_only_the_transport_knows_paho(module: str) -> None:
-    knows = any(within(name, "paho") for name in imports(module))
-    assert not knows or within(module, "tds_new.ingestion.transport")
-
-
-@pytest.mark.parametrize(
-    "module", ["tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.refusal"]
-)
-def test_parsing_is_pure(module: str) -> None:
-    impure = {
-        name
-        for name in reached_from(module)
-        if within(name, "django", "paho", "psycopg", "tds_new.models", "prj_tds_new")
-    }
-    assert impure == set()
-
-
-FORBIDDEN = [
-    (
-        "tds_new.web",
-        ("tds_new.ingestion.store", "tds_new.ingestion.transport", "tds_new.ingestion.telemetry_processor"),
-    ),
-    ("tds_new.queries", ("tds_new.ingestion", "tds_new.web", "tds_new.admin")),
-    (
-        "tds_new.ingestion",
-        ("tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management", "tds_new.embedded"),
-    ),
-    (
-        "tds_new.models",
-        ("tds_new.ingestion", "tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management"),
-    ),
-    ("tds_new.admin", ("tds_new.web", "tds_new.ingestion.store", "tds_new.ingestion.transport")),
-]
-
-
-@pytest.mark.parametrize(("package", "strangers"), FORBIDDEN, ids=[package for package, _ in FORBIDDEN])
-def test_a_package_does_not_know_what_is_on_the_other_side(package: str, strangers: tuple[str, ...]) -> None:
-    broken = {
-        (module, name)
-        for module in MODULES
-        if within(module, package)
-        for name in imports(module)
-        if within(name, *strangers)
-    }
-    assert broken == set()
-
-
-def _strings(module: str) -> list[str]:
-    """The literals of a module, with what f-strings put between them left out, and documentation left out."""
+@cache
+def _strings(module: str) -> tuple[str, ...]:
+    """Return a module's string literals without its docstrings; of f-strings the constant parts."""
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(_tree(module))
@@ -148,21 +122,21 @@ def _strings(module: str) -> list[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    return [
+    return tuple(
         node.value
         for node in ast.walk(_tree(module))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
-    ]
+    )
 
 
 def _orm_writes(module: str, model: str) -> list[str]:
-    """Calls that write and start from ``model``: ``LeituraDispositivo.objects....create(...)``."""
+    """Return the writing calls that start from ``model``: ``LeituraDispositivo.objects....create(...)``."""
     calls = [
         node.func
         for node in ast.walk(_tree(module))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
-    return [ast.unparse(call) for call in calls if call.attr in WRITES and _root(call) == model]
+    return [ast.unparse(call) for call in calls if call.attr in ORM_WRITES and _root(call) == model]
 
 
 def _root(node: ast.expr) -> str:
@@ -171,61 +145,98 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-OWN = ("lab.benchmarks.history", "lab.benchmarks.dataset")  # they fill databases of their own
-WRITERS = (
-    "tds_new.ingestion.store",
-    "tds_new.maintenance.retention",
-    "tds_new.migrations",
-    *OWN,
-)  # retention drops what is too old
+def _writes(modules: Iterable[str], model: str, table: str) -> list[str]:
+    """Return where these modules write a table, through its model or in SQL: ``module: what``."""
+    return [
+        f"{module}: {found}"
+        for module in modules
+        for found in (
+            *_orm_writes(module, model),
+            *(text for text in _strings(module) if WRITING_SQL[table].search(text)),
+        )
+    ]
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, *WRITERS)))
-def test_only_the_store_writes_readings(module: str) -> None:
-    assert _orm_writes(module, "LeituraDispositivo") == []
-    assert [text for text in _strings(module) if WRITING_SQL[READINGS].search(text)] == []
+def test_every_module_is_looked_at() -> None:
+    assert {
+        *("tds_new.ingestion.store", "tds_new.ingestion.payload", "tds_new.models", "prj_tds_new.settings"),
+        *FILL_THEIR_OWN,
+    } <= MODULES.keys()
+    packages = ("tds_new.ingestion.transport", "tds_new.queries", "tds_new.web", "lab.management")
+    assert [package for package in packages if not any(within(m, package) for m in MODULES)] == []
 
 
-def test_the_store_does_write_readings() -> None:
+def test_only_the_transport_knows_paho() -> None:
+    strangers = [module for module in MODULES if not within(module, "tds_new.ingestion.transport")]
+    assert [module for module in strangers if any(within(name, "paho") for name in imports(module))] == []
+
+
+def test_parsing_is_pure() -> None:
+    impure = [
+        f"{module} > {name}" for module in PURE for name in reached_from(module) if within(name, *IMPURE)
+    ]
+    assert impure == []
+
+
+def test_a_package_does_not_know_what_is_on_the_other_side() -> None:
+    broken = [
+        f"{module} > {name}"
+        for package, strangers in FORBIDDEN.items()
+        for module in MODULES
+        if within(module, package)
+        for name in imports(module)
+        if within(name, *strangers)
+    ]
+    assert broken == []
+
+
+def test_only_the_store_writes_readings() -> None:
+    others = [module for module in MODULES if not within(module, *READING_WRITERS)]
+    assert _writes(others, "LeituraDispositivo", READINGS) == []
     stores = [module for module in MODULES if within(module, "tds_new.ingestion.store")]
-    assert any(WRITING_SQL[READINGS].search(text) for module in stores for text in _strings(module))
+    assert _writes(stores, "LeituraDispositivo", READINGS), "the rule no longer finds what it looks for"
 
 
-# A trigger writes a device's blocks again as they are, so that the sums of its Conta follow its new quantity.
-BLOCK_WRITERS = ("tds_new.metering.tables", "tds_new.migrations", *OWN)
+def test_only_the_ledger_writes_blocks() -> None:
+    others = [module for module in MODULES if not within(module, *BLOCK_WRITERS)]
+    assert _writes(others, "ConsumoBloco", BLOCKS) == []
+    ledger = [module for module in MODULES if within(module, BLOCK_WRITERS[0])]
+    assert _writes(ledger, "ConsumoBloco", BLOCKS), "the rule no longer finds what it looks for"
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if not within(name, *BLOCK_WRITERS)))
-def test_only_the_ledger_writes_blocks(module: str) -> None:
-    assert _orm_writes(module, "ConsumoBloco") == []
-    assert [text for text in _strings(module) if WRITING_SQL[BLOCKS].search(text)] == []
+def test_pages_and_commands_read_readings_through_the_queries() -> None:
+    readers = [
+        module
+        for module in MODULES
+        if within(module, "tds_new.web", "tds_new.admin", "tds_new.management", "lab.management")
+    ]
+    by_name = [
+        f"{module}: {node.id}"
+        for module in readers
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Name) and node.id in ("LeituraDispositivo", "ConsumoMensal")
+    ]
+    by_table = [
+        f"{module}: {text}"
+        for module in readers
+        for text in _strings(module)
+        if READINGS in text or "tds_new_consumo_mensal" in text
+    ]
+    assert by_name + by_table == []
 
 
-def test_the_ledger_does_write_blocks() -> None:
-    assert any(WRITING_SQL[BLOCKS].search(text) for text in _strings("tds_new.metering.tables"))
-
-
-@pytest.mark.parametrize(
-    "module",
-    sorted(name for name in MODULES if within(name, "tds_new.web", "tds_new.admin", "tds_new.management")),
-)
-def test_pages_and_commands_read_readings_through_the_queries(module: str) -> None:
-    names = {node.id for node in ast.walk(_tree(module)) if isinstance(node, ast.Name)}
-    assert not names & {"LeituraDispositivo", "ConsumoMensal"}
-    assert not any(READINGS in text or "tds_new_consumo_mensal" in text for text in _strings(module))
-
-
-def _package(module: str) -> str:
-    """``tds_new.web`` for everything in it; a module directly in ``tds_new`` stands for itself."""
-    return ".".join(module.split(".")[:2])
+def _in_circles(knows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return what is left of a graph when everything that only leads out of it is taken away."""
+    left = {name: known - {name} for name, known in knows.items()}
+    while free := [name for name, known in left.items() if not known & left.keys()]:
+        for name in free:
+            del left[name]
+    return {name: known & left.keys() for name, known in left.items()}
 
 
 def test_no_circle_of_packages() -> None:
     knows: dict[str, set[str]] = {}
     for module in MODULES:
         targets = {_package(name) for name in imports(module) if name in MODULES and name.count(".")}
-        knows.setdefault(_package(module), set()).update(targets - {_package(module)})
-    while free := [package for package, known in knows.items() if not known & knows.keys()]:
-        for package in free:
-            del knows[package]
-    assert knows == {}, "these import each other in a circle"
+        knows.setdefault(_package(module), set()).update(targets)
+    assert _in_circles(knows) == {}
