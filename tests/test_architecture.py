@@ -32,7 +32,7 @@ READING_WRITERS = (
     *FILL_THEIR_OWN,
 )
 # A trigger writes a device's blocks again as they are, so that the sums of its Conta follow its new quantity.
-BLOCK_WRITERS = ("tds_new.metering.tables", "tds_new.migrations", *FILL_THEIR_OWN)
+BLOCK_WRITERS = ("tds_new.metering.store", "tds_new.migrations", *FILL_THEIR_OWN)
 PURE = ("tds_new.ingestion.payload", "tds_new.ingestion.message", "tds_new.ingestion.refusal")
 IMPURE = ("django", "paho", "psycopg", "tds_new.models", "prj_tds_new")
 FORBIDDEN = {

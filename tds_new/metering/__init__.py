@@ -1,1 +1,6 @@
-"""From readings to consumption: segments, 15-minute blocks, and the worker that keeps them up to date (docs/metering.md)."""
+"""Turns stored readings into consumption per device and 15-minute block (docs/metering.md).
+
+Enters: readings, parameters, meter changes and decisions, from the database; the queue of stale ranges.
+Leaves: blocks and occurrences, in the database; previews of what a decision would do.
+May import: models, storage, backoff, logs.
+"""

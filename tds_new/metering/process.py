@@ -1,4 +1,7 @@
-"""The consumption worker as a process of its own beside the consumer: it must not take the interpreter from ingestion."""
+"""The consumption worker as a process of its own beside the consumer.
+
+In the consumer's process it would take the interpreter from ingestion.
+"""
 
 import logging
 import os
@@ -10,15 +13,20 @@ from pathlib import Path
 
 from django.conf import settings
 
+from tds_new.backoff import Backoff
+
 logger = logging.getLogger(__name__)
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
-STABLE_S = 60.0  # one that ran so long is started again without delay
+RESTART = Backoff(first=1.0, longest=30.0, jitter=0.0)
+STABLE_S = 60.0  # the delay begins from the first again after one that ran so long
 STOP_S = 20.0
 
 
 class WorkerProcess:
-    """Runs ``process_consumption`` until :meth:`stop`, and again where it ends by itself. It ends with this process, however that ends."""
+    """Runs ``process_consumption`` until :meth:`stop`, and again where it ends by itself.
+
+    It ends with this process, however that ends.
+    """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -26,16 +34,16 @@ class WorkerProcess:
         self._thread = threading.Thread(target=self._run, name="consumption", daemon=True)
 
     def start(self) -> None:
-        """Start it; waits for nothing."""
+        """Start it, without waiting until it runs."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Let it finish its transaction and end."""
+        """Have it finish its transaction, and wait until it has ended."""
         self._stop.set()
         self._thread.join(STOP_S + 5)
 
     def _run(self) -> None:
-        delay = FIRST_DELAY_S
+        ended = 0  # times in a row, each soon after it was started
         command = [
             sys.executable,
             str(Path(settings.BASE_DIR) / "manage.py"),
@@ -53,15 +61,14 @@ class WorkerProcess:
             if self._stop.is_set():
                 self._end(process)
                 return
-            if time.monotonic() - started > STABLE_S:
-                delay = FIRST_DELAY_S
+            ended = 1 if time.monotonic() - started > STABLE_S else ended + 1
+            delay = RESTART.delay_before(ended)
             logger.error(
                 "the consumption worker ended with status %s; starting it again in %.0f s",
                 process.returncode,
                 delay,
             )
             self._stop.wait(delay)
-            delay = min(2 * delay, LONGEST_DELAY_S)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()

@@ -1,4 +1,9 @@
-"""The queue of stale ranges: what waits, by partition, and what is held back because its computation failed."""
+"""The queue of stale ranges, by partition, and of those whose computation failed.
+
+A range is a device's reading times, in microseconds since 1970. People wait for short ranges; long ones (more
+than a day) are computed again after a change of something old. Neither kind may keep the other waiting for
+ever, so they are dequeued separately.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -8,72 +13,85 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import Connection, Cursor
 
-from tds_new.metering.blocks import BLOCK_US
-from tds_new.metering.ledger import DAY_US, LONGEST_STEP_US, MAX_READINGS, STEP_READINGS, margin
-from tds_new.metering.tables import BEGINNING, END, Span, text
+from tds_new.metering.inputs import Span
+from tds_new.metering.ledger import LONGEST_STEP_US, MAX_READINGS, STEP_READINGS, margin
+from tds_new.metering.times import BEGINNING, BLOCK_US, DAY_US, END, to_timestamptz, us_of
 from tds_new.models import ConsumoParticao
 
-MAX_QUEUED = 500  # rows of the queue that one transaction takes
+MAX_QUEUED = 500  # rows of the queue that one transaction dequeues
 RETRY = "5 minutes"
 
 ENSURE_PARTITIONS = (
     "INSERT INTO tds_new_consumo_particao (id) SELECT generate_series(0, %s - 1) ON CONFLICT DO NOTHING"
 )
-# What people wait for is short; what is computed anew, long. Neither may keep the other waiting for ever, so they are taken separately.
-WAITING = (
-    "(fim > inicio + INTERVAL '1 day') = %(anew)s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())"
-)
-# The one that waited longest first.
+WAITING = """
+(fim > inicio + INTERVAL '1 day') = %(long_ranges)s AND (tentar_em IS NULL OR tentar_em <= clock_timestamp())
+"""
+# The partition that waited longest comes first.
 CLAIM = f"""
 SELECT id FROM tds_new_consumo_particao p
-WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND {WAITING}) AND NOT id = ANY(%(but)s)
+WHERE EXISTS (SELECT FROM tds_new_consumo_pendente q WHERE q.particao = p.id AND {WAITING})
+  AND NOT id = ANY(%(excluded_partitions)s)
 ORDER BY processado_em NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-DONE = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
+MARK_PROCESSED = "UPDATE tds_new_consumo_particao SET processado_em = clock_timestamp() WHERE id = %s"
 PEEK = f"""
-SELECT id, CASE WHEN isfinite(inicio) THEN (extract(epoch FROM inicio) * 1000000)::bigint END,
-    CASE WHEN isfinite(fim) THEN (extract(epoch FROM fim) * 1000000)::bigint END, dispositivos
+SELECT id, CASE WHEN isfinite(inicio) THEN {us_of("inicio")} END, CASE WHEN isfinite(fim)
+    THEN {us_of("fim")} END,
+    dispositivos
 FROM tds_new_consumo_pendente WHERE particao = %(partition)s AND {WAITING} ORDER BY id LIMIT %(limit)s
 """
 INTERVALS = """
-SELECT d.id, greatest(g.intervalo_esperado_s, 1) * 1000000::bigint FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id
-WHERE d.id = ANY(%s)
+SELECT d.id, greatest(g.intervalo_esperado_s, 1) * 1000000::bigint
+FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%s)
 """
-TAKE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
-# Locked, so that a row stays one that is held until its range is widened. One that somebody is about to have tried at once is none.
-HELD = """
+DEQUEUE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
+# Locked, so that a row stays deferred until its range is widened. One that somebody is about to have tried at
+# once is passed over.
+DEFERRED = """
 SELECT id, dispositivos FROM tds_new_consumo_pendente
-WHERE particao = %s AND tentar_em > clock_timestamp() AND dispositivos && %s::bigint[] ORDER BY id FOR UPDATE SKIP LOCKED
+WHERE particao = %s AND tentar_em > clock_timestamp() AND dispositivos && %s::bigint[]
+ORDER BY id FOR UPDATE SKIP LOCKED
 """
-PUT_BACK = "INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos) VALUES (%s, %s, %s, ARRAY[%s]::bigint[])"
-HOLD = f"""
+REQUEUE = """
+INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos) VALUES (%s, %s, %s,
+    ARRAY[%s]::bigint[])
+"""
+DEFER = f"""
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos, tentar_em, erro)
 VALUES (%s, %s, %s, ARRAY[%s]::bigint[], clock_timestamp() + INTERVAL '{RETRY}', %s)
 """
-WIDEN_HELD = """
-UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim = greatest(fim, %s::timestamptz) WHERE id = %s
+WIDEN_DEFERRED = """
+UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim = greatest(fim,
+    %s::timestamptz)
+WHERE id = %s
 """
-QUEUE_ALL = """
+ENQUEUE = """
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
 SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), 'infinity', ARRAY[id]
 FROM unnest(%(devices)s::bigint[]) AS d (id)
 """
-# Up to where a device's blocks were over at a moment, and the readings after them there: three intervals, and at least an hour, before it.
-_LIMITS = """
-SELECT d.id, %(moment)s::timestamptz - greatest(3 * g.intervalo_esperado_s, 3600) * INTERVAL '1 second' AS limite
+# The time before which a device's blocks, and the readings after them, were complete at a moment: three
+# intervals, and at least an hour, before it.
+_BORDERS = """
+SELECT d.id, %(moment)s::timestamptz - greatest(3 * g.intervalo_esperado_s, 3600) * INTERVAL '1 second'
+    AS border
 FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%(devices)s)
 """
-# What is shorter than a day is taken for new readings, so then all of it is left to the rest; and what is left of a long history's last
-# step may be so short, so the rest begins a day earlier.
-_HAS_OVER = "coalesce(%(since)s::timestamptz, '-infinity') < limite - INTERVAL '1 day'"
-QUEUE_OVER = f"""
+# A range shorter than a day would be taken for new readings, so then all of it is left to the newest blocks.
+# What is left of a long history's last step may be so short too, so the newest begin a day earlier.
+_HAS_COMPLETE = "coalesce(%(since)s::timestamptz, '-infinity') < border - INTERVAL '1 day'"
+ENQUEUE_COMPLETE = f"""
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
-SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), limite, ARRAY[id] FROM ({_LIMITS}) AS d WHERE {_HAS_OVER}
+SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), border, ARRAY[id]
+FROM ({_BORDERS}) AS d WHERE {_HAS_COMPLETE}
 """
-QUEUE_REST = f"""
+ENQUEUE_NEWEST = f"""
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
-SELECT id %% %(partitions)s, CASE WHEN {_HAS_OVER} THEN greatest(limite - INTERVAL '1 day', %(since)s) ELSE %(since)s END,
-    'infinity', ARRAY[id] FROM ({_LIMITS}) AS d
+SELECT id %% %(partitions)s,
+    CASE WHEN {_HAS_COMPLETE} THEN greatest(border - INTERVAL '1 day', %(since)s) ELSE %(since)s END,
+    'infinity', ARRAY[id]
+FROM ({_BORDERS}) AS d
 """
 RETRY_NOW = "UPDATE tds_new_consumo_pendente SET tentar_em = NULL WHERE tentar_em IS NOT NULL"
 TO_REBUILD = """
@@ -83,7 +101,10 @@ WHERE fim > inicio + INTERVAL '1 day' AND (tentar_em IS NULL OR tentar_em <= clo
     AND dispositivos && %(devices)s::bigint[] AND d.id = ANY(%(devices)s)
 GROUP BY 1
 """
-LAG = "SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente WHERE tentar_em IS NULL"
+LAG = """
+SELECT extract(epoch FROM clock_timestamp() - min(criado_em))::float8 FROM tds_new_consumo_pendente
+WHERE tentar_em IS NULL
+"""
 
 
 def ensure_partitions(connection: Connection[Any]) -> None:
@@ -91,73 +112,87 @@ def ensure_partitions(connection: Connection[Any]) -> None:
     connection.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
 
 
-def claim(cursor: Cursor[Any], but: Collection[int], *, anew: bool) -> int | None:
-    """Lock a partition that has ranges to compute and that nobody else has locked, ``but`` these; None where there is none.
+def claim(cursor: Cursor[Any], excluded_partitions: Collection[int], *, long_ranges: bool) -> int | None:
+    """Lock a partition that has ranges to compute, and return it.
 
-    ``anew``: ranges longer than a day; else the others.
+    None if every partition with such ranges is locked or excluded. ``long_ranges``: only ranges longer than a
+    day count; else only the others.
     """
-    row = cursor.execute(CLAIM, {"but": list(but), "anew": anew}).fetchone()
+    row = cursor.execute(
+        CLAIM, {"excluded_partitions": list(excluded_partitions), "long_ranges": long_ranges}
+    ).fetchone()
     return row[0] if row else None
 
 
-def take(cursor: Cursor[Any], partition: int, *, anew: bool) -> tuple[list[list[Span]], bool]:
-    """Take ranges off a claimed partition; return them in rounds in which no device comes twice, and whether more are left.
+def dequeue(cursor: Cursor[Any], partition: int, *, long_ranges: bool) -> tuple[list[list[Span]], bool]:
+    """Dequeue ranges of a claimed partition; return them, and whether more are left.
 
-    New ranges of a device that is held back join the held ones. The oldest comes first, and with it all that are of about its time:
-    TimescaleDB takes everything between the first and the last block that a transaction writes for changed, and a late reading beside
-    present ones would mean all between them.
+    They come in rounds, in each of which no device comes twice. New ranges of a device that is deferred join
+    the deferred ones. The oldest comes first, and with it all that are of about its time: TimescaleDB takes
+    everything between the first and the last block that a transaction writes for changed, and a late reading
+    beside present ones would mean all between them.
     """
-    taken: list[int] = []
+    dequeued: list[int] = []
     ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
     readings = 0
-    about: int | None = None
-    queued = cursor.execute(PEEK, {"partition": partition, "anew": anew, "limit": MAX_QUEUED}).fetchall()
+    oldest: int | None = None
+    parameters = {"partition": partition, "long_ranges": long_ranges, "limit": MAX_QUEUED}
+    queued = cursor.execute(PEEK, parameters).fetchall()
     intervals = dict(
         cursor.execute(INTERVALS, [list({device for *_, devices in queued for device in devices})]).fetchall()
     )
     for number, first, last, devices in queued:
         first, last = BEGINNING if first is None else first, END if last is None else last
-        about = first if about is None else about
-        if abs(first - about) > 2 * DAY_US:
+        oldest = first if oldest is None else oldest
+        if abs(first - oldest) > 2 * DAY_US:
             continue
         for device in intervals.keys() & devices:
             readings += _expected(last - first, intervals[device], alone=device not in ranges)
-        if taken and readings > MAX_READINGS:
+        if dequeued and readings > MAX_READINGS:
             break
-        taken.append(number)
+        dequeued.append(number)
         for device in devices:
             ranges[device].append((first, last))
-    cursor.execute(TAKE, [taken])
-    _join_held(cursor, partition, ranges)
+    cursor.execute(DEQUEUE, [dequeued])
+    _join_deferred(cursor, partition, ranges)
+    return _rounds(ranges), len(dequeued) < len(queued) or len(queued) == MAX_QUEUED
+
+
+def _expected(length: int, interval: int, *, alone: bool) -> int:
+    """Estimate how many readings to compute a range needs, or blocks where those are more.
+
+    ``length`` of the range and ``interval`` between readings in microseconds. ``alone``: no other range of
+    the device has the readings around it read.
+    """
+    inside = min(STEP_READINGS, 1 + min(length, LONGEST_STEP_US) // min(interval, BLOCK_US))
+    return inside + (2 * margin(interval) + BLOCK_US) // interval if alone else inside
+
+
+def _join_deferred(cursor: Cursor[Any], partition: int, ranges: dict[int, list[tuple[int, int]]]) -> None:
+    """Move the ranges of devices that are deferred to their deferred ones."""
+    for number, devices in cursor.execute(DEFERRED, [partition, list(ranges)]).fetchall():
+        for device in set(devices) & ranges.keys():
+            bounds = [
+                to_timestamptz(min(first for first, _ in ranges[device])),
+                to_timestamptz(max(last for _, last in ranges[device])),
+            ]
+            if cursor.execute(WIDEN_DEFERRED, [*bounds, number]).rowcount:
+                del ranges[device]
+
+
+def _rounds(ranges: dict[int, list[tuple[int, int]]]) -> list[list[Span]]:
+    """Return the ranges in rounds: each device's first, each one's second, and so on."""
     rounds: list[list[Span]] = []
     for device, found in ranges.items():
         for number, (first, last) in enumerate(_merged(found)):
             if number == len(rounds):
                 rounds.append([])
             rounds[number].append(Span(device, first, last))
-    return rounds, len(taken) < len(queued) or len(queued) == MAX_QUEUED
-
-
-def _expected(length: int, interval: int, *, alone: bool) -> int:
-    """About how many readings to compute a range needs, or blocks where those are more; the ones around it where it comes ``alone``."""
-    inside = min(STEP_READINGS, 1 + min(length, LONGEST_STEP_US) // min(interval, BLOCK_US))
-    return inside + (2 * margin(interval) + BLOCK_US) // interval if alone else inside
-
-
-def _join_held(cursor: Cursor[Any], partition: int, ranges: dict[int, list[tuple[int, int]]]) -> None:
-    """Move the ranges of devices that are held back to what is held of them."""
-    for number, devices in cursor.execute(HELD, [partition, list(ranges)]).fetchall():
-        for device in set(devices) & ranges.keys():
-            bounds = [
-                text(min(first for first, _ in ranges[device])),
-                text(max(last for _, last in ranges[device])),
-            ]
-            if cursor.execute(WIDEN_HELD, [*bounds, number]).rowcount:
-                del ranges[device]
+    return rounds
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges less than a day apart as one, in order."""
+    """Merge ranges less than a day apart, and return all in order."""
     merged: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if merged and first <= merged[-1][1] + DAY_US:
@@ -167,78 +202,73 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def put_back(cursor: Cursor[Any], partition: int, rest: Span) -> None:
-    """Queue what is left of a range."""
-    cursor.execute(PUT_BACK, [partition, text(rest.start), text(rest.end), rest.device_id])
+def requeue(cursor: Cursor[Any], partition: int, rest: Span) -> None:
+    """Queue the rest of a range that was too long for one transaction."""
+    cursor.execute(REQUEUE, [partition, to_timestamptz(rest.start), to_timestamptz(rest.end), rest.device_id])
 
 
-def hold(cursor: Cursor[Any], partition: int, span: Span, error: str) -> None:
-    """Queue a range whose computation failed; it is tried again after some minutes."""
-    cursor.execute(HOLD, [partition, text(span.start), text(span.end), span.device_id, error])
+def defer(cursor: Cursor[Any], partition: int, span: Span, error: str) -> None:
+    """Queue a range whose computation failed with ``error``; it is tried again after some minutes."""
+    bounds = to_timestamptz(span.start), to_timestamptz(span.end)
+    cursor.execute(DEFER, [partition, *bounds, span.device_id, error])
 
 
-def done(cursor: Cursor[Any], partition: int) -> None:
+def mark_processed(cursor: Cursor[Any], partition: int) -> None:
     """Let the other partitions come first the next time."""
-    cursor.execute(DONE, [partition])
+    cursor.execute(MARK_PROCESSED, [partition])
 
 
 def lag(connection: Connection[Any]) -> float | None:
-    """For how many seconds the oldest range waits that is not held back; None where nothing waits."""
+    """Return the seconds that the oldest range has waited; None if none waits.
+
+    Deferred ranges do not count.
+    """
     row = connection.execute(LAG).fetchone()
     return row[0] if row else None
 
 
 def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: datetime | None = None) -> None:
-    """Queue these devices' readings from ``since`` on, all of them without."""
-    with connection.cursor() as cursor:
-        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
-        cursor.execute(
-            QUEUE_ALL, {"devices": list(devices), "since": since, "partitions": ConsumoParticao.PARTICOES}
-        )
+    """Queue all readings of these devices, or those from ``since`` on."""
+    _enqueue(connection, ENQUEUE, devices, since=since)
 
 
-def enqueue_over(
+def enqueue_complete(
     connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None
 ) -> None:
-    """Queue of these devices what no reading after ``moment`` changes, unless it comes late; :func:`enqueue_rest` queues the others."""
-    with connection.cursor() as cursor:
-        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
-        cursor.execute(
-            QUEUE_OVER,
-            {
-                "devices": list(devices),
-                "moment": moment,
-                "since": since,
-                "partitions": ConsumoParticao.PARTICOES,
-            },
-        )
+    """Queue the blocks of these devices, from ``since`` on, that were complete at ``moment``.
+
+    No reading after ``moment`` changes them unless it comes late. :func:`enqueue_newest` queues the others.
+    """
+    _enqueue(connection, ENQUEUE_COMPLETE, devices, since=since, moment=moment)
 
 
-def enqueue_rest(
+def enqueue_newest(
     connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None
 ) -> None:
-    """Queue of these devices what is newer than what :func:`enqueue_over` queues."""
+    """Queue the blocks of these devices that are newer than those that :func:`enqueue_complete` queues."""
+    _enqueue(connection, ENQUEUE_NEWEST, devices, since=since, moment=moment)
+
+
+def _enqueue(
+    connection: BaseDatabaseWrapper, statement: str, devices: Iterable[int], **parameters: datetime | None
+) -> None:
+    partitions = ConsumoParticao.PARTICOES
     with connection.cursor() as cursor:
-        cursor.execute(ENSURE_PARTITIONS, [ConsumoParticao.PARTICOES])
-        cursor.execute(
-            QUEUE_REST,
-            {
-                "devices": list(devices),
-                "moment": moment,
-                "since": since,
-                "partitions": ConsumoParticao.PARTICOES,
-            },
-        )
+        cursor.execute(ENSURE_PARTITIONS, [partitions])
+        cursor.execute(statement, {"devices": list(devices), "partitions": partitions, **parameters})
 
 
 def retry_now(connection: BaseDatabaseWrapper) -> None:
-    """Try at once what is held back."""
+    """Have the deferred ranges tried at once."""
     with connection.cursor() as cursor:
         cursor.execute(RETRY_NOW)
 
 
 def to_rebuild(connection: BaseDatabaseWrapper, devices: Collection[int]) -> dict[int, datetime | None]:
-    """Which of these devices have ranges longer than a day to compute, and from when on (None: all); not those that are held back."""
+    """Return which of these devices have long ranges to compute, and from when on.
+
+    None: from their beginning. Deferred ranges do not count.
+    """
     with connection.cursor() as cursor:
         cursor.execute(TO_REBUILD, {"devices": list(devices)})
         return dict(cursor.fetchall())

@@ -1,4 +1,7 @@
-"""Computing everything again, in small portions of devices; what is left is in the database, so a run that was killed is gone on with."""
+"""Computes everything again, in small portions of devices.
+
+What is left to do is in the database, so the next run goes on with one that was killed.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -10,30 +13,32 @@ from tds_new.metering.ledger import LONGEST_STEP_US
 from tds_new.models import ConsumoReconstrucao
 
 PORTION = 16  # devices that are queued in one transaction: two of each partition
-NEWEST = 0.01  # what share of the work the newest blocks are taken for
+NEWEST = 0.01  # the share of the work that the newest blocks are taken for
 STEP = timedelta(microseconds=LONGEST_STEP_US)
 
-Waiting = Mapping[
-    int, datetime | None
-]  # devices in hand that are not computed, and from when on (None: from their beginning)
+# Devices of the run that are queued, and from when on (None: from their beginning).
+Waiting = Mapping[int, datetime | None]
 
 
 class Rebuild:
     """A run of ``rebuild_consumption``: new, or one that was stopped and is gone on with.
 
-    First come the blocks that were over when it began: computing those again changes nothing. Then the newest, which readings go on
-    filling.
+    First come the blocks that were over when it began: computing those again changes nothing. Then the
+    newest, which readings go on filling.
     """
 
     def __init__(self, row: ConsumoReconstrucao, *, resumed: bool) -> None:
         self._row = row
         self.resumed = resumed
-        self._in_hand = row.dispositivos if row.novos_entregues else row.dispositivos[: row.entregues]
-        self._begins: dict[int, datetime] = {}  # where a device's readings begin, as far as it is seen
+        self._queued = row.dispositivos if row.novos_entregues else row.dispositivos[: row.entregues]
+        self._begins: dict[int, datetime] = {}  # where each device's readings begin, as far as seen
 
     @classmethod
     def begin(cls, request: str, devices: Iterable[int], since: datetime | None) -> "Rebuild":
-        """The run with these options that was stopped, or a new one over ``devices``."""
+        """Return the run with these options that was stopped, or a new one over ``devices``.
+
+        ``request``: the options as text; ``since``: the time from which readings are computed (None: all).
+        """
         row, created = ConsumoReconstrucao.objects.get_or_create(
             pedido=request, defaults={"dispositivos": list(devices), "desde": since}
         )
@@ -42,25 +47,28 @@ class Rebuild:
 
     @property
     def began(self) -> datetime:
-        """When the run, or the one that it goes on with, began."""
+        """The moment at which the run, or the one that it goes on with, began."""
         began: datetime = self._row.iniciada_em
         return began
 
     @property
     def total(self) -> int:
-        """How many devices the run is about."""
+        """The number of devices that the run is about."""
         return len(self._row.dispositivos)
 
     def waiting(self) -> Waiting:
-        """What the run has in the queue."""
-        return queue.to_rebuild(connection, self._in_hand)
+        """Return what the run has in the queue."""
+        return queue.to_rebuild(connection, self._queued)
 
     def left(self, waiting: Waiting) -> int:
-        """How many devices are not done: those in the queue, and those that are not yet there."""
+        """Return how many devices are not done, in the queue or not yet there."""
         return self.total - self._row.entregues + len(waiting)
 
     def share(self, waiting: Waiting) -> float:
-        """How much of the run is done; a device that takes several steps counts by the time that they cover."""
+        """Return the share of the run that is done, from 0 to 1.
+
+        A device that takes several steps counts by the time that they cover.
+        """
         if self._row.novos_entregues:
             return 1 - NEWEST * len(waiting) / max(1, self.total)
         done = float(self._row.entregues - len(waiting))
@@ -71,16 +79,16 @@ class Rebuild:
         return (1 - NEWEST) * max(0.0, done) / max(1, self.total)
 
     def next_portion(self) -> bool:
-        """Queue some more devices and take them off the list, in one transaction; False where none is left."""
+        """Queue some more devices and take them off the list; False if none is left."""
         with transaction.atomic():
             row = self._locked()
             if row is None or row.entregues == len(row.dispositivos):
                 return False
             portion = row.dispositivos[row.entregues : row.entregues + PORTION]
-            queue.enqueue_over(connection, portion, row.iniciada_em, row.desde)
+            queue.enqueue_complete(connection, portion, row.iniciada_em, row.desde)
             row.entregues += len(portion)
             row.save(update_fields=["entregues"])
-        self._row, self._in_hand = row, portion
+        self._row, self._queued = row, portion
         return True
 
     def queue_newest(self) -> None:
@@ -88,18 +96,18 @@ class Rebuild:
         with transaction.atomic():
             row = self._locked()
             if row is not None and not row.novos_entregues:
-                queue.enqueue_rest(connection, row.dispositivos, row.iniciada_em, row.desde)
+                queue.enqueue_newest(connection, row.dispositivos, row.iniciada_em, row.desde)
                 row.novos_entregues = True
                 row.save(update_fields=["novos_entregues"])
                 self._row = row
-        self._in_hand = self._row.dispositivos
+        self._queued = self._row.dispositivos
 
     def forget(self) -> None:
-        """All is done: the next run is a new one."""
+        """Forget the run, which is done: the next one is new."""
         ConsumoReconstrucao.objects.filter(pk=self._row.pk).delete()
 
     def _locked(self) -> ConsumoReconstrucao | None:
-        """The run as it is now; None where another one with the same options has ended it."""
+        """Lock and return the run as it is now; None if one with the same options has ended it."""
         found: ConsumoReconstrucao | None = (
             ConsumoReconstrucao.objects.select_for_update().filter(pk=self._row.pk).first()
         )
@@ -107,12 +115,12 @@ class Rebuild:
 
 
 def others(request: str) -> list[str]:
-    """The options of other runs that were stopped."""
+    """Return the options of other runs that were stopped."""
     return list(
         ConsumoReconstrucao.objects.exclude(pedido=request).order_by("pk").values_list("pedido", flat=True)
     )
 
 
 def start_over(request: str) -> None:
-    """Forget what a run with these options has left."""
+    """Forget what a run with these options has left to do."""
     ConsumoReconstrucao.objects.filter(pedido=request).delete()

@@ -1,8 +1,8 @@
-"""The worker that follows ingestion: takes stale ranges from the queue, partition by partition, and computes them.
+"""The worker that follows ingestion and computes stale ranges, partition by partition.
 
-Several workers may run: each locks the partition that it works on (``FOR UPDATE SKIP LOCKED``). A range leaves the queue in the transaction
-that writes its figures, so a worker that dies leaves nothing undone. A device whose figures cannot be computed does not keep the others
-waiting.
+Several workers may run: each locks the partition that it works on (``FOR UPDATE SKIP LOCKED``). A range
+leaves the queue in the transaction that writes its figures, so a worker that dies leaves nothing undone. A
+device whose figures cannot be computed does not keep the others waiting.
 """
 
 import logging
@@ -12,25 +12,26 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import psycopg
-from django.db import connections
 from psycopg import Connection, Cursor
 
 from tds_new.backoff import Backoff
 from tds_new.logs import printable
 from tds_new.metering import ledger, queue
-from tds_new.metering.ledger import DAY_US, now_us
-from tds_new.metering.tables import Span, Written, count_changed
+from tds_new.metering.inputs import Span
+from tds_new.metering.store import Written, count_changed
+from tds_new.metering.times import DAY_US, now_us
 from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-PASS_S = 1.0  # a pass over all partitions begins at most so often, so that a device's readings are computed together
+PASS_S = 1.0  # a pass begins at most so often, so that a device's readings are computed together
 REPORT_S = 10.0
 RETRY = Backoff(first=0.5, longest=15.0, jitter=0.5)
 
-# Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go through it for each range
-# (which looks cheap to the planner where statistics are not yet gathered), would read all of it. Late data may fall into compressed
-# chunks. A long history of a device that sends often takes longer than a statement of the consumer's may.
+# Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go
+# through it for each range (which looks cheap to the planner where statistics are not yet gathered), would
+# read all of it. Late data may fall into compressed chunks. A long history of a device that sends often takes
+# longer than a statement of the consumer's may.
 SESSION = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
@@ -40,13 +41,16 @@ SESSION = (
     "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0",
 )
 
-
-# A database that is away, read-only, or not as this code expects it fails for every device alike. A statement that took too long is one's.
-NO_DEVICES_DOING = (psycopg.OperationalError, psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction)
+# A database that is away, read-only, or not as this code expects it fails for every device alike; a statement
+# that took too long, for one.
+NO_DEVICES_FAULT = (psycopg.OperationalError, psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction)
 
 
 class Processed(NamedTuple):
-    """A share of a partition's queue: what was written, whether any of it is of more than a day ago, and whether more is left."""
+    """What was computed of a partition's queue.
+
+    ``late``: whether figures of more than a day ago were written; ``more``: whether ranges are left.
+    """
 
     partition: int
     written: Written
@@ -55,27 +59,28 @@ class Processed(NamedTuple):
 
 
 def process_partition(
-    connection: Connection[Any], but: Collection[int] = (), *, anew: bool = False
+    connection: Connection[Any], excluded_partitions: Collection[int] = (), *, long_ranges: bool = False
 ) -> Processed | None:
-    """Compute a share of one partition's queue in a transaction; None where no partition but these has anything that nobody has in hand.
+    """Compute a share of one partition's queue in a transaction.
 
-    ``anew``: a share of the ranges longer than a day; else of the others.
-    A device whose computation fails is logged, held back for some minutes, and the others are computed.
-    Raises psycopg.Error where the database fails; then nothing has changed.
+    None if every partition with pending work is locked or excluded. ``long_ranges``: a share of the ranges
+    longer than a day; else of the others. A device whose computation fails is logged and deferred for some
+    minutes, and the others are computed. Raises psycopg.Error where the database fails; then nothing has
+    changed.
     """
     # Not connection.cursor(): Django's binds parameters on the client, and cannot receive binary rows.
     with connection.transaction(), Cursor(connection) as cursor:
         for statement in SESSION:
             cursor.execute(statement)
-        partition = queue.claim(cursor, but, anew=anew)
+        partition = queue.claim(cursor, excluded_partitions, long_ranges=long_ranges)
         if partition is None:
             return None
         written = Written()
-        rounds, more = queue.take(cursor, partition, anew=anew)
+        rounds, more = queue.dequeue(cursor, partition, long_ranges=long_ranges)
         for spans in rounds:
             written.merge(_compute(cursor, partition, spans))
         count_changed(cursor, written.contas)
-        queue.done(cursor, partition)
+        queue.mark_processed(cursor, partition)
     since = now_us() - DAY_US
     late = written.rows > 0 and any(span.start < since for spans in rounds for span in spans)
     return Processed(partition, written, late, more)
@@ -87,7 +92,7 @@ def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
         with cursor.connection.transaction():
             written, left = ledger.compute(cursor, spans)
     except Exception as error:
-        if isinstance(error, NO_DEVICES_DOING) and not isinstance(error, psycopg.errors.QueryCanceled):
+        if isinstance(error, NO_DEVICES_FAULT) and not isinstance(error, psycopg.errors.QueryCanceled):
             raise
         if len(spans) > 1:
             middle = len(spans) // 2
@@ -97,34 +102,30 @@ def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
         logger.exception(
             "consumption: device %d cannot be computed; trying again in %s", spans[0].device_id, queue.RETRY
         )
-        queue.hold(cursor, partition, spans[0], printable(f"{type(error).__name__}: {error}"))
+        queue.defer(cursor, partition, spans[0], printable(f"{type(error).__name__}: {error}"))
         return Written()
     for rest in left:
-        queue.put_back(cursor, partition, rest)
+        queue.requeue(cursor, partition, rest)
     return written
 
 
 def drain(connection: Connection[Any] | None = None) -> Written:
-    """Compute everything that is queued (on Django's connection unless another is given) and say what was written."""
-    connection = connection or django_session()
+    """Compute everything that is queued and return what was written.
+
+    On Django's connection unless another is given.
+    """
+    connection = connection or session.of_django()
     queue.ensure_partitions(connection)
     total = Written()
     while (
-        processed := process_partition(connection) or process_partition(connection, anew=True)
+        processed := process_partition(connection) or process_partition(connection, long_ranges=True)
     ) is not None:
         total.merge(processed.written)
     return total
 
 
-def django_session() -> Connection[Any]:
-    """The psycopg session under Django's default connection."""
-    connections["default"].ensure_connection()
-    connection: Connection[Any] = connections["default"].connection
-    return connection
-
-
 class Worker:
-    """Computes what is queued, until it is told to stop. A database that is away is waited for.
+    """Computes what is queued until it is told to stop, and waits for a database that is away.
 
     ``on_late`` is called whenever figures of more than a day ago have changed.
     """
@@ -137,7 +138,7 @@ class Worker:
         self._rows = self._transactions = 0
 
     def stop(self) -> None:
-        """End :meth:`run` after the transaction in hand."""
+        """End :meth:`run` after its current transaction."""
         self._stop.set()
 
     def run(self) -> None:
@@ -165,7 +166,10 @@ class Worker:
         self._disconnect()
 
     def _pass(self) -> bool:
-        """Compute a share of each partition once, and one of what is computed anew; say whether the next pass should begin at once."""
+        """Compute a share of each partition's short ranges, and one of the long ranges.
+
+        Return whether the next pass should begin at once.
+        """
         if self._connection is None:
             self._connection = session.connect("tds_new_consumption")
             queue.ensure_partitions(self._connection)
@@ -179,7 +183,7 @@ class Worker:
             self._count(processed)
         if (
             not self._stop.is_set()
-            and (processed := process_partition(self._connection, anew=True)) is not None
+            and (processed := process_partition(self._connection, long_ranges=True)) is not None
         ):
             more = True
             self._count(processed)

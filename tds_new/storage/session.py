@@ -24,6 +24,13 @@ KEEPALIVE = {
 }
 
 
+def of_django() -> Connection[Any]:
+    """Return the psycopg session under Django's default connection."""
+    connections["default"].ensure_connection()
+    connection: Connection[Any] = connections["default"].connection
+    return connection
+
+
 def connect(application_name: str) -> Connection[Any]:
     """A new session in autocommit mode on Django's default database.
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.metering import blocks, ledger, meter, segments, tables
+from tds_new.metering import inputs, ledger, store
+from tds_new.metering.rules import blocks, meter, segments
 
 Function = Callable[..., Any]
 
@@ -64,13 +65,13 @@ class Unmarked:
 
 
 CLASSIFY, FEED, FOLLOWS, WAIT = (
-    getattr(segments.Register, name) for name in ("_classify", "feed", "_follows", "_wait")
+    getattr(segments.Register, name) for name in ("classify", "feed", "_follows", "_wait")
 )
 RESET = """if value >= 0 and (maximum is None or value * HOUR_US <= maximum):
         return SegmentClass.REINICIO, value
     """
 JUMP = "self.segments.append(Segment(self.base[0], first, max(0, value - self.base[1]), SegmentClass.NORMAL))"
-SOUND = "any(base < time < settled for base, settled in spans)"
+DECIDED = "any(base < time < settled for base, settled in spans)"
 MEASURED = blocks.Block.measured
 assert isinstance(MEASURED, property)
 
@@ -80,14 +81,14 @@ RULES = {
         CLASSIFY, "-difference <= parameters", "-difference < parameters"
     ),
     "a reset is tested before a rollover": Mutant(
-        CLASSIFY, "modulus = parameters.modulus", f"{RESET}modulus = parameters.modulus"
+        CLASSIFY, "capacity = parameters.capacity", f"{RESET}capacity = parameters.capacity"
     ),
-    "a rollover from anywhere": Mutant(CLASSIFY, "10 * register >= 9 * modulus", "True"),
+    "a rollover from anywhere": Mutant(CLASSIFY, "10 * register >= 9 * capacity", "True"),
     "a rollover from above the last tenth only": Mutant(
-        CLASSIFY, "10 * register >= 9 * modulus", "10 * register > 9 * modulus"
+        CLASSIFY, "10 * register >= 9 * capacity", "10 * register > 9 * capacity"
     ),
     "a rollover may count less than nothing": Mutant(
-        CLASSIFY, "modulus + difference) >= 0", "modulus + difference) > -(10**30)"
+        CLASSIFY, "capacity + difference) >= 0", "capacity + difference) > -(10**30)"
     ),
     "a rollover whatever the maximum": Mutant(CLASSIFY, "else amount * HOUR_US <= maximum\n", "else True\n"),
     "a negative register is a reset": Mutant(CLASSIFY, "if value >= 0 and (maximum", "if (maximum"),
@@ -107,7 +108,9 @@ RULES = {
         meter.Meter.changes_between, "until,", "until - 1,"
     ),
     "only the last of several meter changes": Mutant(
-        CLASSIFY, "parts = [changes[0].final", "parts = [changes[-1].final"
+        CLASSIFY,
+        "counted_by_each(register, changes, value)",
+        "counted_by_each(register, changes[-1:], value)",
     ),
     "a dip moves the base": Mutant(
         FEED,
@@ -123,15 +126,15 @@ RULES = {
     ),
     "readings follow over a meter change": Mutant(FOLLOWS, "self.meter.changes and", "False and"),
     "an implausible jump is counted": Mutant(
-        segments.Register._believe, "for (a, v)", f"{JUMP}\n    for (a, v)"
+        segments.Register._accept_waiting, "for (a, v)", f"{JUMP}\n    for (a, v)"
     ),
     "consumption crosses from one Conta to another": Mutant(
-        tables._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"
+        inputs._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"
     ),
     "consumption crosses from one unit to another": Mutant(
-        tables._chains, "kind, unit):", "kind, chains[-1].unit):"
+        inputs._chains, "kind, unit):", "kind, chains[-1].unit):"
     ),
-    "a discarded reading is used": Mutant(tables._chains, "if t not in discarded", "if True"),
+    "a discarded reading is used": Mutant(inputs._chains, "if t not in discarded", "if True"),
 }
 BLOCKS = {
     "what rounding leaves is lost": Mutant(blocks._split, "rest if at + BLOCK_US >= finish else ", ""),
@@ -157,27 +160,27 @@ BLOCKS = {
 }
 RANGES = {
     "any reading before will do as a base": Mutant(
-        ledger._attempt, f"time not in unbelieved and not {SOUND}", "True"
+        ledger._confirmed_bases, f"time not in never_bases and not {DECIDED}", "True"
     ),
-    "a dip may have been a base": Mutant(ledger._attempt, "time not in unbelieved and ", ""),
-    "what waited is not looked at": Mutant(ledger._attempt, f" and not {SOUND}", ""),
+    "a dip may have been a base": Mutant(ledger._confirmed_bases, "time not in never_bases and ", ""),
+    "what waited is not looked at": Mutant(ledger._confirmed_bases, f" and not {DECIDED}", ""),
     "the first block is not known whole": Mutant(
-        ledger._attempt, "if t <= border and sound(t)", "if t <= changed and sound(t)"
+        ledger._beginning, "if t <= border and is_confirmed(t)", "if t <= changed and is_confirmed(t)"
     ),
     "the last block is not known whole": Mutant(
-        ledger._attempt, "not any(t >= border for t in found.settled)", "False"
+        ledger._is_block_whole, "any(t >= border for t in settled)", "True"
     ),
     "the range begins at its first reading": Mutant(
-        ledger._attempt, "if t < stale.first and sound(t)", "if t <= stale.first and sound(t)"
+        ledger._beginning, "if t < first and is_confirmed(t)", "if t <= first and is_confirmed(t)"
     ),
     "the range ends with its last reading": Mutant(
-        ledger._attempt, "if t > stale.last and sound(t)", "if t >= stale.last and sound(t)"
+        ledger._attempt, "if t > stale.last and is_confirmed(t)", "if t >= stale.last and is_confirmed(t)"
     ),
     "the range ends where it now settles": Mutant(
-        ledger._attempt, "if t > stale.last and sound(t)", "if t > stale.last"
+        ledger._attempt, "if t > stale.last and is_confirmed(t)", "if t > stale.last"
     ),
-    "blocks that are no more are kept": Mutant(tables._delete_vanished, "not in new[device_id]", "in ()"),
-    "occurrences that are no more are kept": Mutant(tables.write_occurrences, "in old - new]", "in ()]"),
+    "blocks that are no more are kept": Mutant(store._delete_vanished, "not in new[device_id]", "in ()"),
+    "occurrences that are no more are kept": Mutant(store.write_occurrences, "in old - new]", "in ()]"),
     "decisions mark nothing": Unmarked("tds_new_revisao_leitura", "tds_new_marca_registro"),
     "meter changes mark nothing": Unmarked("tds_new_troca_medidor", "tds_new_marca_registro"),
     "dated parameters mark nothing": Unmarked("tds_new_vigencia_parametros", "tds_new_marca_registro"),

@@ -14,7 +14,7 @@ from django.db import connection
 
 from tds_new.maintenance import retention
 from tds_new.metering import ledger
-from tds_new.metering.worker import django_session, drain
+from tds_new.metering.worker import drain
 from tds_new.models import (
     ConsumoAncora,
     ConsumoBloco,
@@ -23,6 +23,7 @@ from tds_new.models import (
     OcorrenciaMedicao,
     RevisaoLeitura,
 )
+from tds_new.storage.session import of_django
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import NOW, STARTS, History, Step
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def drop(border: datetime) -> None:
     """Retention with a border of the test's own."""
-    session = django_session()
+    session = of_django()
     retention._freeze(session, border)
     retention._delete(session, border)
 

@@ -10,7 +10,8 @@ from django.db import transaction
 from psycopg import Cursor
 
 from tds_new.metering import ledger, worker
-from tds_new.metering.tables import Span
+from tds_new.metering.inputs import Span
+from tds_new.storage import session
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import Step
@@ -61,7 +62,7 @@ def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
     delivery.store([(one, readings((60, 99), (145, 111)))])
     for minute in (145, 60):
         time = (at(minute) - EPOCH) // timedelta(microseconds=1)
-        with transaction.atomic(), Cursor(worker.django_session()) as cursor:
+        with transaction.atomic(), Cursor(session.of_django()) as cursor:
             ledger.compute(cursor, [Span(one.device, time, time)])
     assert delivery.differences([one]) == []
 

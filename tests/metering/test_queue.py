@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from psycopg import Cursor
 
-from tds_new.metering import ledger, queue, tables
-from tds_new.metering.worker import django_session, drain
+from tds_new.metering import inputs, ledger, queue
+from tds_new.metering.worker import drain
 from tds_new.models import ConsumoBloco, ConsumoParticao, ConsumoPendente, Dispositivo, LeituraDispositivo
 from tds_new.storage import session
 from tests.support import factories
@@ -40,15 +40,15 @@ def try_at_once() -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [let_time_pass, try_at_once])
-def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(
+def test_a_new_range_of_a_deferred_device_is_never_lost(
     device: Dispositivo, meanwhile: Callable[[], None]
 ) -> None:
-    """The moment at which it is tried again comes between looking for what is held and widening it."""
+    """The moment at which it is tried again comes between looking for deferred ranges and widening one."""
 
     class Interrupted(Cursor[Any]):
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             found = super().execute(query, *args, **kwargs)
-            if query == queue.HELD:
+            if query == queue.DEFERRED:
                 meanwhile()
             return found
 
@@ -59,8 +59,8 @@ def test_a_new_range_of_a_device_that_is_held_back_is_never_lost(
     )
     new = START + timedelta(hours=1)
     ConsumoPendente.objects.create(**{**held, "inicio": new, "fim": new})
-    with django_session().transaction(), Interrupted(django_session()) as cursor:
-        rounds, _ = queue.take(cursor, partition, anew=False)
+    with session.of_django().transaction(), Interrupted(session.of_django()) as cursor:
+        rounds, _ = queue.dequeue(cursor, partition, long_ranges=False)
     waits = ConsumoPendente.objects.filter(fim=new).exists()
     assert waits or [span.device_id for spans in rounds for span in spans] == [device.pk]
 
@@ -85,7 +85,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
     def load_chains(*arguments: Any) -> Any:
-        chains = tables.load_chains(*arguments)
+        chains = inputs.load_chains(*arguments)
         found.append(sum(len(chain.times) for some in chains.values() for chain in some))
         return chains
 

@@ -17,10 +17,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 
-from tds_new.metering import blocks, ledger, queue
-from tds_new.metering.blocks import Account, Chain
-from tds_new.metering.meter import Meter
+from tds_new.metering import ledger, queue
 from tds_new.metering.rebuild import PORTION, Rebuild
+from tds_new.metering.rules import blocks
+from tds_new.metering.rules.blocks import Chain, Computation
+from tds_new.metering.rules.meter import Meter
 from tds_new.metering.worker import Worker, drain
 from tds_new.models import (
     ConsumoBloco,
@@ -387,13 +388,13 @@ def test_a_database_that_fails_for_everybody_holds_nobody_back(devices: list[Dis
 def test_an_error_of_our_own_stops_one_device_only(
     devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def account(chains: list[Chain], meter: Meter) -> Account:
+    def compute_chains(chains: list[Chain], meter: Meter) -> Computation:
         if meter.base.dip_tolerance == 70_000:
             raise ZeroDivisionError("seven")
-        return blocks.account(chains, meter)
+        return blocks.compute_chains(chains, meter)
 
     Dispositivo.objects.filter(pk=devices[5].pk).update(tolerancia_queda=7)
-    monkeypatch.setattr(ledger, "account", account)
+    monkeypatch.setattr(ledger, "compute_chains", compute_chains)
     stored = readings(devices, 10)
     LeituraDispositivo.objects.bulk_create(stored)
     with pytest.raises(

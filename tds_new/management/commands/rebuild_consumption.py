@@ -15,9 +15,10 @@ from django.utils.dateparse import parse_datetime
 from tds_new.mac import normalise_mac
 from tds_new.metering import queue
 from tds_new.metering.rebuild import Rebuild, others, start_over
-from tds_new.metering.worker import django_session, process_partition
+from tds_new.metering.worker import process_partition
 from tds_new.models import Dispositivo, Gateway
 from tds_new.queries.consistency import check_consumption
+from tds_new.storage import session
 
 WAIT_S = 0.2  # between two looks at what a worker beside has in hand
 
@@ -104,7 +105,7 @@ class Command(BaseCommand):
     def _work_off(self, rebuild: Rebuild, what: str) -> None:
         """Compute what the run has in the queue, together with a worker where one runs."""
         while rebuild.waiting():
-            processed = process_partition(django_session(), anew=True)
+            processed = process_partition(session.of_django(), long_ranges=True)
             if processed is None:  # a worker beside has the partitions that are left
                 self._shared = True
                 time.sleep(WAIT_S)
@@ -127,6 +128,6 @@ class Command(BaseCommand):
 def catch_up() -> None:
     """Compute what is queued of new readings, beside a worker or without one."""
     done: set[int] = set()
-    while (processed := process_partition(django_session(), done)) is not None:
+    while (processed := process_partition(session.of_django(), done)) is not None:
         if not processed.more:
             done.add(processed.partition)

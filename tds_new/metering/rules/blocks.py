@@ -1,18 +1,18 @@
-"""Readings and segments as 15-minute blocks: the rules of docs/metering.md. Pure; times in microseconds, consumption in 0.000001."""
+"""Readings and segments as 15-minute blocks; times in microseconds, consumption in whole 0.000001."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from tds_new.metering.meter import Meter
-from tds_new.metering.segments import Occurrence, Register, Segment, SegmentClass
-
-BLOCK_US = 900_000_000
-Kind = Literal["ACUMULADA", "INCREMENTAL", "INSTANTANEA"]
+from tds_new.metering.rules.meter import Meter
+from tds_new.metering.rules.segments import Occurrence, Register, Segment, SegmentClass
+from tds_new.metering.times import BLOCK_US
 
 
 @dataclass(slots=True)
 class Block:
-    """What a block sums up, see ``ConsumoBloco``; ``covered`` in microseconds."""
+    """The sums of a block, as in ``ConsumoBloco``; ``covered`` in microseconds.
+
+    ``last_reading`` is the time of the reading that ``gateway_id`` is of.
+    """
 
     gateway_id: int
     consumption: int | None = None
@@ -25,22 +25,25 @@ class Block:
     total: int | None = None
     samples: int | None = None
     last: int | None = None
-    last_reading: int = -(2**63)  # when the reading that gives gateway_id was
+    last_reading: int = -(2**63)
 
     @property
     def quality(self) -> str:
-        """``qualidade`` of the row."""
+        """The row's ``qualidade``."""
         return "ESTIMADO" if self.estimated else "INTERPOLADO" if self.interpolated else "MEDIDO"
 
     @property
     def measured(self) -> int:
-        """``fracao_medida`` in units of 0.0001, cut."""
+        """The row's ``fracao_medida`` in whole 0.0001, cut."""
         return min(self.covered, BLOCK_US) * 10_000 // BLOCK_US
 
 
 @dataclass(slots=True)
 class Chain:
-    """Neighbouring readings of one Conta, kind and unit: their times, values and gateways, in order."""
+    """Neighbouring readings of one Conta, kind and unit: times, values and gateways, in order.
+
+    ``values`` are whole 0.0001 of the unit.
+    """
 
     conta_id: int
     kind: str
@@ -51,8 +54,11 @@ class Chain:
 
 
 @dataclass(slots=True)
-class Account:
-    """What a stretch of a device's readings comes to. ``settled``: times after which nothing before matters any more."""
+class Computation:
+    """Blocks by (Conta, start) and occurrences that a device's readings give.
+
+    ``settled`` has the times of readings after which none before them matters any more.
+    """
 
     blocks: dict[tuple[int, int], Block]
     occurrences: list[Occurrence]
@@ -60,19 +66,19 @@ class Account:
 
 
 def half_even(value: int, divisor: int) -> int:
-    """``value / divisor`` rounded to a whole number, ties to the even one."""
+    """Return ``value / divisor`` rounded to a whole number, ties to the even one."""
     quotient, rest = divmod(value, divisor)
     return quotient + (2 * rest > divisor or (2 * rest == divisor and quotient & 1))
 
 
 def scaled(value: int, factor: int) -> int:
-    """A register amount (0.0001) times a factor (0.000001), in units of 0.000001."""
+    """Return a register amount (0.0001) times a factor (0.000001), in whole 0.000001."""
     return value * 100 if factor == 1_000_000 else half_even(value * factor, 10_000)
 
 
-def account(chains: list[Chain], meter: Meter) -> Account:
-    """Blocks by (Conta, start) and occurrences of readings that begin with a settled one."""
-    found = Account({}, [], [])
+def compute_chains(chains: list[Chain], meter: Meter) -> Computation:
+    """Compute a device's chains; the first reading of all must be a settled one, or the device's first."""
+    found = Computation({}, [], [])
     for number, chain in enumerate(chains):
         following = chains[number + 1].times[0] if number + 1 < len(chains) else None
         _count_readings(found.blocks, chain, meter)
@@ -126,13 +132,13 @@ def _sample(block: Block, value: int) -> None:
 
 
 def _cover_pairs(blocks: dict[tuple[int, int], Block], chain: Chain, meter: Meter) -> None:
-    """Increments and gauges: a pair of neighbours covers the time between it, where it is short enough."""
+    """Count as covered the time between two neighbouring increments or gauges, if it is short enough."""
     longest = 3 * meter.expected_interval
     for start, end in zip(chain.times, chain.times[1:], strict=False):
         if end - start <= longest:
             at = start - start % BLOCK_US
             while at < end:
-                # A block without a reading is opened by no pair of these: only its neighbours' coverage is known.
+                # A pair opens no block in which there is no reading.
                 if (block := blocks.get((chain.conta_id, at))) is not None:
                     block.covered += min(end, at + BLOCK_US) - max(start, at)
                 at += BLOCK_US
@@ -141,7 +147,7 @@ def _cover_pairs(blocks: dict[tuple[int, int], Block], chain: Chain, meter: Mete
 def _split(
     blocks: dict[tuple[int, int], Block], segment: Segment, meter: Meter, conta_id: int, gateway_id: int
 ) -> None:
-    """Spread a segment over the blocks that it crosses, in proportion; what rounding leaves goes to the last."""
+    """Spread a segment over the blocks that it crosses, in proportion; the last gets what rounding leaves."""
     start, end, amount, kind = segment
     long = end - start > 3 * meter.expected_interval
     estimated = kind is SegmentClass.REINICIO

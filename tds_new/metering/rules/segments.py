@@ -1,17 +1,17 @@
-"""A register's readings as segments of consumption: the rules of docs/metering.md. Pure; times and values as in ``meter``."""
+"""A register's readings as segments of consumption; units as in ``meter``."""
 
-import itertools
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from tds_new.metering.meter import HOUR_US, Meter
+from tds_new.metering.rules.meter import Meter, counted_by_each
+from tds_new.metering.times import HOUR_US
 
-FOLLOWERS = 3  # readings that must follow a waiting one before it is believed
+FOLLOWERS = 3  # readings that must follow one that was not accepted before it becomes the new base
 
 
 class SegmentClass(StrEnum):
-    """How a reading relates to the one it is measured from."""
+    """How a reading relates to its base, the accepted reading that it is measured from."""
 
     NORMAL = "NORMAL"
     TROCA = "TROCA"
@@ -22,8 +22,14 @@ class SegmentClass(StrEnum):
     IMPLAUSIVEL = "IMPLAUSIVEL"
 
 
+# Readings of these classes are never a base: the next reading is measured from the base before them.
+NEVER_BASES = (SegmentClass.QUEDA, SegmentClass.SUSPEITA)
+# Readings of these classes were not accepted for what they count, so a person may approve them.
+APPROVABLE = (SegmentClass.SUSPEITA, SegmentClass.IMPLAUSIVEL)
+
+
 class Segment(NamedTuple):
-    """Consumption ``amount`` (register units) between two readings that are believed."""
+    """Consumption ``amount`` (register units) between two accepted readings."""
 
     start: int
     end: int
@@ -32,7 +38,10 @@ class Segment(NamedTuple):
 
 
 class Occurrence(NamedTuple):
-    """A reading whose class is not NORMAL. ``settled`` is the time of the reading that decided it, None while it waits."""
+    """A reading whose class is not NORMAL.
+
+    ``settled`` is the time of the reading that decided it, None while it waits.
+    """
 
     time: int
     value: int
@@ -45,15 +54,17 @@ class Occurrence(NamedTuple):
 
 @dataclass(slots=True)
 class Register:
-    """The state that goes along a chain of register readings; :meth:`feed` them in the order of their times."""
+    """Goes along a chain of register readings: :meth:`feed` them in the order of their times.
+
+    ``settled`` has the times at which a reading became the base while none waited: what comes later depends
+    on nothing before.
+    """
 
     meter: Meter
     base: tuple[int, int] | None = None
     segments: list[Segment] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
-    settled: list[int] = field(
-        default_factory=list
-    )  # times at which the reading became the base and nothing waits
+    settled: list[int] = field(default_factory=list)
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
     def feed(self, time: int, value: int) -> None:
@@ -62,13 +73,13 @@ class Register:
             self.base = (time, value)
             self.settled.append(time)
             return
-        found = self._classify(self.base, time, value)
+        found = self.classify(self.base, time, value)
         if found is None:
             self._wait(time, value)
             return
         kind, amount = found
         if self._waiting:
-            self._abandon(time)
+            self._reject_waiting(time)
         base_time, base_value = self.base
         if kind is not SegmentClass.NORMAL:
             counted = None if kind is SegmentClass.QUEDA else amount
@@ -80,13 +91,19 @@ class Register:
         self.settled.append(time)
 
     def end_chain(self, time: int | None) -> None:
-        """Another chain begins at ``time``, or the readings end (None): what waits is an outlier, for good or so far."""
+        """End the chain: another one begins at ``time``, or there are no more readings (None).
+
+        What waits is an outlier, for good or, at the end of all readings, so far.
+        """
         if self._waiting:
-            self._abandon(time)
+            self._reject_waiting(time)
         self.base = None
 
-    def _classify(self, base: tuple[int, int], time: int, value: int) -> tuple[SegmentClass, int] | None:
-        """Class and amount of a reading measured from ``base``; None where it is not believed yet (rule 6)."""
+    def classify(self, base: tuple[int, int], time: int, value: int) -> tuple[SegmentClass, int] | None:
+        """Return class and amount of a reading, measured from ``base`` (time, value).
+
+        None if it is not accepted: it waits for others to follow it (rule 6).
+        """
         meter = self.meter
         start, register = base
         parameters = meter.parameters_at(time) if meter.dated else meter.base
@@ -99,16 +116,9 @@ class Register:
         changes = meter.changes_between(start, time) if meter.changes else ()
         difference = value - register
         if changes:
-            parts = [
-                changes[0].final - register,
-                *(b.final - a.initial for a, b in itertools.pairwise(changes)),
-            ]
-            parts.append(value - changes[-1].initial)
-            amount = sum(
-                parts
-            )  # a part may be a little less than nothing: final registers are written down without decimals
-            believed = amount >= 0 and (maximum is None or amount * HOUR_US <= maximum)
-            return (SegmentClass.TROCA, amount) if believed else None
+            amount = sum(counted_by_each(register, changes, value))
+            accepted = amount >= 0 and (maximum is None or amount * HOUR_US <= maximum)
+            return (SegmentClass.TROCA, amount) if accepted else None
         if difference >= 0:
             return (
                 (SegmentClass.NORMAL, difference)
@@ -117,9 +127,9 @@ class Register:
             )
         if -difference <= parameters.dip_tolerance:
             return SegmentClass.QUEDA, 0
-        modulus = parameters.modulus
-        if modulus is not None and (amount := modulus + difference) >= 0:
-            plausible = 10 * register >= 9 * modulus if maximum is None else amount * HOUR_US <= maximum
+        capacity = parameters.capacity
+        if capacity is not None and (amount := capacity + difference) >= 0:
+            plausible = 10 * register >= 9 * capacity if maximum is None else amount * HOUR_US <= maximum
             if plausible:
                 return SegmentClass.VIRADA, amount
         if value >= 0 and (maximum is None or value * HOUR_US <= maximum):
@@ -127,29 +137,31 @@ class Register:
         return None
 
     def _wait(self, time: int, value: int) -> None:
+        """Have a reading wait that was not accepted, behind those that it follows."""
         if self._waiting and not self._follows(self._waiting[-1], time, value):
-            self._abandon(time)
+            self._reject_waiting(time)
         self._waiting.append((time, value))
         if len(self._waiting) > FOLLOWERS:
-            self._believe()
+            self._accept_waiting()
 
     def _follows(self, before: tuple[int, int], time: int, value: int) -> bool:
+        """Return whether a reading plausibly comes after ``before`` on the same meter."""
         start, register = before
         if value < register or (self.meter.changes and self.meter.changes_between(start, time)):
             return False
         maximum = None if time in self.meter.approved else self.meter.parameters_at(time).hourly_maximum
         return maximum is None or (value - register) * HOUR_US <= maximum * (time - start)
 
-    def _abandon(self, settled: int | None) -> None:
-        """Those that waited were outliers."""
+    def _reject_waiting(self, settled: int | None) -> None:
+        """Record the waiting readings as outliers, decided by the reading at ``settled``."""
         assert self.base is not None
         self.occurrences.extend(
             Occurrence(t, v, SegmentClass.SUSPEITA, *self.base, None, settled) for t, v in self._waiting
         )
         self._waiting.clear()
 
-    def _believe(self) -> None:
-        """The first that waited is the new base; the jump to it is kept out."""
+    def _accept_waiting(self) -> None:
+        """Accept the waiting readings. The first becomes a base, and the jump to it is not counted."""
         assert self.base is not None
         (first, value), (last, register) = self._waiting[0], self._waiting[-1]
         self.occurrences.append(Occurrence(first, value, SegmentClass.IMPLAUSIVEL, *self.base, None, last))

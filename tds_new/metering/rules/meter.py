@@ -1,0 +1,90 @@
+"""What is known of a device's meter over time: parameters, meter changes and people's decisions.
+
+Times are microseconds since 1970 (UTC); register values and parameters whole numbers of 0.0001; factors whole
+numbers of 0.000001.
+"""
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tds_new.metering.times import HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters in force from some moment on. ``capacity`` and ``hourly_maximum`` may be unknown (None).
+
+    ``capacity`` is the register's: where it returns to zero. ``dip_tolerance`` is the greatest fall that
+    counts as noise.
+    """
+
+    capacity: int | None = None
+    hourly_maximum: int | None = None
+    dip_tolerance: int = 0
+    factor: int = 1_000_000
+
+    def limit(self, elapsed: int) -> int | None:
+        """Return the most that is plausibly counted in ``elapsed`` microseconds.
+
+        None if that is unknown. Cut to whole 0.0001: an amount is above the limit exactly where it is above
+        the uncut one.
+        """
+        return None if self.hourly_maximum is None else self.hourly_maximum * elapsed // HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class MeterChange:
+    """A new meter at ``time``: the old one ended at ``final``, the new one began at ``initial``."""
+
+    time: int
+    final: int
+    initial: int
+
+
+@dataclass(slots=True)
+class Meter:
+    """A device's meter. ``expected_interval``: microseconds from one reading to the next.
+
+    ``base`` holds until the first of ``dated``, which are parameters by the moment from which they are in
+    force, ascending. ``changes`` ascend too. ``approved`` and ``discarded`` are the times of readings that
+    people have decided on.
+    """
+
+    expected_interval: int = 300_000_000
+    base: Parameters = field(default_factory=Parameters)
+    dated: list[tuple[int, Parameters]] = field(default_factory=list)
+    changes: list[MeterChange] = field(default_factory=list)
+    approved: set[int] = field(default_factory=set)
+    discarded: set[int] = field(default_factory=set)
+
+    def parameters_at(self, time: int) -> Parameters:
+        """Return the parameters in force at ``time``."""
+        number = bisect_right(self.dated, time, key=lambda dated: dated[0])
+        return self.dated[number - 1][1] if number else self.base
+
+    def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """Return ``start`` to ``end`` cut where the factor changes: (start, end, factor) each."""
+        found = [(start, self.parameters_at(start).factor)]
+        found += [(time, p.factor) for time, p in self.dated if start < time < end]
+        changing = [found[0], *(b for a, b in itertools.pairwise(found) if a[1] != b[1])]
+        ends = [time for time, _ in changing[1:]] + [end]
+        return [(begin, finish, factor) for (begin, factor), finish in zip(changing, ends, strict=True)]
+
+    def changes_between(self, after: int, until: int) -> Sequence[MeterChange]:
+        """Return the meter changes in ``after`` < time <= ``until``."""
+        first = bisect_right(self.changes, after, key=lambda change: change.time)
+        last = bisect_right(self.changes, until, key=lambda change: change.time)
+        return self.changes[first:last]
+
+
+def counted_by_each(base: int, changes: Sequence[MeterChange], value: int) -> list[int]:
+    """Return what each meter counted, in order.
+
+    The first began at ``base``, the last has come to ``value``, and ``changes`` are in between. A part may be
+    a little less than nothing: final registers are written down without decimals.
+    """
+    starts = [base, *(change.initial for change in changes)]
+    ends = [*(change.final for change in changes), value]
+    return [end - start for start, end in zip(starts, ends, strict=True)]
