@@ -150,7 +150,7 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
     zone, unit = device.conta.zone, device.unidade
     context: dict[str, Any] = {"device": device}
     if request.user.has_perm("tds_new.view_trocamedidor"):
-        context["trocas"] = [
+        context["meter_changes"] = [
             (
                 t.pk,
                 clock_with_zone(t.ocorrida_em, zone),
@@ -161,7 +161,7 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
             for t in TrocaMedidor.objects.filter(dispositivo=device)[:LATEST]
         ]
     if request.user.has_perm("tds_new.view_vigenciaparametros"):
-        context["vigencias"] = [
+        context["parameter_periods"] = [
             (
                 *(
                     v.pk,
@@ -174,5 +174,5 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
             for v in VigenciaParametros.objects.filter(dispositivo=device).order_by("-desde")[:LATEST]
         ]
     if request.user.has_perm("tds_new.view_leituraemrevisao"):
-        context["em_espera"] = LeituraEmRevisao.objects.filter(dispositivo=device, espera=True).count()
+        context["waiting"] = LeituraEmRevisao.objects.filter(dispositivo=device, espera=True).count()
     return context

@@ -77,7 +77,7 @@ def quantity(value: Decimal | str | None, unit: str) -> str:
 
 def labelled(label: str, text: str) -> str:
     """A value that names itself where a list has no columns: on a phone."""
-    return format_html('<span class="rotulo">{}</span> {}', label, text)
+    return format_html('<span class="label">{}</span> {}', label, text)
 
 
 class NumberField(forms.DecimalField):

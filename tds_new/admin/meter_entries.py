@@ -108,7 +108,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     """The pages of one kind of entry."""
 
     form = RegistroForm
-    delete_confirmation_template = "admin/tds_new/registro/excluir.html"
+    delete_confirmation_template = "admin/tds_new/entry/delete.html"
     formfield_overrides = NUMBERS
     list_select_related = ("dispositivo__gateway", "dispositivo__conta", "registrado_por")
     list_per_page = 50

@@ -89,7 +89,7 @@ def swap_in_words(swap: TrocaMedidor, row: LeituraEmRevisao) -> str:
 def seal(kind: str, text: str) -> str:
     """A word with its symbol and colour."""
     return format_html(
-        '<span class="selo selo-{}"><span aria-hidden="true">{}</span> {}</span>',
+        '<span class="badge badge-{}"><span aria-hidden="true">{}</span> {}</span>',
         kind.lower(),
         SYMBOLS.get(kind, ""),
         text,
@@ -173,7 +173,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         "state",
         "evidence",
     )
-    change_form_template = "admin/tds_new/leituraemrevisao/leitura.html"
+    change_form_template = "admin/tds_new/leituraemrevisao/reading.html"
 
     class Media:
         css = {"all": ("tds_new/css/admin.css",)}
@@ -306,7 +306,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                 for n, (row, lines, case) in enumerate(zip(rows, around, cases, strict=True))
             ],
         }
-        return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirmar.html", context)
+        return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirm.html", context)
 
     def _say_done(self, request: HttpRequest, count: int, decision: Decision) -> None:
         said = {
@@ -377,7 +377,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     def state(self, row: LeituraEmRevisao) -> str:
         """Whether people have to decide, or who has decided."""
         who = row.decisao.registrado_por if row.decisao else None
-        by = format_html('<br><span class="quiet quem">{}</span>', who) if who else ""
+        by = format_html('<br><span class="quiet person">{}</span>', who) if who else ""
         return format_html("{}{}", seal(row.situacao, row.get_situacao_display()), by)
 
     @admin.display(description=gettext_lazy("decisão"))

@@ -8,11 +8,11 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 
-@register.simple_tag(name="icone")
+@register.simple_tag
 def icon(name: str, css_class: str = "") -> SafeString:
     """An icon beside its word: hidden from screen readers, coloured by the text."""
     return format_html(
-        '<svg class="ic {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
         css_class,
         static("tds_new/icons.svg"),
         name,

@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 
 from tds_new.models import Conta
 
-THEMES = ("auto", "claro", "escuro")
+# The value of the cookie, and the style sheet's name of that theme.
+THEMES = {"auto": "auto", "claro": "light", "escuro": "dark"}
 THEME_COOKIE = "tema"
 
 
@@ -17,20 +18,20 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     theme = request.COOKIES.get(THEME_COOKIE, "")
     conta: Conta | None = getattr(request, "conta", None)
     return {
-        "tema": theme if theme in THEMES else "auto",
+        "theme": THEMES.get(theme, "auto"),
         "conta": conta,
-        "navegacao": _navigation(request, conta) if conta else [],
+        "navigation": _navigation(request, conta) if conta else [],
     }
 
 
 def _navigation(request: HttpRequest, conta: Conta) -> list[dict[str, Any]]:
     items = (
-        ("painel", _("Painel"), "painel"),
-        ("dispositivo-lista", _("Dispositivos"), "dispositivo"),
-        ("gateway-lista", _("Gateways"), "gateway"),
+        ("dashboard", _("Painel"), "dashboard"),
+        ("device-list", _("Dispositivos"), "device"),
+        ("gateway-list", _("Gateways"), "gateway"),
     )
     current = request.resolver_match.url_name if request.resolver_match else None
     return [
-        {"url": reverse(name, args=[conta.pk]), "texto": text, "icone": icon, "atual": name == current}
+        {"url": reverse(name, args=[conta.pk]), "text": text, "icon": icon, "current": name == current}
         for name, text, icon in items
     ]

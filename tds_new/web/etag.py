@@ -13,7 +13,7 @@ from tds_new.queries.fleet import Sequences
 INTERVAL_S = 300
 
 # Of the page and its data together: a page of another version is told to reload.
-VERSION = 3
+VERSION = 4
 
 
 def of_dashboard(request: HttpRequest, conta: Conta, sequences: Sequences, now: datetime) -> str:

@@ -54,9 +54,9 @@ def preset_links(filter_: Filter) -> list[dict[str, Any]]:
     disp = {"disp": ",".join(str(d.pk) for d in filter_.selected)} if filter_.selected else {}
     return [
         {
-            "consulta": urlencode({"periodo": key, **disp}, safe=","),
-            "rotulo": label,
-            "atual": key == filter_.preset,
+            "query": urlencode({"periodo": key, **disp}, safe=","),
+            "label": label,
+            "current": key == filter_.preset,
         }
         for key, label in LABELS.items()
     ]

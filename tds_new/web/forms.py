@@ -34,9 +34,9 @@ class LoginForm(AuthenticationForm):
     def __init__(self, request: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
         for name, field in self.fields.items():
-            field.widget.attrs["class"] = "campo"
+            field.widget.attrs["class"] = "field"
             if name in self.errors if self.is_bound else False:
-                field.widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"erro-{name}"}
+                field.widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error-{name}"}
 
     def clean_username(self) -> str:
         """Lower case, as addresses are stored, so that failures count for one person however they spell it."""

@@ -8,19 +8,19 @@ from tds_new.web.metrics import metrics
 from tds_new.web.views import dashboard, lists, people
 
 conta_urls = [
-    path("painel/", dashboard.page, name="painel"),
-    path("painel/dados/", dashboard.data, name="painel-dados"),
-    path("dispositivos/", lists.devices, name="dispositivo-lista"),
-    path("gateways/", lists.gateways, name="gateway-lista"),
+    path("painel/", dashboard.page, name="dashboard"),
+    path("painel/dados/", dashboard.data, name="dashboard-data"),
+    path("dispositivos/", lists.devices, name="device-list"),
+    path("gateways/", lists.gateways, name="gateway-list"),
 ]
 
 urlpatterns = [
-    path("", people.home, name="inicio"),
-    path("entrar/", people.Login.as_view(), name="entrar"),
-    path("sair/", LogoutView.as_view(), name="sair"),
-    path("contas/", people.choose_conta, name="conta-escolha"),
-    path("telemetria/", people.legacy_address, name="telemetria"),
-    path("tema/", people.set_theme, name="tema"),
+    path("", people.home, name="home"),
+    path("entrar/", people.Login.as_view(), name="login"),
+    path("sair/", LogoutView.as_view(), name="logout"),
+    path("contas/", people.choose_conta, name="conta-choice"),
+    path("telemetria/", people.legacy_address, name="telemetry"),
+    path("tema/", people.set_theme, name="theme"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("healthz", healthz, name="healthz"),
     path("metrics", metrics, name="metrics"),

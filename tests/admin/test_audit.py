@@ -414,4 +414,4 @@ def test_a_change_is_called_by_its_kind_and_its_contas_time_and_never_by_its_tab
     assert f"Troca de medidor, inclusão, {at:%d/%m/%Y %H:%M}" in page
     for text in (page, listed(root)):
         assert not re.search(r">[^<]*tds_new_[^<]*<", text)
-    assert '<span class="rotulo">motivo</span> queimado' in listed(root)
+    assert '<span class="label">motivo</span> queimado' in listed(root)

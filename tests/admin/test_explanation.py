@@ -210,7 +210,7 @@ def test_each_effect_stands_beside_its_button_and_is_said_again_before_it_holds(
     assert said["approve"].endswith("As leituras seguintes passam a ser julgadas a partir desta.")
     shown = page(root, row(device, 3)).content.decode().replace("\u00a0", " ")
     for name, effect in said.items():
-        assert f'<p id="efeito-{name}">{effect}</p>' in shown
+        assert f'<p id="effect-{name}">{effect}</p>' in shown
     asked = decide(root, "discard", [row(device, 3)], motivo=None).content.decode().replace("\u00a0", " ")
     assert said["discard"] in asked
     assert "Permitido: 25 kWh em 15 min" in asked

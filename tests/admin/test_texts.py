@@ -115,6 +115,6 @@ def test_a_list_that_filters_leave_empty_says_so_and_one_with_rows_says_nothing(
         root, url("leituraemrevisao", "changelist"), q="xyz"
     )
     decide(root, "discard", [row(device, 3)])
-    assert 'class="vazio"' not in text(root, url("leituraemrevisao", "changelist"))
+    assert 'class="empty"' not in text(root, url("leituraemrevisao", "changelist"))
     ManutencaoExecucao.objects.create(nome="retencao", ultima_execucao=row(device, 3).leitura_em)
     assert "1 rotina de manutenção" in text(root, url("manutencaoexecucao", "changelist"))

@@ -67,7 +67,7 @@ def open_page(browser: Browser, live_server: Any, complaints: list[str], setting
             page.goto("/entrar/")
             page.fill("#id_username", email)
             page.fill("#id_password", factories.PASSWORD)
-            page.click("main button.principal")
+            page.click("main button.primary")
         page.goto(path)
         return page
 

@@ -34,8 +34,8 @@ def test_the_pages_of_a_conta_with_data(
     measured_conta: Conta, open_page: OpenPage, width: int, theme: str
 ) -> None:
     page = open_page(f"/c/{measured_conta.pk}/painel/", width=width, color_scheme=theme)
-    page.click(".filtros summary")
-    for summary in page.locator(".como-tabela summary").all():
+    page.click(".filters summary")
+    for summary in page.locator(".as-table summary").all():
         summary.click()
     check(page)
     page.click(".menu summary")
@@ -70,7 +70,7 @@ def test_login_with_its_errors_and_people_without_a_conta(
     page = open_page("/entrar/", email="", width=360, color_scheme=theme)
     check(page)
     page.fill("#id_username", "isto não é um e-mail")
-    page.click("main button.principal")
+    page.click("main button.primary")
     expect(page.locator("[role=alert]")).to_be_visible()
     check(page)
     check(open_page("/contas/", email="nada@example.com", color_scheme=theme))
@@ -94,11 +94,11 @@ def test_the_keyboard_reaches_the_content_first_and_focus_is_seen(
     page = open_page(f"/c/{measured_conta.pk}/painel/")
 
     page.keyboard.press("Tab")
-    expect(page.locator(".pular")).to_be_focused()
+    expect(page.locator(".skip-link")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.locator("#pausar")).to_be_focused()
-    assert page.locator("#pausar").evaluate("(e) => getComputedStyle(e).outlineWidth") == "3px"
+    expect(page.locator("#pause")).to_be_focused()
+    assert page.locator("#pause").evaluate("(e) => getComputedStyle(e).outlineWidth") == "3px"
 
 
 def test_the_theme_chosen_wins_over_the_systems(measured_conta: Conta, open_page: OpenPage) -> None:

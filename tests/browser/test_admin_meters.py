@@ -69,9 +69,9 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
     page.goto(url("leituraemrevisao", "changelist"))
     assert fits(page)
     expect(page.locator("#result_list tbody tr")).to_have_count(4)
-    states = page.locator("#result_list .field-state .selo")
+    states = page.locator("#result_list .field-state .badge")
     expect(states.nth(0)).to_contain_text("À espera")
-    for cell in page.locator("#result_list .selo").all():
+    for cell in page.locator("#result_list .badge").all():
         box = cell.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= page.viewport_size["width"]  # type: ignore[index]
@@ -79,7 +79,7 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
     page.locator("#result_list tr", has_text="D01").locator("input").check()
     page.select_option("select[name=action]", "approve")
     page.click("button[name=index]")
-    expect(page.locator("tr.esta")).to_contain_text("50.000")
+    expect(page.locator("tr.current")).to_contain_text("50.000")
     assert fits(page)
     page.click("[name=confirmar]")
     expect(page.locator(".errorlist")).to_be_visible()  # no reason given
@@ -123,8 +123,8 @@ def test_why_something_was_changed_is_on_the_screen_and_so_is_why_a_reading_is_u
     assert within(page, "#result_list .field-why")
     assert fits(page)
     page.goto(url("leituraemrevisao", "change", LeituraEmRevisao.objects.get().chave))
-    expect(page.locator(".porque")).to_contain_text("Permitido: 25")
-    assert within(page, ".porque, .decisoes button, .decisoes p")
+    expect(page.locator(".explanation")).to_contain_text("Permitido: 25")
+    assert within(page, ".explanation, .decisions button, .decisions p")
     assert fits(page)
 
 
@@ -182,7 +182,7 @@ def test_the_pages_of_entries_keep_the_policy_and_the_clock_beside_the_field_is_
     page.fill("#id_motivo", "queimado")
     page.click("input[name=_save]")
     expect(page.locator(".messagelist .success")).to_be_visible()
-    expect(page.locator(".medidor")).to_contain_text("1.020,5")
+    expect(page.locator(".meter")).to_contain_text("1.020,5")
     stored = TrocaMedidor.objects.get().ocorrida_em.astimezone(device.conta.zone)
     assert f"{stored:%d/%m/%Y %H:%M:%S}" == shown
     assert abs((TrocaMedidor.objects.get().registrado_em - stored).total_seconds()) < 3600 / 2

@@ -30,7 +30,7 @@ def dashboard(conta: Conta, query: str = "") -> str:
 
 
 def card(page: Page, card_id: str) -> Any:
-    return page.locator(f'[data-cartao="{card_id}"]')
+    return page.locator(f'[data-card="{card_id}"]')
 
 
 def month_energy(conta: Conta) -> str:
@@ -65,13 +65,13 @@ def test_login_leads_to_figures_and_charts_and_nothing_complains(
 
     expect(page).to_have_url(re.compile(re.escape(dashboard(measured_conta)) + "$"))
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta))
-    expect(page.locator("figure.grafico")).to_have_count(5)
+    expect(page.locator("figure.chart")).to_have_count(5)
     for figure in (
-        "[data-grafico=kW]",
-        "[data-grafico='m³/h']",
-        "[data-grafico='°C']",
-        "[data-barras=ENERGIA-kWh]",
-        "[data-barras='AGUA-m³']",
+        "[data-chart=kW]",
+        "[data-chart='m³/h']",
+        "[data-chart='°C']",
+        "[data-bars=ENERGIA-kWh]",
+        "[data-bars='AGUA-m³']",
     ):
         wait_drawn(page, f"figure{figure}")
     assert complaints == []
@@ -81,33 +81,33 @@ def test_a_new_reading_changes_figures_and_charts_in_place(
     measured_conta: Conta, open_page: OpenPage, complaints: list[str]
 ) -> None:
     page = open_page(dashboard(measured_conta))
-    wait_drawn(page, "figure[data-grafico=kW]")
+    wait_drawn(page, "figure[data-chart=kW]")
     canvas = page.locator("figure canvas").first
     page.evaluate("document.querySelector('figure canvas').dataset.marca = 'the same'")
-    page.focus("#pausar")
+    page.focus("#pause")
     page.evaluate("scrollTo(0, 300)")
     before = last_point(page)
 
     store_reading("D01", 1025.5)
 
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta), timeout=10_000)
-    expect(page.locator("#leituras tbody tr").first).to_contain_text("1.025,5")
+    expect(page.locator("#readings tbody tr").first).to_contain_text("1.025,5")
     assert last_point(page) != before
-    assert page.evaluate("[document.activeElement.id, scrollY]") == ["pausar", 300]
+    assert page.evaluate("[document.activeElement.id, scrollY]") == ["pause", 300]
     expect(canvas).to_have_attribute("data-marca", "the same")
     assert complaints == []
 
 
 def test_new_rows_wait_while_somebody_reads_the_table(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
-    table = page.locator("#leituras")
+    table = page.locator("#readings")
     table.scroll_into_view_if_needed()
     table.hover()
     first = table.locator("tbody tr").first.inner_text()
 
     store_reading("D01", 1030)
 
-    button = page.locator("#novas")
+    button = page.locator("#new-readings")
     expect(button).to_have_text("Mostrar 1 nova leitura", timeout=10_000)
     assert table.locator("tbody tr").first.inner_text() == first
     button.click()
@@ -126,7 +126,7 @@ def test_an_unchanged_dashboard_costs_a_304_and_no_session(
     assert expected.value.status == 304
     assert "set-cookie" not in expected.value.headers
     assert Session.objects.values().get() == session
-    expect(page.locator("#vivo-texto")).to_contain_text("atualizado há")
+    expect(page.locator("#live-text")).to_contain_text("atualizado há")
 
 
 def test_a_gateway_that_falls_silent_is_listed_and_announced(
@@ -139,23 +139,23 @@ def test_a_gateway_that_falls_silent_is_listed_and_announced(
 
     expect(page.locator("#offline li")).to_have_count(2, timeout=10_000)
     expect(card(page, "gateways")).to_contain_text("2 offline")
-    expect(page.locator("#anuncio")).to_have_text("Gateways offline agora: 2.")
+    expect(page.locator("#announcement")).to_have_text("Gateways offline agora: 2.")
 
 
 def test_pause_stops_asking_and_resume_catches_up(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
-    page.click("#pausar")
-    expect(page.locator("#pausar")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#vivo-texto")).to_contain_text("pausado")
+    page.click("#pause")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#live-text")).to_contain_text("pausado")
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if "/dados/" in request.url else None)
-    age = page.locator("#vivo-texto").inner_text()
-    expect(page.locator("#vivo-texto")).not_to_have_text(age)  # the age goes on counting
-    expect(page.locator("#vivo-texto")).to_contain_text("há 3 s", timeout=10_000)
+    age = page.locator("#live-text").inner_text()
+    expect(page.locator("#live-text")).not_to_have_text(age)  # the age goes on counting
+    expect(page.locator("#live-text")).to_contain_text("há 3 s", timeout=10_000)
     assert requests == []
 
     store_reading("D01", 1030)
-    page.click("#pausar")
+    page.click("#pause")
 
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta), timeout=10_000)
 
@@ -168,7 +168,7 @@ def test_a_hidden_tab_does_not_ask(measured_conta: Conta, open_page: OpenPage) -
     )
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if "/dados/" in request.url else None)
-    expect(page.locator("#vivo-texto")).to_contain_text("há 3 s", timeout=10_000)
+    expect(page.locator("#live-text")).to_contain_text("há 3 s", timeout=10_000)
     assert requests == []
 
     with page.expect_response(lambda r: "/dados/" in r.url):
@@ -182,8 +182,8 @@ def test_the_end_of_the_session_is_said_with_a_way_back(measured_conta: Conta, o
 
     Session.objects.update(expire_date=now() - timedelta(seconds=1))
 
-    expect(page.locator("#faixa")).to_contain_text("Sua sessão terminou.", timeout=10_000)
-    expect(page.locator("#faixa-link")).to_have_attribute(
+    expect(page.locator("#banner")).to_contain_text("Sua sessão terminou.", timeout=10_000)
+    expect(page.locator("#banner-link")).to_have_attribute(
         "href", f"/entrar/?next=%2Fc%2F{measured_conta.pk}%2Fpainel%2F%3Fperiodo%3D7d"
     )
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta))
@@ -196,13 +196,13 @@ def test_a_lost_server_is_said_and_its_return_too(measured_conta: Conta, open_pa
         route.fulfill(status=503, headers={"Retry-After": "1"})
 
     page.route(re.compile("/dados/"), refuse)
-    expect(page.locator("#faixa")).to_contain_text("Sem conexão com o servidor desde", timeout=20_000)
+    expect(page.locator("#banner")).to_contain_text("Sem conexão com o servidor desde", timeout=20_000)
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta))
 
     page.unroute(re.compile("/dados/"), refuse)
     page.evaluate("dispatchEvent(new Event('online'))")
 
-    expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
+    expect(page.locator("#banner")).to_be_hidden(timeout=10_000)
 
 
 def test_a_block_that_fails_in_a_poll_keeps_what_it_showed_and_recovers(
@@ -217,12 +217,12 @@ def test_a_block_that_fails_in_a_poll_keeps_what_it_showed_and_recovers(
     with monkeypatch.context() as broken:
         broken.setattr("tds_new.web.dashboard.assembly.month_to_date", fail)
         ContaAtividade.objects.update(status_seq=9)
-        expect(page.locator("#faixa")).to_contain_text(
+        expect(page.locator("#banner")).to_contain_text(
             "Não foi possível carregar este bloco.", timeout=10_000
         )
         expect(card(page, "ENERGIA-kWh")).to_contain_text(expected)
 
-    expect(page.locator("#faixa")).to_be_hidden(timeout=10_000)
+    expect(page.locator("#banner")).to_be_hidden(timeout=10_000)
 
 
 def test_what_was_not_measured_is_marked_in_the_chart_and_named_in_its_table(
@@ -235,12 +235,12 @@ def test_what_was_not_measured_is_marked_in_the_chart_and_named_in_its_table(
     factories.readings(meter, [*factories.points(start, step, range(12)), *after])
     page = open_page(dashboard(empty_conta))
 
-    wait_drawn(page, "figure[data-grafico=kW]")
-    figure = page.locator("figure[data-grafico=kW]")
+    wait_drawn(page, "figure[data-chart=kW]")
+    figure = page.locator("figure[data-chart=kW]")
     expect(figure).to_contain_text("Tracejado: interpolado ou estimado.")
-    figure.locator(".como-tabela summary").click()
+    figure.locator(".as-table summary").click()
 
-    expect(figure.locator(".como-tabela td", has_text="(interpolado)").first).to_be_visible()
+    expect(figure.locator(".as-table td", has_text="(interpolado)").first).to_be_visible()
     dashed = page.evaluate(
         """() => { const chart = Chart.getChart(document.querySelector('figure canvas')), { data } = chart.getDatasetMeta(0);
             const { borderDash } = chart.data.datasets[0].segment;
@@ -261,15 +261,15 @@ def test_the_year_before_stands_in_grey_beside_the_months(empty_conta: Conta, op
         ],
     )
     page = open_page(dashboard(empty_conta))
-    figure = "figure[data-barras=ENERGIA-kWh]"
+    figure = "figure[data-bars=ENERGIA-kWh]"
 
     wait_drawn(page, figure)
-    page.locator(f"{figure} .como-tabela summary").click()
+    page.locator(f"{figure} .as-table summary").click()
 
     expect(page.locator(f"{figure} th", has_text="Ano anterior")).to_be_visible()
     expect(page.locator(f"{figure} figcaption")).to_contain_text("Em cinza, o mesmo mês do ano anterior.")
     assert (
-        page.evaluate("Chart.getChart(document.querySelector('[data-barras] canvas')).data.datasets.length")
+        page.evaluate("Chart.getChart(document.querySelector('[data-bars] canvas')).data.datasets.length")
         == 2
     )
 
@@ -279,41 +279,41 @@ def test_the_first_reading_turns_the_empty_page_into_a_dashboard(
 ) -> None:
     meter = factories.device(factories.gateway(empty_conta))
     page = open_page(dashboard(empty_conta))
-    expect(page.locator("#nunca")).to_contain_text("Ainda não recebemos nenhuma leitura")
+    expect(page.locator("#never-measured")).to_contain_text("Ainda não recebemos nenhuma leitura")
 
     factories.readings(meter, factories.points(now() - timedelta(minutes=6), timedelta(minutes=5), [10, 11]))
 
-    expect(page.locator("figure[data-grafico=kW]")).to_be_visible(timeout=10_000)
+    expect(page.locator("figure[data-chart=kW]")).to_be_visible(timeout=10_000)
 
 
 def test_filters_by_period_devices_and_dates(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
     silent = Dispositivo.objects.get(gateway__codigo="GW-2", codigo="D01")
 
-    page.click(".filtros summary")
+    page.click(".filters summary")
     page.locator(f"input[name=disp][value='{silent.pk}']").check()
     page.click("text=Ver estes dispositivos")
-    expect(page.locator("figure[data-grafico]")).to_have_count(1)
+    expect(page.locator("figure[data-chart]")).to_have_count(1)
 
-    page.click(".periodos a:has-text('7 dias')")
-    expect(page.locator(".periodos [aria-current]")).to_have_text("7 dias")
-    expect(page.locator("figure[data-grafico]")).to_have_count(1)  # the device stays chosen
+    page.click(".periods a:has-text('7 dias')")
+    expect(page.locator(".periods [aria-current]")).to_have_text("7 dias")
+    expect(page.locator("figure[data-chart]")).to_have_count(1)  # the device stays chosen
 
-    page.click(".filtros summary")
+    page.click(".filters summary")
     page.fill("input[name=de]", "2026-01-01")
     page.fill("input[name=ate]", "2026-01-02")
     page.click("text=Ver estas datas")
-    expect(page.locator(".periodo")).to_contain_text("01/01/2026 – 02/01/2026")
-    expect(page.locator("figure[data-grafico] .vazio")).to_contain_text(
+    expect(page.locator(".period")).to_contain_text("01/01/2026 – 02/01/2026")
+    expect(page.locator("figure[data-chart] .empty")).to_contain_text(
         "Nenhuma leitura de 01/01/2026 – 02/01/2026."
     )
-    expect(page.locator("details.filtros")).not_to_have_attribute(
+    expect(page.locator("details.filters")).not_to_have_attribute(
         "open", ""
     )  # on a phone it would fill the screen
-    expect(page.locator("details.filtros summary")).to_contain_text("Filtros (2)")
+    expect(page.locator("details.filters summary")).to_contain_text("Filtros (2)")
 
     page.click("text=Limpar filtros")
-    expect(page.locator("figure[data-grafico]")).to_have_count(3)
+    expect(page.locator("figure[data-chart]")).to_have_count(3)
 
 
 def test_dates_that_make_no_sense_leave_the_filter_open(measured_conta: Conta, open_page: OpenPage) -> None:
@@ -326,7 +326,7 @@ def test_dates_that_make_no_sense_leave_the_filter_open(measured_conta: Conta, o
 def test_no_number_beneath_a_chart_is_cut(measured_conta: Conta, open_page: OpenPage, width: int) -> None:
     page = open_page(dashboard(measured_conta), width=width)
 
-    for box in page.locator("figure.grafico > .tabela-caixa").all():
+    for box in page.locator("figure.chart > .table-box").all():
         box.scroll_into_view_if_needed()
         assert box.evaluate("(c) => c.scrollWidth <= c.clientWidth")
         assert box.evaluate(
@@ -340,10 +340,10 @@ def test_months_on_the_axis_are_not_taken_for_days(empty_conta: Conta, open_page
         [(now() - timedelta(minutes=5), 3)],
     )
     page = open_page(dashboard(empty_conta), locale="en", extra_http_headers={"Accept-Language": "en"})
-    wait_drawn(page, "figure[data-barras=ENERGIA-kWh]")
+    wait_drawn(page, "figure[data-bars=ENERGIA-kWh]")
 
     labels = page.evaluate(
-        "Chart.getChart(document.querySelector('[data-barras] canvas')).scales.x.ticks.map((t) => t.label)"
+        "Chart.getChart(document.querySelector('[data-bars] canvas')).scales.x.ticks.map((t) => t.label)"
     )
 
     assert all(
@@ -359,10 +359,10 @@ def test_everything_but_the_pictures_is_there_without_scripts(
     page = open_page(dashboard(measured_conta), java_script_enabled=False)
 
     expect(card(page, "ENERGIA-kWh")).to_contain_text(month_energy(measured_conta))
-    expect(page.locator("figure[data-grafico=kW] tbody tr")).to_have_count(2)
-    expect(page.locator("#leituras tbody tr")).to_have_count(10)
-    page.click(".periodos a:has-text('30 dias')")
-    expect(page.locator(".periodos [aria-current]")).to_have_text("30 dias")
+    expect(page.locator("figure[data-chart=kW] tbody tr")).to_have_count(2)
+    expect(page.locator("#readings tbody tr")).to_have_count(10)
+    page.click(".periods a:has-text('30 dias')")
+    expect(page.locator(".periods [aria-current]")).to_have_text("30 dias")
 
 
 def test_a_chart_breaks_where_nothing_was_measured(measured_conta: Conta, open_page: OpenPage) -> None:
@@ -370,7 +370,7 @@ def test_a_chart_breaks_where_nothing_was_measured(measured_conta: Conta, open_p
     factories.readings(meter, [(now() - timedelta(hours=12, minutes=m), 20) for m in (0, 5, 10)])
     page = open_page(dashboard(measured_conta))
 
-    segments = page.locator("figure[data-grafico='°C'] canvas").evaluate(
+    segments = page.locator("figure[data-chart='°C'] canvas").evaluate(
         """(canvas) => { canvas.scrollIntoView(); return new Promise((pronto) => { const olhar = () => {
              const chart = Chart.getChart(canvas);
              if (!chart) return requestAnimationFrame(olhar);
@@ -387,8 +387,8 @@ def test_a_chart_breaks_where_nothing_was_measured(measured_conta: Conta, open_p
 def test_the_slider_reads_every_chart_at_one_moment(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
     for unidade in ("kW", "m³/h", "°C"):
-        wait_drawn(page, f"figure[data-grafico='{unidade}']")
-    slider = page.locator("#cursor-faixa")
+        wait_drawn(page, f"figure[data-chart='{unidade}']")
+    slider = page.locator("#cursor-range")
     slider.focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
@@ -398,7 +398,7 @@ def test_the_slider_reads_every_chart_at_one_moment(measured_conta: Conta, open_
 
 def test_the_table_behind_a_chart_is_filled_when_opened(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
-    figure = page.locator("figure[data-grafico=kW]")
+    figure = page.locator("figure[data-chart=kW]")
 
     figure.locator("summary").click()
 
@@ -434,9 +434,9 @@ def test_late_readings_fix_old_points_without_sending_the_others_again(
     measured_conta: Conta, open_page: OpenPage
 ) -> None:
     page = open_page(dashboard(measured_conta))
-    wait_drawn(page, "figure[data-grafico='°C']")
+    wait_drawn(page, "figure[data-chart='°C']")
     freezer = Dispositivo.objects.get(gateway__codigo="GW-1", codigo="D03")
-    counting = """() => { const chart = Chart.getChart(document.querySelector("figure[data-grafico='°C'] canvas"));
+    counting = """() => { const chart = Chart.getChart(document.querySelector("figure[data-chart='°C'] canvas"));
                         return chart.data.datasets.find((d) => d.papel === 'linha').data.filter((p) => p.y !== null).length; }"""
     before = page.evaluate(counting)
 
@@ -446,7 +446,7 @@ def test_late_readings_fix_old_points_without_sending_the_others_again(
 
     assert -10 in [p[1] for p in sent]
     assert len(sent) < 24
-    expect(page.locator("#vivo-texto")).to_contain_text("há 0 s")
+    expect(page.locator("#live-text")).to_contain_text("há 0 s")
     assert page.evaluate(counting) == before + 1
 
 

@@ -14,8 +14,8 @@ from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 
-CONTA_PAGES = ["painel", "painel-dados", "dispositivo-lista", "gateway-lista"]
-JSON_PAGES = {"painel-dados"}
+CONTA_PAGES = ["dashboard", "dashboard-data", "device-list", "gateway-list"]
+JSON_PAGES = {"dashboard-data"}
 
 
 @pytest.fixture
@@ -110,18 +110,18 @@ def test_anonymous_people_are_asked_to_log_in_whether_it_exists_or_not(
         assert set(response.json()) == {"erro"}
     else:
         assert response.status_code == 302
-        assert response["Location"] == f"{reverse('entrar')}?next={url}"
+        assert response["Location"] == f"{reverse('login')}?next={url}"
 
 
 def test_somebody_deactivated_is_out_with_the_next_request(owner: Conta) -> None:
     user = factories.person("ana@example.com", owner)
     client = log_in(user)
-    assert client.get(reverse("painel", args=[owner.pk])).status_code == 200
+    assert client.get(reverse("dashboard", args=[owner.pk])).status_code == 200
 
     User.objects.filter(pk=user.pk).update(is_active=False)
 
-    assert client.get(reverse("painel", args=[owner.pk])).status_code == 302
-    assert client.get(reverse("painel-dados", args=[owner.pk])).status_code == 401
+    assert client.get(reverse("dashboard", args=[owner.pk])).status_code == 302
+    assert client.get(reverse("dashboard-data", args=[owner.pk])).status_code == 401
 
 
 @pytest.mark.parametrize("name", CONTA_PAGES)

@@ -12,8 +12,8 @@ BACKGROUNDS = ("page", "surface")
 TEXTS = (
     "text",
     "text-2",
-    "acao",
-    "acao-forte",
+    "action",
+    "action-strong",
     "q-energia",
     "q-agua",
     "q-gas",
@@ -21,7 +21,7 @@ TEXTS = (
     "q-demanda",
     "q-outra",
 )
-STATES = ("ok", "atencao", "critico", "info", "neutro")
+STATES = ("ok", "warning", "critical", "info", "neutral")
 
 pytestmark = pytest.mark.once
 
@@ -61,15 +61,15 @@ def test_text_has_at_least_four_and_a_half_to_one(theme: str, text: str, backgro
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("state", STATES)
 def test_states_are_readable_on_their_tint(theme: str, state: str) -> None:
-    assert contrast(THEMES[theme][state], THEMES[theme][f"{state}-fundo"]) >= 4.5
+    assert contrast(THEMES[theme][state], THEMES[theme][f"{state}-tint"]) >= 4.5
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_controls_series_focus_and_buttons_stand_out(theme: str) -> None:
     colours = THEMES[theme]
-    for name in ("controle", "foco", *(f"s{n}" for n in range(1, 9))):
+    for name in ("control", "focus", *(f"s{n}" for n in range(1, 9))):
         assert min(contrast(colours[name], colours[background]) for background in BACKGROUNDS) >= 3, name
-    assert contrast(colours["sobre-acao"], colours["acao"]) >= 4.5
+    assert contrast(colours["on-action"], colours["action"]) >= 4.5
     assert contrast(colours["text-2"], colours["surface-2"]) >= 4.5
 
 

@@ -69,7 +69,7 @@ def measured_conta(owner: Conta, noon: datetime) -> Conta:
 
 
 def data(client: Client, owner: Conta, query: str = "", **headers: str) -> Any:
-    return client.get(reverse("painel-dados", args=[owner.pk]) + query, headers=headers)
+    return client.get(reverse("dashboard-data", args=[owner.pk]) + query, headers=headers)
 
 
 def card(payload: dict[str, Any], card_id: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(
     assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == (
         "1",
         "de 2",
-        "critico",
+        "critical",
         "1 offline",
     )
     assert card(payload, "dispositivos")["exibe"] == "3"
@@ -340,13 +340,13 @@ def test_while_no_consumer_runs_no_gateway_stays_online(
     set_clock(monkeypatch, after)
 
     payload = data(client, measured_conta).json()
-    rows = client.get(reverse("gateway-lista", args=[measured_conta.pk])).context["linhas"]
+    rows = client.get(reverse("gateway-list", args=[measured_conta.pk])).context["rows"]
 
     gateways = card(payload, "gateways")
-    assert (gateways["exibe"], gateways["estado"], gateways["palavra"]) == ("0", "critico", "2 offline")
+    assert (gateways["exibe"], gateways["estado"], gateways["palavra"]) == ("0", "critical", "2 offline")
     assert (payload["offline"]["vazio"], payload["offline"]["total"]) == ("", 2)
     assert [row["nome"] for row in payload["offline"]["linhas"]] == ["GW-2", "GW-1"]
-    assert [row["palavra"] for row in rows] == ["Offline", "Offline"]
+    assert [row["label"] for row in rows] == ["Offline", "Offline"]
 
 
 def test_a_gateway_that_was_never_heard_is_being_installed_and_not_offline(
@@ -369,11 +369,11 @@ def test_a_gateway_that_was_never_heard_is_being_installed_and_not_offline(
 
     Gateway.objects.filter(codigo="GW-1").update(is_online=False)
     gateways = card(data(client, owner).json(), "gateways")
-    assert (gateways["estado"], gateways["palavra"]) == ("critico", "1 offline, 1 em implantação")
+    assert (gateways["estado"], gateways["palavra"]) == ("critical", "1 offline, 1 em implantação")
 
 
 def test_the_page_holds_it_all_without_scripts(client: Client, measured_conta: Conta) -> None:
-    page = client.get(reverse("painel", args=[measured_conta.pk])).text
+    page = client.get(reverse("dashboard", args=[measured_conta.pk])).text
 
     for text in (
         "96,00",
@@ -385,7 +385,9 @@ def test_the_page_holds_it_all_without_scripts(client: Client, measured_conta: C
         "Horário de Brasília (GMT-3)",
     ):
         assert text in page
-    embedded = json.loads(page.split('<script id="dados" type="application/json">')[1].split("</script>")[0])
+    embedded = json.loads(
+        page.split('<script id="dashboard-data" type="application/json">')[1].split("</script>")[0]
+    )
     assert embedded["graficos"] == data(client, measured_conta).json()["graficos"]
 
 
@@ -396,7 +398,7 @@ def test_text_from_the_field_is_escaped(client: Client, owner: Conta, noon: date
         factories.points(noon - 9 * MIN, 5 * MIN, [1, 2]),
     )
 
-    page = client.get(reverse("painel", args=[owner.pk])).text
+    page = client.get(reverse("dashboard", args=[owner.pk])).text
 
     assert bad not in page
     assert "<i>gw" not in page
@@ -464,7 +466,7 @@ def test_dates_are_local_and_both_included(client: Client, measured_conta: Conta
     ],
 )
 def test_nonsense_is_ignored_and_said(client: Client, measured_conta: Conta, query: str, notice: str) -> None:
-    page = client.get(reverse("painel", args=[measured_conta.pk]) + "?" + query)
+    page = client.get(reverse("dashboard", args=[measured_conta.pk]) + "?" + query)
 
     assert page.status_code == 200
     assert notice in page.text
@@ -477,11 +479,11 @@ def test_nonsense_is_ignored_and_said(client: Client, measured_conta: Conta, que
 def test_empty_fields_mean_the_default_without_a_word(
     client: Client, measured_conta: Conta, query: str
 ) -> None:
-    response = client.get(reverse("painel", args=[measured_conta.pk]) + "?" + query)
+    response = client.get(reverse("dashboard", args=[measured_conta.pk]) + "?" + query)
 
     assert response.status_code == 200
-    assert response.context["filtro"].preset == "24h"
-    assert response.context["filtro"].notices == []
+    assert response.context["filter"].preset == "24h"
+    assert response.context["filter"].notices == []
 
 
 def test_another_contas_device_is_no_different_from_one_that_does_not_exist(
@@ -489,7 +491,7 @@ def test_another_contas_device_is_no_different_from_one_that_does_not_exist(
 ) -> None:
     foreign = factories.device(factories.gateway(factories.conta("Outra")), "SEGREDO")
 
-    page = client.get(reverse("painel", args=[measured_conta.pk]) + f"?disp={foreign.pk}").text
+    page = client.get(reverse("dashboard", args=[measured_conta.pk]) + f"?disp={foreign.pk}").text
 
     assert "que esta conta não tem" in page
     assert "SEGREDO" not in page
@@ -499,7 +501,7 @@ def test_another_contas_device_is_no_different_from_one_that_does_not_exist(
 
 
 def test_a_conta_without_gateways_says_who_makes_them(client: Client, owner: Conta) -> None:
-    page = client.get(reverse("painel", args=[owner.pk])).text
+    page = client.get(reverse("dashboard", args=[owner.pk])).text
 
     assert "Ainda não recebemos nenhuma leitura desta conta." in page
     assert "cadastra o gateway e os seus dispositivos" in page
@@ -508,7 +510,7 @@ def test_a_conta_without_gateways_says_who_makes_them(client: Client, owner: Con
 def test_registered_but_silent_is_another_sentence(client: Client, owner: Conta) -> None:
     factories.device(factories.gateway(owner, online=False))
 
-    page = client.get(reverse("painel", args=[owner.pk])).text
+    page = client.get(reverse("dashboard", args=[owner.pk])).text
 
     assert "Assim que o primeiro gateway enviar" in page
     assert "Em implantação: ainda não se comunicou" in page
@@ -531,7 +533,7 @@ def test_a_block_that_fails_says_so_and_leaves_the_others(
         raise DatabaseError("canceling statement due to statement timeout")
 
     monkeypatch.setattr("tds_new.web.dashboard.charts.series", fail)
-    response = client.get(reverse("painel", args=[measured_conta.pk]))
+    response = client.get(reverse("dashboard", args=[measured_conta.pk]))
 
     assert response.status_code == 200
     assert "Não foi possível carregar este bloco." in response.text
@@ -577,7 +579,7 @@ def test_an_unchanged_dashboard_is_a_304_that_costs_no_heavy_query(
 
 
 def test_the_first_poll_of_a_page_is_already_conditional(client: Client, measured_conta: Conta) -> None:
-    page = client.get(reverse("painel", args=[measured_conta.pk]) + "?periodo=7d")
+    page = client.get(reverse("dashboard", args=[measured_conta.pk]) + "?periodo=7d")
 
     assert (
         data(client, measured_conta, "?periodo=7d", **{"if-none-match": page.context["etag"]}).status_code
@@ -677,7 +679,7 @@ def many_devices(owner: Conta, count: int, noon: datetime) -> None:
     Dispositivo.objects.bulk_create(new)
 
 
-@pytest.mark.parametrize("name", ["painel", "painel-dados", "dispositivo-lista", "gateway-lista"])
+@pytest.mark.parametrize("name", ["dashboard", "dashboard-data", "device-list", "gateway-list"])
 def test_the_number_of_queries_does_not_grow_with_the_devices(
     client: Client,
     owner: Conta,
@@ -716,8 +718,8 @@ def test_at_most_four_devices_of_a_unit_are_drawn_unasked_and_eight_asked_for(
 def test_the_lists_show_states_in_words(client: Client, measured_conta: Conta) -> None:
     Gateway.objects.create(conta=measured_conta, codigo="GW-3", mac="02:ff:00:00:00:01")
     Gateway.objects.filter(codigo="GW-1").update(last_seen=now())
-    devices = client.get(reverse("dispositivo-lista", args=[measured_conta.pk])).text
-    gateways = client.get(reverse("gateway-lista", args=[measured_conta.pk])).text
+    devices = client.get(reverse("device-list", args=[measured_conta.pk])).text
+    gateways = client.get(reverse("gateway-list", args=[measured_conta.pk])).text
 
     assert "Atrasado" in devices
     assert all(word in gateways for word in ("Online", "Offline", "Em implantação"))
@@ -729,13 +731,13 @@ def test_the_lists_are_searched_and_paged_within_the_conta(
 ) -> None:
     factories.device(factories.gateway(factories.conta("Outra"), "GW-2"), "ALHEIO")
 
-    devices = client.get(reverse("dispositivo-lista", args=[measured_conta.pk]) + "?" + query)
+    devices = client.get(reverse("device-list", args=[measured_conta.pk]) + "?" + query)
 
-    assert [row["objeto"].gateway.codigo for row in devices.context["linhas"]] == ["GW-2"]
+    assert [row["object"].gateway.codigo for row in devices.context["rows"]] == ["GW-2"]
     assert "ALHEIO" not in devices.text
 
 
-@pytest.mark.parametrize("name", ["dispositivo-lista", "gateway-lista"])
+@pytest.mark.parametrize("name", ["device-list", "gateway-list"])
 @pytest.mark.parametrize("search", ["%00", "'; DROP TABLE", "%25_%5C", "x" * 5000])
 def test_a_search_that_finds_nothing_says_so(
     client: Client, measured_conta: Conta, name: str, search: str

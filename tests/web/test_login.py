@@ -23,20 +23,20 @@ def ana() -> User:
 
 
 def attempt(client: Client, email: str, password: str, **extra: str) -> Any:
-    return client.post(reverse("entrar"), {"username": email, "password": password, **extra})
+    return client.post(reverse("login"), {"username": email, "password": password, **extra})
 
 
 def test_the_right_password_opens_the_only_contas_dashboard_in_any_spelling_of_the_address(ana: User) -> None:
     client = Client()
 
-    assert attempt(client, "Ana@Example.COM", factories.PASSWORD).url == reverse("inicio")
+    assert attempt(client, "Ana@Example.COM", factories.PASSWORD).url == reverse("home")
     assert client.get("/", follow=True).redirect_chain == [
-        (reverse("painel", args=[ana.contas.get().pk]), 302)
+        (reverse("dashboard", args=[ana.contas.get().pk]), 302)
     ]
 
 
 def test_the_form_tells_browsers_what_its_fields_are() -> None:
-    page = Client().get(reverse("entrar")).text
+    page = Client().get(reverse("login")).text
 
     assert 'autocomplete="username"' in page
     assert 'autocomplete="current-password"' in page
@@ -65,8 +65,8 @@ def test_an_address_that_is_none_is_said_at_its_field() -> None:
     page = attempt(Client(), "ana", "x").text
 
     assert 'aria-invalid="true"' in page
-    assert 'aria-describedby="erro-username"' in page
-    assert 'id="erro-username"' in page
+    assert 'aria-describedby="error-username"' in page
+    assert 'id="error-username"' in page
 
 
 def test_lock_out_really_locks_even_with_the_right_password_and_other_spellings(
@@ -95,7 +95,7 @@ def test_the_minutes_said_are_the_minutes_configured() -> None:
     "target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "https:evil.example"]
 )
 def test_next_never_leads_off_this_site(ana: User, target: str) -> None:
-    assert attempt(Client(), ana.email, factories.PASSWORD, next=target).url == reverse("inicio")
+    assert attempt(Client(), ana.email, factories.PASSWORD, next=target).url == reverse("home")
 
 
 def test_next_leads_back_within_this_site(ana: User) -> None:
@@ -109,9 +109,9 @@ def test_logout_takes_a_post(ana: User) -> None:
     client = Client()
     client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
 
-    assert client.get(reverse("sair")).status_code == 405
+    assert client.get(reverse("logout")).status_code == 405
     assert Session.objects.count() == 1
-    assert client.post(reverse("sair")).status_code == 302
+    assert client.post(reverse("logout")).status_code == 302
     assert Session.objects.count() == 0
 
 
@@ -132,27 +132,27 @@ def test_people_with_several_contas_choose_and_people_with_none_read_why(ana: Us
 
 
 def test_telemetria_still_leads_to_the_dashboard() -> None:
-    assert Client().get("/telemetria/").url == reverse("inicio")  # type: ignore[attr-defined]
+    assert Client().get("/telemetria/").url == reverse("home")  # type: ignore[attr-defined]
 
 
 def test_the_theme_is_remembered_and_rendered_by_the_server() -> None:
     client = Client()
 
-    assert client.post(reverse("tema"), {"tema": "escuro", "next": "/entrar/"}).url == "/entrar/"  # type: ignore[attr-defined]
-    assert 'data-tema="escuro"' in client.get(reverse("entrar")).text
-    client.post(reverse("tema"), {"tema": '"><script>', "next": "//evil.example"})
-    assert 'data-tema="escuro"' in client.get(reverse("entrar")).text
-    assert client.get(reverse("tema")).status_code == 405
-    assert client.post(reverse("tema"), {"tema": "claro", "next": "//evil.example"}).url == "/"  # type: ignore[attr-defined]
+    assert client.post(reverse("theme"), {"tema": "escuro", "next": "/entrar/"}).url == "/entrar/"  # type: ignore[attr-defined]
+    assert 'data-theme="dark"' in client.get(reverse("login")).text
+    client.post(reverse("theme"), {"tema": '"><script>', "next": "//evil.example"})
+    assert 'data-theme="dark"' in client.get(reverse("login")).text
+    assert client.get(reverse("theme")).status_code == 405
+    assert client.post(reverse("theme"), {"tema": "claro", "next": "//evil.example"}).url == "/"  # type: ignore[attr-defined]
 
 
 def test_portuguese_is_the_default_and_english_a_choice() -> None:
     client = Client()
-    assert '<html lang="pt-BR"' in client.get(reverse("entrar")).text
+    assert '<html lang="pt-BR"' in client.get(reverse("login")).text
 
     client.post(reverse("set_language"), {"language": "en", "next": "/entrar/"})
 
-    page = client.get(reverse("entrar")).text
+    page = client.get(reverse("login")).text
     assert '<html lang="en"' in page
     assert "Sign in" in page
 
@@ -160,7 +160,7 @@ def test_portuguese_is_the_default_and_english_a_choice() -> None:
 def test_error_pages_have_words_and_a_frame(ana: User, client: Client, settings: Any) -> None:
     missing = client.get("/nao-existe/")
     without_token = Client(enforce_csrf_checks=True).post(
-        reverse("entrar"), {"username": "a@b.c", "password": "x"}
+        reverse("login"), {"username": "a@b.c", "password": "x"}
     )
     refused = client.get("/entrar/", headers={"host": "evil.example"})
 
@@ -178,7 +178,7 @@ def test_an_error_of_ours_has_a_page_that_needs_nothing(ana: User, monkeypatch: 
     client = Client(raise_request_exception=False)
     client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
 
-    response = client.get(reverse("painel", args=[ana.contas.get().pk]))
+    response = client.get(reverse("dashboard", args=[ana.contas.get().pk]))
 
     assert response.status_code == 500
     assert "Algo falhou do nosso lado" in response.text

@@ -58,7 +58,7 @@ def test_every_icon_that_is_named_is_in_the_sprite() -> None:
     sprite = set(re.findall(r'<symbol id="(\w+)"', (STATIC / "icons.svg").read_text(encoding="utf-8")))
     named = set(
         re.findall(
-            r'{% icone "(\w+)"',
+            r'{% icon "(\w+)"',
             "".join(a.read_text(encoding="utf-8") for a in PACKAGE.glob("templates/**/*.html")),
         )
     )
@@ -72,11 +72,11 @@ def test_every_icon_that_is_named_is_in_the_sprite() -> None:
         "demanda",
         "outra",
         "ok",
-        "atencao",
-        "critico",
+        "warning",
+        "critical",
         "info",
-        "neutro",
-        "seguir",
+        "neutral",
+        "resume",
     } <= sprite
 
 

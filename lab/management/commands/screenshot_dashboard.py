@@ -113,7 +113,7 @@ class Command(BaseCommand):
             page.set_viewport_size(
                 {"width": options["width"], "height": page.evaluate("document.documentElement.scrollHeight")}
             )
-        drawn = page.locator("figure.grafico canvas").first
+        drawn = page.locator("figure.chart canvas").first
         if drawn.count():
             drawn.and_(page.locator("[width]")).wait_for()
         page.wait_for_load_state("networkidle")

@@ -67,11 +67,11 @@ def _gateways(context: Context) -> Card:
         *([_("%(n)d em implantação") % {"n": new}] if new else []),
     ]
     state, word = (
-        "critico" if silent else "info" if new else "ok",
+        "critical" if silent else "info" if new else "ok",
         ", ".join(words) or _("Todos online"),
     )
     if not gateways:
-        state, word = "neutro", _("Nenhum cadastrado")
+        state, word = "neutral", _("Nenhum cadastrado")
     return card(
         "gateways",
         _("Gateways online"),
@@ -89,10 +89,10 @@ def _devices(context: Context) -> Card:
     with_data = sum(fleet.has_recent_data(d, context.now) for d in devices)
     silent = len(devices) - with_data
     if not devices:
-        state, word = "neutro", _("Nenhum cadastrado")
+        state, word = "neutral", _("Nenhum cadastrado")
     elif silent:
         state, word = (
-            "atencao",
+            "warning",
             ngettext("%(n)d sem dados recentes", "%(n)d sem dados recentes", silent) % {"n": silent},
         )
     else:
@@ -100,7 +100,7 @@ def _devices(context: Context) -> Card:
     return card(
         "dispositivos",
         _("Dispositivos"),
-        "dispositivo",
+        "device",
         valor=with_data,
         exibe=formats.number(with_data, 0),
         un=_("de %(total)s") % {"total": formats.number(len(devices), 0)},
@@ -112,12 +112,12 @@ def _devices(context: Context) -> Card:
 def _latest(context: Context) -> Card:
     seen = [(d.last_seen, d) for d in context.devices if d.last_seen]
     if not seen:
-        return card("ultima", _("Última leitura"), "relogio", linha=_("Nenhuma leitura ainda"))
+        return card("ultima", _("Última leitura"), "clock", linha=_("Nenhuma leitura ainda"))
     moment, device = max(seen, key=lambda pair: pair[0])
     return card(
         "ultima",
         _("Última leitura"),
-        "relogio",
+        "clock",
         exibe=formats.age(moment, context.now, context.conta.zone),
         linha=formats.date_time(moment, context.conta.zone),
         detalhe=context.names[device.pk],

@@ -79,7 +79,7 @@ def _gateway(context: Context, silent: fleet.SilentGateway) -> dict[str, Any]:
         since = _("último sinal em %(quando)s") % {"quando": formats.date_time(seen, zone)}
     return {
         "id": silent.gateway.pk,
-        "estado": "critico" if silent.state is fleet.GatewayState.OFFLINE else "info",
+        "estado": "critical" if silent.state is fleet.GatewayState.OFFLINE else "info",
         "nome": f"{silent.gateway.codigo} {silent.gateway.nome}".strip(),
         "desde": since,
         "instante": iso(seen) if seen else None,

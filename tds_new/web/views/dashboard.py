@@ -28,27 +28,27 @@ def page(request: HttpRequest, conta: Conta) -> HttpResponse:
     frame = _frame(request, context)
     if content["falhas"]:
         frame["etag"] = ""
-    return render(request, "tds_new/dashboard.html", {"dados": content, "contexto": context, **frame})
+    return render(request, "tds_new/dashboard.html", {"dashboard": content, "context": context, **frame})
 
 
 def _frame(request: HttpRequest, context: Context) -> dict[str, object]:
     now, zone = context.now, context.conta.zone
     selected = {d.pk for d in context.filter.selected}
     return {
-        "filtro": context.filter,
-        "periodos": filters.preset_links(context.filter),
-        "opcoes": [
+        "filter": context.filter,
+        "periods": filters.preset_links(context.filter),
+        "options": [
             (d.pk, context.names[d.pk], context.gateway_apart(d), d.pk in selected)
             for d in context.all_devices
         ],
-        "hoje": now.astimezone(zone).date().isoformat(),
-        "fuso": formats.zone_label(now, zone),
-        "agora_ms": int(now.timestamp() * 1000),
-        "agora_texto": formats.date_time(now, zone),
-        "intervalo_s": settings.TDS_POLL_SECONDS,
-        "consulta": request.GET.urlencode(),
+        "today": now.astimezone(zone).date().isoformat(),
+        "zone_name": formats.zone_label(now, zone),
+        "now_ms": int(now.timestamp() * 1000),
+        "now_text": formats.date_time(now, zone),
+        "interval_s": settings.TDS_POLL_SECONDS,
+        "query_string": request.GET.urlencode(),
         "etag": etag.of_dashboard(request, context.conta, context.sequences, now),
-        "textos": texts(),
+        "texts": texts(),
     }
 
 

@@ -39,7 +39,7 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
         )
     now = timezone.now()
     context = _context(request, conta, Paginator(found, PAGE_SIZE), search, now)
-    context["linhas"] = [_device(d, conta, now) for d in context["pagina"]]
+    context["rows"] = [_device(d, conta, now) for d in context["page"]]
     return render(request, "tds_new/devices.html", context)
 
 
@@ -59,7 +59,7 @@ def gateways(request: HttpRequest, conta: Conta) -> HttpResponse:
         )
     now = timezone.now()
     context = _context(request, conta, Paginator(found, PAGE_SIZE), search, now)
-    context["linhas"] = [_gateway(g, conta, now) for g in context["pagina"]]
+    context["rows"] = [_gateway(g, conta, now) for g in context["page"]]
     return render(request, "tds_new/gateways.html", context)
 
 
@@ -78,10 +78,10 @@ def _context(
         "total": total,
     }
     return {
-        "pagina": page,
-        "busca": search,
-        "faixa": range_text if paginator.count else "",
-        "agora_ms": int(now.timestamp() * 1000),
+        "page": page,
+        "search": search,
+        "range_text": range_text if paginator.count else "",
+        "now_ms": int(now.timestamp() * 1000),
     }
 
 
@@ -90,40 +90,40 @@ def _seen(moment: Any, conta: Conta, now: Any) -> dict[str, str] | None:
         return None
     return {
         "iso": iso(moment),
-        "idade": formats.age(moment, now, conta.zone),
-        "quando": formats.date_time(moment, conta.zone),
+        "age": formats.age(moment, now, conta.zone),
+        "when": formats.date_time(moment, conta.zone),
     }
 
 
 def _device(device: Dispositivo, conta: Conta, now: Any) -> dict[str, Any]:
     if device.status != Dispositivo.Status.ATIVO:
-        state, word = "neutro", device.get_status_display()
+        state, word = "neutral", device.get_status_display()
     elif device.last_seen is None:
-        state, word = "neutro", _("Sem dados")
+        state, word = "neutral", _("Sem dados")
     elif fleet.has_recent_data(device, now):
         state, word = "ok", _("Com dados")
     else:
-        state, word = "atencao", _("Atrasado")
+        state, word = "warning", _("Atrasado")
     return {
-        "objeto": device,
-        "grandeza": quantity_word(device.grandeza),
-        "icone": colour(device.grandeza),
-        "estado": state,
-        "palavra": word,
-        "visto": _seen(device.last_seen, conta, now),
+        "object": device,
+        "quantity": quantity_word(device.grandeza),
+        "icon": colour(device.grandeza),
+        "state": state,
+        "label": word,
+        "seen": _seen(device.last_seen, conta, now),
     }
 
 
 def _gateway(gateway: Any, conta: Conta, now: Any) -> dict[str, Any]:
     state, word = {
-        fleet.GatewayState.INACTIVE: ("neutro", _("Inativo")),
+        fleet.GatewayState.INACTIVE: ("neutral", _("Inativo")),
         fleet.GatewayState.COMMISSIONING: ("info", _("Em implantação")),
         fleet.GatewayState.ONLINE: ("ok", _("Online")),
-        fleet.GatewayState.OFFLINE: ("critico", _("Offline")),
+        fleet.GatewayState.OFFLINE: ("critical", _("Offline")),
     }[fleet.gateway_state(gateway, now)]
     return {
-        "objeto": gateway,
-        "estado": state,
-        "palavra": word,
-        "visto": _seen(gateway.last_seen, conta, now),
+        "object": gateway,
+        "state": state,
+        "label": word,
+        "seen": _seen(gateway.last_seen, conta, now),
     }

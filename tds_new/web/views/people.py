@@ -34,7 +34,7 @@ def locked_out(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpR
 def home(request: HttpRequest) -> HttpResponse:
     """The only Conta's dashboard, or the choice."""
     contas = list(Conta.objects.visible_to(request.user)[:2])
-    return redirect("painel", contas[0].pk) if len(contas) == 1 else redirect("conta-escolha")
+    return redirect("dashboard", contas[0].pk) if len(contas) == 1 else redirect("conta-choice")
 
 
 @require_safe
@@ -55,7 +55,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 @require_safe
 def legacy_address(request: HttpRequest) -> HttpResponse:
     """An address that people know from before."""
-    return redirect("inicio")
+    return redirect("home")
 
 
 @require_POST
@@ -63,7 +63,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     """Remember light, dark or automatic in a cookie, and go back."""
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, {request.get_host()}, request.is_secure()):
-        target = reverse("inicio")
+        target = reverse("home")
     response = redirect(target)
     chosen = request.POST.get("tema", "")
     if chosen in THEMES:

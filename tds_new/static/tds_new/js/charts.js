@@ -11,11 +11,11 @@
 
   function tema() {
     Chart.defaults.color = css('--text-2');
-    Chart.defaults.borderColor = css('--grade');
+    Chart.defaults.borderColor = css('--grid');
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 13;
     Object.assign(Chart.defaults.plugins.tooltip, {
-      backgroundColor: css('--surface-2'), titleColor: css('--text'), bodyColor: css('--text'), borderColor: css('--controle'), borderWidth: 1,
+      backgroundColor: css('--surface-2'), titleColor: css('--text'), bodyColor: css('--text'), borderColor: css('--control'), borderWidth: 1,
       padding: 8, usePointStyle: true, boxWidth: 8, boxHeight: 8, caretSize: 0
     });
   }
@@ -27,7 +27,7 @@
 
   function eixoY(zero) {
     return {
-      beginAtZero: zero, grace: zero ? 0 : '5%', border: { display: false }, grid: { color: css('--grade') },
+      beginAtZero: zero, grace: zero ? 0 : '5%', border: { display: false }, grid: { color: css('--grid') },
       ticks: { maxTicksLimit: 6, callback: (v, _i, marcas) => fmt.numero(v, decimaisDe(marcas)) }
     };
   }
@@ -105,7 +105,7 @@
         }
       }
       const agora = TDS.agora();
-      if (agora > j.de && agora < j.ate - j.passo) vertical(chart, agora, css('--controle'), [4, 4]);
+      if (agora > j.de && agora < j.ate - j.passo) vertical(chart, agora, css('--control'), [4, 4]);
       ctx.restore();
     },
     afterDatasetsDraw(chart) {
@@ -139,7 +139,7 @@
         ...base(), events: [], layout: { padding: { right: 12 } },
         scales: {
           x: {
-            type: 'linear', min: janela.de, max: janela.ate, grid: { display: false }, border: { color: css('--grade') },
+            type: 'linear', min: janela.de, max: janela.ate, grid: { display: false }, border: { color: css('--grid') },
             afterBuildTicks(eixo) { eixo.ticks = chart_marcas(eixo.chart, janela).map((value) => ({ value })); },
             ticks: { maxRotation: 0, autoSkip: true, autoSkipPadding: 12, callback: (v) => rotulo(v, janela) }
           },
@@ -281,7 +281,7 @@
       backgroundColor: barras.meses.map((m) => m.parcial ? riscada : quaseNada(m) ? transparente(cor, 0.12) : cor)
     };
     if (!barras.comparada) return [meses];
-    return [{ ...comum, data: barras.meses.map((m) => m.anterior), backgroundColor: css('--barra-antes'), antes: true }, meses];
+    return [{ ...comum, data: barras.meses.map((m) => m.anterior), backgroundColor: css('--bar-previous'), antes: true }, meses];
   }
 
   const mesDe = (m) => m.mes + (m.parcial ? ' *' : '');
@@ -301,7 +301,7 @@
       options: {
         ...base(), interaction: { mode: 'index', intersect: false },
         scales: {
-          x: { grid: { display: false }, border: { color: css('--grade') }, ticks: { maxRotation: 0, autoSkip: true, autoSkipPadding: 8 } },
+          x: { grid: { display: false }, border: { color: css('--grid') }, ticks: { maxRotation: 0, autoSkip: true, autoSkipPadding: 8 } },
           y: eixoY(true)
         },
         plugins: {

@@ -1,10 +1,10 @@
 /* The dashboard: draws the charts from the page's own data, then follows the server in place. */
 (function (TDS) {
   'use strict';
-  const main = document.getElementById('conteudo');
+  const main = document.getElementById('content');
   const ler = (id) => JSON.parse(document.getElementById(id).textContent);
-  const textos = ler('textos'), fmt = TDS.fmt;
-  let dados = ler('dados');
+  const textos = ler('dashboard-texts'), fmt = TDS.fmt;
+  let dados = ler('dashboard-data');
   const estrutura = (d) => JSON.stringify([
     d.cartoes.map((c) => c.id), d.graficos.map((g) => [g.id, g.series.map((s) => s.id)]), d.barras.map((b) => b.id)
   ]);
@@ -16,13 +16,13 @@
   const porId = (lista, id) => lista.find((item) => item.id === id);
 
   function desenhar(figura) {
-    const canvas = figura.querySelector('canvas'), linhas = figura.dataset.grafico;
+    const canvas = figura.querySelector('canvas'), linhas = figura.dataset.chart;
     if (desenhados.has(figura) || canvas.parentElement.hidden) return;
     if (linhas !== undefined) desenhados.set(figura, TDS.desenharLinhas(canvas, porId(dados.graficos, linhas), dados.janela));
-    else desenhados.set(figura, TDS.desenharBarras(canvas, porId(dados.barras, figura.dataset.barras)));
+    else desenhados.set(figura, TDS.desenharBarras(canvas, porId(dados.barras, figura.dataset.bars)));
   }
 
-  const figuras = [...document.querySelectorAll('figure.grafico')];
+  const figuras = [...document.querySelectorAll('figure.chart')];
   const vigia = new IntersectionObserver((vistas) => vistas.forEach((v) => { if (v.isIntersecting) desenhar(v.target); }), { rootMargin: '300px' });
 
   function redesenhar() {
@@ -32,18 +32,18 @@
 
   function atualizarGraficos() {
     for (const figura of figuras) {
-      const chart = desenhados.get(figura), linhas = figura.dataset.grafico;
-      const bloco = linhas !== undefined ? porId(dados.graficos, linhas) : porId(dados.barras, figura.dataset.barras);
+      const chart = desenhados.get(figura), linhas = figura.dataset.chart;
+      const bloco = linhas !== undefined ? porId(dados.graficos, linhas) : porId(dados.barras, figura.dataset.bars);
       if (!bloco) continue;
       if (linhas !== undefined) {
         const vazio = Boolean(bloco.vazio);
-        figura.querySelector('.grafico-caixa').hidden = vazio;
-        figura.querySelector('.vazio').hidden = !vazio;
+        figura.querySelector('.chart-box').hidden = vazio;
+        figura.querySelector('.empty').hidden = !vazio;
       }
       figura.querySelector('canvas').setAttribute('aria-label', `${bloco.titulo}. ${bloco.resumo}`);
       if (!chart) { if (figura.getBoundingClientRect().top < innerHeight + 300) desenhar(figura); continue; }
       if (linhas !== undefined) TDS.atualizarLinhas(chart, bloco, dados.janela); else TDS.atualizarBarras(chart, bloco);
-      const aberta = figura.querySelector('details[open] .tabela-caixa');
+      const aberta = figura.querySelector('details[open] .table-box');
       if (aberta && linhas !== undefined && !ocupado(aberta)) tabular(figura, aberta);
     }
   }
@@ -58,15 +58,15 @@
   }
 
   function tabular(figura, caixa) {
-    const grafico = porId(dados.graficos, figura.dataset.grafico);
+    const grafico = porId(dados.graficos, figura.dataset.chart);
     if (!grafico) return;
     const tempos = [...new Set(grafico.series.flatMap((s) => s.pontos.map((p) => p[0])))].sort((a, b) => b - a);
     const indices = grafico.series.map((s) => new Map(s.pontos.map((p) => [p[0], p])));
     const marca = (p) => !p || !p[5] ? '' : ` (${p[5] === 2 ? textos.estimado : textos.interpolado})`;
     const tabela = document.createElement('table');
-    tabela.className = 'tabela densa';
+    tabela.className = 'table dense';
     const legenda = tabela.createCaption();
-    legenda.className = 'so-leitor';
+    legenda.className = 'visually-hidden';
     legenda.textContent = grafico.titulo;
     const topo = tabela.createTHead().insertRow();
     topo.append(celula('th', textos.inicio_do_intervalo), ...grafico.series.map((s) => celula('th', `${s.nome} (${s.un})`, 'num')));
@@ -80,52 +80,52 @@
     caixa.replaceChildren(tabela);
   }
 
-  for (const figura of figuras.filter((f) => f.dataset.grafico !== undefined)) {
+  for (const figura of figuras.filter((f) => f.dataset.chart !== undefined)) {
     const detalhe = figura.querySelector('details');
-    detalhe.addEventListener('toggle', () => { if (detalhe.open) tabular(figura, detalhe.querySelector('.tabela-caixa')); });
+    detalhe.addEventListener('toggle', () => { if (detalhe.open) tabular(figura, detalhe.querySelector('.table-box')); });
   }
 
   /* --- words and numbers --- */
 
   function campos(d) {
     const mapa = { titulo: d.titulo, 'leituras/vazio': d.leituras.vazio, 'offline/vazio': d.offline.vazio, 'offline/mais': d.offline.mais };
-    for (const c of d.cartoes) for (const parte of ['un', 'linha', 'detalhe', 'falado', 'qualidade', 'palavra']) mapa[`cartao/${c.id}/${parte}`] = c[parte];
-    for (const c of d.cartoes) if (!c.instante) mapa[`cartao/${c.id}/exibe`] = c.exibe;
+    for (const c of d.cartoes) for (const parte of ['un', 'linha', 'detalhe', 'falado', 'qualidade', 'palavra']) mapa[`card/${c.id}/${parte}`] = c[parte];
+    for (const c of d.cartoes) if (!c.instante) mapa[`card/${c.id}/exibe`] = c.exibe;
     for (const g of d.graficos) {
-      for (const parte of ['titulo', 'resumo', 'vazio']) mapa[`grafico/${g.id}/${parte}`] = g[parte];
-      for (const s of g.series) for (const parte of ['ultimo', 'media', 'minimo', 'maximo']) mapa[`serie/${s.id}/${parte}`] = s[parte];
+      for (const parte of ['titulo', 'resumo', 'vazio']) mapa[`chart/${g.id}/${parte}`] = g[parte];
+      for (const s of g.series) for (const parte of ['ultimo', 'media', 'minimo', 'maximo']) mapa[`series/${s.id}/${parte}`] = s[parte];
     }
     for (const b of d.barras) {
-      for (const parte of ['titulo', 'resumo']) mapa[`barra/${b.id}/${parte}`] = b[parte];
-      b.meses.forEach((m, i) => { mapa[`barra/${b.id}/${i}`] = m.exibe; mapa[`barra/${b.id}/${i}/medido`] = m.medido; });
+      for (const parte of ['titulo', 'resumo']) mapa[`bars/${b.id}/${parte}`] = b[parte];
+      b.meses.forEach((m, i) => { mapa[`bars/${b.id}/${i}`] = m.exibe; mapa[`bars/${b.id}/${i}/medido`] = m.medido; });
     }
     return mapa;
   }
 
   function escreverCampos() {
     const mapa = campos(dados);
-    for (const elemento of document.querySelectorAll('[data-campo]')) {
-      const texto = mapa[elemento.dataset.campo];
+    for (const elemento of document.querySelectorAll('[data-field]')) {
+      const texto = mapa[elemento.dataset.field];
       if (texto === undefined || !TDS.escrever(elemento, texto)) continue;
-      if (elemento.dataset.campo.endsWith('/exibe')) marcar(elemento);
+      if (elemento.dataset.field.endsWith('/exibe')) marcar(elemento);
     }
     for (const c of dados.cartoes) {
-      const detalhe = document.querySelector(`[data-campo="${CSS.escape('cartao/' + c.id + '/detalhe')}"]`);
+      const detalhe = document.querySelector(`[data-field="${CSS.escape('card/' + c.id + '/detalhe')}"]`);
       if (detalhe && c.falado) detalhe.setAttribute('aria-hidden', 'true'); else if (detalhe) detalhe.removeAttribute('aria-hidden');
-      const pilula = document.querySelector(`[data-pilula="${CSS.escape('cartao/' + c.id)}"]`);
-      if (pilula && pilula.dataset.estado !== c.estado) { pilula.dataset.estado = c.estado; trocarIcone(pilula.querySelector('use'), c.estado); }
-      const tempo = document.querySelector(`time[data-campo="${CSS.escape('cartao/' + c.id + '/exibe')}"]`);
+      const pilula = document.querySelector(`[data-pill="${CSS.escape('card/' + c.id)}"]`);
+      if (pilula && pilula.dataset.state !== c.estado) { pilula.dataset.state = c.estado; trocarIcone(pilula.querySelector('use'), c.estado); }
+      const tempo = document.querySelector(`time[data-field="${CSS.escape('card/' + c.id + '/exibe')}"]`);
       if (tempo && c.instante) tempo.dateTime = c.instante;
     }
     for (const nome of ['leituras', 'offline']) {
-      document.querySelector(`[data-campo="${nome}/vazio"]`).hidden = !dados[nome].vazio;
+      document.querySelector(`[data-field="${nome}/vazio"]`).hidden = !dados[nome].vazio;
     }
-    document.querySelector('[data-campo="offline/mais"]').hidden = !dados.offline.mais;
+    document.querySelector('[data-field="offline/mais"]').hidden = !dados.offline.mais;
   }
 
   function marcar(elemento) {
-    elemento.classList.add('mudou');
-    setTimeout(() => elemento.classList.remove('mudou'), 2000);
+    elemento.classList.add('changed');
+    setTimeout(() => elemento.classList.remove('changed'), 2000);
   }
 
   function trocarIcone(uso, nome) {
@@ -135,7 +135,7 @@
   const sprite = document.querySelector('use').getAttribute('href').split('#')[0];
   function icone(nome) {
     const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), uso = document.createElementNS(svg.namespaceURI, 'use');
-    svg.setAttribute('class', 'ic');
+    svg.setAttribute('class', 'icon');
     svg.setAttribute('aria-hidden', 'true');
     uso.setAttribute('href', `${sprite}#${nome}`);
     svg.append(uso);
@@ -144,7 +144,7 @@
 
   /* --- tables that grow --- */
 
-  const tabela = document.getElementById('leituras'), novas = document.getElementById('novas');
+  const tabela = document.getElementById('readings'), novas = document.getElementById('new-readings');
 
   function ocupado(elemento) {
     const selecao = getSelection();
@@ -155,7 +155,7 @@
   function linhaDaLeitura(l) {
     const linha = document.createElement('tr'), rotulos = tabela.tHead.rows[0].cells;
     linha.dataset.id = l.id;
-    const nome = celula('th', l.dispositivo), grandeza = celula('td', ''), marca = celula('span', '', `grandeza q-${l.cor}`), quando = celula('td', '');
+    const nome = celula('th', l.dispositivo), grandeza = celula('td', ''), marca = celula('span', '', `quantity q-${l.cor}`), quando = celula('td', '');
     nome.scope = 'row';
     marca.append(icone(l.cor));
     grandeza.append(marca, celula('span', l.grandeza));
@@ -163,7 +163,7 @@
     tempo.dateTime = l.instante;
     quando.append(tempo);
     linha.append(nome, grandeza, celula('td', `${l.valor}\u00a0${l.un}`, 'num'), quando);
-    [...linha.cells].slice(1).forEach((c, i) => { c.dataset.rotulo = rotulos[i + 1].textContent; });
+    [...linha.cells].slice(1).forEach((c, i) => { c.dataset.label = rotulos[i + 1].textContent; });
     return linha;
   }
 
@@ -186,8 +186,8 @@
   function atualizarOffline() {
     const lista = document.getElementById('offline');
     const assinatura = JSON.stringify(dados.offline.linhas);
-    if (lista.dataset.assinatura === assinatura) return;
-    lista.dataset.assinatura = assinatura;
+    if (lista.dataset.signature === assinatura) return;
+    lista.dataset.signature = assinatura;
     lista.hidden = !dados.offline.linhas.length;
     lista.replaceChildren(...dados.offline.linhas.map((l) => {
       const item = document.createElement('li'), caixa = document.createElement('div'), desde = celula('p', l.desde);
@@ -195,11 +195,11 @@
       if (l.instante) {
         const tempo = document.createElement('time');
         tempo.dateTime = l.instante;
-        tempo.dataset.idade = '';
+        tempo.dataset.age = '';
         desde.append(' (', tempo, ')');
       }
       caixa.append(celula('strong', l.nome), desde, celula('p', l.afeta, 'meta'));
-      item.dataset.estado = l.estado;
+      item.dataset.state = l.estado;
       item.append(icone(l.estado), caixa);
       return item;
     }));
@@ -211,7 +211,7 @@
 
   const cursor = document.getElementById('cursor');
   if (cursor) {
-    const faixa = document.getElementById('cursor-faixa'), saida = document.getElementById('cursor-texto');
+    const faixa = document.getElementById('cursor-range'), saida = document.getElementById('cursor-text');
     const apontar = () => {
       const { de, ate, passo, fuso } = dados.janela;
       faixa.max = Math.max(1, Math.round((Math.min(ate, TDS.agora()) - de) / passo) - 1);
@@ -232,8 +232,8 @@
 
   /* --- following the server --- */
 
-  const vivo = document.getElementById('vivo'), vivoTexto = document.getElementById('vivo-texto'), faixa = document.getElementById('faixa');
-  const anuncio = document.getElementById('anuncio'), pausar = document.getElementById('pausar'), INTERVALO = Number(main.dataset.intervalo) * 1000;
+  const vivo = document.getElementById('live'), vivoTexto = document.getElementById('live-text'), faixa = document.getElementById('banner');
+  const anuncio = document.getElementById('announcement'), pausar = document.getElementById('pause'), INTERVALO = Number(main.dataset.interval) * 1000;
   const MAIOR_TEM = 3000, PONTOS_POR_PARTE = 32;
   let falhou = false, ultimoAnuncio = -Infinity, semConexaoDesde = null, offlineAntes = dados.offline.total;
 
@@ -244,10 +244,10 @@
   }
 
   function avisar(estado, texto, url, rotulo) {
-    const link = document.getElementById('faixa-link');
-    faixa.dataset.estado = estado;
+    const link = document.getElementById('banner-link');
+    faixa.dataset.state = estado;
     trocarIcone(faixa.querySelector('use'), estado);
-    TDS.escrever(document.getElementById('faixa-texto'), texto);
+    TDS.escrever(document.getElementById('banner-text'), texto);
     link.hidden = !url;
     if (url) { link.href = url; link.textContent = rotulo; }
     faixa.hidden = false;
@@ -256,7 +256,7 @@
 
   /* Tells the server which parts of the series are here already, so that it sends only the others. */
   function endereco() {
-    const url = new URL(main.dataset.dados, location.href), tem = dados.graficos.flatMap((g) => g.series.flatMap((s) => s.partes.map((p) => p[1]))).join('');
+    const url = new URL(main.dataset.url, location.href), tem = dados.graficos.flatMap((g) => g.series.flatMap((s) => s.partes.map((p) => p[1]))).join('');
     url.searchParams.set('seq', dados.seq);
     if (tem.length <= MAIOR_TEM) url.searchParams.set('tem', tem);
     return url;
@@ -278,7 +278,7 @@
     if (novos.falhas.barras) novos.barras = dados.barras;
     if (novos.falhas.barras || novos.falhas.demanda) novos.cartoes = dados.cartoes.map((c) => porId(novos.cartoes, c.id) || c);
     for (const bloco of ['graficos', 'leituras']) if (novos.falhas[bloco]) novos[bloco] = dados[bloco];
-    if (falha) avisar('atencao', falha); else if (falhou) faixa.hidden = true;
+    if (falha) avisar('warning', falha); else if (falhou) faixa.hidden = true;
     falhou = Boolean(falha);
     return novos;
   }
@@ -289,7 +289,7 @@
       if (novos.v !== dados.v) { poll.parar(); avisar('info', textos.versao_nova, location.href, textos.recarregar); return; }
       suprirFalhas(novos);
       if (estrutura(novos) !== inicial) {
-        if (document.getElementById('nunca') || document.getElementById('sem-barras')) { location.reload(); return; }
+        if (document.getElementById('never-measured') || document.getElementById('no-bars')) { location.reload(); return; }
         avisar('info', textos.novidades, location.href, textos.recarregar);
       }
       dados = novos.falhas.graficos ? novos : completar(novos);
@@ -306,14 +306,14 @@
     falhou(vezes) {
       semConexaoDesde ??= TDS.agora() - poll.idadeMs();
       if (vezes >= 3 || poll.idadeMs() > 180000) {
-        avisar('atencao', textos.sem_conexao.replace('%s', fmt.hora(semConexaoDesde, TDS.fuso)));
+        avisar('warning', textos.sem_conexao.replace('%s', fmt.hora(semConexaoDesde, TDS.fuso)));
       }
       contar();
     },
     parou(motivo) {
-      const entrar = `${main.dataset.entrar}?next=${encodeURIComponent(location.pathname + location.search)}`;
-      if (motivo === 'sessao') avisar('atencao', textos.sessao_terminou, entrar, textos.entrar_de_novo);
-      else avisar('atencao', textos.sem_acesso, '/', textos.ir_para_o_inicio);
+      const entrar = `${main.dataset.loginUrl}?next=${encodeURIComponent(location.pathname + location.search)}`;
+      if (motivo === 'sessao') avisar('warning', textos.sessao_terminou, entrar, textos.entrar_de_novo);
+      else avisar('warning', textos.sem_acesso, '/', textos.ir_para_o_inicio);
       contar();
     }
   });
@@ -327,9 +327,9 @@
 
   function contar() {
     const idade = poll.idadeMs(), pausada = pausar.getAttribute('aria-pressed') === 'true';
-    const estado = poll.parado || pausada ? 'neutro' : idade > Math.max(75000, 2.5 * INTERVALO) ? 'atencao' : 'ok';
-    const modelo = estado === 'atencao' ? textos.atrasado : pausada ? textos.pausado : textos.atualizado;
-    if (vivo.dataset.estado !== estado) { vivo.dataset.estado = estado; trocarIcone(vivo.querySelector('use'), estado); }
+    const estado = poll.parado || pausada ? 'neutral' : idade > Math.max(75000, 2.5 * INTERVALO) ? 'warning' : 'ok';
+    const modelo = estado === 'warning' ? textos.atrasado : pausada ? textos.pausado : textos.atualizado;
+    if (vivo.dataset.state !== estado) { vivo.dataset.state = estado; trocarIcone(vivo.querySelector('use'), estado); }
     TDS.escrever(vivoTexto, modelo.replace('%s', fmt.idade(0, idade, TDS.fuso)));
     TDS.atualizarIdades();
   }
@@ -339,7 +339,7 @@
     const pausada = pausar.getAttribute('aria-pressed') !== 'true';
     pausar.setAttribute('aria-pressed', pausada);
     TDS.escrever(pausar.querySelector('span'), pausada ? textos.continuar : textos.pausar);
-    trocarIcone(pausar.querySelector('use'), pausada ? 'seguir' : 'pausa');
+    trocarIcone(pausar.querySelector('use'), pausada ? 'resume' : 'pause');
     poll.pausar(pausada);
     contar();
   });
