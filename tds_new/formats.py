@@ -1,6 +1,7 @@
 """Numbers, dates and ages as people read them, in Portuguese and English.
 
-The browser has the same rules in ``static/tds_new/js/fmt.js``; ``tests/format_vectors.json`` holds both to the same answers.
+The browser has the same rules in ``static/tds_new/js/fmt.js``; ``tests/web/format_vectors.json`` holds both to the
+same answers.
 """
 
 from datetime import date, datetime, timedelta
@@ -23,7 +24,7 @@ ZONE_NAMES = {
     "America/Cuiaba": "Cuiabá",
     "America/Belem": "Belém",
 }
-# Decimals by size: ((from this absolute value on, decimals), ...).
+# Decimals by size and unit, as pairs: the absolute value from which on it holds, and the decimals.
 CONSUMPTION = ((1000, 0), (100, 1), (0, 2))
 DECIMALS: dict[str, tuple[tuple[int, int], ...]] = {
     "kW": ((100, 0), (0, 1)),
@@ -32,26 +33,29 @@ DECIMALS: dict[str, tuple[tuple[int, int], ...]] = {
     "R$": ((0, 2),),
     "L/h": ((0, 0),),
 }
-# The rate at which a unit is consumed, per hour.
+# The unit of a rate per hour, by the unit that is consumed.
 RATES = {"Wh": "W", "kWh": "kW", "MWh": "MW", "kvarh": "kvar", "kVAh": "kVA"}
-# From this consumption on a whole block is shown in the larger unit.
+# From which value on a card or a chart is shown in the larger unit, that unit, and the divisor.
 LARGER = {"kWh": (Decimal(100_000), "MWh", Decimal(1000)), "Wh": (Decimal(100_000), "kWh", Decimal(1000))}
 
 Number = Decimal | float | int
 
 
 def language() -> str:
-    """``pt`` or ``en``, the language of this request."""
+    """Return the language of this request, ``pt`` or ``en``."""
     return "en" if (get_language() or "").startswith("en") else "pt"
 
 
 def rate(unidade: str) -> str:
-    """The unit of a mean rate per hour: kWh gives kW, m³ gives m³/h."""
+    """Return the unit of a mean rate per hour: kWh gives kW, m³ gives m³/h."""
     return RATES.get(unidade, f"{unidade}/h")
 
 
 def scale(unidade: str, largest: Number) -> tuple[str, Decimal]:
-    """The unit in which a block of consumption is shown, and the divisor, from the block's greatest value."""
+    """Return the unit in which a card or a chart is shown, and the divisor.
+
+    They follow from its ``largest`` value, so that all its values have one unit.
+    """
     if unidade in LARGER:
         limit, larger, divisor = LARGER[unidade]
         if abs(Decimal(largest)) >= limit:
@@ -60,7 +64,7 @@ def scale(unidade: str, largest: Number) -> tuple[str, Decimal]:
 
 
 def decimals(value: Number, unidade: str) -> int:
-    """Decimals for ``value`` in ``unidade``; none for a true zero."""
+    """Return how many decimals ``value`` has in ``unidade``; none for exactly zero."""
     if value == 0:
         return 0
     return next(n for limit, n in DECIMALS.get(unidade, CONSUMPTION) if abs(Decimal(value)) >= limit)
@@ -71,7 +75,10 @@ def _separated(text: str) -> str:
 
 
 def number(value: Number | None, places: int) -> str:
-    """``-1234.5`` as ``−1.234,50``: rounded half up on the exact value, a real minus sign, never a negative zero."""
+    """Return ``-1234.5`` with 2 ``places`` as ``−1.234,50``.
+
+    The exact value is rounded half up; the sign is a real minus, and zero has none.
+    """
     if value is None:
         return MISSING
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
@@ -79,34 +86,37 @@ def number(value: Number | None, places: int) -> str:
 
 
 def value(amount: Number | None, unidade: str) -> str:
-    """The number as its unit asks for, without the unit."""
+    """Return the number with the decimals of its unit, without the unit."""
     return number(amount, decimals(amount, unidade)) if amount is not None else MISSING
 
 
 def with_unit(amount: Number | None, unidade: str) -> str:
-    """``48.210 kWh`` with a space that does not break."""
+    """Return ``48.210 kWh`` with a space that does not break."""
     return f"{value(amount, unidade)}{NBSP}{unidade}" if amount is not None else MISSING
 
 
 def register(amount: Decimal) -> str:
-    """Every digit that the meter sent; the stored zeros at the end are not its own."""
+    """Return every digit that the meter sent, without the zeros that storing added."""
     exact = amount.normalize()
     exponent = exact.as_tuple().exponent
     return number(amount, max(0, -exponent) if isinstance(exponent, int) else 0)
 
 
 def date_text(day: date) -> str:
-    """``18/02/2026`` or ``Feb 18, 2026``."""
+    """Return ``18/02/2026`` or ``Feb 18, 2026``."""
     return f"{MONTHS['en'][day.month - 1]} {day.day}, {day.year}" if language() == "en" else f"{day:%d/%m/%Y}"
 
 
 def day_month(day: date) -> str:
-    """``18/02`` or ``Feb 18``."""
+    """Return ``18/02`` or ``Feb 18``."""
     return f"{MONTHS['en'][day.month - 1]} {day.day}" if language() == "en" else f"{day:%d/%m}"
 
 
 def day_range(first_day: date, last_day: date) -> str:
-    """``1 a 18/02`` or ``Feb 1 to 18``; ``28/01 a 03/02`` across months; a single day as itself."""
+    """Return ``1 a 18/02`` or ``Feb 1 to 18``.
+
+    Across months it is ``28/01 a 03/02``; a single day stands alone.
+    """
     if first_day == last_day:
         return day_month(last_day)
     if (first_day.year, first_day.month) != (last_day.year, last_day.month):
@@ -123,26 +133,30 @@ def day_range(first_day: date, last_day: date) -> str:
 
 
 def date_time(moment: datetime, zone: ZoneInfo) -> str:
-    """``18/02/2026 12:47`` by the clock of ``zone``."""
+    """Return ``18/02/2026 12:47`` by the clock of ``zone``."""
     local = moment.astimezone(zone)
     return f"{date_text(local.date())} {local:%H:%M}"
 
 
 def zone_label(moment: datetime, zone: ZoneInfo) -> str:
-    """``Brasília (GMT-3)``: what people call the zone, and its offset at ``moment``."""
+    """Return ``Brasília (GMT-3)``: what people call a zone, and its offset at ``moment``."""
     minutes = int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds() // 60)
     hours = f"{abs(minutes) // 60}" + (f":{abs(minutes) % 60:02d}" if minutes % 60 else "")
-    return f"{ZONE_NAMES.get(zone.key) or zone.key.rsplit('/', 1)[-1].replace('_', ' ')} (GMT{'-' if minutes < 0 else '+'}{hours})"
+    name = ZONE_NAMES.get(zone.key) or zone.key.rsplit("/", 1)[-1].replace("_", " ")
+    return f"{name} (GMT{'-' if minutes < 0 else '+'}{hours})"
 
 
 def month_year(month: date) -> str:
-    """``fev/26`` or ``Feb 2026``: beside days such as ``Feb 26`` two digits would be taken for one."""
+    """Return ``fev/26`` or ``Feb 2026``.
+
+    In English two digits would be taken for a day, as in ``Feb 26``.
+    """
     name = MONTHS[language()][month.month - 1]
     return f"{name} {month.year}" if language() == "en" else f"{name}/{month:%y}"
 
 
 def duration(elapsed: timedelta) -> str:
-    """``42 s``, ``35 min``, ``4 h 10 min``, ``3 dias 2 h``."""
+    """Return ``42 s``, ``35 min``, ``4 h 10 min`` or ``3 dias 2 h``."""
     seconds = max(0, int(elapsed.total_seconds()))
     minutes, hours, days = seconds // 60 % 60, seconds // 3600 % 24, seconds // 86_400
     if seconds < 60:
@@ -160,7 +174,7 @@ def _days(days: int) -> str:
 
 
 def age(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
-    """``há 12 s``, ``há 3 min``, ``há 2 h``, ``há 3 dias``, and from a week on the date."""
+    """Return ``há 12 s``, ``há 3 min``, ``há 2 h`` or ``há 3 dias``; from a week on, the date."""
     seconds = max(0, int((now - moment).total_seconds()))
     if seconds >= 7 * 86_400:
         return date_text(moment.astimezone(zone).date())

@@ -67,7 +67,8 @@ def test_guesses_and_empty_translations_are_not_compiled(tmp_path: Path) -> None
     source = tmp_path / "a.po"
     source.write_text(
         'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
-        '#, fuzzy\nmsgid "um"\nmsgstr "one?"\n\nmsgid "dois"\nmsgstr ""\n\n#~ msgid "velho"\n#~ msgstr "old"\n\n'
+        '#, fuzzy\nmsgid "um"\nmsgstr "one?"\n\nmsgid "dois"\nmsgstr ""\n\n'
+        '#~ msgid "velho"\n#~ msgstr "old"\n\n'
         'msgctxt "c"\nmsgid "três "\n"linhas"\nmsgstr "three "\n"lines"\n',
         encoding="utf-8",
     )

@@ -1,36 +1,47 @@
-"""Whether what arrived is consistent: per gateway, over all Contas. For the operator's command, never for a tenant's page."""
+"""Whether what arrived is consistent, for operators.
+
+It is asked over all Contas, so it is never for a tenant's page.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
 
-# Orphans: readings whose device, gateway or Conta is gone, or whose device hangs under another gateway. The references carry no
-# foreign keys, so this is where a loss would show.
+# Orphans are readings whose device, gateway or Conta is gone, or whose device hangs under another gateway.
+# The references carry no foreign keys, so a loss would show here.
 _PER_GATEWAY = """
-WITH leituras AS (
-    SELECT l.gateway_id, count(*) AS total, max(l.time) AS ultima, array_agg(DISTINCT l.conta_id) AS contas,
-        count(*) FILTER (WHERE d.id IS NULL OR c.id IS NULL OR d.gateway_id <> l.gateway_id) AS orfas
-    FROM tds_new_leitura_dispositivo l
-    LEFT JOIN tds_new_dispositivo d ON d.id = l.dispositivo_id
-    LEFT JOIN tds_new_conta c ON c.id = l.conta_id
-    GROUP BY l.gateway_id
-), rejeitadas AS (
+WITH arrived AS (
+    SELECT reading.gateway_id, count(*) AS total, max(reading.time) AS latest,
+        array_agg(DISTINCT reading.conta_id) AS contas,
+        count(*) FILTER (
+            WHERE device.id IS NULL OR conta.id IS NULL OR device.gateway_id <> reading.gateway_id
+        ) AS orphans
+    FROM tds_new_leitura_dispositivo reading
+    LEFT JOIN tds_new_dispositivo device ON device.id = reading.dispositivo_id
+    LEFT JOIN tds_new_conta conta ON conta.id = reading.conta_id
+    GROUP BY reading.gateway_id
+), rejected AS (
     SELECT gateway_id, sum(total)::bigint AS total FROM tds_new_rejeicao_contador GROUP BY gateway_id
 )
-SELECT g.codigo, g.mac, g.last_seen, l.ultima, coalesce(l.total, 0), coalesce(r.total, 0),
-    CASE WHEN g.id IS NULL THEN coalesce(l.total, 0) ELSE coalesce(l.orfas, 0) END,
-    coalesce(cardinality(l.contas), 0),
-    (SELECT count(*) FROM tds_new_dispositivo d WHERE d.gateway_id = g.id AND d.conta_id <> g.conta_id)
-FROM tds_new_gateway g
-FULL JOIN leituras l ON l.gateway_id = g.id
-FULL JOIN rejeitadas r ON r.gateway_id = coalesce(g.id, l.gateway_id)
-ORDER BY g.codigo NULLS LAST, g.mac
+SELECT gateway.codigo, gateway.mac, gateway.last_seen, arrived.latest,
+    coalesce(arrived.total, 0), coalesce(rejected.total, 0),
+    CASE WHEN gateway.id IS NULL THEN coalesce(arrived.total, 0) ELSE coalesce(arrived.orphans, 0) END,
+    coalesce(cardinality(arrived.contas), 0),
+    (SELECT count(*) FROM tds_new_dispositivo device
+     WHERE device.gateway_id = gateway.id AND device.conta_id <> gateway.conta_id)
+FROM tds_new_gateway gateway
+FULL JOIN arrived ON arrived.gateway_id = gateway.id
+FULL JOIN rejected ON rejected.gateway_id = coalesce(gateway.id, arrived.gateway_id)
+ORDER BY gateway.codigo NULLS LAST, gateway.mac
 """
 
-# Whose computation failed is held back (tentar_em), so it is no sign that the worker is behind.
+# A device whose computation failed is deferred (tentar_em), so it is no sign that the worker is behind.
 _CONSUMPTION = """
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(criado_em) FILTER (WHERE tentar_em IS NULL)), 0)::float8,
+SELECT
+    coalesce(
+        extract(epoch FROM clock_timestamp() - min(criado_em) FILTER (WHERE tentar_em IS NULL)), 0
+    )::float8,
     coalesce(array_agg(DISTINCT dispositivos[1]) FILTER (WHERE tentar_em IS NOT NULL), '{}'),
     max(erro) FILTER (WHERE tentar_em IS NOT NULL)
 FROM tds_new_consumo_pendente
@@ -39,10 +50,11 @@ FROM tds_new_consumo_pendente
 
 @dataclass(frozen=True, slots=True)
 class GatewayCheck:
-    """What arrived from one gateway; ``codigo`` and ``mac`` are None for what belongs to no registered gateway.
+    """What arrived from one gateway.
 
-    ``contas`` counts the Contas that its readings belong to (more than one after a transfer). ``misplaced`` counts devices whose
-    Conta is not their gateway's.
+    ``codigo`` and ``mac`` are None for what belongs to no registered gateway. ``contas`` counts the Contas
+    that its readings belong to (more than one after a transfer), ``misplaced`` its devices whose Conta is not
+    the gateway's.
     """
 
     codigo: str | None
@@ -57,12 +69,12 @@ class GatewayCheck:
 
     @property
     def consistent(self) -> bool:
-        """No orphan, no misplaced device."""
+        """Return whether there is neither an orphan nor a misplaced device."""
         return not self.orphans and not self.misplaced
 
 
 def check_gateways() -> list[GatewayCheck]:
-    """What arrived per gateway, by code; what belongs to none comes last."""
+    """Return what arrived per gateway, by code; what belongs to none comes last."""
     with connection.cursor() as cursor:
         cursor.execute(_PER_GATEWAY)
         return [GatewayCheck(*row) for row in cursor.fetchall()]
@@ -70,7 +82,11 @@ def check_gateways() -> list[GatewayCheck]:
 
 @dataclass(frozen=True, slots=True)
 class ConsumptionCheck:
-    """For how many seconds the oldest reading waits for its block (0: none waits), and devices that cannot be computed, with an error."""
+    """How far the worker is behind, and which devices it cannot compute.
+
+    ``waiting_s``: for how many seconds the oldest reading has waited for its block, 0 where none waits.
+    ``failed``: the ids of devices that cannot be computed; ``error``: the error of one of them.
+    """
 
     waiting_s: float
     failed: list[int]
@@ -78,7 +94,7 @@ class ConsumptionCheck:
 
     @property
     def failure(self) -> str:
-        """In words, which devices (by id) cannot be computed; empty where there are none."""
+        """Return in words which devices cannot be computed; empty where there are none."""
         if not self.failed:
             return ""
         return (
@@ -87,7 +103,7 @@ class ConsumptionCheck:
 
 
 def check_consumption() -> ConsumptionCheck:
-    """How far the worker follows."""
+    """Return how far the worker is behind, and what it cannot compute."""
     with connection.cursor() as cursor:
         cursor.execute(_CONSUMPTION)
         return ConsumptionCheck(*cursor.fetchone())

@@ -1,4 +1,4 @@
-"""Consumption of local days and months, and of the month so far beside the same stretch of the month before."""
+"""Consumption of local days, of months, and of the month to date beside the one before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ from tds_new.queries.local_calendar import (
     months_until,
     previous_month_to_date,
 )
-from tds_new.queries.sums import BlockSum, QuantitySums, sum_periods
+from tds_new.queries.sums import BlockSum, Quantity, QuantitySums, quantity_order, sum_periods
 
 MONTHS = 13
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodConsumption:
-    """One quantity in one unit in ``period``: all of it (``block_sum``), what of it lies in blocks that are over (``closed``), and
-    ``previous``: as much of the month before (``previous_period``) as ``closed`` is of this one.
+    """The consumption of one quantity in one unit in ``period``.
 
-    ``until``: the moment up to which there is data, the end of the last block included; within the block that is still filling, the
-    newest reading. None where there is none.
+    ``block_sum`` is all of it, ``closed`` what of it lies in blocks that are over, ``previous`` as much of
+    the month before (``previous_period``) as ``closed`` is of this one. ``until`` is the moment up to which
+    there is data, or None: the end of the last block with data, and within the block that is still filling
+    the newest reading.
     """
 
     grandeza: str
@@ -45,7 +46,10 @@ class PeriodConsumption:
 
 @dataclass(frozen=True, slots=True)
 class MonthConsumption:
-    """A local month's consumption and the same month's a year before; a month still filling is ``partial``."""
+    """The consumption of a local month, and that of the same month a year before.
+
+    A month that is still filling is ``partial``.
+    """
 
     month: date
     block_sum: BlockSum
@@ -54,13 +58,16 @@ class MonthConsumption:
 
     @property
     def total(self) -> Decimal | None:
-        """None where nothing is known."""
+        """Return the consumption; None where nothing is known."""
         return self.block_sum.total
 
 
 @dataclass(frozen=True, slots=True)
 class MonthlyConsumption:
-    """Thirteen months of one quantity in one unit, oldest first; the last one is the current month."""
+    """Thirteen months of one quantity in one unit, oldest first.
+
+    The last one is the current month.
+    """
 
     grandeza: str
     unidade: str
@@ -69,7 +76,7 @@ class MonthlyConsumption:
 
 @dataclass(frozen=True, slots=True)
 class DayConsumption:
-    """A local day's consumption."""
+    """The consumption of a local day."""
 
     day: date
     block_sum: BlockSum
@@ -87,35 +94,47 @@ class DailyConsumption:
 def month_to_date(
     conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime
 ) -> list[PeriodConsumption]:
-    """The month so far by the Conta's calendar, of its ``devices`` or of everything measured for it (None)."""
+    """Return the consumption of the month to date by the Conta's calendar.
+
+    It is that of ``devices``, or with None all that was measured for the Conta.
+    """
     zone = conta.zone
     month = month_period(local_month(now, zone), zone)
-    # Where the newest block that is over belongs to the month before, nothing of this month can be compared yet.
     cutoff = max(month.start, block_start(now))
     period, closed = Period(month.start, cutoff + BLOCK), Period(month.start, cutoff)
-    previous = previous_month_to_date(cutoff, zone) if cutoff > month.start else _empty_period(month, zone)
-    open_period = Period(cutoff, cutoff + BLOCK)
+    filling = Period(cutoff, cutoff + BLOCK)
+    previous = _comparable(month, cutoff, zone)
     found = []
-    for sums in sum_periods(conta, devices, [closed, open_period, previous], now):
-        closed_sum, filling_sum, before = sums.periods
+    for sums in sum_periods(conta, devices, [closed, filling, previous], now):
+        closed_sum, filling_sum, previous_sum = sums.periods
         whole = BlockSum()
         whole.add(closed_sum)
         whole.add(filling_sum)
         whole.expected = closed_sum.expected  # what is still filling is not missing
         until = _until(sums.last_reading, period, now)
         found.append(
-            PeriodConsumption(sums.grandeza, sums.unidade, period, whole, closed_sum, previous, before, until)
+            PeriodConsumption(*sums.quantity, period, whole, closed_sum, previous, previous_sum, until)
         )
     return found
 
 
-def _empty_period(month: Period, zone: ZoneInfo) -> Period:
+def _comparable(month: Period, cutoff: datetime, zone: ZoneInfo) -> Period:
+    """Return as much of the month before as ``month`` has before ``cutoff``.
+
+    It is empty while no block of this month is over.
+    """
+    if cutoff > month.start:
+        return previous_month_to_date(cutoff, zone)
     start = month_period(add_months(local_month(month.start, zone), -1), zone).start
     return Period(start, start)
 
 
 def _until(latest: datetime | None, period: Period, now: datetime) -> datetime | None:
-    """The end of the block of the newest reading; the reading itself in the block that is still filling, and never later than now."""
+    """Return the moment up to which there is data in ``period``, never later than ``now``.
+
+    It is the end of the block of the newest reading, or the reading itself in the block that is still
+    filling.
+    """
     if latest is None or latest < period.start:
         return None
     end = block_start(latest) + BLOCK
@@ -123,7 +142,10 @@ def _until(latest: datetime | None, period: Period, now: datetime) -> datetime |
 
 
 def closed_months(conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime) -> list[QuantitySums]:
-    """The 24 months before the current one by the Conta's calendar, oldest first: thirteen months less one, and as many a year before."""
+    """Return the sums of the 24 months before the current one, oldest first.
+
+    These are the months that :func:`monthly_consumption` shows, and those a year before them.
+    """
     months = _months_before(local_month(now, conta.zone))
     return sum_periods(conta, devices, [month_period(month, conta.zone) for month in months], now)
 
@@ -139,48 +161,53 @@ def monthly_consumption(
     current: Sequence[PeriodConsumption] | None = None,
     closed: Sequence[QuantitySums] | None = None,
 ) -> list[MonthlyConsumption]:
-    """Thirteen months by the Conta's calendar, the current one so far, each with the same month a year before.
+    """Return thirteen months by the Conta's calendar, each beside the month a year before.
 
-    Of ``devices`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
-    What is known already is not asked for again: ``current`` of :func:`month_to_date`, ``closed`` of :func:`closed_months`.
+    They are those of ``devices``, or with None all that was measured for the Conta, devices that have left it
+    included. What is known already at ``now`` is not read again: ``current`` of :func:`month_to_date`,
+    ``closed`` of :func:`closed_months`. A quantity without a known month is left out.
     """
     this_month = local_month(now, conta.zone)
     current = month_to_date(conta, devices, now) if current is None else current
     closed = closed_months(conta, devices, now) if closed is None else closed
-    sums = {
-        (s.grandeza, s.unidade): dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
+    sums: dict[Quantity, dict[date, BlockSum]] = {
+        s.quantity: dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
     }
-    for c in current:
-        sums.setdefault((c.grandeza, c.unidade), {})[this_month] = c.block_sum
-    order = list(Dispositivo.Grandeza.values)
-    found = []
-    for grandeza, unidade in sorted(sums, key=lambda key: (order.index(key[0]), key[1])):
-        of_quantity = sums[grandeza, unidade]
-        months = [
-            MonthConsumption(
-                month,
-                of_quantity.get(month, BlockSum()),
-                of_quantity.get(add_months(month, -12), BlockSum()).total,
-                month == this_month,
-            )
-            for month in months_until(this_month, MONTHS)
-        ]
-        if any(m.total is not None for m in months):
-            found.append(MonthlyConsumption(grandeza, unidade, months))
-    return found
+    for consumption in current:
+        quantity = consumption.grandeza, consumption.unidade
+        sums.setdefault(quantity, {})[this_month] = consumption.block_sum
+    found = [
+        MonthlyConsumption(*quantity, _year(sums[quantity], this_month))
+        for quantity in sorted(sums, key=quantity_order)
+    ]
+    return [monthly for monthly in found if any(m.total is not None for m in monthly.months)]
+
+
+def _year(sums: dict[date, BlockSum], this_month: date) -> list[MonthConsumption]:
+    """Return the thirteen months up to ``this_month`` out of sums by month."""
+    return [
+        MonthConsumption(
+            month,
+            sums.get(month, BlockSum()),
+            sums.get(add_months(month, -12), BlockSum()).total,
+            month == this_month,
+        )
+        for month in months_until(this_month, MONTHS)
+    ]
 
 
 def daily_consumption(
     conta: Conta, devices: Sequence[Dispositivo] | None, first_day: date, last_day: date, now: datetime
 ) -> list[DailyConsumption]:
-    """Every day from ``first_day`` to ``last_day`` (both included) by the Conta's calendar; days of 23 and 25 hours are whole."""
+    """Return every day from ``first_day`` to ``last_day``, both included.
+
+    Days are those of the Conta's calendar, also where they have 23 or 25 hours. They are those of
+    ``devices``, or with None all that was measured for the Conta; ``now`` decides which stored sums are
+    complete.
+    """
     days = [first_day + n * DAY for n in range((last_day - first_day).days + 1)]
     sums = sum_periods(conta, devices, [days_period(day, day, conta.zone) for day in days], now)
     return [
-        DailyConsumption(
-            s.grandeza,
-            s.unidade,
-            [DayConsumption(day, block_sum) for day, block_sum in zip(days, s.periods, strict=True)],
-        )
+        DailyConsumption(*s.quantity, [DayConsumption(*pair) for pair in zip(days, s.periods, strict=True)])
         for s in sums
     ]

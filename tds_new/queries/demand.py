@@ -1,64 +1,79 @@
-"""Demand: a device's consumption in 15 minutes over a quarter of an hour, and its peak (docs/metering.md).
+"""Demand: a device's consumption in a block over a quarter of an hour, and its peak.
 
-Demand is a matter of one meter: what several meters draw together is not asked for, where some measure what flows through others.
+Demand is that of one meter (docs/metering.md). What several meters draw together is not asked for, because
+some measure what flows through others.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.utils import timezone
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Grid, Span, cover, grids
-from tds_new.queries.local_calendar import BLOCK, Period
+from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Grid, cover, grids, span_sql
+from tds_new.queries.local_calendar import BLOCK, Period, utc_period
 
 BLOCKS_PER_HOUR = 4
 
-# Only blocks measured in full count (``pico``): a block with a hole in it would make a low figure look like a peak.
-SPAN_PEAKS = """
-SELECT dispositivo_id, {coluna} AS inicio, {coluna} + interval '{duracao}' + interval '1 hour' AS fim, pico
-FROM (SELECT dispositivo_id, {coluna}, {somas} FROM {fonte}
-    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(dispositivos)s) AND {trecho}) s
-WHERE pico >= coalesce(%(pelo_menos)s::numeric, pico)
+# The largest block in each bucket of a device. Only blocks measured in full count (``pico``): one with a hole
+# in it would make a low figure look like a peak.
+DEVICE_BUCKETS = """
+SELECT dispositivo_id, {column} AS since, {column} + interval '{duration}' + interval '1 hour' AS until, pico
+FROM (
+    SELECT dispositivo_id, {column}, {columns} FROM {source}
+    WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(devices)s) AND {condition}
+) sums
+WHERE pico >= coalesce(%(at_least)s::numeric, pico)
 """
-# The buckets with the greatest block first, then the block itself; the earliest of equals wins.
+# The buckets with the largest block first, then the block itself; the earliest of equal ones wins.
 PEAKS = """
-WITH balde AS ({partes}), maior AS ({maior})
-SELECT m.dispositivo_id, b.consumo, b.bloco
-FROM maior m CROSS JOIN LATERAL (
+WITH bucket AS ({buckets}), largest AS ({largest})
+SELECT largest.dispositivo_id, block.consumo, block.bloco
+FROM largest CROSS JOIN LATERAL (
     SELECT consumo, bloco FROM tds_new_consumo_15min
-    WHERE dispositivo_id = m.dispositivo_id AND conta_id = %(conta)s AND bloco >= m.inicio AND bloco < m.fim
-      AND bloco >= %(inicio)s AND bloco < %(fim)s AND fracao_medida = 1 AND qualidade = 'MEDIDO' AND consumo IS NOT NULL
+    WHERE dispositivo_id = largest.dispositivo_id AND conta_id = %(conta)s
+      AND bloco >= largest.since AND bloco < largest.until AND bloco >= %(start)s AND bloco < %(end)s
+      AND fracao_medida = 1 AND qualidade = 'MEDIDO' AND consumo IS NOT NULL
     ORDER BY consumo DESC, bloco LIMIT 1
-) b
+) block
 """
-# The greatest block of all that a Conta's devices of some quantities have, and the bucket that it is in.
+OF_EACH_DEVICE = "SELECT DISTINCT ON (dispositivo_id) * FROM bucket ORDER BY dispositivo_id, pico DESC, since"
+OF_ALL_DEVICES = "SELECT * FROM bucket ORDER BY pico DESC, since, dispositivo_id LIMIT 1"
+# The largest block in each bucket of a Conta, among the devices of some quantities.
+CONTA_BUCKETS = """
+SELECT {column} AS since, interval '{duration}' + interval '1 hour' AS width, pico
+FROM (
+    SELECT {column}, grandeza, unidade, {columns} FROM {source} WHERE conta_id = %(conta)s AND {condition}
+) sums
+WHERE (grandeza, unidade) IN (SELECT * FROM unnest(%(quantities)s::text[], %(units)s::text[]))
+"""
 CONTA_PEAK = """
-SELECT inicio, inicio + duracao, pico FROM ({partes}) p WHERE pico IS NOT NULL ORDER BY pico DESC, inicio LIMIT 1
+SELECT since, since + width, pico FROM ({buckets}) bucket
+WHERE pico IS NOT NULL ORDER BY pico DESC, since LIMIT 1
 """
-CONTA_SPAN_PEAKS = """
-SELECT {coluna} AS inicio, interval '{duracao}' + interval '1 hour' AS duracao, pico
-FROM (SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE conta_id = %(conta)s AND {trecho}) s
-WHERE (grandeza, unidade) IN (SELECT * FROM unnest(%(grandezas)s::text[], %(unidades)s::text[]))
-"""
-BLOCKS_WITH_QUANTITY = "tds_new_consumo_15min b JOIN (SELECT id, grandeza, unidade FROM tds_new_dispositivo) d ON d.id = b.dispositivo_id"
-MANY_DEVICES = (
-    8  # devices: for a few that somebody has chosen, a look at all of the Conta's takes more than it saves
-)
-OF_EACH = "SELECT DISTINCT ON (dispositivo_id) * FROM balde ORDER BY dispositivo_id, pico DESC, inicio"
-OF_ALL = "SELECT * FROM balde ORDER BY pico DESC, inicio, dispositivo_id LIMIT 1"
+BLOCKS_WITH_QUANTITY = """tds_new_consumo_15min block
+    JOIN (SELECT id, grandeza, unidade FROM tds_new_dispositivo) device ON device.id = block.dispositivo_id"""
+# For a few devices that somebody has chosen, a look at all of the Conta's takes more time than it saves.
+MANY_DEVICES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The greatest demand, per hour of the device's unit (kWh gives kW), and the start of its block."""
+    """The largest demand, per hour of the device's unit (kWh gives kW), and its block."""
 
     demand: Decimal
     block: datetime
+
+
+class _Largest(NamedTuple):
+    """The bucket that holds the largest block of a Conta, and that block's consumption."""
+
+    period: Period
+    consumption: Decimal
 
 
 def peaks(
@@ -68,27 +83,16 @@ def peaks(
     end: datetime,
     now: datetime | None = None,
 ) -> dict[int, Peak | None]:
-    """The peak of each device of ``conta`` in ``[start, end)`` by its id; None where it is not determined.
+    """Return the peak of each device of ``conta`` in ``[start, end)``, by its id.
 
-    Both moments are edges of blocks.
+    A peak is None where it is not determined. Both moments are on the edge of a block; ``now`` decides which
+    stored sums are complete.
     """
     found: dict[int, Peak | None] = {d.pk: None for d in devices if d.conta_id == conta.pk}
-    found.update(
-        _peaks(
-            OF_EACH,
-            conta,
-            [d.pk for d in devices if d.pk in found and _has_demand(d)],
-            Period(start, end),
-            grids(now or timezone.now()),
-        )
-    )
+    measured = [d.pk for d in devices if d.pk in found and _has_demand(d)]
+    stored = grids(now or timezone.now())
+    found.update(_peaks(OF_EACH_DEVICE, conta, measured, utc_period(start, end), stored))
     return found
-
-
-def _has_demand(device: Dispositivo) -> bool:
-    """Not of increments that stand for more than a block: all of an hour's would be the demand of one quarter of it."""
-    incremental = device.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL
-    return not incremental or device.gateway.intervalo_esperado_s <= BLOCK.total_seconds()
 
 
 def greatest_peak(
@@ -98,92 +102,95 @@ def greatest_peak(
     end: datetime,
     now: datetime | None = None,
 ) -> tuple[Dispositivo, Peak] | None:
-    """The greatest of the devices' peaks and whose it is; None where no device of ``conta`` has one. See :func:`peaks`."""
+    """Return the greatest of the devices' peaks, with its device; None if there is none.
+
+    The parameters are those of :func:`peaks`.
+    """
     by_id = {d.pk: d for d in devices if d.conta_id == conta.pk and _has_demand(d)}
-    period = Period(start, end)
-    all_grids = grids(now or timezone.now(), (*OF_CONTAS, *OF_DEVICES))
-    conta_grids = [grid for grid in all_grids if grid.layer.of_conta]
-    kept = [grid for grid in all_grids if not grid.layer.of_conta]
-    if len(by_id) > MANY_DEVICES and (
-        greatest := _greatest_of_conta(conta, list(by_id.values()), period, conta_grids)
-    ):
-        within, consumption = greatest
-        found = _peaks(OF_ALL, conta, list(by_id), within, kept, consumption)
-        if any(peak.demand == consumption * BLOCKS_PER_HOUR for peak in found.values()):
-            return next((by_id[pk], peak) for pk, peak in found.items())
-    found = _peaks(OF_ALL, conta, list(by_id), period, kept)
+    period = utc_period(start, end)
+    stored = grids(now or timezone.now(), (*OF_CONTAS, *OF_DEVICES))
+    of_devices = [grid for grid in stored if not grid.layer.of_conta]
+    found: dict[int, Peak] = {}
+    if len(by_id) > MANY_DEVICES:
+        of_contas = [grid for grid in stored if grid.layer.of_conta]
+        largest = _largest_of_conta(conta, list(by_id.values()), period, of_contas)
+        found = _peak_in(largest, conta, list(by_id), of_devices) if largest else {}
+    found = found or _peaks(OF_ALL_DEVICES, conta, list(by_id), period, of_devices)
     return next(((by_id[pk], peak) for pk, peak in found.items()), None)
 
 
-def _greatest_of_conta(
-    conta: Conta, devices: Sequence[Dispositivo], period: Period, kept: Sequence[Grid]
-) -> tuple[Period, Decimal] | None:
-    """The part of ``period`` in which the greatest block of the Conta is, and its consumption; None where nobody keeps that.
+def _has_demand(device: Dispositivo) -> bool:
+    """Return whether the device's blocks give a demand.
 
-    It may be of a device that is not asked about: one that has left, or is switched off.
+    Increments that stand for more than a block do not: all of an hour's would be the demand of one quarter of
+    it.
     """
-    in_utc = Period(period.start.astimezone(UTC), period.end.astimezone(UTC))
-    if not kept:
+    incremental = device.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL
+    return not incremental or device.gateway.intervalo_esperado_s <= BLOCK.total_seconds()
+
+
+def _largest_of_conta(
+    conta: Conta, devices: Sequence[Dispositivo], period: Period, stored: Sequence[Grid]
+) -> _Largest | None:
+    """Return where in ``period`` the Conta's largest block is; None if no sums are ``stored``.
+
+    It is looked for among all devices with the quantities of ``devices``, so it may be that of another one,
+    which has left the Conta or is switched off.
+    """
+    if not stored:
         return None
-    pairs = sorted({(d.grandeza, d.unidade) for d in devices})
+    quantities = sorted({(d.grandeza, d.unidade) for d in devices})
     parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "grandezas": [g for g, _ in pairs],
-        "unidades": [u for _, u in pairs],
+        "quantities": [grandeza for grandeza, _ in quantities],
+        "units": [unidade for _, unidade in quantities],
     }
-    spans = []
-    for n, span in enumerate(cover(in_utc, kept, subtract=False)):
-        parameters |= {f"de{n}": span.start, f"ate{n}": span.end}
-        layer = span.layer
-        source = layer.source if layer.of_conta else BLOCKS_WITH_QUANTITY
-        within = layer.condition(f"de{n}", f"ate{n}")
-        spans.append(
-            CONTA_SPAN_PEAKS.format(
-                coluna=layer.column, duracao=layer.duration, somas=layer.columns, fonte=source, trecho=within
-            )
-        )
+    buckets = [
+        span_sql(CONTA_BUCKETS, span, n, parameters, None if span.layer.of_conta else BLOCKS_WITH_QUANTITY)
+        for n, span in enumerate(cover(period, stored, subtract=False))
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(CONTA_PEAK.format(partes="UNION ALL".join(spans)), parameters)
+        cursor.execute(CONTA_PEAK.format(buckets="UNION ALL".join(buckets)), parameters)
         row = cursor.fetchone()
     if row is None:
         return None
     start, end, consumption = row
-    return Period(max(start, in_utc.start), min(end, in_utc.end)), consumption
+    return _Largest(Period(max(start, period.start), min(end, period.end)), consumption)
+
+
+def _peak_in(largest: _Largest, conta: Conta, devices: list[int], stored: Sequence[Grid]) -> dict[int, Peak]:
+    """Return the peak of the Conta's largest block, if that is of one of ``devices``."""
+    found = _peaks(OF_ALL_DEVICES, conta, devices, largest.period, stored, largest.consumption)
+    demand = largest.consumption * BLOCKS_PER_HOUR
+    return {pk: peak for pk, peak in found.items() if peak.demand == demand}
 
 
 def _peaks(
-    greatest: str,
+    largest: str,
     conta: Conta,
     devices: list[int],
     period: Period,
-    kept: Sequence[Grid],
+    stored: Sequence[Grid],
     at_least: Decimal | None = None,
 ) -> dict[int, Peak]:
-    """By device; of buckets whose greatest block is ``at_least`` so great."""
-    in_utc = Period(period.start.astimezone(UTC), period.end.astimezone(UTC))
-    spans = cover(in_utc, kept, subtract=False)
+    """Return peaks in ``period`` by device.
+
+    ``largest`` is the SQL that chooses the buckets: ``OF_EACH_DEVICE`` or ``OF_ALL_DEVICES``. Only buckets
+    whose largest block has at least the consumption ``at_least`` are looked at.
+    """
+    spans = cover(period, stored, subtract=False)
     if not devices or not spans:
         return {}
     parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "dispositivos": devices,
-        "inicio": in_utc.start,
-        "fim": in_utc.end,
+        "devices": devices,
+        "start": period.start,
+        "end": period.end,
+        "at_least": at_least,
     }
-    parameters["pelo_menos"] = at_least
-    for n, span in enumerate(spans):
-        parameters |= {f"de{n}": span.start, f"ate{n}": span.end}
-    sql = PEAKS.format(partes="UNION ALL".join(_sql(n, span) for n, span in enumerate(spans)), maior=greatest)
+    buckets = [span_sql(DEVICE_BUCKETS, span, n, parameters) for n, span in enumerate(spans)]
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(PEAKS.format(buckets="UNION ALL".join(buckets), largest=largest), parameters)
         return {
             pk: Peak(consumption * BLOCKS_PER_HOUR, block) for pk, consumption, block in cursor.fetchall()
         }
-
-
-def _sql(n: int, span: Span) -> str:
-    layer = span.layer
-    within = layer.condition(f"de{n}", f"ate{n}")
-    return SPAN_PEAKS.format(
-        fonte=layer.source, coluna=layer.column, somas=layer.columns, duracao=layer.duration, trecho=within
-    )

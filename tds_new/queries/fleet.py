@@ -1,4 +1,4 @@
-"""Gateways and devices of a Conta, and whether they are heard."""
+"""Gateways and devices of a Conta: their states, and whether anything changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,12 @@ MIN_TOLERANCE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """How far a Conta's data and states have come; they change with every batch stored, every change of state
-    and every change of computed consumption."""
+    """How far a Conta's data and states have come.
+
+    ``ingestion`` rises with every batch that stores readings of the Conta, ``status`` with every change of a
+    gateway's state, ``consumption`` with every change of computed blocks. ``last_reading`` is None before the
+    first.
+    """
 
     ingestion: int
     status: int
@@ -25,7 +29,7 @@ class Sequences:
 
 
 class GatewayState(Enum):
-    """How a gateway is. One that was never heard is being installed, and not offline."""
+    """What state a gateway is in; one that was never heard is being commissioned."""
 
     INACTIVE = auto()
     COMMISSIONING = auto()
@@ -35,7 +39,7 @@ class GatewayState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SilentGateway:
-    """A gateway that is not heard, why, and how many active devices that concerns."""
+    """A gateway that is not heard, its state, and how many active devices it has."""
 
     gateway: Gateway
     state: GatewayState
@@ -43,7 +47,7 @@ class SilentGateway:
 
 
 def sequences(conta: Conta) -> Sequences:
-    """The Conta's counters, zero before its first message."""
+    """Return the Conta's counters; they are zero before its first message."""
     row = (
         ContaAtividade.objects.filter(conta=conta)
         .values_list("ingestao_seq", "status_seq", "ultima_leitura", "consumo_seq")
@@ -53,11 +57,13 @@ def sequences(conta: Conta) -> Sequences:
 
 
 def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> list[Dispositivo]:
-    """The Conta's devices that are expected to send, with their gateways (``active``, where known), in the order people know them."""
+    """Return the devices that are expected to send, by gateway's code and own code.
+
+    Their ``gateway`` is set to the one in ``active``, which is looked up where it is not given: each gateway
+    is made once, where a join would make a large fleet's ten times.
+    """
     active = active_gateways(conta) if active is None else active
-    gateways = {
-        gateway.pk: gateway for gateway in active
-    }  # once each: joined, a large fleet's would be made ten times
+    gateways = {gateway.pk: gateway for gateway in active}
     devices = Dispositivo.objects.filter(conta=conta, gateway__conta=conta, gateway__is_active=True)
     found = []
     for device in devices.exclude(status=Dispositivo.Status.INATIVO).order_by(
@@ -70,22 +76,28 @@ def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> lis
 
 
 def active_gateways(conta: Conta) -> list[Gateway]:
-    """The Conta's active gateways by code."""
+    """Return the Conta's active gateways by code."""
     return list(Gateway.objects.filter(conta=conta, is_active=True).order_by("codigo", "pk"))
 
 
 def tolerance(gateway: Gateway) -> timedelta:
-    """How old a gateway's last sign of life or its device's newest reading may be: three intervals, at least five minutes."""
+    """Return how old a sign of life, or a device's newest reading, may be.
+
+    That is three intervals of the gateway, and at least five minutes.
+    """
     return max(3 * timedelta(seconds=gateway.intervalo_esperado_s), MIN_TOLERANCE)
 
 
 def has_recent_data(device: Dispositivo, now: datetime) -> bool:
-    """Whether the device's newest reading, by the meter's time, is recent."""
+    """Return whether the device's newest reading, by the meter's time, is recent."""
     return device.last_seen is not None and now - device.last_seen <= tolerance(device.gateway)
 
 
 def gateway_state(gateway: Gateway, now: datetime) -> GatewayState:
-    """How a gateway is at ``now``. ``is_online`` alone does not say it: only a running consumer takes it back."""
+    """Return the state of a gateway at ``now``.
+
+    ``is_online`` alone does not say it, because only a running consumer takes it back.
+    """
     if not gateway.is_active:
         return GatewayState.INACTIVE
     if gateway.last_seen is None:
@@ -95,7 +107,7 @@ def gateway_state(gateway: Gateway, now: datetime) -> GatewayState:
 
 
 def online(now: datetime) -> Q:
-    """The same for the database: the gateways whose :func:`gateway_state` is ONLINE."""
+    """Return the condition for gateways whose :func:`gateway_state` is ONLINE at ``now``."""
     seconds = Greatest(3 * F("intervalo_esperado_s"), int(MIN_TOLERANCE.total_seconds()))
     tolerated = ExpressionWrapper(seconds * Value(timedelta(seconds=1)), DurationField())
     since = ExpressionWrapper(Value(now, DateTimeField()) - tolerated, DateTimeField())
@@ -105,13 +117,18 @@ def online(now: datetime) -> Q:
 def silent_gateways(
     gateways: Sequence[Gateway], devices: Sequence[Dispositivo], now: datetime
 ) -> list[SilentGateway]:
-    """The gateways that are not heard: those offline, the longest silent first, then those that were never heard."""
+    """Return the gateways that are not heard at ``now``, with how many of ``devices`` they have.
+
+    Offline gateways come first, the longest silent of them first; then those that were never heard.
+    """
     found = [
-        (s, g)
-        for g in gateways
-        if (s := gateway_state(g, now)) in (GatewayState.OFFLINE, GatewayState.COMMISSIONING)
+        SilentGateway(gateway, state, sum(d.gateway_id == gateway.pk for d in devices))
+        for gateway in gateways
+        if (state := gateway_state(gateway, now)) in (GatewayState.OFFLINE, GatewayState.COMMISSIONING)
     ]
-    found.sort(
-        key=lambda pair: (pair[1].last_seen is None, pair[1].last_seen or pair[1].created_at, pair[1].codigo)
-    )
-    return [SilentGateway(g, s, sum(d.gateway_id == g.pk for d in devices)) for s, g in found]
+    return sorted(found, key=_longest_silent_first)
+
+
+def _longest_silent_first(silent: SilentGateway) -> tuple[bool, datetime, str]:
+    gateway = silent.gateway
+    return gateway.last_seen is None, gateway.last_seen or gateway.created_at, gateway.codigo

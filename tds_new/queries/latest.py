@@ -12,24 +12,24 @@ from tds_new.models import Conta, Dispositivo
 from tds_new.queries.window import Window
 
 # One short walk down the primary key per device.
-LATEST = """
-SELECT d.id, r.time, r.valor, r.unidade, r.tipo_leitura
-FROM unnest(%(dispositivos)s::bigint[]) AS d(id)
+LATEST_READINGS = """
+SELECT device.id, reading.time, reading.valor, reading.unidade, reading.tipo_leitura
+FROM unnest(%(devices)s::bigint[]) AS device(id)
 CROSS JOIN LATERAL (
     SELECT time, valor, unidade, tipo_leitura FROM tds_new_leitura_dispositivo
-    WHERE dispositivo_id = d.id AND conta_id = %(conta)s AND time >= %(inicio)s AND time < %(fim)s
-    ORDER BY time DESC LIMIT %(quantas)s
-) r
-ORDER BY r.time DESC, d.id LIMIT %(quantas)s
+    WHERE dispositivo_id = device.id AND conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s
+    ORDER BY time DESC LIMIT %(limit)s
+) reading
+ORDER BY reading.time DESC, device.id LIMIT %(limit)s
 """
 
-# Meters may run ahead of the server by the tolerance of ingestion.
+# Meters may run ahead of the server by as much as ingestion tolerates.
 CLOCK_AHEAD = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading, as stored, and whose it is."""
+    """One reading as stored, and its device."""
 
     device: Dispositivo
     time: datetime
@@ -41,7 +41,11 @@ class Reading:
 def latest_readings(
     conta: Conta, devices: Sequence[Dispositivo], window: Window, now: datetime, limit: int = 10
 ) -> list[Reading]:
-    """The ``limit`` newest readings within ``window`` of the devices given that belong to ``conta``."""
+    """Return the newest readings within ``window``, newest first; at most ``limit``.
+
+    Only those of ``devices`` that belong to ``conta`` are read. A window that reaches to ``now`` includes
+    readings of meters whose clocks are ahead.
+    """
     candidates = [
         d for d in devices if d.conta_id == conta.pk and d.last_seen and d.last_seen >= window.start
     ]
@@ -55,11 +59,11 @@ def latest_readings(
     by_id = {d.pk: d for d in candidates}
     parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "dispositivos": list(by_id),
-        "inicio": window.start,
-        "fim": end,
-        "quantas": limit,
+        "devices": list(by_id),
+        "start": window.start,
+        "end": end,
+        "limit": limit,
     }
     with connection.cursor() as cursor:
-        cursor.execute(LATEST, parameters)
+        cursor.execute(LATEST_READINGS, parameters)
         return [Reading(by_id[pk], *rest) for pk, *rest in cursor.fetchall()]

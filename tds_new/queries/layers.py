@@ -1,11 +1,14 @@
-"""The sums over blocks that are kept, and how any stretch of time is put together from the coarsest of them.
+"""The stored sums of blocks, and how a period is covered by the coarsest of them.
 
-Blocks add up exactly, so a month of a zone that is an hour away from the platform's is the platform's month, less the hour before it
-begins and with the hour after that month ends: three reads of sums instead of 2,976 blocks.
+Blocks add up exactly. So a month of a zone that is an hour away from the platform's is the platform's month,
+less the hour before it begins, plus the hour after that month ends: three reads of sums instead of 2,976
+blocks.
 
-Read is what TimescaleDB keeps and its policies follow up, and finer sums or blocks from there on. The views over both would say the same,
-but they work out the local day of every block that is not kept yet before they leave out those that nobody asked for (250 ms instead of
-1 ms for a year's months of 1,000 devices). On plain PostgreSQL nothing is kept; there the blocks are read, bound by time.
+What is read are the tables in which TimescaleDB keeps the sums, as far as their policies have refreshed them,
+and finer sums or blocks from there on. The views over both would give the same, but they work out the local
+day of every block that is not stored yet before they drop those that nobody asked for (250 ms instead of 1 ms
+for a year's months of 1,000 devices). Plain PostgreSQL stores no sums; there the blocks are read, bound by
+time.
 """
 
 import time as clock
@@ -13,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -20,36 +24,53 @@ from django.db import connection
 
 from tds_new.queries.local_calendar import BLOCK, DAY, Period, add_months, local_month, midnight
 from tds_new.storage import rollups
+from tds_new.storage.timescale import has_timescale
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-# A boundary so near to one of the platform's days or months is reached from there: no zone is further away.
-NEAR = timedelta(hours=26)
+# How far a boundary of the platform's days or months may be from a period's end and still be used in its
+# stead: no zone is further away than that.
+FURTHEST_ZONE = timedelta(hours=26)
 RECHECK_S = 300
-Boundary = Callable[[datetime], datetime]
 
 # The zone of days and months is that of the tables, whatever the settings have become since.
-KEPT = """
-SELECT a.user_view_name::text, format('%%I.%%I', h.schema_name, h.table_name), w.watermark,
-    (SELECT bucket_timezone FROM _timescaledb_catalog.continuous_aggs_bucket_function f WHERE f.mat_hypertable_id = a.mat_hypertable_id)
-FROM _timescaledb_catalog.continuous_agg a
-JOIN _timescaledb_catalog.hypertable h ON h.id = a.mat_hypertable_id
-JOIN _timescaledb_catalog.continuous_aggs_watermark w ON w.mat_hypertable_id = h.id
-WHERE a.user_view_name = ANY(%(vistas)s::name[]) AND w.watermark > 0
+STORED = """
+SELECT aggregate.user_view_name::text, format('%%I.%%I', hypertable.schema_name, hypertable.table_name),
+    mark.watermark,
+    (SELECT bucket_timezone FROM _timescaledb_catalog.continuous_aggs_bucket_function bucket
+     WHERE bucket.mat_hypertable_id = aggregate.mat_hypertable_id)
+FROM _timescaledb_catalog.continuous_agg aggregate
+JOIN _timescaledb_catalog.hypertable hypertable ON hypertable.id = aggregate.mat_hypertable_id
+JOIN _timescaledb_catalog.continuous_aggs_watermark mark ON mark.mat_hypertable_id = hypertable.id
+WHERE aggregate.user_view_name = ANY(%(views)s::name[]) AND mark.watermark > 0
 """
-SUM_COLUMNS = "consumo, leituras, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico, minimo, maximo, soma, amostras, ultimo"
+SUM_COLUMNS = """consumo, leituras, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico,
+    minimo, maximo, soma, amostras, ultimo"""
+# The months' table has two of them under other names.
+MONTH_COLUMNS = SUM_COLUMNS.replace(
+    "consumo, leituras,", "total_consumo AS consumo, leituras_count AS leituras,"
+)
 # A block in the columns of the sums.
-BLOCK_AS_SUMS = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos,
-    (qualidade = 'INTERPOLADO')::int AS blocos_interpolados, (qualidade = 'ESTIMADO')::int AS blocos_estimados,
-    CASE WHEN fracao_medida = 1 AND qualidade = 'MEDIDO' THEN consumo END AS pico, minimo, maximo, soma, amostras, ultimo"""
+BLOCK_COLUMNS = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos,
+    (qualidade = 'INTERPOLADO')::int AS blocos_interpolados,
+    (qualidade = 'ESTIMADO')::int AS blocos_estimados,
+    CASE WHEN fracao_medida = 1 AND qualidade = 'MEDIDO' THEN consumo END AS pico,
+    minimo, maximo, soma, amostras, ultimo"""
+CONTA_COLUMNS = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico"
+
+
+# --- the tables ---
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A table of sums: its time column, its columns under the names of ``SUM_COLUMNS``, and how long its buckets are (SQL; at most).
+    """A table of sums, or of blocks, and how to select from it.
 
-    ``unsettled``: what is younger is not relied upon. ``of_conta``: the sums are a Conta's, by quantity and unit, not its devices'.
-    ``computed``: what the time column is computed of, ``index_condition``: a condition on what is indexed then.
+    ``column`` is its time column, ``columns`` selects its sums under the names of ``SUM_COLUMNS``.
+    ``duration`` (SQL) and ``width`` say how long a bucket is at most. Buckets younger than ``unsettled`` are
+    not relied upon. The sums are a Conta's, by quantity and unit, with ``of_conta``, and a device's without.
+    Where the time column has to be computed, ``computed`` is the expression, and ``index_condition`` bounds
+    what is indexed in its stead.
     """
 
     table: str
@@ -64,78 +85,58 @@ class Layer:
 
     @property
     def source(self) -> str:
-        """What to select from."""
-        return (
-            f"(SELECT *, {self.computed} AS {self.column} FROM {self.table}) fonte"
-            if self.computed
-            else self.table
-        )
+        """Return the SQL of what to select from."""
+        if not self.computed:
+            return self.table
+        return f"(SELECT *, {self.computed} AS {self.column} FROM {self.table}) source"
 
-    def condition(self, since: str, until: str) -> str:
-        """The condition that a bucket begins in ``[since, until)``, names of parameters."""
-        within = f"{self.column} >= %({since})s AND {self.column} < %({until})s"
-        return (
-            f"{within} AND {self.index_condition.format(de=f'%({since})s', ate=f'%({until})s')}"
-            if self.index_condition
-            else within
-        )
+    def condition(self, start: str, end: str) -> str:
+        """Return the SQL condition that a bucket begins in a stretch of time.
+
+        ``start`` and ``end`` are the names of the parameters with its bounds; the end is excluded.
+        """
+        within = f"{self.column} >= %({start})s AND {self.column} < %({end})s"
+        if not self.index_condition:
+            return within
+        return f"{within} AND {self.index_condition.format(start=f'%({start})s', end=f'%({end})s')}"
 
 
-BLOCKS = Layer("tds_new_consumo_15min", "bloco", BLOCK_AS_SUMS, "15 minutes", BLOCK)
-HOURS = Layer("tds_new_consumo_horario", "hora", SUM_COLUMNS, "1 hour", HOUR, unsettled=rollups.HOURLY.end)
-DAYS = Layer("tds_new_consumo_diario", "dia", SUM_COLUMNS, "1 day", DAY + HOUR)
-MONTHS = Layer(
-    "tds_new_consumo_mensal",
-    "mes_referencia",
-    SUM_COLUMNS.replace("consumo,", "total_consumo AS consumo,", 1).replace(
-        "leituras,", "leituras_count AS leituras,", 1
-    ),
-    "1 month",
-    31 * DAY + HOUR,
-)
+BLOCKS = Layer("tds_new_consumo_15min", "bloco", BLOCK_COLUMNS, "15 minutes", BLOCK)
+HOURS = Layer(rollups.HOURLY.name, "hora", SUM_COLUMNS, "1 hour", HOUR, rollups.HOURLY.end)
+DAYS = Layer(rollups.DAILY.name, "dia", SUM_COLUMNS, "1 day", DAY + HOUR)
+MONTHS = Layer(rollups.MONTHLY.name, "mes_referencia", MONTH_COLUMNS, "1 month", 31 * DAY + HOUR)
 # Four rows a day, from 2, 3, 4 and 5 o'clock UTC on: the days of every zone of Brazil are made of them.
 DAY_PARTS = Layer(
-    "tds_new_consumo_parte_do_dia",
-    "inicio",
+    rollups.DAY_PARTS.name,
+    "part_start",
     SUM_COLUMNS,
     "21 hours",
     21 * HOUR,
     computed="dia + mod(hora_utc + 19, 24) * interval '1 hour'",
-    index_condition="dia > {de} - interval '1 day' AND dia < {ate}",
+    index_condition="dia > {start} - interval '1 day' AND dia < {end}",
 )
-CONTA_SUM_COLUMNS = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico"
 CONTA_HOURS = Layer(
-    "tds_new_consumo_conta_horario",
-    "hora",
-    CONTA_SUM_COLUMNS,
-    "1 hour",
-    HOUR,
-    unsettled=rollups.CONTA_HOURLY.end,
-    of_conta=True,
+    rollups.CONTA_HOURLY.name, "hora", CONTA_COLUMNS, "1 hour", HOUR, rollups.CONTA_HOURLY.end, of_conta=True
 )
-CONTA_DAYS = Layer(
-    "tds_new_consumo_conta_diario", "dia", CONTA_SUM_COLUMNS, "1 day", DAY + HOUR, of_conta=True
-)
+CONTA_DAYS = Layer(rollups.CONTA_DAILY.name, "dia", CONTA_COLUMNS, "1 day", DAY + HOUR, of_conta=True)
 # The coarsest first.
 OF_DEVICES = (MONTHS, DAYS, HOURS)
 OF_CONTAS = (CONTA_DAYS, CONTA_HOURS)
+STORED_LAYERS = (*OF_DEVICES, DAY_PARTS, *OF_CONTAS)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Whole buckets of a table from ``start`` to ``end``, to be added or (``sign`` -1) taken away."""
+# --- where their buckets begin ---
 
-    layer: Layer
-    start: datetime
-    end: datetime
-    sign: int = 1
+Boundary = Callable[[datetime], datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table and where its buckets begin: the last boundary up to a moment, the next one after it, and the last that is complete.
+    """A table and the boundaries at which its buckets begin.
 
-    A boundary not further than ``reach`` from a moment may be used in its stead, with the difference added or taken away.
+    ``floor`` gives the last boundary up to a moment, ``following`` the next one after that. Buckets are
+    complete up to ``complete_until``. A boundary that is at most ``reach`` from a moment may stand in for it,
+    with the difference added or subtracted.
     """
 
     layer: Layer
@@ -145,21 +146,22 @@ class Grid:
     reach: timedelta
 
     def start(self, moment: datetime, *, subtract: bool) -> datetime:
-        """The boundary at which to begin for a stretch that begins at ``moment``."""
+        """Return the boundary to begin at for a period that begins at ``moment``."""
         floor = self.floor(moment)
-        return floor if floor == moment else (subtract and self._nearest(moment)) or self.following(moment)
+        if floor == moment:
+            return floor
+        return (self._nearest(moment) if subtract else None) or self.following(moment)
 
     def end(self, moment: datetime, *, subtract: bool) -> datetime:
-        """The boundary at which to end for a stretch that ends at ``moment``."""
-        neighbour = self._nearest(moment) if subtract else None
-        return (
-            min(neighbour, self.complete_until) if neighbour else min(self.floor(moment), self.complete_until)
-        )
+        """Return the boundary to end at for a period that ends at ``moment``."""
+        boundary = (self._nearest(moment) if subtract else None) or self.floor(moment)
+        return min(boundary, self.complete_until)
 
     def _nearest(self, moment: datetime) -> datetime | None:
+        """Return the nearest boundary that may stand in for ``moment``, or None."""
         floor, following = self.floor(moment), self.following(moment)
-        best = floor if moment - floor <= following - moment else following
-        return best if abs(best - moment) <= self.reach else None
+        nearest = floor if moment - floor <= following - moment else following
+        return nearest if abs(nearest - moment) <= self.reach else None
 
 
 def _hour_floor(moment: datetime) -> datetime:
@@ -168,24 +170,6 @@ def _hour_floor(moment: datetime) -> datetime:
 
 def _next_hour(moment: datetime) -> datetime:
     return _hour_floor(moment) + HOUR
-
-
-def _day_boundaries(zone: ZoneInfo) -> tuple[Boundary, Boundary]:
-    """The last boundary up to a moment and the next one after it, of days in ``zone``."""
-
-    def local_day(moment: datetime) -> date:
-        return moment.astimezone(zone).date()
-
-    return lambda t: midnight(local_day(t), zone), lambda t: midnight(local_day(t) + DAY, zone)
-
-
-def _month_boundaries(zone: ZoneInfo) -> tuple[Boundary, Boundary]:
-    """The same of months."""
-
-    def month_start(moment: datetime) -> date:
-        return local_month(moment, zone)
-
-    return lambda t: midnight(month_start(t), zone), lambda t: midnight(add_months(month_start(t), 1), zone)
 
 
 def _part_floor(moment: datetime) -> datetime:
@@ -198,44 +182,99 @@ def _next_part(moment: datetime) -> datetime:
     return floor + (21 * HOUR if floor.hour == 5 else HOUR)
 
 
-def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
-    """Those of ``layers`` that are kept, in their order; none on plain PostgreSQL.
+def _day_boundaries(zone: ZoneInfo) -> tuple[Boundary, Boundary]:
+    """Return floor and following boundary of the days of ``zone``."""
 
-    What their refresh policies do not reach yet is left to finer ones, even where somebody had it kept by hand: it is still changing.
-    """
-    now = now.astimezone(UTC)
-    kept = _kept()
-    found = []
-    for layer in layers:
-        if layer.table in kept:
-            table, until, zone_name = kept[layer.table]
-            floor, following, reach = _boundaries(layer, ZoneInfo(zone_name or settings.TDS_TIME_ZONE))
-            found.append(
-                Grid(
-                    replace(layer, table=table),
-                    floor,
-                    following,
-                    min(floor(now - layer.unsettled), floor(until)),
-                    reach,
-                )
-            )
-    return found
+    def local_day(moment: datetime) -> date:
+        return moment.astimezone(zone).date()
+
+    return lambda t: midnight(local_day(t), zone), lambda t: midnight(local_day(t) + DAY, zone)
+
+
+def _month_boundaries(zone: ZoneInfo) -> tuple[Boundary, Boundary]:
+    """Return floor and following boundary of the months of ``zone``."""
+
+    def month_of(moment: datetime) -> date:
+        return local_month(moment, zone)
+
+    return lambda t: midnight(month_of(t), zone), lambda t: midnight(add_months(month_of(t), 1), zone)
 
 
 def _boundaries(layer: Layer, zone: ZoneInfo) -> tuple[Boundary, Boundary, timedelta]:
+    """Return floor and following boundary of a table whose zone is ``zone``, and the reach."""
     if layer is MONTHS:
-        return *_month_boundaries(zone), NEAR
+        return *_month_boundaries(zone), FURTHEST_ZONE
     if layer in (DAYS, CONTA_DAYS):
-        return *_day_boundaries(zone), NEAR
+        return *_day_boundaries(zone), FURTHEST_ZONE
     if layer is DAY_PARTS:
         return _part_floor, _next_part, timedelta(0)
     return _hour_floor, _next_hour, HOUR
 
 
-def cover(period: Period, grids: Sequence[Grid], *, subtract: bool = True, sign: int = 1) -> list[Span]:
-    """``period`` out of the coarsest buckets of ``grids`` (:func:`grids`), the blocks for what no bucket fits.
+def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
+    """Return the grids of those ``layers`` that are stored, in their order.
 
-    Without ``subtract`` out of parts of it only, which is what a greatest value can be taken of.
+    There are none on plain PostgreSQL. What a refresh policy does not reach yet at ``now`` is left to finer
+    layers, even where somebody refreshed it by hand: it is still changing.
+    """
+    now = now.astimezone(UTC)
+    stored = _stored()
+    found = []
+    for layer in layers:
+        if table := stored.get(layer.table):
+            floor, following, reach = _boundaries(layer, ZoneInfo(table.zone_name or settings.TDS_TIME_ZONE))
+            complete_until = min(floor(now - layer.unsettled), floor(table.refreshed_until))
+            found.append(Grid(replace(layer, table=table.name), floor, following, complete_until, reach))
+    return found
+
+
+class _StoredTable(NamedTuple):
+    """The table in which TimescaleDB keeps a view of sums."""
+
+    name: str
+    refreshed_until: datetime
+    zone_name: str | None
+
+
+def _stored() -> dict[str, _StoredTable]:
+    """Return the tables that TimescaleDB keeps sums in, by the name of their view."""
+    if not _is_timescale(int(clock.monotonic() // RECHECK_S), connection.settings_dict["NAME"]):
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(STORED, {"views": [layer.table for layer in STORED_LAYERS]})
+        return {
+            view: _StoredTable(table, EPOCH + timedelta(microseconds=watermark), zone_name)
+            for view, table, watermark, zone_name in cursor.fetchall()
+        }
+
+
+@lru_cache(maxsize=4)
+def _is_timescale(_recheck: int, _database: str) -> bool:
+    """Return whether the database has TimescaleDB; asked again every ``RECHECK_S``."""
+    return has_timescale(connection)
+
+
+# --- how a period is covered ---
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole buckets of a table from ``start`` to ``end``.
+
+    They are added to a sum (``sign`` 1) or subtracted from it (-1).
+    """
+
+    layer: Layer
+    start: datetime
+    end: datetime
+    sign: int = 1
+
+
+def cover(period: Period, grids: Sequence[Grid], *, subtract: bool = True, sign: int = 1) -> list[Span]:
+    """Return spans that add up to ``period``, out of the coarsest buckets that fit.
+
+    ``grids`` are those of :func:`grids`; blocks cover what no bucket fits. Without ``subtract`` every span
+    lies within the period, so that a maximum can be taken over them. ``sign`` is the sign of the whole.
     """
     if period.start >= period.end:
         return []
@@ -245,30 +284,28 @@ def cover(period: Period, grids: Sequence[Grid], *, subtract: bool = True, sign:
     start, end = grid.start(period.start, subtract=subtract), grid.end(period.end, subtract=subtract)
     if start >= end:
         return cover(period, finer, subtract=subtract, sign=sign)
-    found = [Span(grid.layer, start, end, sign)]
-    for since, until in ((period.start, start), (end, period.end)):
-        missing, surplus = Period(since, until), Period(until, since)
-        found += cover(missing, finer, subtract=subtract, sign=sign) + cover(
-            surplus, finer, subtract=subtract, sign=-sign
-        )
-    return found
+    spans = [Span(grid.layer, start, end, sign)]
+    for left, right in ((period.start, start), (end, period.end)):
+        spans += cover(Period(left, right), finer, subtract=subtract, sign=sign)  # what is not covered yet
+        spans += cover(Period(right, left), finer, subtract=subtract, sign=-sign)  # what is covered too much
+    return spans
 
 
-def _kept() -> dict[str, tuple[str, datetime, str | None]]:
-    """For each view of sums that TimescaleDB keeps: the table that it keeps them in, until when, and the zone of its buckets."""
-    if not _has_catalogue(int(clock.monotonic() // RECHECK_S), connection.settings_dict["NAME"]):
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(KEPT, {"vistas": [layer.table for layer in (*OF_DEVICES, DAY_PARTS, *OF_CONTAS)]})
-        return {
-            view: (table, EPOCH + timedelta(microseconds=until), zone_name)
-            for view, table, until, zone_name in cursor.fetchall()
-        }
+def span_sql(
+    template: str, span: Span, number: int, parameters: dict[str, Any], source: str | None = None
+) -> str:
+    """Return ``template`` as the SQL that selects the buckets of ``span``.
 
-
-@lru_cache(maxsize=4)
-def _has_catalogue(_when: int, _database: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('_timescaledb_catalog.continuous_aggs_watermark') IS NOT NULL")
-        row = cursor.fetchone()
-    return bool(row and row[0])
+    The template may name ``{source}``, ``{column}``, ``{columns}``, ``{duration}`` and ``{condition}``. The
+    bounds of the span are added to ``parameters`` under names with its ``number``. ``source`` replaces the
+    layer's own.
+    """
+    layer = span.layer
+    parameters.update({f"start{number}": span.start, f"end{number}": span.end})
+    return template.format(
+        source=source or layer.source,
+        column=layer.column,
+        columns=layer.columns,
+        duration=layer.duration,
+        condition=layer.condition(f"start{number}", f"end{number}"),
+    )

@@ -1,4 +1,4 @@
-"""Local calendars: days and months of a zone, and the same stretch of the month before."""
+"""Days and months of a zone, and the month to date one month earlier."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,62 +10,71 @@ BLOCK = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """``[start, end)``, aware datetimes in UTC, both at the edge of a block."""
+    """``[start, end)``: aware datetimes in UTC, both on the edge of a block."""
 
     start: datetime
     end: datetime
 
     @property
     def blocks(self) -> int:
-        """How many blocks it holds; none where it ends before it begins."""
+        """Return how many blocks it holds; 0 where it ends before it begins."""
         return max(0, (self.end - self.start) // BLOCK)
 
 
+def utc_period(start: datetime, end: datetime) -> Period:
+    """Return ``[start, end)`` as a period, whatever zones the moments come in."""
+    return Period(start.astimezone(UTC), end.astimezone(UTC))
+
+
 def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The moment at which ``day`` begins by the calendar of ``zone``, in UTC."""
+    """Return the moment at which ``day`` begins in ``zone``, in UTC."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def block_start(moment: datetime) -> datetime:
-    """The start of the 15-minute block that ``moment`` falls in, in UTC."""
+    """Return the start of the 15-minute block that holds ``moment``, in UTC."""
     return datetime.fromtimestamp(moment.timestamp() // 900 * 900, UTC)
 
 
 def months_until(month: date, count: int) -> list[date]:
-    """The first days of ``count`` months, the last of them ``month``."""
+    """Return the first days of ``count`` months, the last of them ``month``."""
     return [add_months(month, -back) for back in reversed(range(count))]
 
 
 def add_months(month: date, count: int) -> date:
-    """The first day of the month ``count`` after that of ``month``; before it where negative."""
+    """Return the first day of the month ``count`` months after that of ``month``.
+
+    A negative ``count`` goes back.
+    """
     index = month.year * 12 + month.month - 1 + count
     return date(index // 12, index % 12 + 1, 1)
 
 
 def local_month(moment: datetime, zone: ZoneInfo) -> date:
-    """The first day of the month that ``moment`` falls in by the calendar of ``zone``."""
+    """Return the first day of the month that ``moment`` falls in, in ``zone``."""
     return moment.astimezone(zone).date().replace(day=1)
 
 
 def month_period(month: date, zone: ZoneInfo) -> Period:
-    """The whole month of ``month`` by the calendar of ``zone``."""
+    """Return the whole month of ``month`` in ``zone``."""
     return Period(midnight(month, zone), midnight(add_months(month, 1), zone))
 
 
 def days_period(first_day: date, last_day: date, zone: ZoneInfo) -> Period:
-    """From the first moment of ``first_day`` to the last of ``last_day``, by the calendar of ``zone``."""
+    """Return the days from ``first_day`` to ``last_day``, both included, in ``zone``."""
     return Period(midnight(first_day, zone), midnight(last_day + DAY, zone))
 
 
 def previous_month_to_date(end: datetime, zone: ZoneInfo) -> Period:
-    """The month before that of ``end`` (exclusive), up to the same day and time of day; where it is shorter, the whole of it.
+    """Return the month before the one that ends at ``end``, up to the same day and time.
 
-    1 to 18 February until 12:45 gives 1 to 18 January until 12:45; 1 to 30 March gives 1 to 28 February.
+    Where that month is shorter, all of it: 1 to 18 February until 12:45 gives 1 to 18 January until 12:45,
+    and 1 to 30 March gives 1 to 28 February. ``end`` is exclusive.
     """
     last = (end - timedelta(microseconds=1)).astimezone(zone)
     previous = add_months(last.date(), -1)
     whole = month_period(previous, zone)
     local = end.astimezone(zone)
     days_passed = (local.date() - last.date().replace(day=1)).days
-    cutoff = datetime.combine(previous + timedelta(days=days_passed), local.time(), zone).astimezone(UTC)
-    return Period(whole.start, min(cutoff, whole.end))
+    same_moment = datetime.combine(previous + timedelta(days=days_passed), local.time(), zone).astimezone(UTC)
+    return Period(whole.start, min(same_moment, whole.end))

@@ -1,4 +1,4 @@
-"""The readings around a moment of a device, with what the ledger and people say of each."""
+"""The readings around a moment of a device, with the class and the decision on each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,31 +11,40 @@ from django.db import connection
 from tds_new.models import Dispositivo
 
 # Two short walks along the primary key for each moment.
-AROUND = """
-SELECT p.n, r.time, r.valor, r.unidade, coalesce(o.classe, ''), coalesce(v.decisao, '')
-FROM unnest(%(dispositivos)s::bigint[], %(momentos)s::timestamptz[]) WITH ORDINALITY AS p(dispositivo_id, em, n)
+READINGS_AROUND = """
+SELECT asked.number, reading.time, reading.valor, reading.unidade,
+    coalesce(occurrence.classe, ''), coalesce(review.decisao, '')
+FROM unnest(%(devices)s::bigint[], %(moments)s::timestamptz[]) WITH ORDINALITY
+    AS asked(device_id, moment, number)
 CROSS JOIN LATERAL (
     (SELECT time, valor, unidade FROM tds_new_leitura_dispositivo
-     WHERE dispositivo_id = p.dispositivo_id AND time < p.em ORDER BY time DESC LIMIT %(antes)s)
-    UNION ALL
-    (SELECT time, valor, unidade FROM tds_new_leitura_dispositivo WHERE dispositivo_id = p.dispositivo_id AND time = p.em)
+     WHERE dispositivo_id = asked.device_id AND time < asked.moment ORDER BY time DESC LIMIT %(before)s)
     UNION ALL
     (SELECT time, valor, unidade FROM tds_new_leitura_dispositivo
-     WHERE dispositivo_id = p.dispositivo_id AND time > p.em ORDER BY time LIMIT %(depois)s)
-) r
-LEFT JOIN tds_new_ocorrencia_medicao o ON o.dispositivo_id = p.dispositivo_id AND o.leitura_em = r.time
-LEFT JOIN tds_new_revisao_leitura v ON v.dispositivo_id = p.dispositivo_id AND v.leitura_em = r.time
-ORDER BY p.n, r.time
+     WHERE dispositivo_id = asked.device_id AND time = asked.moment)
+    UNION ALL
+    (SELECT time, valor, unidade FROM tds_new_leitura_dispositivo
+     WHERE dispositivo_id = asked.device_id AND time > asked.moment ORDER BY time LIMIT %(after)s)
+) reading
+LEFT JOIN tds_new_ocorrencia_medicao occurrence
+    ON occurrence.dispositivo_id = asked.device_id AND occurrence.leitura_em = reading.time
+LEFT JOIN tds_new_revisao_leitura review
+    ON review.dispositivo_id = asked.device_id AND review.leitura_em = reading.time
+ORDER BY asked.number, reading.time
 """
 
-WITHIN_SECOND = """
-SELECT time FROM tds_new_leitura_dispositivo WHERE dispositivo_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT 1
+READING_WITHIN = """
+SELECT time FROM tds_new_leitura_dispositivo
+WHERE dispositivo_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class NearbyReading:
-    """A reading as stored, its class (empty where the ledger finds nothing) and the decision on it (empty where there is none)."""
+    """A reading as stored, with what was found and decided on it.
+
+    ``classe`` is empty where the rules find nothing out of the ordinary, ``decisao`` where nobody decided.
+    """
 
     time: datetime
     valor: Decimal
@@ -47,24 +56,31 @@ class NearbyReading:
 def readings_around(
     moments: Sequence[tuple[Dispositivo, datetime]], before: int = 5, after: int = 5
 ) -> list[list[NearbyReading]]:
-    """For each device and moment: up to ``before`` readings before it, the one at it, up to ``after`` after it, by time. One statement."""
+    """Return, for each device and moment, the readings around it by time; one statement.
+
+    They are up to ``before`` readings before the moment, the one at it, and up to ``after`` readings after
+    it.
+    """
     found: list[list[NearbyReading]] = [[] for _ in moments]
     parameters: dict[str, Any] = {
-        "dispositivos": [device.pk for device, _ in moments],
-        "momentos": [moment for _, moment in moments],
-        "antes": before,
-        "depois": after,
+        "devices": [device.pk for device, _ in moments],
+        "moments": [moment for _, moment in moments],
+        "before": before,
+        "after": after,
     }
     with connection.cursor() as cursor:
-        cursor.execute(AROUND, parameters)
+        cursor.execute(READINGS_AROUND, parameters)
         for number, *reading in cursor.fetchall():
             found[number - 1].append(NearbyReading(*reading))
     return found
 
 
 def reading_within_second(device: Dispositivo, second: datetime) -> datetime | None:
-    """The exact time of the device's first reading within the second that begins at ``second``; None where there is none."""
+    """Return the exact time of the device's first reading in the second from ``second`` on.
+
+    Returns None where there is none.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(WITHIN_SECOND, [device.pk, second, second + timedelta(seconds=1)])
+        cursor.execute(READING_WITHIN, [device.pk, second, second + timedelta(seconds=1)])
         row = cursor.fetchone()
     return row[0] if row else None

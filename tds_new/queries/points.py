@@ -1,4 +1,4 @@
-"""What a chart is drawn of."""
+"""What a chart is drawn of: points, and the series that they make."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,11 @@ class Quality(IntEnum):
 
 
 class Point(NamedTuple):
-    """A bucket: mean (None: a gap), least, greatest and last value (gauges only), and how many readings are in it."""
+    """A bucket of a chart, in the unit in which the device is drawn.
+
+    ``mean`` is None where nothing is known of the bucket. ``minimum``, ``maximum`` and ``last`` are those of
+    gauges only. ``readings`` says how many readings the bucket holds.
+    """
 
     start: datetime
     mean: float | None
@@ -30,7 +34,10 @@ class Point(NamedTuple):
 
 @dataclass(slots=True)
 class Series:
-    """A device's points, one for each ``step`` with data; neighbours further apart than ``max_gap_s`` (seconds) are not joined by a line."""
+    """A device's points, one for each ``step`` with data.
+
+    A line joins neighbouring points only if they are at most ``max_gap_s`` seconds apart.
+    """
 
     device: Dispositivo
     step: timedelta

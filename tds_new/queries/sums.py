@@ -1,65 +1,87 @@
-"""Consumption of a Conta in any stretches of time, by quantity and unit, with how much of it was measured; one statement."""
+"""Consumption of a Conta in any periods, by quantity and unit; one statement."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries import layers
-from tds_new.queries.layers import Layer, Span, cover, grids
+from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Layer, Span, cover, grids
 from tds_new.queries.local_calendar import Period
 
-OFFSET = 10_000  # between the numbers of one table's pieces and the next one's
+CELLS_PER_TABLE = 10_000  # a table's cells are numbered from the next multiple on
 
-# The sums of one table, a row for each piece (the stretch between two neighbouring ``edges``), quantity and unit.
+# The sums of one table: a row for each cell (between two neighbouring edges), quantity and unit.
 CELL_SUMS = """
-SELECT true, %(deslocamento{n})s + width_bucket({coluna}, %(cortes{n})s::timestamptz[]), grandeza, unidade,
-    sum(consumo), sum(blocos), sum(blocos_medidos), sum(blocos_interpolados), sum(blocos_estimados), NULL::timestamptz
-FROM {fonte}
+SELECT true, %(first{n})s + width_bucket({column}, %(edges{n})s::timestamptz[]), grandeza, unidade,
+    sum(consumo), sum(blocos), sum(blocos_medidos), sum(blocos_interpolados), sum(blocos_estimados),
+    NULL::timestamptz
+FROM {source}
 WHERE consumo IS NOT NULL
 GROUP BY 2, 3, 4
 """
-FROM_CONTA = (
-    "(SELECT {coluna}, grandeza, unidade, {somas} FROM {fonte} WHERE conta_id = %(conta)s AND {trechos}) s"
-)
+FROM_CONTA = """(
+    SELECT {column}, grandeza, unidade, {columns} FROM {source} WHERE conta_id = %(conta)s AND {condition}
+) sums"""
 FROM_DEVICES = """(
-    SELECT dispositivo_id, {coluna}, {somas} FROM {fonte} WHERE conta_id = %(conta)s{filtro} AND {trechos}
-) s JOIN tds_new_dispositivo d ON d.id = s.dispositivo_id"""
-# A device is expected to measure from its first data on, or from its registration where that is before, in the same period; until now,
-# silent or not; one that has left or was switched off until its last data. Most devices' lives are alike, so they are counted.
+    SELECT dispositivo_id, {column}, {columns} FROM {source} WHERE conta_id = %(conta)s{only} AND {condition}
+) sums JOIN tds_new_dispositivo device ON device.id = sums.dispositivo_id"""
+ONLY_DEVICES = " AND dispositivo_id = ANY(%(devices)s)"
+# A device is expected to measure from its first data on, or from its registration where that is earlier and
+# in the same period; until now, whether it is silent or not; one that has left or was switched off until its
+# last data. Most devices' extents are alike, so they are counted.
 EXPECTED = """
-SELECT false, p.n, grandeza, unidade,
-    round(sum(quantos * date_part('epoch', greatest('0', least(p.fim, vida.fim) - greatest(p.inicio, vida.inicio))))::numeric / 900, 4),
-    NULL, NULL, NULL, NULL, CASE WHEN max(ultima) IS NOT NULL THEN least(max(ultima), max(calculado)) END
+SELECT false, period.number, grandeza, unidade,
+    round(sum(devices * date_part('epoch', greatest('0',
+        least(period.until, expected.until) - greatest(period.since, expected.since))))::numeric / 900, 4),
+    NULL, NULL, NULL, NULL,
+    CASE WHEN max(latest) IS NOT NULL THEN least(max(latest), max(computed_until)) END
 FROM (
-    SELECT grandeza, unidade, inicio, fim, count(*) AS quantos, max(ultima) AS ultima, max(calculado) AS calculado
+    SELECT grandeza, unidade, since, until,
+        count(*) AS devices, max(latest) AS latest, max(computed_until) AS computed_until
     FROM (
-        SELECT d.grandeza, d.unidade, v.ultimo + interval '15 minutes' - interval '1 microsecond' AS calculado,
-            least(v.primeiro, greatest(d.created_at,
-                (SELECT max(i) FROM unnest(%(inicios)s::timestamptz[]) i WHERE i <= v.primeiro))) AS inicio,
-            CASE WHEN d.conta_id = v.conta_id AND d.status <> 'INATIVO' AND g.is_active THEN 'infinity'
-                ELSE v.ultimo + interval '15 minutes' END AS fim,
-            CASE WHEN d.conta_id = v.conta_id THEN d.last_seen END AS ultima
-        FROM tds_new_consumo_vida v
-        JOIN tds_new_dispositivo d ON d.id = v.dispositivo_id JOIN tds_new_gateway g ON g.id = d.gateway_id
-        WHERE v.conta_id = %(conta)s AND v.primeiro < %(fim)s{filtro}
-    ) cada
-    WHERE fim > %(inicio)s
+        SELECT device.grandeza, device.unidade,
+            extent.ultimo + interval '15 minutes' - interval '1 microsecond' AS computed_until,
+            least(extent.primeiro, greatest(device.created_at, (
+                SELECT max(since) FROM unnest(%(starts)s::timestamptz[]) since WHERE since <= extent.primeiro
+            ))) AS since,
+            CASE WHEN device.conta_id = extent.conta_id AND device.status <> 'INATIVO' AND gateway.is_active
+                THEN 'infinity' ELSE extent.ultimo + interval '15 minutes' END AS until,
+            CASE WHEN device.conta_id = extent.conta_id THEN device.last_seen END AS latest
+        FROM tds_new_consumo_vida extent
+        JOIN tds_new_dispositivo device ON device.id = extent.dispositivo_id
+        JOIN tds_new_gateway gateway ON gateway.id = device.gateway_id
+        WHERE extent.conta_id = %(conta)s AND extent.primeiro < %(end)s{only}
+    ) each_device
+    WHERE until > %(start)s
     GROUP BY 1, 2, 3, 4
-) vida CROSS JOIN unnest(%(numeros)s::int[], %(inicios)s::timestamptz[], %(fins)s::timestamptz[]) AS p (n, inicio, fim)
-GROUP BY p.n, grandeza, unidade
+) expected
+CROSS JOIN unnest(%(numbers)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+    AS period (number, since, until)
+GROUP BY period.number, grandeza, unidade
 """
+
+Quantity = tuple[str, str]  # grandeza and unidade
+_ORDER = {grandeza: n for n, grandeza in enumerate(Dispositivo.Grandeza.values)}
+
+
+def quantity_order(quantity: Quantity) -> tuple[int, str]:
+    """Return the key that sorts quantities as ``Dispositivo.Grandeza`` does, then by unit."""
+    grandeza, unidade = quantity
+    return _ORDER[grandeza], unidade
 
 
 @dataclass(slots=True)
 class BlockSum:
-    """The consumption of a stretch, None where nothing is known of it, and what it rests on, counted in blocks.
+    """The consumption of some blocks in the device's unit, and what it rests on.
 
-    ``blocks`` have data, ``measured`` is the sum of their measured shares, ``expected`` are those that should have data.
+    ``total`` is None where nothing is known. Counted in blocks: ``blocks`` have data, ``measured`` is the sum
+    of their measured shares, ``interpolated`` and ``estimated`` are of that quality, ``expected`` should have
+    data.
     """
 
     total: Decimal | None = None
@@ -70,7 +92,7 @@ class BlockSum:
     expected: Decimal = Decimal(0)
 
     def add(self, other: "BlockSum", sign: int = 1) -> None:
-        """Add ``other``, or take it away."""
+        """Add ``other``, or subtract it with ``sign`` -1."""
         if other.total is not None:
             self.total = (self.total or Decimal(0)) + sign * other.total
         self.blocks += sign * other.blocks
@@ -81,22 +103,25 @@ class BlockSum:
 
     @property
     def known(self) -> bool:
-        """Whether anything is known: a register's first reading is in a block, and says nothing yet."""
+        """Return whether anything is known.
+
+        A register's first reading is in a block, and says nothing yet.
+        """
         return bool(self.blocks and (self.total or self.measured or self.interpolated or self.estimated))
 
     @property
     def coverage(self) -> Decimal | None:
-        """The measured share of what was expected, 0 to 1; None where nothing was."""
+        """Return the measured share of what was expected, 0 to 1; None if nothing was."""
         return min(Decimal(1), self.measured / self.expected) if self.expected > 0 else None
 
     @property
     def interpolated_share(self) -> Decimal:
-        """The share in interpolated blocks, what is measured of them aside."""
+        """Return the share in interpolated blocks, without what is measured of them."""
         return self._share(self.interpolated, Decimal(1) - (self.coverage or 0))
 
     @property
     def estimated_share(self) -> Decimal:
-        """The share in estimated blocks (a register that began again)."""
+        """Return the share in estimated blocks, those with a register's reset."""
         return self._share(self.estimated, Decimal(1))
 
     def _share(self, blocks: int, maximum: Decimal) -> Decimal:
@@ -105,9 +130,10 @@ class BlockSum:
 
 @dataclass(slots=True)
 class QuantitySums:
-    """One quantity in one unit: a sum for each period asked for, and its newest reading among the devices that the Conta has.
+    """One quantity in one unit: a sum for each period that was asked for.
 
-    ``last_reading`` is not later than the last block that was computed: the ledger follows ingestion within seconds.
+    ``last_reading`` is the newest reading among the Conta's devices, but not later than the last computed
+    block: the worker follows ingestion within seconds.
     """
 
     grandeza: str
@@ -115,120 +141,176 @@ class QuantitySums:
     periods: list[BlockSum]
     last_reading: datetime | None = None
 
+    @property
+    def quantity(self) -> Quantity:
+        """Return quantity and unit."""
+        return self.grandeza, self.unidade
+
 
 def sum_periods(
     conta: Conta, devices: Sequence[Dispositivo] | None, periods: Sequence[Period], now: datetime
 ) -> list[QuantitySums]:
-    """The consumption of ``conta`` in each of ``periods``, exactly, by quantity and unit in the order of ``Dispositivo.Grandeza``.
+    """Return the exact consumption of ``conta`` in each of ``periods``.
 
-    Of ``devices`` where given; otherwise of all that was measured for the Conta, with devices that have since left it.
+    It is that of ``devices`` if given; with None all that was measured for the Conta, devices that have left
+    it included. The list has one entry for each quantity and unit, in the order of :func:`quantity_order`.
+    ``now`` decides which stored sums are complete.
     """
     if devices is not None and not devices:
         return []
-    kept = grids(now, layers.OF_CONTAS if devices is None else layers.OF_DEVICES)
-    covers = [cover(period, kept) for period in periods]
-    used = dict.fromkeys(p.layer for spans in covers for p in spans)
-    reads = [LayerCells(n, layer, covers) for n, layer in enumerate(used)]
+    stored = grids(now, OF_CONTAS if devices is None else OF_DEVICES)
+    covers = [cover(period, stored) for period in periods]
+    reads = _reads(covers)
     if not reads:
         return []
-    sums: dict[tuple[str, str], QuantitySums] = {}
-    cells: dict[tuple[str, str], dict[int, BlockSum]] = {}
-    for is_cell, number, grandeza, unidade, total, blocks, measured, interpolated, estimated, latest in _read(
-        conta, devices, periods, reads
-    ):
-        key = grandeza, unidade
-        target = sums.setdefault(key, QuantitySums(grandeza, unidade, [BlockSum() for _ in periods]))
-        if is_cell:
-            cells.setdefault(key, {})[number] = BlockSum(
-                total, int(blocks), measured, int(interpolated), int(estimated)
-            )
+    found: dict[Quantity, QuantitySums] = {}
+    cells: dict[Quantity, dict[int, BlockSum]] = defaultdict(dict)
+    for row in _rows(conta, devices, periods, reads.values()):
+        quantity = row.grandeza, row.unidade
+        if quantity not in found:
+            found[quantity] = QuantitySums(*quantity, [BlockSum() for _ in periods])
+        if row.of_cell:
+            cells[quantity][row.number] = row.block_sum()
         else:
-            target.periods[number].expected = total
-            target.last_reading = max(filter(None, (target.last_reading, latest)), default=None)
-    by_layer = {read.layer: read for read in reads}
-    for key, target in sums.items():
-        for block_sum, spans in zip(target.periods, covers, strict=True):
-            for span in spans:
-                for cell in by_layer[span.layer].cells(span):
-                    if found := cells.get(key, {}).get(cell):
-                        block_sum.add(found, span.sign)
-            if not block_sum.known:
-                block_sum.total = None
-    order = list(Dispositivo.Grandeza.values)
-    return sorted(sums.values(), key=lambda s: (order.index(s.grandeza), s.unidade))
+            _expect(found[quantity], row)
+    for quantity, sums in found.items():
+        for block_sum, spans in zip(sums.periods, covers, strict=True):
+            _add_spans(block_sum, spans, reads, cells[quantity])
+    return sorted(found.values(), key=lambda sums: quantity_order(sums.quantity))
 
 
-def _read(
+class _Row(NamedTuple):
+    """A row of the statement: the sum of a cell, or what is expected in a period.
+
+    ``number`` is that of the cell or of the period. Of a period, ``total`` is how many blocks are expected in
+    it, and ``latest`` the newest reading.
+    """
+
+    of_cell: bool
+    number: int
+    grandeza: str
+    unidade: str
+    total: Decimal
+    blocks: Decimal
+    measured: Decimal
+    interpolated: Decimal
+    estimated: Decimal
+    latest: datetime | None
+
+    def block_sum(self) -> BlockSum:
+        """Return the sum of a cell."""
+        return BlockSum(
+            self.total, int(self.blocks), self.measured, int(self.interpolated), int(self.estimated)
+        )
+
+
+def _expect(sums: QuantitySums, row: _Row) -> None:
+    """Note how many blocks are expected in a period, and the newest reading."""
+    sums.periods[row.number].expected = row.total
+    sums.last_reading = max(filter(None, (sums.last_reading, row.latest)), default=None)
+
+
+def _add_spans(
+    block_sum: BlockSum, spans: Iterable[Span], reads: "dict[Layer, TableRead]", cells: dict[int, BlockSum]
+) -> None:
+    """Add the ``cells`` that make up ``spans`` to the sum of their period."""
+    for span in spans:
+        for number in reads[span.layer].cells(span):
+            if cell := cells.get(number):
+                block_sum.add(cell, span.sign)
+    if not block_sum.known:
+        block_sum.total = None
+
+
+def _reads(covers: Iterable[Iterable[Span]]) -> "dict[Layer, TableRead]":
+    """Return what has to be read, by table."""
+    by_layer: dict[Layer, list[Span]] = defaultdict(list)
+    for spans in covers:
+        for span in spans:
+            by_layer[span.layer].append(span)
+    return {layer: TableRead(n, layer, spans) for n, (layer, spans) in enumerate(by_layer.items())}
+
+
+def _rows(
     conta: Conta,
     devices: Sequence[Dispositivo] | None,
     periods: Sequence[Period],
-    reads: Sequence["LayerCells"],
-) -> list[tuple[Any, ...]]:
+    reads: "Iterable[TableRead]",
+) -> list[_Row]:
+    """Read the cells of all tables, and what is expected in each period."""
     parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "inicio": min(p.start for p in periods),
-        "fim": max(p.end for p in periods),
-        "numeros": list(range(len(periods))),
-        "inicios": [p.start for p in periods],
-        "fins": [p.end for p in periods],
+        "start": min(p.start for p in periods),
+        "end": max(p.end for p in periods),
+        "numbers": list(range(len(periods))),
+        "starts": [p.start for p in periods],
+        "ends": [p.end for p in periods],
     }
+    only = ""
     if devices is not None:
-        parameters["dispositivos"] = [d.pk for d in devices]
-    filter_ = ""
-    if devices is not None:
-        parameters["dispositivos"] = [d.pk for d in devices]
-        filter_ = " AND dispositivo_id = ANY(%(dispositivos)s)"
-    statements = [read.sql(filter_, parameters) for read in reads]
-    sql = "UNION ALL".join([*statements, EXPECTED.format(filtro=filter_)])
+        parameters["devices"] = [d.pk for d in devices]
+        only = ONLY_DEVICES
+    statements = [read.sql(only, parameters) for read in reads]
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+        cursor.execute("UNION ALL".join([*statements, EXPECTED.format(only=only)]), parameters)
+        return [_Row(*row) for row in cursor.fetchall()]
 
 
-class LayerCells:
-    """What is read of one table: the stretches between ``edges`` that are needed, numbered."""
+class TableRead:
+    """What is read of one table: the cells that its spans consist of.
 
-    def __init__(self, number: int, layer: Layer, covers: Iterable[Iterable[Span]]) -> None:
-        own = [p for spans in covers for p in spans if p.layer == layer]
+    Each edge of a span is the edge of a cell, so a cell that several periods share is summed once.
+    """
+
+    def __init__(self, number: int, layer: Layer, spans: Sequence[Span]) -> None:
         self.layer = layer
-        self.edges = sorted({p.start for p in own} | {p.end for p in own})
-        self._offset = number * OFFSET
-        self._number = {edge: n for n, edge in enumerate(self.edges, self._offset + 1)}
-        self._needed = sorted({cell for p in own for cell in self.cells(p)})
+        self.edges = sorted({span.start for span in spans} | {span.end for span in spans})
+        self._first = number * CELLS_PER_TABLE
+        self._number = {edge: n for n, edge in enumerate(self.edges, self._first + 1)}
+        self._needed = sorted({cell for span in spans for cell in self.cells(span)})
 
     def cells(self, span: Span) -> range:
-        """The numbers of the stretches that make up ``span``."""
+        """Return the numbers of the cells that make up ``span``."""
         return range(self._number[span.start], self._number[span.end])
 
     def periods(self) -> list[Period]:
-        """The stretches needed, neighbours as one."""
+        """Return the stretches that are needed, neighbouring cells joined."""
         joined: list[Period] = []
         for cell in self._needed:
-            start, end = self.edges[cell - self._offset - 1 : cell - self._offset + 1]
+            start, end = self.edges[cell - self._first - 1 : cell - self._first + 1]
             if joined and joined[-1].end == start:
                 joined[-1] = Period(joined[-1].start, end)
             else:
                 joined.append(Period(start, end))
         return joined
 
-    def sql(self, filter_: str, parameters: dict[str, Any]) -> str:
-        """The statement that reads them; its own parameters are added to ``parameters``."""
-        n = self._offset
-        periods = self.periods()
-        parameters |= {f"deslocamento{n}": n, f"cortes{n}": self.edges}
-        # The whole first: parts of a table that lie outside of it are not looked at.
-        limits = [Period(periods[0].start, periods[-1].end), *(periods if len(periods) > 1 else [])]
-        conditions = []
-        for i, period in enumerate(limits):
-            parameters |= {f"de{n}_{i}": period.start, f"ate{n}_{i}": period.end}
-            conditions.append(f"({self.layer.condition(f'de{n}_{i}', f'ate{n}_{i}')})")
-        whole, *each = conditions
+    def sql(self, only: str, parameters: dict[str, Any]) -> str:
+        """Return the statement that sums the cells; its parameters are added to ``parameters``.
+
+        ``only`` is the condition on devices, or empty.
+        """
+        n = self._first
+        parameters.update({f"first{n}": n, f"edges{n}": self.edges})
         source = (FROM_CONTA if self.layer.of_conta else FROM_DEVICES).format(
-            coluna=self.layer.column,
-            somas=self.layer.columns,
-            fonte=self.layer.source,
-            filtro=filter_,
-            trechos=f"{whole} AND ({' OR '.join(each)})" if each else whole,
+            column=self.layer.column,
+            columns=self.layer.columns,
+            source=self.layer.source,
+            only=only,
+            condition=self._condition(parameters),
         )
-        return CELL_SUMS.format(n=n, coluna=self.layer.column, fonte=source)
+        return CELL_SUMS.format(n=n, column=self.layer.column, source=source)
+
+    def _condition(self, parameters: dict[str, Any]) -> str:
+        """Return the condition on time.
+
+        It names the whole stretch first, so that partitions outside of it are not looked at.
+        """
+        periods = self.periods()
+        whole = Period(periods[0].start, periods[-1].end)
+        conditions = []
+        for i, period in enumerate([whole, *(periods if len(periods) > 1 else [])]):
+            start, end = f"start{self._first}_{i}", f"end{self._first}_{i}"
+            parameters.update({start: period.start, end: period.end})
+            conditions.append(f"({self.layer.condition(start, end)})")
+        first, *parts = conditions
+        return f"{first} AND ({' OR '.join(parts)})" if parts else first

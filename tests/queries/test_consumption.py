@@ -1,4 +1,7 @@
-"""Consumption by local calendars against sums written out here, block by block; coverage; the month before; whose the months are."""
+"""Consumption by local calendars, coverage, the month before, and whose the months are.
+
+Totals are held against sums that are written out here, block by block.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -46,7 +49,10 @@ def refresh(end: datetime | None) -> None:
     ]
 )
 def keep(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
-    """Has sums kept, on TimescaleDB: none, those up to a moment, or all, the months and days that are still filling too."""
+    """Return what has sums stored on TimescaleDB: none, those up to a moment, or all.
+
+    All includes the months and days that are still filling.
+    """
     end = {"as it is": None, "kept in part": datetime(2019, 1, 18, 10, tzinfo=UTC), "kept": None}[
         request.param
     ]
@@ -63,26 +69,12 @@ def store_blocks(
     start: datetime,
     count: int,
     consumption: Callable[[int], object] | None = lambda _i: 1,
-    **fields: object,
+    **fields: Any,
 ) -> list[ConsumoBloco]:
-    values = {
-        "leituras": 3,
-        "fracao_medida": Decimal(1),
-        "qualidade": "MEDIDO",
-        "conta_id": device.conta_id,
-        **fields,
-    }
-    made = [
-        ConsumoBloco(
-            dispositivo=device,
-            bloco=start + i * QUARTER,
-            gateway_id=device.gateway_id,
-            consumo=Decimal(str(consumption(i))) if consumption else None,
-            **values,
-        )
+    return ConsumoBloco.objects.bulk_create(
+        factories.block(device, start + i * QUARTER, consumption(i) if consumption else None, **fields)
         for i in range(count)
-    ]
-    return ConsumoBloco.objects.bulk_create(made)
+    )
 
 
 @pytest.fixture
@@ -223,8 +215,8 @@ def test_coverage_counts_what_was_measured_of_what_should_have_been(keep: Callab
     device = factories.device(gateway)
     start = datetime(2019, 2, 1, tzinfo=SP)
     store_blocks(device, start, 60)
-    store_blocks(device, start + 60 * QUARTER, 20, fracao_medida=Decimal("0.5"), qualidade="INTERPOLADO")
-    store_blocks(device, start + 80 * QUARTER, 10, fracao_medida=Decimal(0), qualidade="ESTIMADO")
+    store_blocks(device, start + 60 * QUARTER, 20, fraction="0.5", quality="INTERPOLADO")
+    store_blocks(device, start + 80 * QUARTER, 10, fraction=0, quality="ESTIMADO")
     Dispositivo.objects.update(last_seen=start + 89 * QUARTER)
     keep()
 

@@ -21,18 +21,8 @@ QUARTER = timedelta(minutes=15)
 pytestmark = pytest.mark.django_db
 
 
-def store_block(
-    device: Dispositivo,
-    when: datetime,
-    consumption: str | None,
-    fraction: str = "1",
-    quality: str = "MEDIDO",
-    conta_id: int = 0,
-) -> None:
-    ConsumoBloco.objects.create(
-        dispositivo=device, bloco=when, conta_id=conta_id or device.conta_id, gateway_id=device.gateway_id, leituras=3,
-        consumo=None if consumption is None else Decimal(consumption), fracao_medida=Decimal(fraction), qualidade=quality,
-    )  # fmt: skip
+def store_block(device: Dispositivo, when: datetime, consumption: str, *args: str, **fields: int) -> None:
+    factories.block(device, when, consumption, *args, **fields).save(force_insert=True)
 
 
 def test_the_peak_is_the_greatest_block_over_a_quarter_of_an_hour_the_earliest_of_equals() -> None:

@@ -1,4 +1,4 @@
-"""The readers of readings: windows, newest readings, the fleet, whose figures are whose; the same on both databases."""
+"""Windows, newest readings and the fleet, and whose figures are whose."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

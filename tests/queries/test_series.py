@@ -1,4 +1,4 @@
-"""The lines of charts: what each point says, which resolution a window gets, gaps, marks; the same on both databases."""
+"""The lines of charts: their points, the step of a window, gaps and marks."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -200,7 +200,10 @@ def test_several_readings_in_a_minute_give_consumption_over_hours_not_a_mean_of_
 
 
 def test_seen_closely_a_register_is_what_the_ledger_made_of_it() -> None:
-    """A reset counts its lower bound, a spike and what is discarded nothing, a tolerated dip is no reading, a jump is a gap."""
+    """A reset counts its lower bound, a spike nothing, and a dip is no reading.
+
+    What is discarded counts nothing, and a jump is a gap.
+    """
     device = meter()
     Dispositivo.objects.filter(pk=device.pk).update(consumo_maximo_hora=100, tolerancia_queda=1)
     factories.readings(device, factories.points(NOON, 5 * MIN, [1000, 1001, 5, 6, 9000, 8, 7.5, 9, 9.5, 10]))
@@ -293,7 +296,7 @@ def test_the_step_follows_the_window_and_the_room(duration: timedelta, points: i
 
 @pytest.fixture(params=["as it is", pytest.param("kept", marks=pytest.mark.timescale)])
 def keep(request: pytest.FixtureRequest, transactional_db: None) -> Any:
-    """Has the sums kept, on TimescaleDB."""
+    """Return what has the sums stored, on TimescaleDB."""
 
     def refresh() -> None:
         with connection.cursor() as cursor:
@@ -318,12 +321,9 @@ def test_points_of_any_step_and_zone_hold_the_blocks_of_their_bucket(
     device, zone = meter(), ZoneInfo(zone_name)
     first = datetime(2019, 2, 13, 5, 30, tzinfo=UTC)
     made = ConsumoBloco.objects.bulk_create(
-        ConsumoBloco(
-            dispositivo=device, bloco=first + n * QUARTER, conta_id=device.conta_id, gateway_id=device.gateway_id, consumo=Decimal(n % 7),
-            leituras=3, fracao_medida=Decimal(1), qualidade="MEDIDO",
-        )
+        factories.block(device, first + n * QUARTER, n % 7)
         for n in range(5 * 96 if step < MONTH else 45 * 96)
-    )  # fmt: skip
+    )
     keep()
     window = Window(
         datetime(2019, 2, 14, tzinfo=zone),
@@ -361,10 +361,7 @@ def test_an_hour_in_which_a_device_changed_gateways_is_one_point(keep: Callable[
     other = factories.gateway(device.conta, "GW-2")
     start = datetime(2019, 2, 14, 15, tzinfo=UTC)
     for n, gateway in enumerate((device.gateway, device.gateway, other, other)):
-        ConsumoBloco.objects.create(
-            dispositivo=device, bloco=start + n * QUARTER, conta_id=device.conta_id, gateway_id=gateway.pk, consumo=Decimal(n), leituras=3,
-            fracao_medida=Decimal(1), qualidade="MEDIDO",
-        )  # fmt: skip
+        factories.block(device, start + n * QUARTER, n, gateway_id=gateway.pk).save(force_insert=True)
     keep()
     window = Window(start, start + timedelta(hours=2), timedelta(hours=1), SP)
 
@@ -376,12 +373,11 @@ def test_a_day_with_one_interpolated_block_is_not_marked_and_one_with_many_is() 
     start = datetime(2026, 1, 5, tzinfo=SP)
     for day, interpolated in ((0, 1), (1, 20)):
         ConsumoBloco.objects.bulk_create(
-            ConsumoBloco(
-                dispositivo=device, bloco=start + day * ONE_DAY + n * QUARTER, conta_id=device.conta_id, gateway_id=device.gateway_id, leituras=3,
-                consumo=Decimal(1), fracao_medida=Decimal(n >= interpolated), qualidade="MEDIDO" if n >= interpolated else "INTERPOLADO",
-            )
+            factories.block(device, start + day * ONE_DAY + n * QUARTER)
+            if n >= interpolated
+            else factories.block(device, start + day * ONE_DAY + n * QUARTER, 1, 0, "INTERPOLADO")
             for n in range(96)
-        )  # fmt: skip
+        )
 
     points = of_day(device, date(2025, 12, 1)).points
 

@@ -1,4 +1,4 @@
-"""Objects and readings for tests of the web and the queries."""
+"""Make objects, readings and blocks for tests."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from typing import Any
 
 from tds_new.metering.worker import drain
 from tds_new.models import (
+    ConsumoBloco,
     Conta,
     ContaAtividade,
     ContaMembership,
@@ -17,6 +18,7 @@ from tds_new.models import (
     User,
 )
 
+BLOCK = timedelta(minutes=15)
 PASSWORD = "uma senha bem comprida 42"
 _serial = count(1)
 
@@ -43,42 +45,62 @@ def gateway(
 
 
 def device(
-    gateway_: Gateway,
+    behind: Gateway,
     codigo: str = "D01",
     grandeza: str = "ENERGIA",
     unidade: str = "kWh",
     tipo_leitura: str = "ACUMULADA",
 ) -> Dispositivo:
     return Dispositivo.objects.create(
-        gateway=gateway_, codigo=codigo, grandeza=grandeza, unidade=unidade, tipo_leitura=tipo_leitura
+        gateway=behind, codigo=codigo, grandeza=grandeza, unidade=unidade, tipo_leitura=tipo_leitura
     )
 
 
-def readings(device_: Dispositivo, timed_values: Iterable[tuple[datetime, Any]]) -> None:
-    """Readings as the platform leaves them: stored, with ``last_seen`` and the Conta's counters, and their consumption computed."""
+def readings(of: Dispositivo, timed_values: Iterable[tuple[datetime, Any]]) -> None:
+    """Store readings, set ``last_seen`` and the Conta's counters, and compute the consumption."""
     rows = [
         LeituraDispositivo(
             time=when,
             valor=Decimal(str(value)),
-            dispositivo=device_,
-            gateway_id=device_.gateway_id,
-            conta_id=device_.conta_id,
-            unidade=device_.unidade,
-            tipo_leitura=device_.tipo_leitura,
+            dispositivo=of,
+            gateway_id=of.gateway_id,
+            conta_id=of.conta_id,
+            unidade=of.unidade,
+            tipo_leitura=of.tipo_leitura,
         )
         for when, value in timed_values
     ]
     LeituraDispositivo.objects.bulk_create(rows)
     latest = max(row.time for row in rows)
-    device_.last_seen = max(filter(None, (device_.last_seen, latest)))
-    Dispositivo.objects.filter(pk=device_.pk).update(last_seen=device_.last_seen)
-    activity, _ = ContaAtividade.objects.get_or_create(conta_id=device_.conta_id)
+    of.last_seen = max(filter(None, (of.last_seen, latest)))
+    Dispositivo.objects.filter(pk=of.pk).update(last_seen=of.last_seen)
+    activity, _ = ContaAtividade.objects.get_or_create(conta_id=of.conta_id)
     ContaAtividade.objects.filter(pk=activity.pk).update(
         ingestao_seq=activity.ingestao_seq + 1, ultima_leitura=latest
     )
     drain()
 
 
+def block(
+    of: Dispositivo,
+    start: datetime,
+    consumption: Any = 1,
+    fraction: Any = 1,
+    quality: str = "MEDIDO",
+    **fields: Any,
+) -> ConsumoBloco:
+    """A block as the worker computes it, not saved yet; ``fraction`` of it was measured."""
+    values = {"conta_id": of.conta_id, "gateway_id": of.gateway_id, "leituras": 3, **fields}
+    return ConsumoBloco(
+        dispositivo=of,
+        bloco=start,
+        consumo=None if consumption is None else Decimal(str(consumption)),
+        fracao_medida=Decimal(str(fraction)),
+        qualidade=quality,
+        **values,
+    )
+
+
 def points(start: datetime, step: timedelta, values: Iterable[float]) -> list[tuple[datetime, float]]:
-    """``values`` at equal distances from ``start`` on."""
+    """Return ``values`` with their times, a ``step`` apart from ``start`` on."""
     return [(start + i * step, value) for i, value in enumerate(values)]

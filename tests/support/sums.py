@@ -1,4 +1,4 @@
-"""Hours, days and months in tests: refreshing them, and leaving the database as later tests expect it."""
+"""Refresh stored sums in tests, and leave the database as later tests expect it."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -20,14 +20,14 @@ TOTALS = {
 
 
 def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """What a statement answers in the test database."""
+    """Return what a statement answers in the test database."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 
 
 def refresh() -> None:
-    """Materialise everything; nothing on plain PostgreSQL."""
+    """Refresh all stored sums; do nothing on plain PostgreSQL."""
     if has_timescale(connection):
         with connection.cursor() as cursor:
             for rollup in ROLLUPS:
@@ -35,18 +35,21 @@ def refresh() -> None:
 
 
 def totals() -> dict[str, Decimal | None]:
-    """The sum over each level in the test database."""
+    """Return the total of hours, days and months in the test database."""
     return {name: rows(statement)[0][0] for name, statement in TOTALS.items()}
 
 
 def totals_in(direct: psycopg.Connection[Any]) -> dict[str, Decimal | None]:
-    """The same in any database."""
+    """Return the total of hours, days and months in any database."""
     return {name: (direct.execute(statement).fetchone() or (None,))[0] for name, statement in TOTALS.items()}
 
 
 @pytest.fixture
 def upkeep_session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
-    """A session for upkeep. What it materialises would outlive the blocks, and hide later tests' from unrefreshed sums."""
+    """Open a session for maintenance, and empty what it refreshed afterwards.
+
+    Stored sums would outlive the blocks, and hide those of later tests from sums that are not refreshed yet.
+    """
     with scheduler.open_session() as session:
         yield session
     with connection.cursor() as cursor:
