@@ -6,7 +6,10 @@ import sys
 
 
 def main() -> None:
-    """Run the management command named on the command line; where the database is away, say so in a line and exit with status 1."""
+    """Run the management command named on the command line.
+
+    Where the database cannot be reached, say so in one line and exit with status 1.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
     from django.core.management import execute_from_command_line
 

@@ -1,20 +1,24 @@
-"""Translations: reading ``.po`` files and compiling them to ``.mo``, without GNU gettext on the machine."""
+"""Read translations (``.po``) and compile them to ``.mo``, without GNU gettext."""
 
 import ast
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MAGIC = 0x950412DE
+MAGIC, HEADER_BYTES = 0x950412DE, 28
 
 
 class CatalogError(ValueError):
-    """A ``.po`` file that makes no sense; the text names file and line."""
+    """A ``.po`` file is not valid; the text names the file and the line."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A message: its texts by keyword (``msgctxt``, ``msgid``, ``msgid_plural``, ``msgstr``, ``msgstr[0]``...) and its flags."""
+    """A message with its texts and flags.
+
+    The keys of ``texts`` are keywords: ``msgctxt``, ``msgid``, ``msgid_plural``, ``msgstr``, ``msgstr[0]``
+    and so on.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
@@ -26,12 +30,15 @@ class Entry:
 
     @property
     def complete(self) -> bool:
-        """Whether every form is translated and nobody marked it as a guess."""
+        """Whether every form is translated and the message is not marked as a guess."""
         return "fuzzy" not in self.flags and all(self.translations)
 
 
 def read(path: Path) -> list[Entry]:
-    """The messages of a ``.po`` file, its header first; obsolete ones (``#~``) are left out. Raises CatalogError."""
+    """Return the messages of a ``.po`` file, its header first.
+
+    Obsolete messages (``#~``) are left out. Raises CatalogError where the file is not valid.
+    """
     entries: list[Entry] = []
     current, keyword = Entry(), ""
     for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], 1):
@@ -55,15 +62,16 @@ def read(path: Path) -> list[Entry]:
 
 
 def compile_catalog(source: Path, target: Path) -> int:
-    """Write the complete messages of ``source`` (.po) to ``target`` (.mo) and say how many. Raises CatalogError."""
+    """Write the complete messages of ``source`` (.po) to ``target`` (.mo).
+
+    Returns how many they are, the header included. Raises CatalogError where ``source`` is not valid.
+    """
     messages = sorted(
         (_key(entry), "\0".join(entry.translations).encode()) for entry in read(source) if entry.complete
     )
-    table, keys, values = (
-        28,
-        b"\0".join(k for k, _ in messages) + b"\0",
-        b"\0".join(v for _, v in messages) + b"\0",
-    )
+    keys = b"".join(key + b"\0" for key, _ in messages)
+    values = b"".join(value + b"\0" for _, value in messages)
+    table = HEADER_BYTES
     start_of_keys = table + 16 * len(messages)
     offsets = [
         *_offsets([k for k, _ in messages], start_of_keys),
@@ -75,12 +83,17 @@ def compile_catalog(source: Path, target: Path) -> int:
 
 
 def _key(entry: Entry) -> bytes:
+    """Return the key of a message in a ``.mo`` file: its context and its forms in one."""
     context = f"{entry.texts['msgctxt']}\x04" if "msgctxt" in entry.texts else ""
     plural = f"\0{entry.texts['msgid_plural']}" if "msgid_plural" in entry.texts else ""
     return f"{context}{entry.texts['msgid']}{plural}".encode()
 
 
 def _offsets(texts: list[bytes], start: int) -> list[int]:
+    """Return length and offset of each text, alternating.
+
+    The texts lie one after the other from the offset ``start`` on, each ended by a zero byte.
+    """
     offsets: list[int] = []
     for text in texts:
         offsets += [len(text), start]

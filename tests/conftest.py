@@ -1,4 +1,4 @@
-"""What every test of the suite has."""
+"""Fixtures and settings of every test."""
 
 import hypothesis
 import pytest
@@ -9,7 +9,7 @@ from tests.support.consumers import start_consumer
 from tests.support.ingestion import clock, processor, world
 from tests.support.sums import upkeep_session
 
-# How long an example takes says more of the machine than of the code.
+# The time that an example takes depends more on the machine than on the code.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
@@ -17,12 +17,12 @@ __all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fast hashes, and static files straight from their sources: no test needs `collectstatic` first."""
+    """Use fast password hashes, and static files from their sources: no test needs `collectstatic`."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
 @pytest.fixture(scope="session")
 def on_timescale(request: pytest.FixtureRequest) -> bool:
-    """Whether the suite runs on TimescaleDB."""
+    """Return whether the suite runs on TimescaleDB."""
     return bool(request.config.option.database == "timescale")

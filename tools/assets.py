@@ -1,7 +1,7 @@
-"""Bring Chart.js, which git does not hold, to where the pages load it from: `make install` runs this.
+"""Download Chart.js to where the pages load it; part of `make install`.
 
-From npm at the version and hash of package-lock.json; where there is no npm, from a Python package at the hash of
-requirements/assets.txt. The standard library only.
+It is not in git. It comes from npm at the version and hash of package-lock.json, or, where there is no npm,
+from a Python package at the hash of requirements/assets.txt. This program uses the standard library only.
 """
 
 import re
@@ -20,7 +20,7 @@ VERSION = re.compile(r'Chart\.js v(4\.\d+\.\d+)|static version="(4\.\d+\.\d+)"')
 
 
 def from_npm() -> str | None:
-    """The library by npm; None where npm is missing or does not get it."""
+    """Return the library's text by npm; None where npm is missing or fails."""
     npm = shutil.which("npm")
     if npm is None:
         return None
@@ -34,35 +34,30 @@ def from_npm() -> str | None:
             text=True,
         )
         if done.returncode != 0:
-            print(
-                f"[WARN] npm ci failed, so Chart.js comes from PyPI: {' / '.join(done.stderr.strip().splitlines()[-2:])}"
-            )
+            last_words = " / ".join(done.stderr.strip().splitlines()[-2:])
+            print(f"[WARN] npm ci failed, so Chart.js comes from PyPI: {last_words}")
             return None
         return (Path(folder) / IN_NPM).read_text(encoding="utf-8")
 
 
 def from_wheel() -> str:
-    """The library out of a wheel. Raises CalledProcessError where pip does not get it."""
+    """Return the library's text from a wheel.
+
+    Raises CalledProcessError where pip fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--require-hashes",
-        ]
-        subprocess.run(
-            [*pip, "--dest", folder, "--requirement", str(ROOT / "requirements/assets.txt")], check=True
-        )
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        options = ["--no-deps", "--require-hashes", "--dest", folder]
+        subprocess.run([*pip, *options, "--requirement", str(ROOT / "requirements/assets.txt")], check=True)
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
             return wheel.read(IN_WHEEL).decode("utf-8")
 
 
 def main() -> int:
-    """Write the file; exit status 1 where what came is no Chart.js 4."""
+    """Write the file and return the exit status.
+
+    It is 1 where the download is not Chart.js 4.
+    """
     text = from_npm() or from_wheel()
     version = VERSION.search(text)
     if version is None:

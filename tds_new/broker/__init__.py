@@ -1,1 +1,6 @@
-"""The MQTT broker: its accounts and access rules, and a Mosquitto of our own for the embedded default and the tests."""
+"""Write the accounts and access rules that Mosquitto reads.
+
+Enters: the gateways, as their MAC and ``device_id``.
+Leaves: password file, access rules and one secret for each user, in one directory.
+May import: mac.
+"""

@@ -1,4 +1,7 @@
-"""What Mosquitto must know of people and gateways: lines of its password file and its access rules. Pure functions."""
+"""Make the lines of Mosquitto's password file and its access rules.
+
+All functions are pure.
+"""
 
 import base64
 import hashlib
@@ -16,8 +19,9 @@ PLATFORM_USERS = (ADMIN, BACKEND, DASHBOARD)
 FROM_GATEWAY = ("telemetry", "heartbeat", "status")
 TO_GATEWAY = ("ack", "commands/#")
 
-# Mosquitto 2.0 refuses any other length of salt. It hashes on its only thread, 200,000 iterations for 0.1 s a connection; our
-# secrets are random, so more than its default of 101 iterations would protect nothing.
+# Mosquitto 2.0 refuses any other length of salt. It hashes in its only thread, and 200,000 iterations take
+# 0.1 s a connection. Our secrets are random, so more than its default of 101 iterations would protect
+# nothing.
 SALT_BYTES, ITERATIONS = 12, 101
 
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
@@ -25,25 +29,30 @@ _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class GatewayAccount:
-    """A gateway as the broker knows it: by its MAC, and by its ``device_id`` where it publishes under one."""
+    """A gateway's account at the broker.
+
+    ``mac`` is its MAC in any spelling; ``device_id`` is the name under which it publishes where that is not
+    its MAC.
+    """
 
     mac: str
     device_id: str = ""
 
     @property
     def user(self) -> str:
-        """The user name: the MAC as 12 lower-case hexadecimal digits, because a password file cannot hold colons.
+        """The user name: the MAC as 12 lower-case hexadecimal digits.
 
-        Raises ValueError where the MAC is none.
+        A password file cannot hold colons. Raises ValueError where ``mac`` is not a MAC.
         """
         return canonical(self.mac).replace(":", "")
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """Every ``{id}`` that the platform takes for this gateway in a topic.
+        """Every ``{id}`` in a topic that the platform takes for this gateway.
 
-        All spellings are allowed by the broker too: to an MQTT 3.1.1 client Mosquitto acknowledges what it then drops.
-        Raises ValueError where the ``device_id`` could reach another topic.
+        The access rules must allow all of them: to an MQTT 3.1.1 client Mosquitto acknowledges a message that
+        it drops for want of a rule. Raises ValueError where ``mac`` is not a MAC or ``device_id`` is not one
+        level of a topic.
         """
         lower = canonical(self.mac)
         spellings = [
@@ -59,7 +68,10 @@ class GatewayAccount:
 
 
 def canonical(mac: str) -> str:
-    """The MAC as ``aa:bb:cc:dd:ee:ff``. Raises ValueError where it is none."""
+    """Return the MAC as ``aa:bb:cc:dd:ee:ff``.
+
+    Raises ValueError where it is not a MAC.
+    """
     value = normalise_mac(mac)
     if value is None:
         raise ValueError(f"{mac!r} is not a MAC")
@@ -67,7 +79,10 @@ def canonical(mac: str) -> str:
 
 
 def password_line(user: str, secret: str, salt: bytes | None = None, iterations: int = ITERATIONS) -> str:
-    """A line of the password file: PBKDF2 with SHA-512, 64 bytes (``$7$``). Raises ValueError for a name that would break it."""
+    """Return a line of the password file: PBKDF2 with SHA-512, 64 bytes (``$7$``).
+
+    ``salt`` is random where it is not given. Raises ValueError for a user name that would break the file.
+    """
     if not user or any(c in user for c in ":\r\n\0"):
         raise ValueError(f"{user!r} cannot be a user name in a password file")
     salt = os.urandom(SALT_BYTES) if salt is None else salt
@@ -76,7 +91,7 @@ def password_line(user: str, secret: str, salt: bytes | None = None, iterations:
 
 
 def opens(line: str, secret: str) -> bool:
-    """Whether ``secret`` is the password of this line of a password file."""
+    """Return whether ``secret`` is the password of this line of a password file."""
     try:
         user, hashed = line.split(":", 1)
         _empty, kind, iterations, salt, _key = hashed.split("$")
@@ -95,9 +110,11 @@ def _base64(value: bytes) -> str:
 
 
 def acl_text(prefix: str, gateways: Iterable[GatewayAccount]) -> str:
-    """The access rules. What is not allowed here is refused; ``$share/...`` follows from the topic itself.
+    """Return the access rules of the platform's users and the gateways.
 
-    10,000 gateways make 300,000 rules: 16 MB, which Mosquitto 2.0.11 reads in 10 s at its start and at each SIGHUP (measured).
+    All topics begin with ``prefix``. Everything else is refused. A shared subscription (``$share/...``) needs
+    no rule but the topic's own. 10,000 gateways make 300,000 rules: 16 MB, which Mosquitto 2.0.11 reads in 10
+    s at its start and at each SIGHUP (measured).
     """
     every = [f"{prefix}/+/{leaf}" for leaf in FROM_GATEWAY]
     sections = [

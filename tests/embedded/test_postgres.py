@@ -1,4 +1,4 @@
-"""The launcher: PostgreSQL starts from nothing, is found again, and recovers from every kind of end."""
+"""The embedded PostgreSQL starts from nothing, finds its data again, and recovers from every kind of end."""
 
 import os
 import shutil
@@ -99,7 +99,9 @@ time.sleep(600)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    with PostgresServer(tmp_path / "pg", postgres_binaries) as server:  # waits for the orphan's orderly end
+    with PostgresServer(
+        tmp_path / "pg", postgres_binaries
+    ) as server:  # waits until the orphan has stopped in order
         assert count(server) == 1
 
 

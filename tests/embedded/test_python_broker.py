@@ -1,4 +1,4 @@
-"""The broker for machines without Mosquitto: the same accounts and access rules, for a look only."""
+"""The broker for machines without Mosquitto has the same accounts and access rules."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Services are started in order, started again with growing delays, and stopped in the opposite order."""
+"""Services start in order, restart with growing delays, and stop in the opposite order."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What installs the platform: Compose, image, units, scripts and the settings example hold together."""
+"""Compose file, image, units, scripts and the example of the settings agree with each other."""
 
 import ast
 import os
@@ -149,7 +149,8 @@ class TestScripts:
         (root / "infrastructure").mkdir()
         shutil.copy(INFRASTRUCTURE / "manage.sh", root / "infrastructure")
         (root / "manage.py").write_text(
-            "import os, sys; print(sys.argv[1:], *map(os.environ.get, ['TDS_POLL_SECONDS', 'SECRET_KEY_FILE']))"
+            "import os, sys; "
+            "print(sys.argv[1:], *map(os.environ.get, ['TDS_POLL_SECONDS', 'SECRET_KEY_FILE']))"
         )
         result = run(
             root / "infrastructure" / "manage.sh",
@@ -211,7 +212,8 @@ def test_systemd_waits_for_the_consumer_and_restarts_one_that_is_stuck() -> None
         "infinity",
         "always",
     )
-    # Longer than everything that a working consumer may take without a word: a hanging statement, then a broker that does not answer.
+    # Longer than everything that a working consumer may take without a word: a hanging statement, then a
+    # broker that does not answer.
     longest_statement = int(re.findall(r"statement_timeout=(\d+)s", SESSION_OPTIONS)[0])
     assert int(unit["WatchdogSec"]) >= longest_statement + STUCK_AFTER + WATCHDOG_INTERVAL
     assert "AF_UNIX" in unit["RestrictAddressFamilies"]  # the socket that systemd listens on

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: readable, and every figure that they ask for exists."""
+"""Alert rules and the Grafana dashboard are valid, and every figure that they use exists."""
 
 import json
 import re
@@ -44,7 +44,10 @@ def expressions() -> list[str]:
 
 
 def names_in(registry: CollectorRegistry) -> set[str]:
-    """The names of its samples as Prometheus stores them; a figure without a sample yet by what its kind makes of it."""
+    """Return the names of a registry's samples as Prometheus stores them.
+
+    The names of a figure without a sample follow from its kind.
+    """
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
     return {family.name + ending for family in registry.collect() for ending in endings[family.type]}
 

@@ -16,7 +16,10 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Compile every catalogue of ``LOCALE_PATHS``."""
+        """Compile every catalogue of ``LOCALE_PATHS``.
+
+        Raises CommandError where one is not valid.
+        """
         for folder in settings.LOCALE_PATHS:
             for source in sorted(Path(folder).glob("*/LC_MESSAGES/*.po")):
                 try:

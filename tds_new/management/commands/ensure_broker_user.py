@@ -1,4 +1,4 @@
-"""``ensure_broker_user``: the platform's own user in the password file of a Mosquitto that is not provisioned by us."""
+"""Add the platform's user to a password file that somebody else provisions."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,23 +11,36 @@ from tds_new.broker.files import WrongPasswordError, ensure_user
 
 
 class Command(BaseCommand):
-    """``ensure_broker_user --file PATH``: safe to run again; every other line of the file stays as it is."""
+    """``ensure_broker_user --file PATH``; the file's other lines stay.
 
-    help = "Add MQTT_BROKER_USER (MQTT_BACKEND_USERNAME) with its password to Mosquitto's password file, where it is missing."
+    It is safe to run again.
+    """
+
+    help = (
+        "Add MQTT_BROKER_USER (MQTT_BACKEND_USERNAME) with its password to Mosquitto's password file, "
+        "where it is missing."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Name and password come from the settings: a command line is seen by everybody on the machine."""
+        """Declare the file.
+
+        Name and password come from the settings, because everybody on the machine can see a command line.
+        """
         parser.add_argument(
             "--file", type=Path, required=True, help="Mosquitto's password_file; made where it is missing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One line, and what is left to do. Raises CommandError where the user cannot be added or has another password."""
+        """Add the user and say what is left to do.
+
+        Raises CommandError where the user cannot be added or is there with another password.
+        """
         user, secret, path = settings.MQTT_BROKER_USER, settings.MQTT_BROKER_PASSWORD, options["file"]
         if not user or not secret:
             raise CommandError(
-                "set MQTT_BROKER_USER and MQTT_BROKER_PASSWORD (or MQTT_BACKEND_USERNAME and MQTT_BACKEND_PASSWORD)"
+                "set MQTT_BROKER_USER and MQTT_BROKER_PASSWORD "
+                "(or MQTT_BACKEND_USERNAME and MQTT_BACKEND_PASSWORD)"
             )
         try:
             added = ensure_user(path, user, secret)

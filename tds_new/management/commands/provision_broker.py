@@ -1,4 +1,4 @@
-"""Write the broker's password file, access rules and secrets for the platform and every active gateway."""
+"""Write the broker's files for the platform and every active gateway."""
 
 import pwd
 from argparse import ArgumentParser
@@ -14,11 +14,18 @@ from tds_new.models import Gateway
 
 
 class Command(BaseCommand):
-    """``provision_broker --directory DIR``: safe to run again; existing secrets stay as they are."""
+    """``provision_broker --directory DIR``; existing secrets stay.
 
-    help = "Write Mosquitto's password and ACL files for admin, django_backend, dashboard and each active gateway."
+    So it is safe to run again.
+    """
+
+    help = (
+        "Write Mosquitto's password and ACL files for admin, django_backend, dashboard "
+        "and each active gateway."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the directory, its owner, and whose secrets to renew or print."""
         parser.add_argument(
             "--directory", type=Path, required=True, help="where passwords, acl and secrets/ are kept"
         )
@@ -33,6 +40,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Write the files and say what is new.
+
+        Raises CommandError where that is not possible.
+        """
         files = BrokerFiles(options["directory"], _user_id(options["owner"]))
         rows = Gateway.objects.filter(is_active=True).order_by("mac").values_list("mac", "device_id")
         gateways = [GatewayAccount(mac, device_id or "") for mac, device_id in rows]
@@ -63,7 +74,10 @@ class Command(BaseCommand):
 
 
 def _user_id(owner: str | None) -> int | None:
-    """The number of a user. Raises CommandError where there is none of that name."""
+    """Return the id of a user given by name or number; None for None.
+
+    Raises CommandError where no user has that name.
+    """
     if owner is None or owner.isdigit():
         return int(owner) if owner else None
     try:
