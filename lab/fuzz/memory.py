@@ -36,17 +36,16 @@ class PacketReader:
 
     def read(self, cases: Sequence[Case], *, redelivered: bool = False) -> list[Message]:
         """The messages of these cases, in their order."""
-        client = self._subscriber._client
+        client, dispatch = self._subscriber._client, self._subscriber._router.dispatch
         client._incoming, client._position = b"".join([_packet(case, redelivered) for case in cases]), 0
         self._messages.clear()
-        for topic, payload, qos, retain, duplicate, packet_id in client.publications():
-            self._subscriber._dispatch(topic, payload, NOW, qos, retain, duplicate, packet_id)
+        for publication in client.publications():
+            dispatch(publication, NOW, 0)
         return list(self._messages)
 
     def close(self) -> None:
         """Free its sockets."""
-        self._subscriber._wake_reader.close()
-        self._subscriber._wake_writer.close()
+        self._subscriber.disconnect()
 
 
 def _packet(case: Case, redelivered: bool) -> bytes:

@@ -36,28 +36,39 @@ def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     setattr(owner, name, make(getattr(owner, name)))
 
 
-@mutant("acknowledges a message when it arrives", "kill")
-def acknowledge_on_arrival() -> None:
+def _created_subscribers() -> list[Any]:
+    """A list to which every MQTTSubscriber is added once it is made."""
     from tds_new.ingestion.transport import MQTTSubscriber
 
-    def make(dispatch: Any) -> Any:
-        def wrapper(
-            self: Any,
-            topic: bytes,
-            payload: bytes,
-            now: Any,
-            qos: int,
-            retain: bool,
-            redelivered: bool,
-            packet_id: int,
-        ) -> None:
-            dispatch(self, topic, payload, now, qos, retain, redelivered, packet_id)
-            if qos:
-                self._client.acknowledge([packet_id])
+    created: list[Any] = []
+
+    def make(init: Any) -> Any:
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            created.append(self)
 
         return wrapper
 
-    _replace(MQTTSubscriber, "_dispatch", make)
+    _replace(MQTTSubscriber, "__init__", make)
+    return created
+
+
+@mutant("acknowledges a message when it arrives", "kill")
+def acknowledge_on_arrival() -> None:
+    from tds_new.ingestion.transport import MQTTSubscriber
+    from tds_new.ingestion.transport.routing import Router
+
+    subscribers = _created_subscribers()
+
+    def make(dispatch: Any) -> Any:
+        def wrapper(self: Any, publication: Any, *rest: Any) -> None:
+            dispatch(self, publication, *rest)
+            if publication.qos:
+                subscribers[-1]._client.acknowledge([publication.packet_id])
+
+        return wrapper
+
+    _replace(Router, "dispatch", make)
     _replace(MQTTSubscriber, "ack", lambda _: lambda *_: None)
 
 
@@ -154,23 +165,14 @@ def stale_acknowledgements() -> None:
 )
 def skip_redelivered() -> None:
     from tds_new.ingestion.inbox import Inbox
-    from tds_new.ingestion.transport import MQTTSubscriber
 
-    subscribers: list[Any] = []
-
-    def make_init(init: Any) -> Any:
-        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
-            init(self, *args, **kwargs)
-            subscribers.append(self)
-
-        return wrapper
+    subscribers = _created_subscribers()
 
     def make_put(put: Any) -> Any:
         return lambda self, message: (
             subscribers[-1].ack([message]) if message.redelivered else put(self, message)
         )
 
-    _replace(MQTTSubscriber, "__init__", make_init)
     _replace(Inbox, "put", make_put)
 
 
@@ -214,19 +216,16 @@ def wrong_tenant() -> None:
 
 @mutant("does not subscribe again on a new connection", "broker_emptied")
 def forget_to_subscribe() -> None:
-    from tds_new.ingestion.transport import MQTTSubscriber
+    from tds_new.ingestion.transport.subscriptions import Subscriptions
 
-    def make(subscribe_all: Any) -> Any:
-        return lambda self: None if self.reconnects else subscribe_all(self)
-
-    _replace(MQTTSubscriber, "_subscribe_all", make)
+    _replace(Subscriptions, "forget_answers", lambda _: lambda *_: None)
 
 
 @mutant("does not connect again", "connection_cut")
 def stay_disconnected() -> None:
-    from tds_new.ingestion.transport import MQTTSubscriber
+    from tds_new.ingestion.transport.connection import ConnectionLoop
 
-    _replace(MQTTSubscriber, "_lost", lambda lost: lambda self: (lost(self), self._stop.set())[0])
+    _replace(ConnectionLoop, "_lost", lambda lost: lambda self: (lost(self), self._stop.set())[0])
 
 
 @mutant("rejects a redelivered message again", "pubacks_lost", "pubacks_lost")

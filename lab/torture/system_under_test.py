@@ -74,9 +74,10 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
     from tds_new.ingestion.inbox import Inbox
     from tds_new.ingestion.telemetry_processor import TelemetryProcessor
     from tds_new.ingestion.transport import MQTTSubscriber
+    from tds_new.ingestion.transport.connection import ConnectionLoop
 
-    before(MQTTSubscriber, "_on_connect", lambda: kill_switch.reach("connected"))
-    after(MQTTSubscriber, "_on_subscribe", lambda _: kill_switch.reach("subscribed"))
+    before(ConnectionLoop, "_on_connect", lambda: kill_switch.reach("connected"))
+    after(ConnectionLoop, "_on_subscribe", lambda _: kill_switch.reach("subscribed"))
     after(Inbox, "take", lambda batch: kill_switch.reach("received") if batch else None)
     after(preparation, "parse_telemetry", lambda _: kill_switch.reach("parsed"))
     after(store, "insert_readings", lambda _: kill_switch.reach("copied"))
@@ -90,11 +91,11 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
 
 def compress_time() -> None:
     """A fault every few seconds would count as one endless failure to the delays between connections; hours pass here in seconds."""
-    from tds_new.ingestion.transport import subscriber
+    from tds_new.ingestion.transport import connection
 
-    if subscriber.STABLE_AFTER <= STABLE_AFTER_S:
+    if connection.STABLE_AFTER <= STABLE_AFTER_S:
         raise RuntimeError("the shipped consumer is quicker than this: take this away")
-    subscriber.STABLE_AFTER = STABLE_AFTER_S
+    connection.STABLE_AFTER = STABLE_AFTER_S
 
 
 def _wrap_service(processor: Any, name: str, kill_switch: KillSwitch) -> None:

@@ -31,8 +31,8 @@ LAST_LOOK_S = 0.05  # and once nothing more is measured
 class Link(Protocol):
     """What a publisher needs of a connection to the broker (an MQTTSubscriber, or a test's)."""
 
-    connection: int
-
+    @property
+    def connection(self) -> int: ...
     @property
     def connected(self) -> bool: ...
     @property

@@ -218,7 +218,7 @@ class Consumer:
 
     def _alive(self) -> None:
         """Called by the loops that must go on."""
-        self._watchdog.turn(self._subscriber.subscribed, self._subscriber.last_turn)
+        self._watchdog.turn(self._subscriber.subscribed, self._subscriber.last_iteration)
 
     # --- the loop -------------------------------------------------------------------------------------------------------------
 

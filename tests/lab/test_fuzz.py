@@ -24,7 +24,7 @@ from lab.management.commands import fuzz_ingest
 from tds_new.ingestion import lossless, payload, preparation, rejected, store, telemetry_processor
 from tds_new.ingestion.payload import Telemetry
 from tds_new.ingestion.refusal import MessageRefusedError, Reason
-from tds_new.ingestion.transport.subscriber import MQTTSubscriber
+from tds_new.ingestion.transport.routing import Router
 from tds_new.storage.session import connect
 
 PREFIX = "tds_new/devices"
@@ -172,8 +172,8 @@ def _no_dashes_in_topics(patch: Patch) -> None:
 
 
 def _topics_must_be_utf8(patch: Patch) -> None:
-    right = MQTTSubscriber._route
-    patch.setattr(MQTTSubscriber, "_route", lambda self, raw: right(self, raw.decode().encode()))
+    right = Router._route
+    patch.setattr(Router, "_route", lambda self, raw: right(self, raw.decode().encode()))
 
 
 def _nobody_compares_macs(patch: Patch) -> None:

@@ -1,6 +1,12 @@
-"""MQTT: the only package that knows the client library (paho-mqtt)."""
+"""Keep a connection to the MQTT broker and pass its messages to handlers.
+
+Enters: packets from the broker; acknowledgements and publications from other threads. Leaves: messages to the
+handlers of their topic. May import: ``tds_new.backoff``, ``tds_new.logs``, and of ingestion ``message`` and
+``topics``. Only this package knows paho-mqtt.
+"""
 
 from tds_new.ingestion.transport.config import BrokerConfig, TlsConfig, Will, broker_config
-from tds_new.ingestion.transport.subscriber import Handler, MQTTSubscriber
+from tds_new.ingestion.transport.routing import Handler
+from tds_new.ingestion.transport.subscriber import MQTTSubscriber
 
 __all__ = ["BrokerConfig", "Handler", "MQTTSubscriber", "TlsConfig", "Will", "broker_config"]

@@ -1,4 +1,4 @@
-"""paho-mqtt, read ahead and sent together."""
+"""paho-mqtt with a buffer on each side of its socket."""
 
 import logging
 import socket
@@ -8,19 +8,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import MQTTProtocolVersion, _ConnectionState
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion, _ConnectionState
+
+from tds_new.ingestion.transport.config import BrokerConfig, Will, tls_context
 
 logger = logging.getLogger(__name__)
 
+CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's answer
 READ_SIZE = 262_144
-
+MAX_UNACKNOWLEDGED = 1_000  # publications sent and kept; further ones wait for the broker's PUBACKs
+MAX_QUEUED = 100_000  # publications that may wait
 
 _PUBLISH, _PUBACK = 0x30, 0x40
+_INCOMPLETE = -1  # instead of a position, where data ends too early
 _acknowledgement = struct.Struct(">BBH").pack
 
 
 class Publication(NamedTuple):
-    """A PUBLISH packet: its topic's bytes and what it carries."""
+    """A PUBLISH packet: its topic in UTF-8, its payload and its flags; the packet id is 0 with QoS 0."""
 
     topic: bytes
     payload: bytes
@@ -31,11 +36,12 @@ class Publication(NamedTuple):
 
 
 class BufferedClient(paho.Client):
-    """paho with a buffer on each side of its socket, and a short way for the two packets of the hot path.
+    """paho's client with a faster way for the two frequent packets, PUBLISH and PUBACK.
 
-    paho asks the socket for one or two bytes at a time, and takes some 25 us a message: three system calls, five dictionaries, a match
-    against every filter. Whole PUBLISH packets in the buffer are taken out directly instead (:meth:`publications`), PUBACKs are
-    written together. Everything else, and the packet that a read has cut in two, goes paho's way.
+    paho reads one or two bytes of the socket at a time and spends some 25 us on a message: three system
+    calls, five dictionaries, and a match against every filter. :meth:`publications` takes whole PUBLISH
+    packets out of a buffer instead, and PUBACKs are written together. Every other packet, and a packet of
+    which only a part has arrived, is left to paho.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,11 +50,19 @@ class BufferedClient(paho.Client):
         self._outgoing = bytearray()
         super().__init__(*args, **kwargs)
 
-    def publications(self) -> Iterator[Publication]:
-        """The whole PUBLISH packets at the head of the buffer. MQTT 3.1.1, sections 2.2 and 3.3; for MQTT 5 properties are skipped.
+    @property
+    def name(self) -> str:
+        """The client id."""
+        return self._client_id.decode()
 
-        Raises ValueError where one's fields do not fit into it: nothing after it can be trusted, and the connection is to be closed
-        (MQTT 5, section 4.13).
+    # --- receiving ------------------------------------------------------------------------------------------
+
+    def publications(self) -> Iterator[Publication]:
+        """Take the whole PUBLISH packets from the head of the buffer.
+
+        Their form is that of MQTT 3.1.1, sections 2.2 and 3.3. With MQTT 5 the properties are skipped. Raises
+        ValueError for a packet whose fields do not fit into it: nothing after it can be trusted, and the
+        connection is to be closed (MQTT 5, section 4.13).
         """
         if self._in_packet["command"]:
             return  # paho is in the middle of a packet
@@ -62,7 +76,7 @@ class BufferedClient(paho.Client):
             if flags & 0xF0 != _PUBLISH or qos > 1:
                 break
             length, start = _variable_integer(data, position + 1, end)
-            if start < 0 or start + length > end:
+            if start == _INCOMPLETE or start + length > end:
                 break
             stop, at = start + length, start + 2
             if length > 2:
@@ -73,14 +87,62 @@ class BufferedClient(paho.Client):
                 at += 2
             if has_properties:
                 size, at = _variable_integer(data, at, stop)
-                at = at + size if at > 0 else stop + 1
+                at = stop + 1 if at == _INCOMPLETE else at + size
             if at > stop or (qos and not packet_id):
                 raise ValueError(f"a PUBLISH of {length} bytes is malformed")
             position = self._position = stop
             yield Publication(topic, data[at:stop], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
-    def send(self, topic: str, payload: bytes) -> None:
-        """Send a PUBLISH with QoS 1 and forget it: whatever becomes of it, it is not sent again."""
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes wait in a buffer, about which a selector would say nothing."""
+        pending = getattr(self._sock, "pending", None)
+        return self._position < len(self._incoming) or (
+            pending is not None and self._sock is not None and pending() > 0
+        )
+
+    def not_reading(self) -> None:
+        """Expect no answer to a ping, because nothing is read.
+
+        Silence does not mean then that the broker is gone.
+        """
+        self._ping_t = 0
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
+
+    def _fill(self) -> None:
+        try:
+            data = super()._sock_recv(READ_SIZE)
+        except (BlockingIOError, ConnectionError):
+            return  # paho gets the same when it reads, and handles it
+        if data:
+            self._incoming, self._position = data, 0
+            with self._msgtime_mutex:
+                self._last_bytes_received = time.monotonic()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if self._position >= len(self._incoming):
+            self._incoming, self._position = super()._sock_recv(READ_SIZE), 0
+        taken = self._incoming[self._position : self._position + bufsize]
+        self._position += len(taken)
+        return taken
+
+    # --- sending --------------------------------------------------------------------------------------------
+
+    @property
+    def unacknowledged(self) -> int:
+        """Publications with QoS 1 that the broker has not acknowledged."""
+        return len(self._out_messages)
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, and keep it for another connection unless many are kept."""
+        if self.unacknowledged < MAX_UNACKNOWLEDGED:
+            self.publish(topic, payload, 1)
+        else:
+            self.publish_once(topic, payload)
+
+    def publish_once(self, topic: str, payload: bytes) -> None:
+        """Send a PUBLISH with QoS 1 without keeping it: it is never sent again."""
         name, is_5 = topic.encode(), self._protocol == MQTTProtocolVersion.MQTTv5
         body = (
             len(name).to_bytes(2, "big")
@@ -94,43 +156,45 @@ class BufferedClient(paho.Client):
             length.append(size & 127 | 128)
             size >>= 7
         if self.want_write():
-            self.loop_write()  # what was published before goes before
+            self.loop_write()  # what was published before is sent before
         self._outgoing += bytes([_PUBLISH | 2]) + length + bytes([size]) + body
         with self._msgtime_mutex:
             self._last_msg_out = time.monotonic()
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
-        """Send a PUBACK for each."""
+        """Send a PUBACK for each packet id."""
         self._outgoing += b"".join([_acknowledgement(_PUBACK, 2, packet_id) for packet_id in packet_ids])
         with self._msgtime_mutex:
             self._last_msg_out = time.monotonic()
 
-    def not_reading(self) -> None:
-        """Nothing is read on purpose, so silence says nothing of the broker: ping it, but wait for no answer."""
-        self._ping_t = 0
-        with self._msgtime_mutex:
-            self._last_bytes_received = time.monotonic()
+    @property
+    def has_output(self) -> bool:
+        """Whether bytes wait to be sent."""
+        return bool(self._outgoing) or self.want_write()
 
-    def _fill(self) -> None:
-        try:
-            data = super()._sock_recv(READ_SIZE)
-        except (BlockingIOError, ConnectionError):
-            return  # paho meets the same when it reads, and knows what to do
-        if data:
-            self._incoming, self._position = data, 0
-            with self._msgtime_mutex:
-                self._last_bytes_received = time.monotonic()
+    def push(self) -> None:
+        """Send what waits, as far as the socket takes it.
 
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if self._position >= len(self._incoming):
-            self._incoming, self._position = super()._sock_recv(READ_SIZE), 0
-        taken = self._incoming[self._position : self._position + bufsize]
-        self._position += len(taken)
-        return taken
+        Raises OSError if the connection is gone.
+        """
+        if self.want_write():
+            self.loop_write()
+        while self._outgoing and self._sock is not None:
+            try:
+                sent = super()._sock_send(self._outgoing)
+            except BlockingIOError:
+                return
+            del self._outgoing[:sent]
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         self._outgoing += buf
         return len(buf)
+
+    # --- closing --------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Close the connection without a DISCONNECT."""
+        self._sock_close()
 
     def _sock_close(self) -> None:
         if (
@@ -144,9 +208,10 @@ class BufferedClient(paho.Client):
         super()._sock_close()
 
     def _send_last(self) -> None:
-        """Let acknowledgements and the DISCONNECT out before the socket closes.
+        """Send acknowledgements and the DISCONNECT before the socket closes.
 
-        A socket closed with unread input resets the connection, and the peer loses what was sent last: so read until it closes too.
+        Closing a socket that has unread input resets the connection, and the peer loses what was sent last.
+        So this reads until the peer closes too.
         """
         sock = cast("socket.socket", self._sock)
         try:
@@ -159,37 +224,39 @@ class BufferedClient(paho.Client):
         except OSError as error:
             logger.debug("the last packets could not be sent: %s", error)
 
-    @property
-    def has_input(self) -> bool:
-        """Whether bytes are waiting that the operating system no longer tells of."""
-        pending = getattr(self._sock, "pending", None)
-        return self._position < len(self._incoming) or (
-            pending is not None and self._sock is not None and pending() > 0
-        )
 
-    @property
-    def has_output(self) -> bool:
-        """Whether bytes are waiting to be sent."""
-        return bool(self._outgoing) or self.want_write()
+def make_client(config: BrokerConfig, client_id: str, will: Will | None) -> BufferedClient:
+    """Return a client that is not connected yet.
 
-    def push(self) -> None:
-        """Send what is waiting, as far as the socket takes it. Raises OSError where the connection is gone."""
-        if self.want_write():
-            self.loop_write()
-        while self._outgoing and self._sock is not None:
-            try:
-                sent = super()._sock_send(self._outgoing)
-            except BlockingIOError:
-                return
-            del self._outgoing[:sent]
-
-    def drop(self) -> None:
-        """Close the connection without a word."""
-        self._sock_close()
+    It leaves reading, writing and acknowledging to its owner.
+    """
+    is_5 = config.protocol == "5"
+    client = BufferedClient(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
+        clean_session=None if is_5 else not config.persistent,
+        manual_ack=True,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT
+    client.max_queued_messages_set(MAX_QUEUED)
+    client.max_inflight_messages_set(MAX_UNACKNOWLEDGED)
+    if config.username:
+        client.username_pw_set(config.username, config.password or None)
+    if config.tls is not None:
+        client.tls_set_context(tls_context(config.tls))
+    if will is not None:
+        client.will_set(will.topic, will.payload, will.qos, will.retain)
+    # With this callback set the library does not write by itself.
+    client.on_socket_register_write = lambda _client, _userdata, _sock: None
+    return client
 
 
 def _variable_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """A variable byte integer and the position after it; a negative position where the data ends before."""
+    """Read a variable byte integer (MQTT 3.1.1, section 2.2.3).
+
+    Return it and the position after it; the position is _INCOMPLETE if the data ends before the integer does.
+    """
     value = shift = 0
     while position < end and shift < 28:
         digit = data[position]
@@ -198,4 +265,4 @@ def _variable_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
         if digit < 0x80:
             return value, position
         shift += 7
-    return 0, -1
+    return 0, _INCOMPLETE

@@ -1,4 +1,4 @@
-"""Where the broker is, and who we are there."""
+"""Where the broker is, and how to log in there."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Paths of PEM files; without ``ca_certs`` the system's authorities are used."""
+    """Paths of PEM files; the system's authorities are trusted if ``ca_certs`` is empty."""
 
     ca_certs: str = ""
     certfile: str = ""
@@ -17,10 +17,12 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class BrokerConfig:
-    """Where the broker is, and who we are there.
+    """Where the broker is, and how to log in there.
 
-    ``receive_maximum`` is the window that MQTT 5 asks for; on 3.1.1 it is the broker's ``max_inflight_messages``. Not every broker keeps
-    to it (Mosquitto 2.0.11 does not while messages are queued): memory is bounded by not reading, see :class:`MQTTSubscriber`.
+    ``keepalive`` is in seconds; ``protocol`` is ``3.1.1`` or ``5``; a ``persistent`` session outlives its
+    connection. ``receive_maximum`` is the number of unacknowledged messages that MQTT 5 asks for; on 3.1.1 it
+    is the broker's ``max_inflight_messages``. Not every broker keeps to it (Mosquitto 2.0.11 does not while
+    messages are queued): memory is bounded by not reading, see :class:`MQTTSubscriber`.
     """
 
     host: str
@@ -36,7 +38,7 @@ class BrokerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes for us when we are gone without a word."""
+    """The message that the broker publishes if the connection ends without a DISCONNECT."""
 
     topic: str
     payload: bytes
@@ -45,7 +47,7 @@ class Will:
 
 
 def broker_config(**changes: object) -> BrokerConfig:
-    """The broker of the settings; ``changes`` replace single values."""
+    """Return the broker of the settings; ``changes`` replace fields of :class:`BrokerConfig`."""
     tls = (
         TlsConfig(settings.MQTT_CA_CERTS, settings.MQTT_CERTFILE, settings.MQTT_KEYFILE)
         if settings.MQTT_USE_TLS
@@ -64,7 +66,10 @@ def broker_config(**changes: object) -> BrokerConfig:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    """A client's context that checks the broker's name and certificate, TLS 1.2 or newer. Raises OSError for unreadable files."""
+    """Return a context that checks the broker's name and certificate, TLS 1.2 or newer.
+
+    Raises OSError for files that cannot be read.
+    """
     context = ssl.create_default_context(cafile=tls.ca_certs or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.certfile:

@@ -16,8 +16,7 @@ from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
-from tds_new.ingestion.transport.client import READ_SIZE
-from tds_new.ingestion.transport.subscriber import MAX_KEPT
+from tds_new.ingestion.transport.client import MAX_UNACKNOWLEDGED, READ_SIZE
 from tests.support.brokers import PREFIX
 from tests.support.waiting import until
 
@@ -175,12 +174,12 @@ def test_answers_wait_for_no_puback_which_would_not_be_read(
     flooding: FloodingBroker, received: Inbox, subscriber: MQTTSubscriber
 ) -> None:
     until(lambda: received.full)
-    answers = [b'{"seq": %d}' % number for number in range(3 * MAX_KEPT)]
+    answers = [b'{"seq": %d}' % number for number in range(3 * MAX_UNACKNOWLEDGED)]
     for answer in answers:
         subscriber.answer(f"{PREFIX}/aa:bb:cc:dd:ee:0a/ack", answer)
     until(lambda: len(flooding.answers) == len(answers))
     assert flooding.answers == answers
-    until(lambda: subscriber.unsent == MAX_KEPT)  # that many are sent again on another connection
+    until(lambda: subscriber.unsent == MAX_UNACKNOWLEDGED)  # that many are sent again on another connection
 
 
 def test_it_ends_in_order_while_nothing_is_read(
@@ -190,8 +189,8 @@ def test_it_ends_in_order_while_nothing_is_read(
     batch: list[Message] = received.take(100, 0, 0)
     subscriber.ack(batch)
     subscriber.disconnect()
-    assert subscriber._thread is not None
-    assert not subscriber._thread.is_alive()
+    assert subscriber._loop._thread is not None
+    assert not subscriber._loop._thread.is_alive()
     until(lambda: flooding.goodbyes == 1)
     assert flooding.acknowledged == [message.packet_id for message in batch]
 
@@ -199,7 +198,7 @@ def test_it_ends_in_order_while_nothing_is_read(
 def test_a_connection_lost_while_nothing_is_read_is_opened_again_and_what_waits_is_not_acknowledged_there(
     flooding: FloodingBroker, received: Inbox, subscriber: MQTTSubscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.RECONNECT", Backoff(0.01, 60.0, 0.5))
+    monkeypatch.setattr("tds_new.ingestion.transport.connection.RECONNECT", Backoff(0.01, 60.0, 0.5))
     until(lambda: received.full)
     old = received.take(100, 0, 0)
     flooding.cut()
@@ -225,20 +224,20 @@ def test_the_consumer_holds_by_its_inbox(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(inbox, "MAX_WAITING", 2)
     consumer = Consumer(ConsumerOptions(BrokerConfig("127.0.0.1", 9), "c"))
     for held in (False, False, True):
-        assert consumer._subscriber._full() is held
+        assert consumer._subscriber._loop._full() is held
         consumer._inbox.put(Message(TOPIC, b"x", datetime.now(UTC)))
     consumer._step_down()  # a standby that leads again begins with an empty one
-    assert not consumer._subscriber._full()
+    assert not consumer._subscriber._loop._full()
     consumer._inbox.put(Message(TOPIC, b"x", datetime.now(UTC)))
     consumer._inbox.put(Message(TOPIC, b"x", datetime.now(UTC)))
-    assert consumer._subscriber._full()
+    assert consumer._subscriber._loop._full()
     consumer._subscriber.disconnect()
 
 
 def test_a_malformed_packet_costs_the_connection_and_not_the_thread(
     flooding: FloodingBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.RECONNECT", Backoff(0.01, 60.0, 0.5))
+    monkeypatch.setattr("tds_new.ingestion.transport.connection.RECONNECT", Backoff(0.01, 60.0, 0.5))
     good = wire.publish(TOPIC, b"good", 1)
     came: list[Message] = []
     sent = [good + wire.packet(wire.PUBLISH | 2, b"\0\1a\0"), good]

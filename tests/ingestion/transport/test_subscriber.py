@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from tds_new.broker.accounts import BACKEND
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber, TlsConfig, Will
-from tds_new.ingestion.transport.subscriber import RECONNECT, STABLE_AFTER
+from tds_new.ingestion.transport.connection import RECONNECT, STABLE_AFTER, ReconnectDelay
 from tests.support.brokers import GATEWAY_A, MAC_A, PREFIX, Broker, BrokerFactory
 from tests.support.waiting import until
 
@@ -172,7 +171,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
     broker = make_broker()
     broker.stop()
     subscriber = connect(broker, ALL)
-    until(lambda: subscriber._attempt >= 1)
+    until(lambda: subscriber._loop._delay.attempts >= 1)
     broker.start()
     until(lambda: subscriber.subscribed)
 
@@ -184,7 +183,7 @@ def test_a_refused_subscription_is_said_and_not_taken_for_granted(
         subscriber = connect(mosquitto, ALL)
         until(lambda: subscriber.subscribed)
         # Mosquitto's access list refuses no subscription, so the answer is given by the test.
-        subscriber._order(lambda: refuse(subscriber))
+        subscriber._loop.calls.add(lambda: refuse(subscriber))
         until(lambda: "the broker refused the subscription" in caplog.text)
     assert not subscriber.subscribed
     assert subscriber.subscribed_for == 0
@@ -195,10 +194,11 @@ def refuse(subscriber: MQTTSubscriber) -> None:
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.reasoncodes import ReasonCode
 
-    subscriber._granted.clear()
-    subscriber._waiting_subacks[99] = [ALL]
+    subscriptions = subscriber._subscriptions
+    subscriptions._granted.clear()
+    subscriptions._unanswered[99] = [ALL]
     reason = ReasonCode(PacketTypes.SUBACK, "Unspecified error")  # type: ignore[no-untyped-call]
-    subscriber._on_subscribe(subscriber._client, None, 99, [reason], None)
+    subscriptions.record_answer(99, [reason])
 
 
 @pytest.mark.parametrize(
@@ -211,14 +211,14 @@ def test_delays_double_to_a_minute_and_half_of_each_is_left_to_chance(attempt: i
 
 
 def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_losses_in_a_row_do() -> None:
-    subscriber = MQTTSubscriber(BrokerConfig("127.0.0.1", 9), CLIENT_ID)
+    delay = ReconnectDelay()
 
     def lose(after: float) -> float:
-        """The longest wait once a connection is lost after so many seconds, to a broker that was away for five tries before it."""
-        subscriber._attempt += 5
-        subscriber._connected_at = time.monotonic() - after
-        subscriber._lost()
-        return RECONNECT.delay_before(subscriber._attempt + 1, lambda: 1.0)
+        """Lose a connection after so many seconds, made at the sixth try; return the longest delay that follows."""
+        for _ in range(5):
+            delay.next()
+        delay.connection_lost(after)
+        return delay.next(lambda: 1.0)
 
     assert [lose(after=5) for _ in range(3)] == [2, 4, 8]
     assert [lose(after=0) for _ in range(4)] == [
@@ -228,7 +228,6 @@ def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_loss
         60,
     ]  # as where two clients with one name push each other out
     assert lose(after=STABLE_AFTER + 1) == 1
-    subscriber.disconnect()
 
 
 def test_an_idle_connection_is_kept_alive(make_broker: BrokerFactory, connect: Connect) -> None:
@@ -258,7 +257,7 @@ def test_a_publication_survives_a_reconnect(mosquitto: Broker, connect: Connect,
 def test_answers_arrive_also_where_they_are_not_kept(
     mosquitto: Broker, connect: Connect, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tds_new.ingestion.transport.subscriber.MAX_KEPT", 0)
+    monkeypatch.setattr("tds_new.ingestion.transport.client.MAX_UNACKNOWLEDGED", 0)
     subscriber = connect(mosquitto, ALL, protocol=protocol)
     until(lambda: subscriber.subscribed)
     answers = [b"", b"x" * 200, b"y" * 20_000]
@@ -278,8 +277,8 @@ def test_the_end_is_said_in_order_and_sends_no_will(mosquitto: Broker, connect: 
         until(lambda: subscriber.subscribed)
         subscriber.publish(f"{PREFIX}/{MAC_A}/ack", b"last words")
         subscriber.disconnect()
-        assert subscriber._thread is not None
-        assert not subscriber._thread.is_alive()
+        assert subscriber._loop._thread is not None
+        assert not subscriber._loop._thread.is_alive()
         until(lambda: f"Client {CLIENT_ID} disconnected." in mosquitto.log_text())
         other = connect(mosquitto, ALL)
         until(lambda: other.subscribed)
