@@ -76,14 +76,14 @@ def acknowledge_on_arrival() -> None:
 def acknowledge_before_commit() -> None:
     from tds_new.ingestion.consumer import Consumer
 
-    def make(store: Any) -> Any:
-        def wrapper(self: Any, batch: Any, *rest: Any) -> None:
+    def make(process: Any) -> Any:
+        def wrapper(self: Any, batch: Any, *rest: Any) -> Any:
             self._subscriber.ack(batch)
-            store(self, batch, *rest)
+            return process(self, batch, *rest)
 
         return wrapper
 
-    _replace(Consumer, "_store", make)
+    _replace(Consumer, "_process", make)
 
 
 @mutant("drops a batch that holds a reading already known", "connection_cut")
@@ -299,16 +299,17 @@ def keep_poison() -> None:
 
 @mutant("acknowledges what is in hand when it is told to stop", "sigterm_alone")
 def acknowledge_at_the_end() -> None:
-    from tds_new.ingestion.consumer import Consumer, StoppedError
+    from tds_new.ingestion.consumer import Consumer
+    from tds_new.ingestion.retry import StoppedError
 
-    def make_store(store: Any) -> Any:
-        def wrapper(self: Any, batch: Any, *rest: Any) -> None:
+    def make(process: Any) -> Any:
+        def wrapper(self: Any, batch: Any, *rest: Any) -> Any:
             try:
-                store(self, batch, *rest)
+                return process(self, batch, *rest)
             except StoppedError:
                 self._subscriber.ack(batch)
                 raise
 
         return wrapper
 
-    _replace(Consumer, "_store", make_store)
+    _replace(Consumer, "_process", make)

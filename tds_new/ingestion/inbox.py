@@ -14,10 +14,11 @@ MAX_WAITING_BYTES = 32 * 1024 * 1024  # of their payloads
 class Inbox:
     """Messages waiting to be stored.
 
-    It bounds the memory: while it is ``full``, the network thread reads no more, and what comes waits at the broker. (The broker's
-    in-flight window is no bound: Mosquitto 2.0.11 does not keep to it after the first PUBACK while messages are queued.) Messages with
-    QoS 0 carry no delivery guarantee, and no queue of the broker keeps them: while it is half full they are dropped and counted in
-    ``dropped``, so that they never keep out the others.
+    It bounds the memory: while it is ``full``, the network thread reads no more, and what comes waits at the
+    broker. (The broker's in-flight window is no bound: Mosquitto 2.0.11 does not keep to it after the first
+    PUBACK while messages are queued.) Messages with QoS 0 carry no delivery guarantee, and no queue of the
+    broker keeps them: while it is half full they are dropped and counted in ``dropped``, so that they never
+    keep out the others.
     """
 
     def __init__(self) -> None:

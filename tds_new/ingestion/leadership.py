@@ -1,8 +1,13 @@
-"""One active consumer per client id: an advisory lock in the session that commits, so that losing the lock aborts the commit."""
+"""One active consumer per client id.
+
+The active consumer holds an advisory lock in the session that commits, so that losing the lock aborts the
+commit.
+"""
 
 import hashlib
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from tds_new.storage import session
@@ -12,8 +17,12 @@ SELECT coalesce(s.host || ', process ' || s.pid, a.client_addr::text, 'this host
 FROM pg_locks l
 JOIN pg_stat_activity a ON a.pid = l.pid
 LEFT JOIN tds_new_consumer_status s ON s.client_id = %(client_id)s
-WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.classid::bigint = %(high)s AND l.objid::bigint = %(low)s AND l.objsubid = 1
+WHERE l.locktype = 'advisory'
+  AND l.granted
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.classid::bigint = %(high)s
+  AND l.objid::bigint = %(low)s
+  AND l.objsubid = 1
 """
 
 
@@ -29,20 +38,36 @@ class LeaderSession:
         digest = hashlib.blake2b(f"tds_new consumer {client_id}".encode(), digest_size=8).digest()
         self._key = int.from_bytes(digest, "big", signed=True)
         self._connection: Connection[Any] | None = None
+        self._locked = False
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether the session is open and holds the lock."""
+        return self._locked and self._connection is not None and not self._connection.closed
+
+    @property
+    def connection(self) -> Connection[Any]:
+        """The session that holds the lock. Raises psycopg.OperationalError without one."""
+        if self._connection is None or not self.holds_lock:
+            raise psycopg.OperationalError("the session with the consumer's lock is closed")
+        return self._connection
 
     def acquire(self) -> Connection[Any]:
-        """Open a session where there is none, and take the lock.
+        """Open a session if there is none, take the lock, and return the session.
 
-        Raises LockHeldError where another session has it, psycopg.Error where the database fails.
+        Raises LockHeldError if another session has the lock, psycopg.Error if the database fails.
         """
         if self._connection is None or self._connection.closed:
             self._connection = session.connect(f"tds_new_consumer {self.client_id}"[:63])
+        self._locked = False
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
         if row is None or not row[0]:
             raise LockHeldError(self._holder(self._connection))
+        self._locked = True
         return self._connection
 
     def _holder(self, connection: Connection[Any]) -> str:
+        """Say who holds the lock, and since when."""
         unsigned = self._key % 2**64
         parameters = {"client_id": self.client_id, "high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF}
         row = connection.execute(HOLDER, parameters).fetchone()
@@ -53,3 +78,4 @@ class LeaderSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._locked = False

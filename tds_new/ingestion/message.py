@@ -8,9 +8,9 @@ import msgspec
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message from the broker.
 
-    ``received_at`` is the server's clock (aware, UTC). ``connection`` and ``packet_id`` identify the delivery that an
-    acknowledgement belongs to; both are 0 for a message that did not come from a broker. ``redelivered`` is MQTT's DUP: it may have been
-    stored, or set aside, before.
+    ``received_at`` is the server's clock (aware, UTC). ``connection`` and ``packet_id`` identify the delivery
+    that an acknowledgement belongs to; both are 0 for a message that did not come from a broker.
+    ``redelivered`` is MQTT's DUP: it may have been stored, or set aside, before.
     """
 
     topic: str

@@ -1,7 +1,8 @@
 """Bytes to readings: the only place that knows the payload's form. Pure: no Django, no MQTT client, no database.
 
-Two ways through. The fast one is a typed decoder; whatever it cannot take as it stands (not valid, or ambiguous: a repeated key, an
-escaped NUL) goes through the tolerant one, which looks at each reading alone, so that a bad one costs only itself.
+Two ways through. The fast one is a typed decoder; whatever it cannot take as it stands (not valid, or
+ambiguous: a repeated key, an escaped NUL) goes through the tolerant one, which looks at each reading alone,
+so that a bad one costs only itself.
 """
 
 import re
@@ -22,14 +23,16 @@ LIMIT = Decimal(10) ** 11  # numeric(15,4)
 ZERO = Decimal(0)
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
-# A JSON number, or a numeric string: the same with leading zeros and a plus sign allowed. Anything that float() or Decimal() would
-# take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no value.
+# A JSON number, or a numeric string: the same with leading zeros and a plus sign allowed. Anything that
+# float() or Decimal() would take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no
+# value.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 _is_plain = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?").fullmatch
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 # An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
-# ISO 8601 as datetime.fromisoformat reads it, which alone would also take 14:30:00xZ, +05:70 for +06:10, and stop reading at a NUL.
+# ISO 8601 as datetime.fromisoformat reads it, which alone would also take 14:30:00xZ, +05:70 for +06:10, and
+# stop reading at a NUL.
 _ISO_8601 = re.compile(
     r"[0-9]{4}(?:-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(?:-?[0-9])?)[Tt ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
     r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9]){0,2})?"
@@ -88,7 +91,8 @@ class _RefusedError(Exception):
 def parse_telemetry(payload: bytes) -> Telemetry:
     """The readings of a telemetry payload.
 
-    Raises MessageRefusedError where nothing in it can be used: too large, not UTF-8, not JSON, not an object with ``leituras``.
+    Raises MessageRefusedError where nothing in it can be used: too large, not UTF-8, not JSON, not an object
+    with ``leituras``.
     """
     text = decode_text(payload)
     if "\\u00" in text and _ESCAPED_ASCII.search(text):
@@ -218,7 +222,7 @@ def _in_utc(time: datetime | None) -> datetime:
         ) from None
 
 
-# --- the tolerant way ---------------------------------------------------------------------------------------------------------
+# --- the tolerant way ---------------------------------------------------------------------------------------
 
 
 def _parse_tolerant(text: str) -> Telemetry:

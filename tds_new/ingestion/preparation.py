@@ -29,7 +29,8 @@ from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000
-# These heal by registering the gateway, or by waiting: a gateway that keeps what is not answered sends it again then.
+# These heal by registering the gateway, or by waiting: a gateway that keeps what is not answered sends it
+# again then.
 NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMITE_EXCEDIDO}
 
 

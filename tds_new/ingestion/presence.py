@@ -1,60 +1,69 @@
-"""Signs of life: gateways and devices seen, gateways that have gone silent, and the counters that pages follow."""
+"""Signs of life: when gateways and devices were last heard, and the counters by which pages see a change."""
 
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 
-# Rows are locked in the order of their ids, so that several writers never wait for each other in a circle.
+# The rows are locked in the order of their ids, so that several writers never wait for each other in a
+# circle.
 SEE_GATEWAYS = """
-WITH vista AS (
+WITH sighting AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[], %(online)s::boolean[], %(firmware)s::text[])
-        AS v (id, seen, online, firmware)
-), antes AS (
-    SELECT g.id, g.conta_id, g.is_online FROM tds_new_gateway g JOIN vista USING (id) ORDER BY g.id FOR NO KEY UPDATE OF g
-), depois AS (
+        AS s (id, seen, online, firmware)
+), locked AS (
+    SELECT g.id, g.conta_id, g.is_online
+    FROM tds_new_gateway g JOIN sighting USING (id)
+    ORDER BY g.id FOR NO KEY UPDATE OF g
+), updated AS (
     UPDATE tds_new_gateway g SET
-        last_seen = greatest(g.last_seen, v.seen),
-        is_online = v.online,
-        firmware_version = coalesce(v.firmware, g.firmware_version)
-    FROM vista v JOIN antes USING (id) WHERE g.id = v.id
+        last_seen = greatest(g.last_seen, s.seen),
+        is_online = s.online,
+        firmware_version = coalesce(s.firmware, g.firmware_version)
+    FROM sighting s JOIN locked USING (id) WHERE g.id = s.id
 )
-SELECT DISTINCT antes.conta_id FROM antes JOIN vista v USING (id) WHERE antes.is_online <> v.online
+SELECT DISTINCT locked.conta_id FROM locked JOIN sighting s USING (id) WHERE locked.is_online <> s.online
 """
 SEE_DEVICES = """
-WITH vista AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[]) AS v (id, seen)
-), presa AS (
-    SELECT d.id FROM tds_new_dispositivo d JOIN vista v USING (id)
-    WHERE d.last_seen IS NULL OR d.last_seen < v.seen ORDER BY d.id FOR NO KEY UPDATE OF d
+WITH sighting AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[]) AS s (id, seen)
+), locked AS (
+    SELECT d.id FROM tds_new_dispositivo d JOIN sighting s USING (id)
+    WHERE d.last_seen IS NULL OR d.last_seen < s.seen ORDER BY d.id FOR NO KEY UPDATE OF d
 )
-UPDATE tds_new_dispositivo d SET last_seen = v.seen FROM vista v JOIN presa USING (id) WHERE d.id = v.id
+UPDATE tds_new_dispositivo d SET last_seen = s.seen
+FROM sighting s JOIN locked USING (id) WHERE d.id = s.id
 """
 COUNT_ACTIVITY = """
 INSERT INTO tds_new_conta_atividade AS a (conta_id, ingestao_seq, status_seq, ultima_leitura)
-SELECT v.* FROM unnest(%(contas)s::bigint[], %(ingested)s::bigint[], %(status)s::bigint[], %(last)s::timestamptz[])
-    AS v (conta_id, ingestao_seq, status_seq, ultima_leitura)
-JOIN tds_new_conta c ON c.id = v.conta_id
-ORDER BY v.conta_id
+SELECT n.*
+FROM unnest(%(contas)s::bigint[], %(ingested)s::bigint[], %(status)s::bigint[], %(last)s::timestamptz[])
+    AS n (conta_id, ingestao_seq, status_seq, ultima_leitura)
+JOIN tds_new_conta c ON c.id = n.conta_id
+ORDER BY n.conta_id
 ON CONFLICT (conta_id) DO UPDATE SET
     ingestao_seq = a.ingestao_seq + excluded.ingestao_seq,
     status_seq = a.status_seq + excluded.status_seq,
     ultima_leitura = greatest(a.ultima_leitura, excluded.ultima_leitura)
 """
 MARK_SILENT = """
-WITH muda AS (
+WITH silent AS (
     UPDATE tds_new_gateway SET is_online = false
-    WHERE is_online AND (last_seen IS NULL OR last_seen < now() - greatest(3 * intervalo_esperado_s, 300) * INTERVAL '1 second')
+    WHERE is_online AND (
+        last_seen IS NULL
+        OR last_seen < now() - greatest(3 * intervalo_esperado_s, 300) * INTERVAL '1 second'
+    )
     RETURNING id, conta_id
 )
-SELECT array_agg(id), conta_id FROM muda GROUP BY conta_id
+SELECT array_agg(id), conta_id FROM silent GROUP BY conta_id
 """
+MARK_ALL_CHANGED = "UPDATE tds_new_conta_atividade SET ingestao_seq = ingestao_seq + 1"
 
 
 class Sighting(msgspec.Struct, gc=False):
-    """A gateway's latest sign of life, or its last will."""
+    """A gateway's latest sign of life, or its last will (then ``seen_at`` is None)."""
 
     conta_id: int
     seen_at: datetime | None
@@ -63,7 +72,11 @@ class Sighting(msgspec.Struct, gc=False):
 
 
 class Activity(msgspec.Struct, gc=False):
-    """What a batch changes besides readings: gateways seen, devices' latest reading times, tenants with new data."""
+    """What a batch changes besides readings.
+
+    ``gateways`` has the sightings by gateway id, ``devices`` the latest reading times by device id,
+    ``contas`` the latest reading times by Conta id.
+    """
 
     gateways: dict[int, Sighting] = {}
     devices: dict[int, datetime] = {}
@@ -72,9 +85,20 @@ class Activity(msgspec.Struct, gc=False):
     def __bool__(self) -> bool:
         return bool(self.gateways or self.devices or self.contas)
 
+    def add_older(self, older: "Activity") -> None:
+        """Complete this by an ``older`` activity that is not written yet."""
+        for gateway_id, sighting in older.gateways.items():
+            newer = self.gateways.setdefault(gateway_id, sighting)
+            newer.seen_at = newer.seen_at or sighting.seen_at
+            newer.firmware = newer.firmware or sighting.firmware
+        for mine, others in ((self.devices, older.devices), (self.contas, older.contas)):
+            for key, moment in others.items():
+                if key not in mine or mine[key] < moment:
+                    mine[key] = moment
+
 
 def record_activity(cursor: Cursor, activity: Activity) -> None:
-    """Write gateways' signs of life, devices' latest times and tenants' counters."""
+    """Write gateways' signs of life, devices' latest reading times and the Contas' counters."""
     changed: Iterable[int] = ()
     if activity.gateways:
         gateways = activity.gateways
@@ -94,13 +118,19 @@ def record_activity(cursor: Cursor, activity: Activity) -> None:
 
 
 def mark_silent(cursor: Cursor) -> list[int]:
-    """Set gateways offline that gave no sign of life for three of their intervals, at least 5 minutes; return their ids."""
+    """Set the gateways offline that have been silent for too long; return their ids."""
     rows = cursor.execute(MARK_SILENT).fetchall()
     _count_activity(cursor, {}, [conta_id for _, conta_id in rows])
     return [gateway_id for ids, _ in rows for gateway_id in ids]
 
 
+def mark_all_changed(connection: Connection) -> None:
+    """Raise every Conta's counter, so that pages served before ask again."""
+    connection.execute(MARK_ALL_CHANGED)
+
+
 def _count_activity(cursor: Cursor, ingested: dict[int, datetime], changed: Iterable[int]) -> None:
+    """Raise the counters of the Contas with new readings, and of those whose gateways' states changed."""
     status = Counter(changed)
     contas = sorted(ingested.keys() | status.keys())
     if contas:

@@ -1,9 +1,9 @@
-"""Messages, and single readings, that cannot be stored: counted, and kept for people to look at and process again."""
+"""The only writer of rejected messages: counted, and kept for people to look at and to process again."""
 
 import hashlib
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import Cursor
@@ -16,12 +16,15 @@ COPY tds_new_mensagem_rejeitada
     (recebida_em, topico, payload, motivo, detalhe, leitura_indice, gateway_id, conta_id, impressao)
 FROM STDIN WITH (FORMAT binary)
 """
+COPY_TYPES = ["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8", "int8"]
 FIND_REJECTED = "SELECT impressao FROM tds_new_mensagem_rejeitada WHERE impressao = ANY(%s)"
 COUNT_REJECTED = """
 INSERT INTO tds_new_rejeicao_contador (gateway_id, motivo, total, primeira_em, ultima_em)
 SELECT gateway_id, motivo, total, primeira_em, ultima_em
-FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[], %(totals)s::bigint[], %(first)s::timestamptz[], %(last)s::timestamptz[])
-    AS nova (gateway_id, motivo, total, primeira_em, ultima_em)
+FROM unnest(
+    %(gateways)s::bigint[], %(reasons)s::text[], %(totals)s::bigint[],
+    %(first)s::timestamptz[], %(last)s::timestamptz[]
+) AS n (gateway_id, motivo, total, primeira_em, ultima_em)
 ORDER BY gateway_id, motivo
 ON CONFLICT (gateway_id, motivo) DO UPDATE SET
     total = tds_new_rejeicao_contador.total + excluded.total,
@@ -29,32 +32,31 @@ ON CONFLICT (gateway_id, motivo) DO UPDATE SET
 """
 PRUNE_REJECTED = """
 DELETE FROM tds_new_mensagem_rejeitada r USING (
-    SELECT velha.id
-    FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[]) AS chave (gateway_id, motivo)
+    SELECT old.id
+    FROM unnest(%(gateways)s::bigint[], %(reasons)s::text[]) AS grouping_key (gateway_id, motivo)
     CROSS JOIN LATERAL (
         SELECT id FROM tds_new_mensagem_rejeitada m
-        WHERE m.motivo = chave.motivo AND m.gateway_id IS NOT DISTINCT FROM chave.gateway_id
+        WHERE m.motivo = grouping_key.motivo AND m.gateway_id IS NOT DISTINCT FROM grouping_key.gateway_id
         ORDER BY id DESC OFFSET %(keep)s
-    ) velha
-) velhas
-WHERE r.id = velhas.id
+    ) old
+) surplus
+WHERE r.id = surplus.id
 """
 FIND_FULL = """
-SELECT chave.gateway_id FROM unnest(%(gateways)s::bigint[]) AS chave (gateway_id)
+SELECT candidate.gateway_id FROM unnest(%(gateways)s::bigint[]) AS candidate (gateway_id)
 WHERE EXISTS (
     SELECT FROM tds_new_mensagem_rejeitada m
-    WHERE m.gateway_id = chave.gateway_id AND m.motivo = 'limite_excedido' OFFSET %(keep)s - 1
+    WHERE m.gateway_id = candidate.gateway_id AND m.motivo = 'limite_excedido' OFFSET %(keep)s - 1
 )
 """
 
-MAX_ROWS_PER_MESSAGE = (
-    50  # rows that one message's bad readings may take for one reason; all of them are counted
-)
-SAMPLE = 50  # rows that one batch adds to a full group of messages over the limit
+# Rows that the bad readings of one message may take for one reason; all of them are counted.
+MAX_ROWS_PER_MESSAGE = 50
+SAMPLE = 50  # rows that one batch adds for a gateway over its limit of which enough rows are kept already
 
 
 class RejectedRow(msgspec.Struct, frozen=True, gc=False):
-    """A row for ``tds_new_mensagem_rejeitada``."""
+    """A row for ``tds_new_mensagem_rejeitada``; ``message`` is the number of its message in the batch."""
 
     message: int
     received_at: datetime
@@ -66,7 +68,7 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def fingerprint(self) -> int:
-        """The same for the same refusal of the same message."""
+        """A number that is the same for the same refusal of the same message."""
         identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode(
             "utf-8", "surrogatepass"
         )
@@ -75,77 +77,86 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
-    """Set messages aside: all are counted, the newest ``keep`` per gateway and reason are kept.
+class _Group(NamedTuple):
+    """What rejected rows are counted and kept by."""
 
-    Of a gateway's messages over its limit, once ``keep`` of them are there, a batch keeps its newest ``SAMPLE`` only: a flood would be
-    written and deleted again otherwise, at the cost of everybody else. The others of these leave no trace but the count: delivered again,
-    they are counted again, rather than perhaps not at all.
-    Of messages that the broker delivers again (``redelivered``, message numbers), what is set aside already is passed over.
+    gateway_id: int | None
+    reason: str
+
+
+def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
+    """Count rejected messages and readings, and keep the newest ``keep`` rows of each gateway and reason.
+
+    Of the messages in ``redelivered`` (message numbers), those whose rows are there already are skipped. A
+    gateway over its limit, of which ``keep`` rows are there, adds only the newest ``SAMPLE`` of a batch:
+    otherwise a flood would be written and deleted again at the cost of all other gateways. The remaining
+    messages of a flood are only counted. If they are delivered again, they are counted again: that is better
+    than perhaps not at all.
     """
-    again = [row.fingerprint for row in rows if row.message in redelivered]
-    if again:
-        found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [again])}
-        # By message and reason: past MAX_ROWS_PER_MESSAGE its readings have no row to be found.
-        known = {
-            (row.message, row.refusal.reason)
-            for row in rows
-            if row.message in redelivered and row.fingerprint in found
-        }
-        rows = [row for row in rows if (row.message, row.refusal.reason) not in known]
+    rows = _without_known(cursor, rows, redelivered)
     if not rows:
         return
-    groups: dict[tuple[int | None, str], list[RejectedRow]] = {}
+    groups: dict[_Group, list[RejectedRow]] = {}
     for row in rows:
-        groups.setdefault((row.gateway_id, row.refusal.reason.value), []).append(row)
-    full = _full(cursor, groups, keep)
+        groups.setdefault(_Group(row.gateway_id, row.refusal.reason.value), []).append(row)
+    full = _find_full(cursor, groups, keep)
     with cursor.copy(COPY_REJECTED) as copy:
-        copy.set_types(["timestamptz", "text", "bytea", "varchar", "text", "int4", "int8", "int8", "int8"])
-        for key, group in groups.items():
-            for row in _kept(group, min(keep, SAMPLE) if key in full else keep):
-                copy.write_row(_rejected_values(row))
-    keys = list(groups)
+        copy.set_types(COPY_TYPES)
+        for group, members in groups.items():
+            for row in _newest(members, min(keep, SAMPLE) if group in full else keep):
+                copy.write_row(_column_values(row))
     parameters: dict[str, Any] = {
-        "gateways": [gateway for gateway, _ in keys],
-        "reasons": [reason for _, reason in keys],
-        "totals": [len(group) for group in groups.values()],
-        "first": [min(row.received_at for row in group) for group in groups.values()],
-        "last": [max(row.received_at for row in group) for group in groups.values()],
+        "gateways": [group.gateway_id for group in groups],
+        "reasons": [group.reason for group in groups],
+        "totals": [len(members) for members in groups.values()],
+        "first": [min(row.received_at for row in members) for members in groups.values()],
+        "last": [max(row.received_at for row in members) for members in groups.values()],
         "keep": keep,
     }
     cursor.execute(COUNT_REJECTED, parameters)
     cursor.execute(PRUNE_REJECTED, parameters)
 
 
-def _full(
-    cursor: Cursor, groups: dict[tuple[int | None, str], list[RejectedRow]], keep: int
-) -> set[tuple[int | None, str]]:
-    """The groups over the limit, and too large to be kept whole, of which ``keep`` rows are there already."""
+def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int]) -> list[RejectedRow]:
+    """The rows but for those of redelivered messages that were rejected for the same reason before."""
+    again = [row for row in rows if row.message in redelivered]
+    if not again:
+        return rows
+    parameters = [[row.fingerprint for row in again]]
+    found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, parameters)}
+    # By message and reason: beyond MAX_ROWS_PER_MESSAGE its readings have no row that could be found.
+    known = {(row.message, row.refusal.reason) for row in again if row.fingerprint in found}
+    return [row for row in rows if (row.message, row.refusal.reason) not in known]
+
+
+def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: int) -> set[_Group]:
+    """The groups of more than ``SAMPLE`` messages over the limit of which ``keep`` rows are there already."""
     floods = [
-        gateway
-        for (gateway, reason), group in groups.items()
-        if reason == Reason.LIMITE_EXCEDIDO and len(group) > SAMPLE
+        group.gateway_id
+        for group, members in groups.items()
+        if group.reason == Reason.LIMITE_EXCEDIDO and len(members) > SAMPLE
     ]
     if not floods:
         return set()
     return {
-        (gateway, Reason.LIMITE_EXCEDIDO.value)
-        for (gateway,) in cursor.execute(FIND_FULL, {"gateways": floods, "keep": keep})
+        _Group(gateway_id, Reason.LIMITE_EXCEDIDO.value)
+        for (gateway_id,) in cursor.execute(FIND_FULL, {"gateways": floods, "keep": keep})
     }
 
 
-def _kept(group: list[RejectedRow], keep: int) -> list[RejectedRow]:
-    """The newest rows, of one message only so many that its payload is not copied without end."""
+def _newest(members: list[RejectedRow], keep: int) -> list[RejectedRow]:
+    """The newest ``keep`` rows of a group; a message of many bad readings is not copied for each of them."""
     copies: Counter[int] = Counter()
     kept = []
-    for row in group[-keep:]:
+    for row in members[-keep:]:
         copies[row.message] += 1
         if copies[row.message] <= MAX_ROWS_PER_MESSAGE:
             kept.append(row)
     return kept
 
 
-def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
+def _column_values(row: RejectedRow) -> tuple[Any, ...]:
+    """The values for :data:`COPY_REJECTED`."""
     return (
         row.received_at,
         clean_text(row.topic),

@@ -26,8 +26,9 @@ class ReprocessResult(NamedTuple):
 def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
     """Process the set-aside messages again, oldest first, by the clock of their arrival.
 
-    A row whose message, or reading, is stored now (or was already) is marked; one that is refused again keeps the new reason.
-    Messages that were accepted before are passed over. Raises psycopg.Error where the database fails; what was done stays done.
+    A row whose message, or reading, is stored now (or was already) is marked; one that is refused again keeps
+    the new reason. Messages that were accepted before are passed over. Raises psycopg.Error where the
+    database fails; what was done stays done.
     """
     accepted = refused = 0
     ids = iter(list(rejected.filter(reprocessada_em=None).order_by("id").values_list("id", flat=True)))

@@ -1,12 +1,15 @@
-"""What the consumer counts, and how it says so."""
+"""The counts of a consumer, for its log and its status row."""
 
+import logging
 import time
 from collections import Counter
 from typing import Any
 
 from tds_new.ingestion.telemetry_processor import BatchResult
 
-REPORT_INTERVAL = 10.0
+logger = logging.getLogger(__name__)
+
+REPORT_INTERVAL = 10.0  # seconds between two lines in the log
 
 
 class Statistics:
@@ -19,9 +22,13 @@ class Statistics:
         self._lag = 0.0
         self._reported_at = time.monotonic()
         self._reported: Counter[str] = Counter()
+        self._broker_dropped: int | None = None
 
     def record(self, result: BatchResult, oldest: float, committed: float) -> None:
-        """Count a committed batch; ``oldest`` is when its first message arrived (POSIX times)."""
+        """Count a committed batch.
+
+        ``oldest`` is when its first message arrived, ``committed`` when it was committed (POSIX times).
+        """
         self.totals.update(
             batches=1,
             messages=result.messages,
@@ -35,12 +42,27 @@ class Statistics:
         self.last_batch_at = committed
         self._lag = max(self._lag, committed - oldest)
 
+    def record_broker_dropped(self, total: int) -> None:
+        """Count the messages that the broker has dropped; nothing else would show this loss.
+
+        ``total`` is what the broker has dropped since its own start.
+        """
+        if self._broker_dropped is not None and total > self._broker_dropped:
+            dropped = total - self._broker_dropped
+            self.totals["broker_dropped"] += dropped
+            logger.warning("the broker dropped %d messages: see max_queued_messages in its settings", dropped)
+        self._broker_dropped = total
+
     def due(self) -> bool:
         """Whether the next line is due."""
         return time.monotonic() - self._reported_at >= REPORT_INTERVAL
 
     def line(self, queue: int, waiting: float, broker: str) -> str:
-        """The line for the log; starts the next interval. ``waiting`` is the age of the oldest waiting message in seconds."""
+        """Return the line for the log, and start the next interval.
+
+        ``queue`` is the number of waiting messages, ``waiting`` the age in seconds of the oldest of them,
+        ``broker`` the state of the connection in words.
+        """
         now = time.monotonic()
         seconds = max(now - self._reported_at, 0.001)
         delta = self.totals - self._reported
@@ -56,5 +78,5 @@ class Statistics:
         return text
 
     def counters(self) -> dict[str, Any]:
-        """The totals for ``tds_new_consumer_status.counters``."""
+        """Return the totals for ``tds_new_consumer_status.counters``."""
         return {**self.totals, "rejected_by_reason": dict(self.rejected)}

@@ -1,4 +1,7 @@
-"""What systemd is told: ready, stopping, and that there is progress (sd_notify(3)). Silent where nobody listens."""
+"""What the supervisor of the process is told: ready, stopping, making progress.
+
+The supervisor is systemd or another that understands sd_notify(3); without one nothing is sent.
+"""
 
 import logging
 import os
@@ -10,12 +13,12 @@ from tds_new.logs import printable
 
 logger = logging.getLogger(__name__)
 
-WATCHDOG_INTERVAL = 5.0
-STUCK_AFTER = 20.0  # a connect may take two times 5 seconds
+WATCHDOG_INTERVAL = 5.0  # seconds between two signs of progress
+STUCK_AFTER = 20.0  # seconds without progress of the network thread; a connect may take two times 5 seconds
 
 
 def notify(state: str) -> None:
-    """Send a state such as ``READY=1`` to the supervisor, where there is one."""
+    """Send a state such as ``READY=1`` to the supervisor, if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -30,19 +33,26 @@ def notify(state: str) -> None:
 
 
 class Watchdog:
-    """Says ready once, and alive as long as there is progress: nothing is said where the network thread does not turn."""
+    """Tells the supervisor once that the consumer is ready, and again and again that it makes progress.
+
+    While the network thread makes no progress, it sends nothing: the supervisor then restarts the process.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._ready = False
-        self._said_at = -WATCHDOG_INTERVAL
+        self._sent_at = -WATCHDOG_INTERVAL
 
-    def turn(self, subscribed: bool, last_network_turn: float) -> None:
-        """A loop that must go on has turned; ``last_network_turn`` is when the network thread last did (monotonic seconds)."""
+    def report_progress(self, subscribed: bool, last_iteration: float) -> None:
+        """Report an iteration of the caller's loop.
+
+        ``subscribed`` is whether the broker delivers messages; ``last_iteration`` is when the network thread
+        last made progress (monotonic seconds).
+        """
         now = self._clock()
         if subscribed and not self._ready:
             self._ready = True
             notify("READY=1\nSTATUS=consuming")
-        if now - self._said_at >= WATCHDOG_INTERVAL and now - last_network_turn < STUCK_AFTER:
-            self._said_at = now
+        if now - self._sent_at >= WATCHDOG_INTERVAL and now - last_iteration < STUCK_AFTER:
+            self._sent_at = now
             notify("WATCHDOG=1")

@@ -1,7 +1,7 @@
-"""The service that every message enters through, whoever calls it: a batch of messages in, what may be acknowledged out.
+"""The service that every message enters through: messages in, committed rows out.
 
-When :meth:`TelemetryProcessor.process` returns, each message is stored or set aside, and committed. When it raises, nothing is
-certain and the batch must be given again: storing twice changes nothing.
+When :meth:`TelemetryProcessor.process` returns, each message is stored or rejected, and committed. When it
+raises, the outcome is open and the batch must be given again: storing twice changes nothing.
 """
 
 import logging
@@ -27,16 +27,21 @@ from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-ACTIVITY_INTERVAL = (
-    1.0  # seconds between two writes of signs of life, so that a burst does not rewrite the same rows
-)
+# Seconds between two writes of signs of life, so that a burst of batches does not rewrite the same rows.
+ACTIVITY_INTERVAL = 1.0
+
+# SQLSTATEs that come of what a message holds: NULL, foreign key and check violated. Classes: data exceptions,
+# limits.
+ROW_STATES = {"23502", "23503", "23514"}
+ROW_STATE_CLASSES = {"22", "54"}
 
 
 class BatchResult(msgspec.Struct):
-    """What came of a batch, committed.
+    """What became of a batch, committed.
 
-    ``stored``, ``duplicates`` and ``conflicts`` count readings; ``rejected`` counts readings and messages by reason;
-    ``rejected_rows`` has each refusal with its message's position in the batch; ``answers`` are to be published now.
+    ``stored``, ``duplicates`` and ``conflicts`` count readings, ``kinds`` messages by kind; ``rejected``
+    counts readings and messages by reason, ``rejected_rows`` has each refusal with its message's position in
+    the batch; ``answers`` are to be published now.
     """
 
     messages: int = 0
@@ -73,8 +78,8 @@ class TelemetryProcessor:
     ) -> None:
         """``connection`` must be in autocommit mode; the processor opens its own transactions.
 
-        ``record_rejected`` False only reports refusals (re-processing), it writes no row for them.
-        ``gateway_rate`` limits the messages/s of each gateway; 0 does not.
+        Without ``record_rejected``, refusals are reported but no row is written for them (re-processing).
+        ``gateway_rate`` limits the messages/s of each gateway; 0 sets no limit. ``clock`` returns seconds.
         """
         self._keep = settings.TDS_REJECTED_KEEP
         self._resolver = Resolver(settings.TDS_REGISTRY_MAX_AGE_S)
@@ -83,44 +88,45 @@ class TelemetryProcessor:
         self._clock = clock
         self._pending = Activity()
         self._in_doubt = False
-        self._written_at = -ACTIVITY_INTERVAL
+        self._activity_written_at = -ACTIVITY_INTERVAL
         self.use(connection)
 
     def use(self, connection: Connection) -> None:
-        """Go on with another session: the one before is gone."""
+        """Continue on another session; the one before is gone."""
         self._connection = connection
         store.prepare_session(connection)
 
-    # --- the service ----------------------------------------------------------------------------------------------------------
+    # --- the service ----------------------------------------------------------------------------------------
 
     def process(self, messages: Sequence[Message]) -> BatchResult:
-        """Store a batch, or set aside what cannot be stored; committed when this returns.
+        """Store a batch, reject what cannot be stored, commit, and return what became of it.
 
-        Raises psycopg.Error where the database failed in a way that is not one row's fault: give the same batch again later.
+        Raises psycopg.Error if the database fails in a way that is not one row's fault: give the same batch
+        again.
         """
         return self._complete(list(enumerate(messages)))
 
     def prepare(self, messages: Sequence[Message], lookup: Connection) -> Prepared:
-        """The part of :meth:`process` that needs no transaction, for a thread of its own; ``lookup`` is a session for reading.
+        """Do the part of :meth:`process` that needs no transaction, on any thread; :meth:`store` does the rest.
 
-        Raises psycopg.Error where registrations cannot be looked up.
+        ``lookup`` is a session for reading. Raises psycopg.Error if registrations cannot be looked up.
         """
         return self._preparer.prepare(list(enumerate(messages)), lookup)
 
     def store(self, prepared: Prepared) -> BatchResult:
-        """The other part of :meth:`process`."""
+        """Do the rest of :meth:`process` after :meth:`prepare`."""
         return self._complete(prepared.batch, prepared)
 
     def flush(self) -> None:
-        """Write signs of life that were held back for up to a second."""
+        """Write the signs of life that were held back for up to a second."""
         if self._pending:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 presence.record_activity(cursor, self._pending)
-            self._written()
+            self._activity_written()
 
     def flush_if_due(self) -> None:
         """:meth:`flush`, at most once a second."""
-        if self._clock() - self._written_at >= ACTIVITY_INTERVAL:
+        if self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL:
             self.flush()
 
     def mark_silent(self) -> int:
@@ -130,7 +136,10 @@ class TelemetryProcessor:
             return len(presence.mark_silent(cursor))
 
     def _complete(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
-        """Process a batch, and remember where that failed: a connection lost during COMMIT leaves open whether it was stored."""
+        """Process a batch, and remember if that fails.
+
+        A connection lost during COMMIT leaves open whether the batch was stored.
+        """
         try:
             result = self._process(batch, prepared)
         except Exception:
@@ -139,9 +148,10 @@ class TelemetryProcessor:
         self._in_doubt = False
         return result
 
-    # --- one batch ------------------------------------------------------------------------------------------------------------
+    # --- one batch ------------------------------------------------------------------------------------------
 
     def _process(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
+        """Store a batch; look registrations up again if they are stale, and isolate a message at fault."""
         try:
             return self._store(prepared or self._prepare(batch))
         except (store.StaleRegistryError, psycopg.errors.ForeignKeyViolation):
@@ -161,7 +171,10 @@ class TelemetryProcessor:
         return self._preparer.prepare(batch, self._connection, with_payload=with_payload)
 
     def _isolate(self, batch: list[tuple[int, Message]], error: Exception) -> BatchResult:
-        """Halve the batch until the message at fault stands alone; store it without its raw payload, or set it aside."""
+        """Halve the batch until the message at fault stands alone.
+
+        That message is stored without its raw payload, or rejected.
+        """
         if len(batch) > 1:
             middle = len(batch) // 2
             result = self._process(batch[:middle])
@@ -174,34 +187,26 @@ class TelemetryProcessor:
             if not isinstance(last, store.StaleRegistryError) and not _is_one_rows_fault(last):
                 raise
             logger.warning(
-                "message set aside: the database or this program cannot take it: %s", last, exc_info=error
+                "message rejected: the database or this program cannot take it: %s", last, exc_info=error
             )
             prepared = Prepared(batch)
-            reject(
-                prepared,
-                number,
-                message,
-                Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500]),
-                None,
-            )
+            refusal = Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500])
+            reject(prepared, number, message, refusal, None)
             return self._store(prepared)
 
     def _store(self, prepared: Prepared) -> BatchResult:
-        _merge(prepared.activity, self._pending)
-        due = self._clock() - self._written_at >= ACTIVITY_INTERVAL
+        """Write a prepared batch in one transaction."""
+        prepared.activity.add_older(self._pending)
+        activity_due = self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
             rejected_rows = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
-                # What is retained comes with every subscription.
-                redelivered = {
-                    number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt
-                }
-                rejected.insert_rejected(cursor, rejected_rows, self._keep, redelivered)
-            if due:
+                rejected.insert_rejected(cursor, rejected_rows, self._keep, self._redelivered(prepared))
+            if activity_due:
                 presence.record_activity(cursor, prepared.activity)
-        if due:
-            self._written()
+        if activity_due:
+            self._activity_written()
         else:
             self._pending = prepared.activity
         return BatchResult(
@@ -215,13 +220,20 @@ class TelemetryProcessor:
             answers=prepared.answers,
         )
 
-    def _written(self) -> None:
+    def _redelivered(self, prepared: Prepared) -> set[int]:
+        """The numbers of the messages that may have been rejected before.
+
+        The broker delivers a retained message again with every subscription.
+        """
+        return {number for number, m in prepared.batch if m.redelivered or m.retain or self._in_doubt}
+
+    def _activity_written(self) -> None:
         self._pending = Activity()
-        self._written_at = self._clock()
+        self._activity_written_at = self._clock()
 
 
 def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[RejectedRow]:
-    """Readings that contradict a stored one, to be set aside."""
+    """The rows for readings that contradict a stored one."""
     messages = dict(batch)
     rows = []
     for reading, valor in stored.conflicts:
@@ -235,29 +247,18 @@ def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[R
     return rows
 
 
-def _merge(newer: Activity, older: Activity) -> None:
-    """Complete ``newer`` by what ``older`` had held back."""
-    for gateway_id, sighting in older.gateways.items():
-        later = newer.gateways.setdefault(gateway_id, sighting)
-        later.seen_at = later.seen_at or sighting.seen_at
-        later.firmware = later.firmware or sighting.firmware
-    for mine, held in ((newer.devices, older.devices), (newer.contas, older.contas)):
-        for key, moment in held.items():
-            if key not in mine or mine[key] < moment:
-                mine[key] = moment
-
-
 def _is_one_rows_fault(error: Exception) -> bool:
     """Whether ``error`` comes of what a message holds, and not of the database's state.
 
-    By SQLSTATE: data exceptions (22), a NULL or a check violated, a foreign key (after one more look-up), limits (54). A client-side
-    refusal to encode a value, and a fault of this program, count too: neither heals by waiting. Everything else is retried.
+    The SQLSTATE decides: data exceptions, a NULL or a check violated, a foreign key (after one more look-up),
+    limits. A value that cannot be encoded and a fault of this program count too: they do not pass by waiting.
+    Every other error is retried.
     """
     if isinstance(error, psycopg.Error):
         state = error.sqlstate
         if state is None:
             return isinstance(error, psycopg.DataError)
-        return state[:2] in ("22", "54") or state in ("23502", "23503", "23514")
+        return state[:2] in ROW_STATE_CLASSES or state in ROW_STATES
     return not isinstance(error, (MemoryError, OSError))
 
 

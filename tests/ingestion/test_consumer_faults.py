@@ -9,8 +9,8 @@ from django.conf import settings
 
 from tds_new.embedded.postgres import PostgresServer
 from tds_new.ingestion import inbox
-from tds_new.ingestion.consumer import RETRY
 from tds_new.ingestion.inbox import Inbox
+from tds_new.ingestion.retry import RETRY
 from tests.support.brokers import GATEWAY_A, Broker
 from tests.support.consumers import ConsumerProcess, StartConsumer
 from tests.support.ingestion import TOPIC, message

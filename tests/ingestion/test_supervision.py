@@ -36,18 +36,18 @@ def test_without_a_supervisor_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -
 def test_ready_comes_with_the_subscription_and_only_once(supervisor: socket.socket) -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
-    watchdog.turn(False, clock.time)
+    watchdog.report_progress(False, clock.time)
     assert said(supervisor) == ["WATCHDOG=1"]
-    watchdog.turn(True, clock.time)
-    watchdog.turn(True, clock.time)
+    watchdog.report_progress(True, clock.time)
+    watchdog.report_progress(True, clock.time)
     assert said(supervisor) == ["READY=1"]
 
 
 def test_alive_is_said_as_long_as_the_network_thread_turns(supervisor: socket.socket) -> None:
     clock = Clock()
-    watchdog, last_turn = Watchdog(clock), clock.time
+    watchdog, last_iteration = Watchdog(clock), clock.time
     for _ in range(20):
-        watchdog.turn(False, last_turn)
+        watchdog.report_progress(False, last_iteration)
         clock.time += WATCHDOG_INTERVAL
     assert len(said(supervisor)) == STUCK_AFTER / WATCHDOG_INTERVAL
 

@@ -227,10 +227,10 @@ IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "delivered again, rejected again": lambda patch: patch.setattr(
         rejected, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"
     ),
-    "another reading's raw message": _inserting("-> e.indice", "-> 0"),
+    "another reading's raw message": _inserting("-> s.place", "-> 0"),
     "one tenant's for all": _inserting(
-        "d.conta_id, d.gateway_id, d.id, e.valor",
-        "(SELECT min(id) FROM tds_new_conta), d.gateway_id, d.id, e.valor",
+        "d.conta_id, d.gateway_id, d.id, s.valor",
+        "(SELECT min(id) FROM tds_new_conta), d.gateway_id, d.id, s.valor",
     ),
     "NUL stays": lambda patch: patch.setattr(lossless, "clean_text", lambda text: text),
 }
