@@ -11,7 +11,7 @@ import pytest
 from django.utils import translation
 
 from tds_new import formats
-from tds_new.web.dashboard.consumption import percent
+from tds_new.web.dashboard.words import percent
 
 VECTORS = json.loads((Path(__file__).parent / "web" / "format_vectors.json").read_text(encoding="utf-8"))
 ZONE = ZoneInfo(VECTORS["fuso"])

@@ -28,7 +28,7 @@ from tds_new.models import Conta, Dispositivo  # noqa: E402
 from tds_new.queries import consumption, demand, fleet, latest, series  # noqa: E402
 from tds_new.queries.local_calendar import DAY, add_months, local_month, midnight, months_until  # noqa: E402
 from tds_new.queries.window import Window  # noqa: E402
-from tds_new.web.dashboard.charts import MAX_CHARTS, SERIES_UNFILTERED, chart_unit  # noqa: E402
+from tds_new.web.dashboard.scope import MAX_CHARTS, SERIES_UNFILTERED, chart_unit  # noqa: E402
 
 RAW_ENOUGH_S = 30.0  # what took so long altogether is not asked of raw readings again
 AGAIN = 3

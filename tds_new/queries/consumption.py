@@ -43,6 +43,11 @@ class PeriodConsumption:
     previous: BlockSum
     until: datetime | None
 
+    @property
+    def quantity(self) -> Quantity:
+        """Return quantity and unit."""
+        return self.grandeza, self.unidade
+
 
 @dataclass(frozen=True, slots=True)
 class MonthConsumption:
@@ -174,8 +179,7 @@ def monthly_consumption(
         s.quantity: dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
     }
     for consumption in current:
-        quantity = consumption.grandeza, consumption.unidade
-        sums.setdefault(quantity, {})[this_month] = consumption.block_sum
+        sums.setdefault(consumption.quantity, {})[this_month] = consumption.block_sum
     found = [
         MonthlyConsumption(*quantity, _year(sums[quantity], this_month))
         for quantity in sorted(sums, key=quantity_order)

@@ -1,4 +1,4 @@
-"""Whether a dashboard changed since the browser last asked: answered from three counters, before anything heavy."""
+"""Whether a dashboard changed since the browser last asked, told from three counters."""
 
 import hashlib
 from datetime import datetime
@@ -8,19 +8,17 @@ from django.utils.translation import get_language
 
 from tds_new.models import Conta
 from tds_new.queries.fleet import Sequences
+from tds_new.web.dashboard.payload import VERSION
 
-# What depends on the clock alone (a device's tolerance passes, the window moves on) shows within this time.
+# Within this time shows what depends on the clock alone: a device's tolerance passes, the window moves on.
 INTERVAL_S = 300
-
-# Of the page and its data together: a page of another version is told to reload.
-VERSION = 4
 
 
 def of_dashboard(request: HttpRequest, conta: Conta, sequences: Sequences, now: datetime) -> str:
-    """The ETag of this person's dashboard now, quoted.
+    """Return the ETag of this person's dashboard at ``now``, quoted.
 
-    Made of the Conta and its zone, the person, the query string (without what the browser already has), the language, the
-    counters, the five-minute block and the version of the page.
+    It is made of the Conta and its zone, the person, the query string (without what the browser already has), the
+    language, the counters ``sequences``, the five minutes that ``now`` falls in, and the version of the page.
     """
     query = request.GET.copy()
     for name in ("seq", "tem"):

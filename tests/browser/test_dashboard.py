@@ -215,7 +215,7 @@ def test_a_block_that_fails_in_a_poll_keeps_what_it_showed_and_recovers(
         raise DatabaseError("broken on purpose")
 
     with monkeypatch.context() as broken:
-        broken.setattr("tds_new.web.dashboard.assembly.month_to_date", fail)
+        broken.setattr("tds_new.web.dashboard.read.month_to_date", fail)
         ContaAtividade.objects.update(status_seq=9)
         expect(page.locator("#banner")).to_contain_text(
             "Não foi possível carregar este bloco.", timeout=10_000

@@ -532,7 +532,7 @@ def test_a_block_that_fails_says_so_and_leaves_the_others(
     def fail(*_args: object) -> None:
         raise DatabaseError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr("tds_new.web.dashboard.charts.series", fail)
+    monkeypatch.setattr("tds_new.web.dashboard.read.series", fail)
     response = client.get(reverse("dashboard", args=[measured_conta.pk]))
 
     assert response.status_code == 200

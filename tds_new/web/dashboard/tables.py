@@ -1,91 +1,86 @@
-"""The tables: last readings and gateways that are not heard."""
-
-from typing import Any
+"""The tables: the newest readings, and the gateways that are not heard."""
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from tds_new import formats
-from tds_new.models import Dispositivo
 from tds_new.queries import fleet
-from tds_new.queries.latest import Reading, latest_readings
-from tds_new.web.dashboard.card import iso
-from tds_new.web.dashboard.context import Context, colour, quantity_word
+from tds_new.queries.fleet import GatewayState, SilentGateway
+from tds_new.queries.latest import Reading
+from tds_new.web.dashboard.payload import Offline, OfflineRow, ReadingRow, Readings
+from tds_new.web.dashboard.read import Block, Facts
+from tds_new.web.dashboard.scope import Scope, is_gauge
+from tds_new.web.dashboard.words import colour, iso, milliseconds, quantity_word, window_title
 
 MAX_OFFLINE = 5
 
 
-def readings_table(context: Context) -> dict[str, Any]:
-    """The newest readings within the window, as the meters sent them."""
-    rows = latest_readings(context.conta, context.devices, context.filter.window, context.now)
-    return {
-        "vazio": "" if rows else _no_readings(context),
-        "linhas": [_reading(context, row) for row in rows],
-    }
+def readings_table(facts: Facts) -> Readings:
+    """Return the newest readings within the window, as the meters sent them."""
+    rows = [_reading(facts.scope, reading) for reading in facts.readings]
+    explained = rows or Block.READINGS in facts.failed
+    return {"vazio": "" if explained else _no_readings(facts.scope), "linhas": rows}
 
 
-def _reading(context: Context, reading: Reading) -> dict[str, Any]:
-    gauge = reading.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
+def _reading(scope: Scope, reading: Reading) -> ReadingRow:
+    device = reading.device
+    gauge = is_gauge(device)
     return {
-        "id": f"{reading.device.pk}-{int(reading.time.timestamp() * 1000)}",
-        "dispositivo": context.names[reading.device.pk],
-        "gateway": reading.device.gateway.codigo,
-        "grandeza": quantity_word(reading.device.grandeza),
-        "cor": colour(reading.device.grandeza),
-        "valor": (formats.value if gauge else lambda v, _unit: formats.register(v))(
-            reading.valor, reading.unidade
-        ),
+        "id": f"{device.pk}-{milliseconds(reading.time)}",
+        "dispositivo": scope.names[device.pk],
+        "gateway": device.gateway.codigo,
+        "grandeza": quantity_word(device.grandeza),
+        "cor": colour(device.grandeza),
+        "valor": formats.value(reading.valor, reading.unidade) if gauge else formats.register(reading.valor),
         "un": reading.unidade,
         "instante": iso(reading.time),
-        "quando": formats.date_time(reading.time, context.conta.zone),
+        "quando": formats.date_time(reading.time, scope.conta.zone),
     }
 
 
-def _no_readings(context: Context) -> str:
-    seen = [d.last_seen for d in context.devices if d.last_seen]
+def _no_readings(scope: Scope) -> str:
+    """Say why there are no readings."""
+    seen = [d.last_seen for d in scope.devices if d.last_seen]
     if not seen:
         return _("Ainda não recebemos nenhuma leitura.")
     return _("Nenhuma leitura de %(periodo)s. A última foi em %(quando)s.") % {
-        "periodo": context.filter.title,
-        "quando": formats.date_time(max(seen), context.conta.zone),
+        "periodo": window_title(scope.filter),
+        "quando": formats.date_time(max(seen), scope.conta.zone),
     }
 
 
-def offline_table(context: Context) -> dict[str, Any]:
-    """The gateways that are not heard, with what that affects; at most five. ``total`` counts those that are offline, all of them."""
-    silent_gateways = fleet.silent_gateways(context.gateways_in_view, context.all_devices, context.now)
-    calm = (
-        _("Todos os gateways se comunicam.")
-        if context.gateways_in_view
-        else _("Nenhum gateway cadastrado ainda.")
-    )
-    more = max(0, len(silent_gateways) - MAX_OFFLINE)
-    more_text = ngettext(
-        "Mais %(n)d gateway sem comunicação", "Mais %(n)d gateways sem comunicação", more
-    ) % {"n": more}
+def offline_table(scope: Scope) -> Offline:
+    """Return the gateways that are not heard, with what that affects."""
+    silent = fleet.silent_gateways(scope.gateways_in_view, scope.all_devices, scope.now)
+    more = max(0, len(silent) - MAX_OFFLINE)
+    text = ngettext("Mais %(n)d gateway sem comunicação", "Mais %(n)d gateways sem comunicação", more)
     return {
-        "vazio": "" if silent_gateways else calm,
-        "linhas": [_gateway(context, silent) for silent in silent_gateways[:MAX_OFFLINE]],
-        "mais": more_text if more else "",
-        "total": sum(silent.state is fleet.GatewayState.OFFLINE for silent in silent_gateways),
+        "vazio": "" if silent else _all_heard(scope),
+        "linhas": [_gateway(scope, one) for one in silent[:MAX_OFFLINE]],
+        "mais": text % {"n": more} if more else "",
+        "total": sum(one.state is GatewayState.OFFLINE for one in silent),
     }
 
 
-def _gateway(context: Context, silent: fleet.SilentGateway) -> dict[str, Any]:
-    seen = silent.gateway.last_seen
-    zone = context.conta.zone
-    since = _("Em implantação: ainda não se comunicou")
-    if seen:
-        since = _("último sinal em %(quando)s") % {"quando": formats.date_time(seen, zone)}
-    return {
+def _all_heard(scope: Scope) -> str:
+    if scope.gateways_in_view:
+        return _("Todos os gateways se comunicam.")
+    return _("Nenhum gateway cadastrado ainda.")
+
+
+def _gateway(scope: Scope, silent: SilentGateway) -> OfflineRow:
+    seen, zone = silent.gateway.last_seen, scope.conta.zone
+    affected = ngettext("afeta %(n)d dispositivo", "afeta %(n)d dispositivos", silent.devices)
+    row: OfflineRow = {
         "id": silent.gateway.pk,
-        "estado": "critical" if silent.state is fleet.GatewayState.OFFLINE else "info",
+        "estado": "critical" if silent.state is GatewayState.OFFLINE else "info",
         "nome": f"{silent.gateway.codigo} {silent.gateway.nome}".strip(),
-        "desde": since,
-        "instante": iso(seen) if seen else None,
-        "idade": formats.age(seen, context.now, zone) if seen else "",
-        "afeta": ngettext("afeta %(n)d dispositivo", "afeta %(n)d dispositivos", silent.devices)
-        % {"n": silent.devices}
-        if silent.devices
-        else _("nenhum dispositivo afetado"),
+        "desde": _("Em implantação: ainda não se comunicou"),
+        "instante": None,
+        "idade": "",
+        "afeta": affected % {"n": silent.devices} if silent.devices else _("nenhum dispositivo afetado"),
     }
+    if seen:
+        row["desde"] = _("último sinal em %(quando)s") % {"quando": formats.date_time(seen, zone)}
+        row["instante"], row["idade"] = iso(seen), formats.age(seen, scope.now, zone)
+    return row

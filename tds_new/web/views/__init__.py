@@ -1,1 +1,1 @@
-"""Views, a module per screen."""
+"""Answer the addresses of the web: a module for each screen."""

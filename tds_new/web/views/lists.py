@@ -14,8 +14,7 @@ from tds_new import formats
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import fleet
 from tds_new.web.access import conta_page
-from tds_new.web.dashboard.card import iso
-from tds_new.web.dashboard.context import colour, quantity_word
+from tds_new.web.dashboard.words import colour, iso, quantity_word
 
 PAGE_SIZE = 50
 

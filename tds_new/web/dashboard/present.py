@@ -1,0 +1,32 @@
+"""Put what was read for a dashboard into words; nothing is read here."""
+
+from django.utils.translation import gettext as _
+
+from tds_new.web.dashboard.bar_charts import bar_charts
+from tds_new.web.dashboard.cards import cards
+from tds_new.web.dashboard.line_charts import chart_window, line_charts
+from tds_new.web.dashboard.payload import VERSION, Dashboard
+from tds_new.web.dashboard.read import Facts
+from tds_new.web.dashboard.tables import offline_table, readings_table
+from tds_new.web.dashboard.words import window_title
+
+
+def present(facts: Facts, has: frozenset[str] = frozenset()) -> Dashboard:
+    """Return the dashboard in the language of the request.
+
+    Of the series it has only the parts that the browser does not have: ``has`` are the marks of those that it has.
+    """
+    scope = facts.scope
+    failure = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")
+    return {
+        "v": VERSION,
+        "seq": scope.sequences.ingestion,
+        "titulo": window_title(scope.filter),
+        "janela": chart_window(scope.filter.window),
+        "cartoes": cards(facts),
+        "graficos": line_charts(facts, has),
+        "barras": bar_charts(facts),
+        "leituras": readings_table(facts),
+        "offline": offline_table(scope),
+        "falhas": {block.value: failure for block in sorted(facts.failed)},
+    }

@@ -1,0 +1,138 @@
+"""Read everything that one dashboard shows; nothing is put into words here.
+
+These are all the queries of a dashboard, except for the counters that tell whether it changed (``web.etag``).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import NamedTuple, TypeVar
+
+from django.db import DatabaseError
+from django.http import QueryDict
+
+from tds_new.models import Conta, Dispositivo
+from tds_new.queries import fleet
+from tds_new.queries.consumption import (
+    MonthlyConsumption,
+    PeriodConsumption,
+    closed_months,
+    month_to_date,
+    monthly_consumption,
+)
+from tds_new.queries.demand import Peak, greatest_peak
+from tds_new.queries.latest import Reading, latest_readings
+from tds_new.queries.local_calendar import block_start, local_month, month_period
+from tds_new.queries.points import Series
+from tds_new.queries.series import series
+from tds_new.web import filters
+from tds_new.web.dashboard.cache import remember
+from tds_new.web.dashboard.scope import Scope
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Block(StrEnum):
+    """A block of the dashboard that can fail by itself; the values are the payload's."""
+
+    CONSUMPTION = "barras"
+    DEMAND = "demanda"
+    CHARTS = "graficos"
+    READINGS = "leituras"
+
+
+class DevicePeak(NamedTuple):
+    """The month's greatest demand, and of which device it is."""
+
+    device: Dispositivo
+    peak: Peak
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was read for one dashboard.
+
+    ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``peak`` the month's
+    greatest demand (None: not determined), ``charts`` the series to draw by unit, ``readings`` the newest readings.
+    A block that could not be read is in ``failed``, and its fact is empty.
+    """
+
+    scope: Scope
+    month: list[PeriodConsumption]
+    months: list[MonthlyConsumption]
+    peak: DevicePeak | None
+    charts: dict[str, list[Series]]
+    readings: list[Reading]
+    failed: frozenset[Block]
+
+
+def read(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: datetime) -> Facts:
+    """Read the dashboard of ``conta`` at ``now`` that ``query`` asks for.
+
+    ``sequences`` are the Conta's counters. A block whose statements fail leaves the others whole.
+    """
+    scope = read_scope(conta, query, sequences, now)
+    failed: set[Block] = set()
+
+    def attempt(block: Block, ask: Callable[[Scope], T], empty: T) -> T:
+        try:
+            return ask(scope)
+        except DatabaseError:
+            logger.exception("dashboard block %s failed", block)
+            failed.add(block)
+            return empty
+
+    nothing: tuple[list[PeriodConsumption], list[MonthlyConsumption]] = ([], [])
+    month, months = attempt(Block.CONSUMPTION, _consumption, nothing)
+    peak: DevicePeak | None = None
+    charts: dict[str, list[Series]] = {}
+    if not scope.never_measured:
+        peak = attempt(Block.DEMAND, _peak, None)
+        charts = attempt(Block.CHARTS, _charts, charts)
+    readings: list[Reading] = attempt(Block.READINGS, _readings, [])
+    return Facts(scope, month, months, peak, charts, readings, frozenset(failed))
+
+
+def read_scope(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: datetime) -> Scope:
+    """Read the Conta's fleet, and understand ``query`` by it."""
+    gateways = fleet.active_gateways(conta)
+    devices = fleet.active_devices(conta, gateways)
+    return Scope(conta, filters.parse(query, conta, devices, now), now, sequences, devices, gateways)
+
+
+def _consumption(scope: Scope) -> tuple[list[PeriodConsumption], list[MonthlyConsumption]]:
+    """Read the month to date and the thirteen months; those that are over may be cached."""
+    conta, now = scope.conta, scope.now
+    devices = scope.filter.selected or None
+    ids = ",".join(str(d.pk) for d in devices or [])
+    key = f"{conta.pk}:{conta.timezone}:{local_month(now, conta.zone)}:{ids}"
+    closed = remember(
+        f"months:{sha256(key.encode()).hexdigest()}", lambda: closed_months(conta, devices, now)
+    )
+    month = month_to_date(conta, devices, now)
+    return month, monthly_consumption(conta, devices, now, month, closed)
+
+
+def _peak(scope: Scope) -> DevicePeak | None:
+    """Read the month's greatest demand of one meter, out of blocks that are over."""
+    conta, now = scope.conta, scope.now
+    month = month_period(local_month(now, conta.zone), conta.zone)
+    end = max(month.start, block_start(now))
+    found = greatest_peak(conta, scope.demand_meters, month.start, end, now)
+    return DevicePeak(*found) if found else None
+
+
+def _charts(scope: Scope) -> dict[str, list[Series]]:
+    """Read the series of all line charts at once, and return them by unit."""
+    groups = scope.charted
+    devices = [device for group in groups.values() for device in group]
+    found = {s.device.pk: s for s in series(scope.conta, devices, scope.filter.window, scope.now)}
+    return {unit: [found[d.pk] for d in group if d.pk in found] for unit, group in groups.items()}
+
+
+def _readings(scope: Scope) -> list[Reading]:
+    return latest_readings(scope.conta, scope.devices, scope.filter.window, scope.now)
