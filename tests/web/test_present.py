@@ -44,8 +44,8 @@ def test_presenting_reads_nothing(conta: Conta, query: str, django_assert_num_qu
         payload = present(facts)
         page = page_words(facts.scope)
 
-    assert [card["id"] for card in payload["cartoes"]][0] == "ENERGIA-kWh"
-    assert [option["name"] for option in page["options"]][0] == "D01 (GW-1)"
+    assert payload["cartoes"][0]["id"] == "ENERGIA-kWh"
+    assert page["options"][0]["name"] == "D01 (GW-1)"
 
 
 def test_what_is_read_once_is_presented_in_any_language(conta: Conta) -> None:
