@@ -4,7 +4,7 @@ The browser has the same rules in ``static/tds_new/js/fmt.js``; ``tests/web/form
 same answers.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from zoneinfo import ZoneInfo
 
@@ -95,11 +95,17 @@ def with_unit(amount: Number | None, unidade: str) -> str:
     return f"{value(amount, unidade)}{NBSP}{unidade}" if amount is not None else MISSING
 
 
-def register(amount: Decimal) -> str:
+def register(amount: Decimal | None) -> str:
     """Return every digit that the meter sent, without the zeros that storing added."""
-    exact = amount.normalize()
-    exponent = exact.as_tuple().exponent
+    if amount is None:
+        return MISSING
+    exponent = amount.normalize().as_tuple().exponent
     return number(amount, max(0, -exponent) if isinstance(exponent, int) else 0)
+
+
+def register_with_unit(amount: Decimal | None, unidade: str) -> str:
+    """Return ``1.234,5 kWh``, as :func:`register`, with a space that does not break."""
+    return MISSING if amount is None else f"{register(amount)}{NBSP}{unidade}"
 
 
 def date_text(day: date) -> str:
@@ -132,18 +138,36 @@ def day_range(first_day: date, last_day: date) -> str:
     )
 
 
-def date_time(moment: datetime, zone: ZoneInfo) -> str:
+def date_time(moment: datetime, zone: tzinfo) -> str:
     """Return ``18/02/2026 12:47`` by the clock of ``zone``."""
     local = moment.astimezone(zone)
     return f"{date_text(local.date())} {local:%H:%M}"
 
 
-def zone_label(moment: datetime, zone: ZoneInfo) -> str:
-    """Return ``Brasília (GMT-3)``: what people call a zone, and its offset at ``moment``."""
+def clock(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Return ``18/02/2026 12:47:10`` or ``Feb 18, 2026 12:47:10`` by the clock of ``zone``."""
+    if moment is None:
+        return MISSING
+    local = moment.astimezone(zone)
+    return f"{date_text(local.date())}{NBSP}{local:%H:%M:%S}"
+
+
+def clock_with_zone(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Return ``18/02/2026 12:47:10 (GMT-3)``."""
+    return f"{clock(moment, zone)} ({offset(moment, zone)})" if moment else MISSING
+
+
+def offset(moment: datetime, zone: ZoneInfo) -> str:
+    """Return ``GMT-3``: how far ``zone`` is from UTC at ``moment``."""
     minutes = int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds() // 60)
     hours = f"{abs(minutes) // 60}" + (f":{abs(minutes) % 60:02d}" if minutes % 60 else "")
+    return f"GMT{'-' if minutes < 0 else '+'}{hours}"
+
+
+def zone_label(moment: datetime, zone: ZoneInfo) -> str:
+    """Return ``Brasília (GMT-3)``: what people call a zone, and its offset at ``moment``."""
     name = ZONE_NAMES.get(zone.key) or zone.key.rsplit("/", 1)[-1].replace("_", " ")
-    return f"{name} (GMT{'-' if minutes < 0 else '+'}{hours})"
+    return f"{name} ({offset(moment, zone)})"
 
 
 def month_year(month: date) -> str:
@@ -168,9 +192,26 @@ def duration(elapsed: timedelta) -> str:
     return _days(days) + (f" {hours}{NBSP}h" if hours else "")
 
 
+def exact_duration(elapsed: timedelta) -> str:
+    """Return ``15 min``, ``1 h 30 min``, ``2 dias 3 h``: all of it, but no seconds from a day on."""
+    hours, seconds = divmod(elapsed.seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    exact = Decimal(seconds) + Decimal(elapsed.microseconds).scaleb(-6)
+    parts = [
+        (Decimal(elapsed.days), _day_word(elapsed.days)),
+        (Decimal(hours), "h"),
+        (Decimal(minutes), "min"),
+    ]
+    parts += [] if elapsed.days else [(exact, "s")]
+    return " ".join(register_with_unit(amount, unit) for amount, unit in parts if amount) or f"0{NBSP}s"
+
+
 def _days(days: int) -> str:
-    word = {"pt": ("dia", "dias"), "en": ("day", "days")}[language()]
-    return f"{days}{NBSP}{word[days != 1]}"
+    return f"{days}{NBSP}{_day_word(days)}"
+
+
+def _day_word(days: int) -> str:
+    return {"pt": ("dia", "dias"), "en": ("day", "days")}[language()][days != 1]
 
 
 def age(moment: datetime, now: datetime, zone: ZoneInfo) -> str:

@@ -14,9 +14,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, ReadOnlyAdmin, WideListAdmin
+from tds_new.admin.base import LocalTimeAdmin, ReadOnlyAdmin, WideListAdmin, labelled
 from tds_new.admin.filters import ContaWithRowsFilter, by_date
-from tds_new.admin.formats import NOTHING, clock, clock_with_zone, labelled, number
+from tds_new.formats import MISSING, clock, clock_with_zone, register
 from tds_new.models import (
     AuditoriaMedicao,
     Dispositivo,
@@ -115,12 +115,12 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
             (_label(change, name), " → ".join(_readable(change, name, value) for value in values))
             for name, values in _told(change)
         ]
-        return format_html_join("", "<div>{}: {}</div>", lines) or NOTHING
+        return format_html_join("", "<div>{}: {}</div>", lines) or MISSING
 
     @admin.display(description=gettext_lazy("motivo"))
     def why(self, change: AuditoriaMedicao) -> str:
         """The reason given."""
-        return labelled(_("motivo"), change.motivo or NOTHING)
+        return labelled(_("motivo"), change.motivo or MISSING)
 
 
 def name_gateways(changes: Iterable[AuditoriaMedicao]) -> None:
@@ -160,7 +160,7 @@ def _label(change: AuditoriaMedicao, name: str) -> str:
 def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
     """A value of the trail as people read it."""
     if value is None or value == "":
-        return NOTHING
+        return MISSING
     if name == "gateway_id":
         return str(change.gateways.get(value, value))  # type: ignore[attr-defined]
     if name == "classe":
@@ -170,4 +170,4 @@ def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
         return str(dict(field.flatchoices).get(value, value))
     if isinstance(field, DateTimeField):
         return clock(datetime.fromisoformat(value), change.dispositivo.conta.zone)
-    return number(Decimal(str(value))) if isinstance(value, int | float) else str(value)
+    return register(Decimal(str(value))) if isinstance(value, int | float) else str(value)

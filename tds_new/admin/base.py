@@ -13,12 +13,13 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.models import AuditoriaMedicao, Dispositivo
-from tds_new.models.medicao import assinar
-from tds_new.models.protecao import ProtectedByReadings
+from tds_new.models.protection import ProtectedByReadings
+from tds_new.storage.audit import sign
 
 if TYPE_CHECKING:
     BaseAdmin = admin.ModelAdmin[Any]
@@ -30,6 +31,11 @@ else:
     BaseModelForm = forms.ModelForm
 
 NAMED_AT_MOST = 5
+
+
+def labelled(label: str, text: str) -> str:
+    """Return a value that names itself where a list has no columns: on a phone."""
+    return format_html('<span class="label">{}</span> {}', label, text)
 
 
 class ReasonForm(forms.Form):
@@ -86,25 +92,25 @@ class SignedAdmin(BaseAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Store, signed."""
         with transaction.atomic():
-            assinar(request.user, _reason(form))
+            sign(request.user, _reason(form))
             super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Store what is on the page with the object, signed."""
         with transaction.atomic():
-            assinar(request.user, _reason(form))
+            sign(request.user, _reason(form))
             super().save_formset(request, form, formset, change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete, signed."""
         with transaction.atomic():
-            assinar(request.user)
+            sign(request.user)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete the chosen, signed."""
         with transaction.atomic():
-            assinar(request.user)
+            sign(request.user)
             super().delete_queryset(request, queryset)
 
 

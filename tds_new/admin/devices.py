@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
-from tds_new.admin.formats import clock_with_zone, labelled, number, quantity
+from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin, labelled
 from tds_new.admin.meter_entries import NUMBERS, PARAMETERS, ToleranceOptional, say_units
+from tds_new.formats import clock_with_zone, register, register_with_unit
 from tds_new.models import (
     ConsumoBloco,
     ConsumoCongelado,
@@ -154,8 +154,8 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
             (
                 t.pk,
                 clock_with_zone(t.ocorrida_em, zone),
-                quantity(t.leitura_final, unit),
-                quantity(t.leitura_inicial, unit),
+                register_with_unit(t.leitura_final, unit),
+                register_with_unit(t.leitura_inicial, unit),
                 t.motivo,
             )
             for t in TrocaMedidor.objects.filter(dispositivo=device)[:LATEST]
@@ -166,10 +166,14 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
                 *(
                     v.pk,
                     clock_with_zone(v.desde, zone),
-                    f"× {number(v.fator_conversao)}",
-                    quantity(v.valor_maximo_registro, unit),
+                    f"× {register(v.fator_conversao)}",
+                    register_with_unit(v.valor_maximo_registro, unit),
                 ),
-                *(quantity(v.consumo_maximo_hora, f"{unit}/h"), quantity(v.tolerancia_queda, unit), v.motivo),
+                *(
+                    register_with_unit(v.consumo_maximo_hora, f"{unit}/h"),
+                    register_with_unit(v.tolerancia_queda, unit),
+                    v.motivo,
+                ),
             )
             for v in VigenciaParametros.objects.filter(dispositivo=device).order_by("-desde")[:LATEST]
         ]

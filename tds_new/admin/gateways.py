@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
-from tds_new.admin.formats import clock_with_zone
+from tds_new.formats import clock_with_zone
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
-"""The meter change that explains a reading out of the ordinary, as a form filled with what the readings suggest."""
+"""The meter change that explains a reading out of the ordinary, as a form with suggested values."""
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -9,8 +8,10 @@ from django.utils import timezone
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from tds_new.admin.formats import NumberField, clock, offset
-from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, TrocaMedidor
+from tds_new.admin.explanation import suggested_change
+from tds_new.admin.fields import NumberField
+from tds_new.formats import clock, offset
+from tds_new.models import LeituraEmRevisao, TrocaMedidor
 
 if TYPE_CHECKING:
     TrocaModelForm = forms.ModelForm[TrocaMedidor]
@@ -18,8 +19,8 @@ else:
     TrocaModelForm = forms.ModelForm
 
 
-class SwapForm(TrocaModelForm):
-    """A meter change between a reading and the base that it was tested against. Times are by the clock of the Conta."""
+class MeterChangeForm(TrocaModelForm):
+    """A meter change between a reading and its base. Times are by the clock of the Conta."""
 
     row: LeituraEmRevisao
 
@@ -33,16 +34,13 @@ class SwapForm(TrocaModelForm):
         }
 
     @classmethod
-    def for_reading(cls, row: LeituraEmRevisao, data: Any = None) -> "SwapForm":
-        """The form of one reading of the list, with ``data`` as posted. The old meter ended at the base; the new one showed this reading.
-
-        Where the ledger counted from zero, that is where a new meter begins.
-        """
-        restarted = row.classe == OcorrenciaMedicao.Classe.REINICIO
+    def for_reading(cls, row: LeituraEmRevisao, data: Any = None) -> "MeterChangeForm":
+        """Return the form for a reading of the list, with ``data`` as posted, else with suggested values."""
+        final, first = suggested_change(row)
         initial = {
             "ocorrida_em": timezone.make_naive(row.leitura_em, row.conta.zone),
-            "leitura_final": row.valor_base,
-            "leitura_inicial": Decimal(0) if restarted else row.valor,
+            "leitura_final": final,
+            "leitura_inicial": first,
         }
         form = cls(
             data, prefix=row.chave, initial=initial, instance=TrocaMedidor(dispositivo=row.dispositivo)
@@ -67,7 +65,10 @@ class SwapForm(TrocaModelForm):
             super().full_clean()
 
     def clean_ocorrida_em(self) -> Any:
-        """After the base and not after the reading: elsewhere it would explain nothing. Whole seconds of the reading are its exact time."""
+        """Refuse a time that is not between base and reading: elsewhere the change would explain nothing.
+
+        The reading's time in whole seconds stands for its exact time.
+        """
         row, when = self.row, self.cleaned_data["ocorrida_em"]
         if when == row.leitura_em.replace(microsecond=0):
             when = row.leitura_em

@@ -1,8 +1,7 @@
 """What people enter about a meter: changes, dated parameters, decisions. Always from the page of one device, in its Conta's time."""
 
-from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,18 +17,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ReasonForm, SignedAdmin, WideListAdmin
+from tds_new.admin.fields import NumberField
 from tds_new.admin.filters import ContaWithRowsFilter, by_date
-from tds_new.admin.formats import NumberField, clock, clock_with_zone, number, offset, quantity
+from tds_new.formats import clock, clock_with_zone, offset, register, register_with_unit
+from tds_new.metering.preview import Preview, may_be_approved, preview_after_change
 from tds_new.models import Dispositivo, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
-from tds_new.models.medicao import (
-    Registro,
-    assinar,
-    maximo_plausivel,
-    parametros_em,
-    partes_com_trocas,
-    trocas_entre,
-)
-from tds_new.queries.neighbours import NearbyReading, reading_within_second, readings_around
+from tds_new.models.registro import Registro
+from tds_new.models.vigencia import parameters_in_force
+from tds_new.queries.neighbours import reading_within_second
+from tds_new.storage.audit import sign
 
 if TYPE_CHECKING:
     RegistroModelForm = forms.ModelForm[Registro]
@@ -85,13 +81,13 @@ class RegistroForm(RegistroModelForm):
         if "motivo" in self.fields:
             self.fields["motivo"].required = True
             self.fields["motivo"].help_text = _("Por que isto é registrado; fica na auditoria.")
-        if self.instance.momento in self.fields:
+        if self.instance.moment_field in self.fields:
             conta = self.device.conta
             text = _("Na hora da conta: %(zone)s, hoje %(offset)s.") % {
                 "zone": conta.timezone,
                 "offset": offset(now(), conta.zone),
             }
-            field = self.fields[self.instance.momento]
+            field = self.fields[self.instance.moment_field]
             field.help_text = f"{text} {field.help_text}".strip()
         say_units(self.fields, self.device.unidade)
 
@@ -195,7 +191,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete, signed, with the reason."""
         with transaction.atomic():
-            assinar(request.user, request.POST["motivo"].strip())
+            sign(request.user, request.POST["motivo"].strip())
             obj.delete()
 
     @admin.display(description=gettext_lazy("medidor"))
@@ -224,7 +220,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
         return f"{entry.registrado_por}, {when}" if entry.registrado_por else when
 
     def _moment(self, entry: Registro) -> str:
-        return clock_with_zone(getattr(entry, entry.momento), entry.dispositivo.conta.zone)
+        return clock_with_zone(getattr(entry, entry.moment_field), entry.dispositivo.conta.zone)
 
 
 @admin.register(TrocaMedidor)
@@ -248,12 +244,12 @@ class TrocaMedidorAdmin(RegistroAdmin):
     @admin.display(description=gettext_lazy("leitura final"), ordering="leitura_final")
     def final(self, entry: TrocaMedidor) -> str:
         """What the old meter showed last."""
-        return quantity(entry.leitura_final, entry.dispositivo.unidade)
+        return register_with_unit(entry.leitura_final, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("leitura inicial"), ordering="leitura_inicial")
     def initial(self, entry: TrocaMedidor) -> str:
         """What the new meter showed first."""
-        return quantity(entry.leitura_inicial, entry.dispositivo.unidade)
+        return register_with_unit(entry.leitura_inicial, entry.dispositivo.unidade)
 
     def save_model(self, request: HttpRequest, obj: TrocaMedidor, form: Any, change: bool) -> None:
         """Store, and say where the values do not fit the readings around them."""
@@ -263,72 +259,45 @@ class TrocaMedidorAdmin(RegistroAdmin):
 
 
 def misfits(change: TrocaMedidor) -> list[str]:
-    """What the readings next to a meter change say against its values, and whether the ledger will believe the reading after it."""
-    base, after = _around(change)
-    zone, unit, found = change.dispositivo.conta.zone, change.dispositivo.unidade, list[str]()
-    if base and base.valor > change.leitura_final:
+    """Return what the readings beside a meter change say against its values.
+
+    Also whether the ledger will not accept the reading after it.
+    """
+    device = change.dispositivo
+    base, after, judged = preview_after_change(device.pk, change.ocorrida_em)
+    zone, unit, found = device.conta.zone, device.unidade, list[str]()
+    if base and base.value > change.leitura_final:
         text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira.")
-        found.append(text % {"value": quantity(base.valor, unit), "when": clock_with_zone(base.time, zone)})
-    if after and after.valor < change.leitura_inicial:
+        value, when = register_with_unit(base.value, unit), clock_with_zone(base.time, zone)
+        found.append(text % {"value": value, "when": when})
+    if after and after.value < change.leitura_inicial:
         text = _(
             "A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira."
         )
-        found.append(text % {"value": quantity(after.valor, unit), "when": clock_with_zone(after.time, zone)})
-    return found + (_not_believed(change.dispositivo, base, after) if base and after else [])
+        value, when = register_with_unit(after.value, unit), clock_with_zone(after.time, zone)
+        found.append(text % {"value": value, "when": when})
+    if judged and judged.now is None:
+        found.append(_not_accepted(device, judged))
+    return found
 
 
-class Base(NamedTuple):
-    """A register's value at a time."""
-
-    time: datetime
-    valor: Decimal
-
-
-def _around(change: TrocaMedidor) -> tuple[Base | None, NearbyReading | None]:
-    """What the ledger counts from at a meter change, and the first reading after it. What is not believed is no base, but has one."""
-    device, moment = change.dispositivo, change.ocorrida_em
-    around = [
-        reading
-        for reading in readings_around([(device, moment)])[0]
-        if reading.decisao != RevisaoLeitura.Decisao.DESCARTADA
-    ]
-    before = [reading for reading in around if reading.time < moment]
-    after = next((reading for reading in around if reading.time >= moment), None)
-    if not before:
-        return None, after
-    doubted = (OcorrenciaMedicao.Classe.SUSPEITA, OcorrenciaMedicao.Classe.QUEDA)
-    found = OcorrenciaMedicao.objects.filter(
-        dispositivo=device, leitura_em=before[-1].time, classe__in=doubted
-    ).first()
-    return (Base(found.inicio, found.valor_base) if found else Base(before[-1].time, before[-1].valor)), after
-
-
-def _not_believed(device: Dispositivo, base: Base, after: NearbyReading) -> list[str]:
-    """Where what the meters counted together is less than nothing, or more than is plausible and nobody has approved the reading."""
-    amount = sum(
-        partes_com_trocas(base.valor, trocas_entre(device, base.time, after.time), after.valor), Decimal(0)
-    )
-    limit = None if after.decisao else maximo_plausivel(device, base.time, after.time)
-    zone, unit = device.conta.zone, device.unidade
-    said = {
-        "start": clock(base.time, zone),
-        "end": clock(after.time, zone),
-        "amount": quantity(amount, unit),
-        "limit": quantity(limit, unit),
+def _not_accepted(device: Dispositivo, judged: Preview) -> str:
+    """Say that what the meters counted together is less than nothing, or more than is plausible."""
+    if judged.amount < 0:
+        text = _(
+            "Com a troca o consumo de %(start)s a %(end)s é %(amount)s: a leitura de %(end)s fica suspeita."
+        )
+    else:
+        text = _(
+            "Com a troca o consumo de %(start)s a %(end)s é %(amount)s, e o máximo plausível é %(limit)s: "
+            "a leitura de %(end)s fica suspeita."
+        )
+    return text % {
+        "start": clock(judged.base.time, device.conta.zone),
+        "end": clock(judged.reading.time, device.conta.zone),
+        "amount": register_with_unit(judged.amount, device.unidade),
+        "limit": register_with_unit(judged.limit, device.unidade),
     }
-    if amount < 0:
-        return [
-            _(
-                "Com a troca o consumo de %(start)s a %(end)s é %(amount)s: a leitura de %(end)s fica suspeita."
-            )
-            % said
-        ]
-    if limit is None or amount <= limit:
-        return []
-    text = _(
-        "Com a troca o consumo de %(start)s a %(end)s é %(amount)s, e o máximo plausível é %(limit)s: a leitura de %(end)s fica suspeita."
-    )
-    return [text % said]
 
 
 class VigenciaForm(ToleranceOptional, RegistroForm):
@@ -354,7 +323,7 @@ class VigenciaParametrosAdmin(RegistroAdmin):
         "gateway",
         "conta",
         "factor",
-        "modulus",
+        "capacity",
         "maximum",
         "tolerance",
         "motivo",
@@ -373,7 +342,7 @@ class VigenciaParametrosAdmin(RegistroAdmin):
         """What is in force now: all four are set, and mostly one of them changes."""
         device = self.page_device(request, None)
         given: dict[str, Any] = {**super().get_changeform_initial_data(request)}
-        in_force = parametros_em(device, now()) if device else None
+        in_force = parameters_in_force(device, now()) if device else None
         return {**{name: getattr(in_force, name) for name in PARAMETERS}, **given} if in_force else given
 
     @admin.display(description=gettext_lazy("desde"), ordering="desde")
@@ -384,22 +353,22 @@ class VigenciaParametrosAdmin(RegistroAdmin):
     @admin.display(description=gettext_lazy("fator"), ordering="fator_conversao")
     def factor(self, entry: VigenciaParametros) -> str:
         """The CT/PT constant."""
-        return f"× {number(entry.fator_conversao)}"
+        return f"× {register(entry.fator_conversao)}"
 
     @admin.display(description=gettext_lazy("máximo do registrador"), ordering="valor_maximo_registro")
-    def modulus(self, entry: VigenciaParametros) -> str:
+    def capacity(self, entry: VigenciaParametros) -> str:
         """Where the register wraps."""
-        return quantity(entry.valor_maximo_registro, entry.dispositivo.unidade)
+        return register_with_unit(entry.valor_maximo_registro, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("máximo por hora"), ordering="consumo_maximo_hora")
     def maximum(self, entry: VigenciaParametros) -> str:
         """The largest plausible consumption."""
-        return quantity(entry.consumo_maximo_hora, f"{entry.dispositivo.unidade}/h")
+        return register_with_unit(entry.consumo_maximo_hora, f"{entry.dispositivo.unidade}/h")
 
     @admin.display(description=gettext_lazy("tolerância"), ordering="tolerancia_queda")
     def tolerance(self, entry: VigenciaParametros) -> str:
         """How far the register may dip."""
-        return quantity(entry.tolerancia_queda, entry.dispositivo.unidade)
+        return register_with_unit(entry.tolerancia_queda, entry.dispositivo.unidade)
 
 
 class RevisaoForm(RegistroForm):
@@ -414,17 +383,15 @@ class RevisaoForm(RegistroForm):
         return exact
 
     def clean_decisao(self) -> str:
-        """Approval says something only of a reading that is not believed."""
+        """Refuse to approve a reading that is accepted already: that would say nothing."""
         decision, moment = str(self.cleaned_data["decisao"]), self.cleaned_data.get("leitura_em")
-        unbelieved = (OcorrenciaMedicao.Classe.SUSPEITA, OcorrenciaMedicao.Classe.IMPLAUSIVEL)
         if decision == RevisaoLeitura.Decisao.APROVADA and moment is not None:
-            found = OcorrenciaMedicao.objects.filter(
-                dispositivo=self.device, leitura_em=moment, classe__in=unbelieved
-            )
-            if not found.exists():
+            found = OcorrenciaMedicao.objects.filter(dispositivo=self.device, leitura_em=moment).first()
+            if found is None or not may_be_approved(found.classe):
                 raise ValidationError(
                     _(
-                        "Só se aprova uma leitura suspeita ou um salto implausível; esta leitura não é nem um nem outro."
+                        "Só se aprova uma leitura suspeita ou um salto implausível; "
+                        "esta leitura não é nem um nem outro."
                     )
                 )
         return decision
@@ -461,7 +428,7 @@ class RevisaoLeituraAdmin(RegistroAdmin):
     @admin.display(description=gettext_lazy("valor"), ordering="valor")
     def value(self, entry: RevisaoLeitura) -> str:
         """The reading's value."""
-        return quantity(entry.valor, entry.dispositivo.unidade)
+        return register_with_unit(entry.valor, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("classe na decisão"), ordering="classe")
     def seen_as(self, entry: RevisaoLeitura) -> str:
@@ -476,7 +443,7 @@ class RevisaoLeituraAdmin(RegistroAdmin):
         said = [self.value(entry), self.seen_as(entry)]
         if entry.inicio:
             base, when = (
-                quantity(entry.valor_base, entry.dispositivo.unidade),
+                register_with_unit(entry.valor_base, entry.dispositivo.unidade),
                 clock(entry.inicio, entry.dispositivo.conta.zone),
             )
             said.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})

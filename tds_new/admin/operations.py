@@ -1,8 +1,11 @@
 """What the operator watches: set-aside messages, which can be processed again, their counters, and the consumers."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
@@ -16,11 +19,16 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ListAdmin, ReadOnlyAdmin, WideListAdmin
 from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter, by_date
-from tds_new.admin.formats import NOTHING, clock_here
 from tds_new.admin.payload import readable
+from tds_new.formats import MISSING, clock
 from tds_new.ingestion.reprocess import reprocess
 from tds_new.models import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
 from tds_new.queries.consumers import dropped_by_broker, is_silent, silent_consumers
+
+
+def clock_here(moment: datetime | None) -> str:
+    """Return ``18/02/2026 12:47:10`` by the platform's clock: these lists are not about one Conta."""
+    return clock(moment, ZoneInfo(settings.TIME_ZONE))
 
 
 @admin.register(MensagemRejeitada)
@@ -114,7 +122,7 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
             return mensagem.topico
         gateway = mensagem.gateway
         return format_html(
-            '{}<br><span class="quiet">{} · {}</span>', gateway.codigo, gateway.mac, mensagem.conta or NOTHING
+            '{}<br><span class="quiet">{} · {}</span>', gateway.codigo, gateway.mac, mensagem.conta or MISSING
         )
 
     @admin.display(description=gettext_lazy("situação"), ordering="reprocessada_em")

@@ -17,10 +17,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin
+from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin, labelled
 from tds_new.admin.explanation import (
     Case,
-    case_of,
+    cases_of,
     effect_of_approval,
     effect_of_change,
     effect_of_discard,
@@ -28,12 +28,14 @@ from tds_new.admin.explanation import (
     why,
 )
 from tds_new.admin.filters import ContaOfReadingFilter, by_date
-from tds_new.admin.formats import NBSP, NOTHING, clock, clock_with_zone, labelled, number, offset, quantity
-from tds_new.admin.meter_change import SwapForm
+from tds_new.admin.meter_change import MeterChangeForm
 from tds_new.admin.meter_entries import misfits
+from tds_new.formats import MISSING, NBSP, clock, clock_with_zone, offset, register, register_with_unit
+from tds_new.metering.preview import may_be_approved
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
-from tds_new.models.medicao import assinar, why_closed
+from tds_new.models.registro import why_closed
 from tds_new.queries.neighbours import NearbyReading, readings_around
+from tds_new.storage.audit import sign
 
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
 CLASSES = OcorrenciaMedicao.Classe
@@ -55,38 +57,43 @@ class Decision:
     effect: Callable[[LeituraEmRevisao, Case | None], str]
 
 
+def _may_be_explained_by_a_change(row: LeituraEmRevisao) -> bool:
+    return row.decisao_id is None and row.inicio is not None and row.classe != CLASSES.TROCA
+
+
 APPROVE = Decision(
-    "approve", gettext_lazy("Aprovar leituras"), gettext_lazy("Aprovar"), lambda row: row.may_be_approved,
+    "approve", gettext_lazy("Aprovar leituras"), gettext_lazy("Aprovar"), lambda row: row.decisao_id is None and may_be_approved(row.classe),
     gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."), effect_of_approval,
 )  # fmt: skip
 DISCARD = Decision(
-    "discard", gettext_lazy("Descartar leituras"), gettext_lazy("Descartar"), lambda row: row.may_be_discarded,
+    "discard", gettext_lazy("Descartar leituras"), gettext_lazy("Descartar"), lambda row: row.decisao_id is None,
     gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."), effect_of_discard,
 )  # fmt: skip
 CHANGE = Decision(
-    "declare_change", gettext_lazy("Registrar troca de medidor"), gettext_lazy("Registrar troca"), lambda row: row.may_be_a_change,
+    "declare_change", gettext_lazy("Registrar troca de medidor"), gettext_lazy("Registrar troca"), _may_be_explained_by_a_change,
     gettext_lazy("Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."), effect_of_change,
 )  # fmt: skip
 UNDO = Decision(
-    "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.may_be_undone,
+    "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.decisao_id is not None,
     gettext_lazy("Só se desfaz o que foi decidido."), effect_of_undoing,
 )  # fmt: skip
 
 
-def swap_in_words(swap: TrocaMedidor, row: LeituraEmRevisao) -> str:
+def change_in_words(change: TrocaMedidor, row: LeituraEmRevisao) -> str:
     """A meter change before a reading, in one line and in its Conta's time."""
     text = _("Troca de medidor em %(when)s: final %(final)s, inicial %(initial)s.")
     final, initial = (
-        quantity(value, row.dispositivo.unidade) for value in (swap.leitura_final, swap.leitura_inicial)
+        register_with_unit(value, row.dispositivo.unidade)
+        for value in (change.leitura_final, change.leitura_inicial)
     )
     return text % {
-        "when": clock_with_zone(swap.ocorrida_em, row.conta.zone),
+        "when": clock_with_zone(change.ocorrida_em, row.conta.zone),
         "final": final,
         "initial": initial,
     }
 
 
-def seal(kind: str, text: str) -> str:
+def badge(kind: str, text: str) -> str:
     """A word with its symbol and colour."""
     return format_html(
         '<span class="badge badge-{}"><span aria-hidden="true">{}</span> {}</span>',
@@ -103,7 +110,7 @@ class Neighbour:
     when: str
     value: str
     difference: str
-    seals: list[str]
+    badges: list[str]
     here: bool
     base: bool
 
@@ -112,15 +119,17 @@ def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neigh
     """The readings around ``row`` in its Conta's time, each with its difference to the one before."""
     lines, zone = [], row.conta.zone
     for number_, reading in enumerate(around):
-        seals = [seal(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
-        seals += (
-            [seal(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))]
+        badges = [badge(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
+        badges += (
+            [badge(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))]
             if reading.decisao
             else []
         )
-        difference = number(reading.valor - around[number_ - 1].valor) if number_ else NOTHING
+        difference = register(reading.valor - around[number_ - 1].valor) if number_ else MISSING
         place = (reading.time == row.leitura_em, reading.time == row.inicio)
-        lines.append(Neighbour(clock(reading.time, zone), number(reading.valor), difference, seals, *place))
+        lines.append(
+            Neighbour(clock(reading.time, zone), register(reading.valor), difference, badges, *place)
+        )
     return lines
 
 
@@ -208,15 +217,17 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
             decisions = [
                 d for d in (APPROVE, DISCARD, UNDO) if self.has_decide_permission(request) and d.allowed(row)
             ]
-            case = case_of(row)
-            swaps = case.swaps if case else []
+            (case,) = cases_of([row])
+            changes = _changes_between(row, case)
             decisions += (
-                [CHANGE] if self.has_declare_permission(request) and CHANGE.allowed(row) and not swaps else []
+                [CHANGE]
+                if self.has_declare_permission(request) and CHANGE.allowed(row) and not changes
+                else []
             )
             context["lines"] = neighbours(row, readings_around([(row.dispositivo, row.leitura_em)])[0])
             context |= {
                 "why": why(row, case),
-                "swaps": [(swap.pk, swap_in_words(swap, row)) for swap in swaps],
+                "changes": [(change.pk, change_in_words(change, row)) for change in changes],
             }
             context["decisions"] = [(decision, decision.effect(row, case)) for decision in decisions]
         return super().change_view(request, object_id, form_url, context)
@@ -258,14 +269,14 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         answered = "confirmar" in request.POST
         form = ReasonForm(request.POST if answered else None)
         changes = (
-            [SwapForm.for_reading(row, request.POST if answered else None) for row in rows]
+            [MeterChangeForm.for_reading(row, request.POST if answered else None) for row in rows]
             if decision is CHANGE
             else []
         )
         if answered and all([form.is_valid(), *(change.is_valid() for change in changes)]):
             try:
                 with transaction.atomic():
-                    assinar(request.user, form.cleaned_data["motivo"])
+                    sign(request.user, form.cleaned_data["motivo"])
                     _apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
             except IntegrityError:
                 self.message_user(
@@ -280,7 +291,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                     self.message_user(request, f"{change.row}: {text}", messages.WARNING)
             return None
         around = readings_around([(row.dispositivo, row.leitura_em) for row in rows])
-        cases = [case_of(row) for row in rows]
+        cases = cases_of(rows)
         context = {
             **self.admin_site.each_context(request),
             "title": decision.title,
@@ -344,27 +355,27 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("valor"), ordering="valor")
     def value(self, row: LeituraEmRevisao) -> str:
         """What the register showed."""
-        return labelled(_("valor"), quantity(row.valor, row.dispositivo.unidade))
+        return labelled(_("valor"), register_with_unit(row.valor, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("base"), ordering="valor_base")
     def base(self, row: LeituraEmRevisao) -> str:
         """The reading that it was tested against, with its time."""
         if row.inicio is None:
-            return NOTHING
-        value = labelled(_("base"), quantity(row.valor_base, row.dispositivo.unidade))
+            return MISSING
+        value = labelled(_("base"), register_with_unit(row.valor_base, row.dispositivo.unidade))
         return format_html('{}<br><span class="quiet">{}</span>', value, clock(row.inicio, row.conta.zone))
 
     @admin.display(description=gettext_lazy("salto"), ordering="salto")
     def jump(self, row: LeituraEmRevisao) -> str:
         """How far it is from its base."""
         sign = "+" if row.salto is not None and row.salto > 0 else ""
-        return labelled(_("salto"), sign + quantity(row.salto, row.dispositivo.unidade))
+        return labelled(_("salto"), sign + register_with_unit(row.salto, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("classe"), ordering="classe")
     def kind(self, row: LeituraEmRevisao) -> str:
         """What the ledger says of it; where it finds nothing any more, what it said when somebody decided."""
         if row.classe:
-            return seal(row.classe, row.get_classe_display())
+            return badge(row.classe, row.get_classe_display())
         now_ = _("Normal") if row.situacao == row.Situacao.APROVADA else _("Fora das contas")
         was = (
             format_html('<br><span class="quiet">{} {}</span>', _("era:"), row.get_classe_decisao_display())
@@ -378,20 +389,28 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         """Whether people have to decide, or who has decided."""
         who = row.decisao.registrado_por if row.decisao else None
         by = format_html('<br><span class="quiet person">{}</span>', who) if who else ""
-        return format_html("{}{}", seal(row.situacao, row.get_situacao_display()), by)
+        return format_html("{}{}", badge(row.situacao, row.get_situacao_display()), by)
 
     @admin.display(description=gettext_lazy("decisão"))
     def evidence(self, row: LeituraEmRevisao) -> str:
         """Why and when it was decided, and on what."""
         decision = row.decisao
         if decision is None:
-            return NOTHING
+            return MISSING
         return format_html(
             "{} ({})<br>{} {} · {} {} · {}",
             decision.motivo, clock_with_zone(decision.registrado_em, row.conta.zone),
-            _("valor"), quantity(decision.valor, row.dispositivo.unidade),
-            _("base"), quantity(decision.valor_base, row.dispositivo.unidade), row.get_classe_decisao_display() or NOTHING,
+            _("valor"), register_with_unit(decision.valor, row.dispositivo.unidade),
+            _("base"), register_with_unit(decision.valor_base, row.dispositivo.unidade), row.get_classe_decisao_display() or MISSING,
         )  # fmt: skip
+
+
+def _changes_between(row: LeituraEmRevisao, case: Case | None) -> list[TrocaMedidor]:
+    """Return the meter changes between ``row`` and its base, as the ledger sees them."""
+    if case is None or not case.preview.changes:
+        return []
+    found = TrocaMedidor.objects.filter(dispositivo=row.dispositivo_id, ocorrida_em__in=case.preview.changes)
+    return list(found.order_by("ocorrida_em"))
 
 
 def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
@@ -414,7 +433,7 @@ def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
 
 
 def _apply(
-    rows: list[LeituraEmRevisao], decision: Decision, changes: list[SwapForm], motivo: str, user: Any
+    rows: list[LeituraEmRevisao], decision: Decision, changes: list[MeterChangeForm], motivo: str, user: Any
 ) -> None:
     """Take ``decision`` on ``rows``. Raises IntegrityError where somebody else has decided meanwhile."""
     taken = {APPROVE.name: RevisaoLeitura.Decisao.APROVADA, DISCARD.name: RevisaoLeitura.Decisao.DESCARTADA}

@@ -5,7 +5,7 @@ numbers of 0.0001, factors whole numbers of 0.000001.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Cursor
@@ -87,6 +87,18 @@ COUNT_FROM = f"""
 SELECT count(*), {us_of("max(time)")} FROM (
     SELECT time FROM tds_new_leitura_dispositivo
     WHERE dispositivo_id = %s AND time >= %s AND time <= %s ORDER BY time LIMIT %s) AS counted
+"""
+LAST_BEFORE = f"""
+SELECT {us_of("time")}, (valor * 10000)::bigint FROM tds_new_leitura_dispositivo
+WHERE dispositivo_id = %s AND time < %s AND NOT time = ANY(%s::timestamptz[]) ORDER BY time DESC LIMIT 1
+"""
+FIRST_FROM = f"""
+SELECT {us_of("time")}, (valor * 10000)::bigint FROM tds_new_leitura_dispositivo
+WHERE dispositivo_id = %s AND time >= %s AND NOT time = ANY(%s::timestamptz[]) ORDER BY time LIMIT 1
+"""
+BASE_OF = f"""
+SELECT {us_of("inicio")}, (valor_base * 10000)::bigint FROM tds_new_ocorrencia_medicao
+WHERE dispositivo_id = %s AND leitura_em = %s AND classe IN ({NEVER_BASES_SQL})
 """
 
 
@@ -212,3 +224,34 @@ def count_readings(cursor: Cursor[Any], span: Span, limit: int) -> tuple[int, in
         COUNT_FROM, [span.device_id, to_timestamptz(span.start), to_timestamptz(span.end), limit]
     ).fetchone()
     return row or (0, None)
+
+
+def load_base_before(
+    cursor: Cursor[Any], device_id: int, time: int, discarded: Collection[int]
+) -> tuple[int, int] | None:
+    """Load time and value of what a reading at ``time`` is measured from; None if there is nothing.
+
+    ``discarded`` readings are passed over. A reading of a class that is never a base was measured from one.
+    """
+    found = _load_beside(cursor, LAST_BEFORE, device_id, time, discarded)
+    if found is None:
+        return None
+    base: tuple[int, int] | None = cursor.execute(BASE_OF, [device_id, to_timestamptz(found[0])]).fetchone()
+    return base or found
+
+
+def load_first_from(
+    cursor: Cursor[Any], device_id: int, time: int, discarded: Collection[int]
+) -> tuple[int, int] | None:
+    """Load time and value of the first reading from ``time`` on that is not ``discarded``; None if there is none."""
+    return _load_beside(cursor, FIRST_FROM, device_id, time, discarded)
+
+
+def _load_beside(
+    cursor: Cursor[Any], statement: str, device_id: int, time: int, discarded: Collection[int]
+) -> tuple[int, int] | None:
+    without = [to_timestamptz(t) for t in discarded]
+    found: tuple[int, int] | None = cursor.execute(
+        statement, [device_id, to_timestamptz(time), without]
+    ).fetchone()
+    return found

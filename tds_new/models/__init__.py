@@ -1,34 +1,38 @@
-"""The models: one ownership chain, Conta > Gateway > Dispositivo > LeituraDispositivo, and what surrounds it."""
+"""Describes what the platform stores.
 
+Everything hangs on one ownership chain: Conta > Gateway > Dispositivo > LeituraDispositivo.
+
+Enters: values for rows.
+Leaves: rows, and refusals of rows that would be wrong.
+May import: mac, formats.
+"""
+
+from tds_new.models.ancora import ConsumoAncora, ConsumoCongelado
+from tds_new.models.auditoria import AuditoriaMedicao
+from tds_new.models.consumer_status import ConsumerStatus
 from tds_new.models.consumo import (
-    ConsumoAncora,
     ConsumoBloco,
-    ConsumoCongelado,
     ConsumoContaDiario,
     ConsumoContaHorario,
     ConsumoDiario,
     ConsumoHorario,
     ConsumoMensal,
     ConsumoParteDoDia,
-    ConsumoParticao,
-    ConsumoPendente,
-    ConsumoReconstrucao,
     ConsumoVida,
 )
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
-from tds_new.models.medicao import (
-    AuditoriaMedicao,
-    LeituraEmRevisao,
-    OcorrenciaMedicao,
-    RevisaoLeitura,
-    TrocaMedidor,
-    VigenciaParametros,
-)
-from tds_new.models.operacao import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
+from tds_new.models.leitura_em_revisao import LeituraEmRevisao
+from tds_new.models.manutencao import ManutencaoExecucao
+from tds_new.models.ocorrencia import OcorrenciaMedicao
+from tds_new.models.pendente import ConsumoParticao, ConsumoPendente, ConsumoReconstrucao
+from tds_new.models.rejeicao import MensagemRejeitada, Motivo, RejeicaoContador
+from tds_new.models.revisao import RevisaoLeitura
+from tds_new.models.troca import TrocaMedidor
 from tds_new.models.user import User
+from tds_new.models.vigencia import VigenciaParametros
 
 __all__ = [
     "AuditoriaMedicao",
@@ -55,6 +59,7 @@ __all__ = [
     "LeituraEmRevisao",
     "ManutencaoExecucao",
     "MensagemRejeitada",
+    "Motivo",
     "OcorrenciaMedicao",
     "RejeicaoContador",
     "RevisaoLeitura",

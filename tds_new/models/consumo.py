@@ -1,9 +1,7 @@
-"""Consumption, derived from the readings by ``tds_new.metering``: read-only for everybody else."""
+"""Consumption, which ``tds_new.metering`` computes from the readings; nobody else writes it."""
 
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models.functions import Now
 
 from tds_new.models.conta import Conta
 from tds_new.models.dispositivo import Dispositivo
@@ -11,7 +9,10 @@ from tds_new.models.gateway import Gateway
 
 
 class Rollup(models.Model):
-    """What blocks and the sums over them share. Gauges have no consumption, registers no gauge columns (NULL)."""
+    """The columns that blocks and the sums over them share.
+
+    Gauges have no consumption, registers no gauge columns (NULL).
+    """
 
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
     gateway = models.ForeignKey(
@@ -30,7 +31,7 @@ class Rollup(models.Model):
 
 
 class ConsumoBloco(Rollup):
-    """A device's 15 minutes: the fact that every hour, day, month and peak is a sum of (docs/metering.md).
+    """A device's 15 minutes, of which every hour, day, month and peak is a sum (docs/metering.md).
 
     ``bloco`` is the start of the block, UTC; ``fracao_medida`` the share of it that was measured.
     """
@@ -50,7 +51,8 @@ class ConsumoBloco(Rollup):
 
     class Meta:
         db_table = "tds_new_consumo_15min"
-        # By time alone, for all devices: what refreshing the sums over blocks asks for. Blocks come in order, so little is enough.
+        # By time alone, for all devices, as a refresh of the sums asks. Blocks come in order, so a BRIN is
+        # enough.
         indexes = [
             BrinIndex(fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32, autosummarize=True)
         ]
@@ -81,7 +83,7 @@ class Soma(Rollup, Contagem):
 
 
 class ConsumoHorario(Soma):
-    """Hours, UTC. A continuous aggregate on TimescaleDB, a view on plain PostgreSQL, as the two below."""
+    """Hours, UTC. A continuous aggregate on TimescaleDB, a view on plain PostgreSQL, as the others."""
 
     pk = models.CompositePrimaryKey("hora", "conta_id", "gateway_id", "dispositivo_id")
     hora = models.DateTimeField()
@@ -124,8 +126,9 @@ class ConsumoMensal(Soma):
 
 
 class ConsumoParteDoDia(Soma):
-    """The parts that days of every zone of Brazil are made of: the hours from 2, 3 and 4 o'clock UTC on, and from 5 o'clock on the rest.
+    """The parts that days of every zone of Brazil are made of.
 
+    They are the hours that begin at 2, 3 and 4 o'clock UTC, and the rest of the day from 5 o'clock on.
     ``dia`` is 5 o'clock UTC; of the parts ``hora_utc`` 2, 3 and 4 it is the 5 o'clock before them.
     """
 
@@ -141,7 +144,10 @@ class ConsumoParteDoDia(Soma):
 
 
 class SomaDaConta(Contagem):
-    """Sums of all blocks with consumption of a Conta, by the quantity and unit that their devices have now."""
+    """Sums of all blocks with consumption of a Conta.
+
+    By the quantity and unit that their devices have now.
+    """
 
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
     grandeza = models.CharField(max_length=20)
@@ -175,9 +181,10 @@ class ConsumoContaDiario(SomaDaConta):
 
 
 class ConsumoVida(models.Model):
-    """A device's first and last block with consumption for a Conta; kept by triggers on the blocks (migration 0009).
+    """The extent of a device's data: its first and last block with consumption for a Conta.
 
-    From it follows what share of a month should have been measured, without a look at each device's sums.
+    Triggers on the blocks keep it. From it follows what share of a month should have been measured, without a
+    look at each device's sums.
     """
 
     pk = models.CompositePrimaryKey("conta_id", "dispositivo_id")
@@ -193,98 +200,3 @@ class ConsumoVida(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.primeiro:%Y-%m-%dT%H:%MZ} - {self.ultimo:%Y-%m-%dT%H:%MZ}"
-
-
-class ConsumoPendente(models.Model):
-    """Devices whose blocks from ``inicio`` to ``fim`` are to be computed; written by triggers in the transaction that makes them stale.
-
-    A device whose computation failed is held back until ``tentar_em``, with the ``erro``.
-    """
-
-    particao = models.SmallIntegerField()
-    inicio = models.DateTimeField()
-    fim = models.DateTimeField()
-    dispositivos = ArrayField(models.BigIntegerField())
-    criado_em = models.DateTimeField(db_default=Now())
-    tentar_em = models.DateTimeField(null=True)
-    erro = models.TextField(default="", db_default="")
-
-    class Meta:
-        db_table = "tds_new_consumo_pendente"
-
-
-class ConsumoReconstrucao(models.Model):
-    """A run of ``rebuild_consumption`` that has not ended, so that one that was killed is gone on with.
-
-    Of its ``dispositivos`` the first ``entregues`` are in the queue, or computed; with ``novos_entregues`` the newest blocks of all, too.
-    There is one for each ``pedido``, the run's options.
-    """
-
-    pedido = models.TextField(unique=True)
-    iniciada_em = models.DateTimeField(db_default=Now())
-    desde = models.DateTimeField(null=True)
-    dispositivos = ArrayField(models.BigIntegerField())
-    entregues = models.IntegerField(default=0, db_default=0)
-    novos_entregues = models.BooleanField(default=False, db_default=False)
-
-    class Meta:
-        db_table = "tds_new_consumo_reconstrucao"
-
-    def __str__(self) -> str:
-        return f"{self.pedido}: {self.entregues}/{len(self.dispositivos)}"
-
-
-class ConsumoParticao(models.Model):
-    """A share of the devices (``id % PARTICOES``), computed by one worker at a time, which locks this row."""
-
-    PARTICOES = 8
-
-    id = models.SmallIntegerField(primary_key=True)
-    processado_em = models.DateTimeField(null=True)
-
-    class Meta:
-        db_table = "tds_new_consumo_particao"
-
-
-class ConsumoCongelado(models.Model):
-    """A single row once readings were dropped: those before ``ate`` may be gone, and no more of them are stored."""
-
-    id = models.SmallIntegerField(primary_key=True, default=1)
-    ate = models.DateTimeField()
-
-    class Meta:
-        db_table = "tds_new_consumo_congelado"
-        constraints = [
-            models.CheckConstraint(condition=models.Q(id=1), name="tds_new_consumo_congelado_unico")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.ate:%Y-%m-%d %H:%MZ}"
-
-
-class ConsumoAncora(models.Model):
-    """A device's readings just before ``ConsumoCongelado.ate``, from which its chain goes on once the readings before are dropped.
-
-    From them its blocks that begin at ``final_ate`` (one value a device) or later can be computed again; those before are final. What
-    people had decided on them by then holds for good: discarded readings are none of them, ``aprovada`` says which were approved.
-    While it has any the device is not deleted: its blocks would be without an owner.
-    """
-
-    pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
-    dispositivo = models.ForeignKey(Dispositivo, models.PROTECT, related_name="+", db_index=False)
-    leitura_em = models.DateTimeField()
-    final_ate = models.DateTimeField()
-    valor = models.DecimalField(max_digits=15, decimal_places=4)
-    tipo_leitura = models.CharField(max_length=12)
-    unidade = models.CharField(max_length=10)
-    conta = models.ForeignKey(Conta, models.PROTECT, related_name="+", db_index=False)
-    gateway = models.ForeignKey(
-        Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
-    )
-    aprovada = models.BooleanField(default=False, db_default=False)
-
-    class Meta:
-        db_table = "tds_new_consumo_ancora"
-
-    def __str__(self) -> str:
-        return f"{self.dispositivo_id} {self.leitura_em:%Y-%m-%dT%H:%M:%SZ} {self.valor} {self.unidade}"

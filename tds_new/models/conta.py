@@ -1,4 +1,4 @@
-"""The tenant, its people, and how far its data has come."""
+"""The tenant: its people, and how far its data has come."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from django.utils.deconstruct import deconstructible
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
+from tds_new.models.protection import ProtectedByReadings, ProtectedQuerySet
 
 _CNPJ = re.compile(r"[0-9A-Z]{12}[0-9]{2}")
 
@@ -21,8 +21,8 @@ _CNPJ = re.compile(r"[0-9A-Z]{12}[0-9]{2}")
 class CNPJValidator:
     """Refuses a CNPJ whose check digits are wrong.
 
-    Digits or, since July 2026, letters in the first twelve places; each counts as its ASCII code less 48, modulo 11
-    (Instrução Normativa RFB 2.229/2024).
+    Digits or, since July 2026, letters in the first twelve places; each counts as its ASCII code less 48,
+    modulo 11 (Instrução Normativa RFB 2.229/2024).
     """
 
     def __call__(self, value: str) -> None:
@@ -51,10 +51,13 @@ class TimeZoneValidator:
 
 
 class ContaQuerySet(ProtectedQuerySet):
-    """Contas, starting from what somebody may see."""
+    """Contas, and which of them somebody may see."""
 
     def visible_to(self, user: Any) -> "ContaQuerySet":
-        """The active Contas of which ``user`` is an active member; none for anybody else."""
+        """Return the active Contas of which ``user`` is an active member.
+
+        None of them for somebody who is not logged in or not active.
+        """
         if not user.is_authenticated or not user.is_active:
             return self.none()
         return self.filter(is_active=True, memberships__user=user, memberships__is_active=True)
@@ -133,10 +136,11 @@ class ContaMembership(models.Model):
 
 
 class ContaAtividade(models.Model):
-    """How far a Conta's data has come: counters that change with every stored batch, every change of state
-    and every change of computed consumption.
+    """How far a Conta's data has come.
 
-    Apart from ``Conta`` because it is written with every batch. Web pages compare the counters to know whether anything changed.
+    Its counters change with every stored batch, every change of state and every change of computed
+    consumption. Web pages compare them to know whether anything changed. A table apart from ``Conta``,
+    because it is written with every batch.
     """
 
     conta = models.OneToOneField(Conta, models.CASCADE, primary_key=True, related_name="atividade")

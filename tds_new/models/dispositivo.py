@@ -12,14 +12,15 @@ from django.utils.translation import gettext_lazy as _
 from tds_new.models.conta import Conta
 from tds_new.models.gateway import Gateway
 from tds_new.models.parametros import ParametrosMedicao
-from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
+from tds_new.models.protection import ProtectedByReadings, ProtectedQuerySet
 
 
 class Dispositivo(ProtectedByReadings, ParametrosMedicao):
     """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are.
 
-    Its metering parameters (``fator_conversao``, ``valor_maximo_registro``, ``consumo_maximo_hora``, ``tolerancia_queda``) hold from the
-    beginning until its first :class:`~tds_new.models.medicao.VigenciaParametros`.
+    Its metering parameters (``fator_conversao``, ``valor_maximo_registro``, ``consumo_maximo_hora``,
+    ``tolerancia_queda``) hold from the beginning until its first
+    :class:`~tds_new.models.vigencia.VigenciaParametros`.
     """
 
     reading_column = "dispositivo_id"
@@ -118,7 +119,10 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         return f"{self.codigo} {self.nome}".strip()
 
     def clean(self) -> None:
-        """Refuse a device too many for its gateway, and changes that would re-interpret readings already stored."""
+        """Refuse a device too many for its gateway. Raises ValidationError.
+
+        Also a change that would give stored readings another meaning.
+        """
         super().clean()
         if self.gateway_id is None:
             return

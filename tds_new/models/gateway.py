@@ -1,4 +1,4 @@
-"""The gateway: the only thing that talks to the platform, and the one that decides whose a reading is."""
+"""The gateway, which alone talks to the platform and decides whose a reading is."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tds_new.mac import normalise_mac
 from tds_new.models.conta import Conta
-from tds_new.models.protecao import ProtectedByReadings, ProtectedQuerySet
+from tds_new.models.protection import ProtectedByReadings, ProtectedQuerySet
 
 
 @deconstructible(path="tds_new.migrations._validators.HistoryStart")
@@ -27,7 +27,10 @@ class HistoryStart:
 
 
 class Gateway(ProtectedByReadings):
-    """A gateway in the field. Its MAC is unique in the whole system: the platform finds the tenant by it."""
+    """A gateway in the field.
+
+    Its MAC is unique in the whole system: the platform finds the tenant by it.
+    """
 
     reading_column = "gateway_id"
 
@@ -77,7 +80,8 @@ class Gateway(ProtectedByReadings):
         db_default=300,
         validators=[MinValueValidator(1), MaxValueValidator(86_400)],
         help_text=_(
-            "De quanto em quanto tempo ele dá sinal de vida; fica offline após três intervalos (no mínimo 5 minutos)."
+            "De quanto em quanto tempo ele dá sinal de vida; fica offline após três intervalos "
+            "(no mínimo 5 minutos)."
         ),
     )
     aceita_leituras_desde = models.DateTimeField(
@@ -110,7 +114,10 @@ class Gateway(ProtectedByReadings):
         return f"{self.codigo} ({self.mac})"
 
     def has_readings(self) -> bool:
-        """Whether any reading came through it: asked by its devices, which the readings' key begins with."""
+        """Return whether any reading came through it.
+
+        Its devices are asked, for the readings' key begins with the device.
+        """
         return any(device.has_readings() for device in self.dispositivos.all())
 
     def clean_fields(self, exclude: Any = None) -> None:
@@ -120,7 +127,7 @@ class Gateway(ProtectedByReadings):
         super().clean_fields(exclude)
 
     def clean(self) -> None:
-        """Refuse a MAC that is none, and a topic name that could be taken for a MAC."""
+        """Refuse a malformed MAC, and a topic name that could be taken for a MAC."""
         super().clean()
         if normalise_mac(self.mac) is None:
             raise ValidationError({"mac": _("Informe um MAC, por exemplo aa:bb:cc:dd:ee:ff.")})
@@ -132,7 +139,7 @@ class Gateway(ProtectedByReadings):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store with the canonical MAC; the devices follow their gateway into another Conta.
 
-        Raises ValidationError where the MAC is none.
+        Raises ValidationError if the MAC is malformed.
         """
         canonical = normalise_mac(self.mac)
         if canonical is None:

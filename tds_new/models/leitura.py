@@ -1,4 +1,4 @@
-"""Readings as they came: raw, immutable, a hypertable where TimescaleDB is there."""
+"""Readings as they came: raw and immutable, in a hypertable on TimescaleDB."""
 
 from django.db import models
 
@@ -10,9 +10,10 @@ from tds_new.models.gateway import Gateway
 class LeituraDispositivo(models.Model):
     """One value of one device at one time, written by ``tds_new.ingestion.store`` only.
 
-    ``tipo_leitura`` and ``unidade`` are the device's when the reading was stored. ``payload_raw`` is the message as it came,
-    with this reading alone in ``leituras``. The references carry no foreign keys (three checks a row would halve the rate):
-    the insert joins the device, and a trigger refuses to delete a device that has readings.
+    ``tipo_leitura`` and ``unidade`` are the device's when the reading was stored. ``payload_raw`` is the
+    message as it came, with this reading alone in ``leituras``. The references carry no foreign keys (three
+    checks a row would halve the rate): the insert joins the device, and a trigger refuses to delete a device
+    that has readings.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "time")

@@ -1,4 +1,4 @@
-"""The four metering parameters that a device has, and that each dated change sets anew."""
+"""The four metering parameters, of a device and of each dated change of them."""
 
 from decimal import Decimal
 
@@ -8,7 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ParametrosMedicao(models.Model):
-    """How a meter's register is read (docs/metering.md): all in the register's unit, before the factor."""
+    """How a meter's register is read (docs/metering.md).
+
+    All but the factor are in the register's unit, before the factor.
+    """
 
     fator_conversao = models.DecimalField(
         _("fator de conversão"),
@@ -36,7 +39,8 @@ class ParametrosMedicao(models.Model):
         blank=True,
         validators=[MinValueValidator(0)],
         help_text=_(
-            "Na unidade do registrador, antes do fator; o que passar disso fica suspeito até que alguém decida."
+            "Na unidade do registrador, antes do fator; "
+            "o que passar disso fica suspeito até que alguém decida."
         ),
     )
     tolerancia_queda = models.DecimalField(

@@ -1,4 +1,4 @@
-"""The person who logs in, with an e-mail address."""
+"""The people who log in, with an e-mail address."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ class UserManager(BaseUserManager["User"]):
     """Creates people; addresses are kept in lower case."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A person without staff rights. Raises ValueError without an e-mail address."""
+        """Create a person without staff rights. Raises ValueError without an e-mail address."""
         if not email:
             raise ValueError("an e-mail address is needed")
         user = self.model(email=email, **fields)
@@ -22,16 +22,19 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A person with every staff right."""
+        """Create a person with every staff right."""
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """The person with this address, in any case."""
+        """Return the person with this address, in upper or lower case."""
         return self.get(email=(username or "").strip().lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. What they may see follows from their memberships; ``is_staff`` opens the operator's admin only."""
+    """A person.
+
+    What they may see follows from their memberships; ``is_staff`` opens the operator's admin only.
+    """
 
     email = models.EmailField(_("e-mail"), max_length=254, unique=True)
     name = models.CharField(_("nome"), max_length=150, blank=True, default="", db_default="")
@@ -60,9 +63,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         super().save(*args, **kwargs)
 
     def get_full_name(self) -> str:
-        """The name, or the address where no name is known."""
+        """Return the name, or the address if no name is known."""
         return self.name or self.email
 
     def get_short_name(self) -> str:
-        """The first name, or the part of the address before the @."""
+        """Return the first name, or the part of the address before the @."""
         return self.name.split(" ")[0] if self.name else self.email.split("@")[0]

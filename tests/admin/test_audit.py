@@ -21,7 +21,7 @@ from tds_new.models import (
     User,
     VigenciaParametros,
 )
-from tds_new.models.medicao import assinar
+from tds_new.storage.audit import sign
 from tests.support import factories
 from tests.support.meters import JUMP, START, STEP, decide, device_form, meter, person, row, superuser, url
 
@@ -69,7 +69,7 @@ def test_only_a_signature_puts_a_change_down_to_somebody() -> None:
     change.leitura_final = Decimal(1021)
     change.save()
     with transaction.atomic():
-        assinar(User.objects.create_user("rui@example.com"), "engano")
+        sign(User.objects.create_user("rui@example.com"), "engano")
         change.delete()
     entry(device, ana, motivo="outra")
     assert trail(device) == [
@@ -80,7 +80,7 @@ def test_only_a_signature_puts_a_change_down_to_somebody() -> None:
 @signed
 def test_a_signature_outside_a_transaction_is_refused_because_it_would_be_lost() -> None:
     with pytest.raises(transaction.TransactionManagementError):
-        assinar(AnonymousUser())
+        sign(AnonymousUser())
 
 
 @signed

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from tds_new.admin.formats import elapsed
+from tds_new.formats import exact_duration
 from tds_new.metering.worker import drain
 from tds_new.models import Dispositivo, LeituraEmRevisao, TrocaMedidor, VigenciaParametros
 from tests.support.meters import (
@@ -238,4 +238,4 @@ def test_the_page_is_english_where_its_reader_is(root: Client) -> None:
 )
 def test_a_time_is_told_whole(time: timedelta, said: str) -> None:
     with translation.override("pt-br"):
-        assert elapsed(time).replace("\u00a0", " ") == said
+        assert exact_duration(time).replace("\u00a0", " ") == said

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import translation
 from django.utils.timezone import now
 
-from tds_new.admin.formats import NumberField
+from tds_new.admin.fields import NumberField
 from tds_new.metering.worker import drain
 from tds_new.models import (
     ConsumoCongelado,

@@ -19,10 +19,10 @@ from tds_new.models import (
     Gateway,
     LeituraDispositivo,
     MensagemRejeitada,
+    Motivo,
     RejeicaoContador,
     User,
 )
-from tds_new.models.operacao import Motivo
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "uma senha bem comprida 42"

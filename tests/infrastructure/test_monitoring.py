@@ -13,8 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import BrokerConfig
-from tds_new.models import ConsumerStatus
-from tds_new.models.operacao import Motivo
+from tds_new.models import ConsumerStatus, Motivo
 from tds_new.web import metrics
 from tests.support.paths import ROOT
 

@@ -9,7 +9,7 @@ import pytest
 
 from tds_new.ingestion.payload import Reading, Telemetry, parse_telemetry
 from tds_new.ingestion.refusal import Reason
-from tds_new.models.operacao import Motivo
+from tds_new.models import Motivo
 
 pytestmark = pytest.mark.once
 

@@ -1,7 +1,6 @@
-"""What the operator watches: set-aside messages and the consumers."""
+"""Rejected messages, and how often which gateway was refused."""
 
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +10,7 @@ from tds_new.models.gateway import Gateway
 
 
 class Motivo(models.TextChoices):
-    """Why a message or a reading was set aside."""
+    """The reason for which a message or a reading was rejected."""
 
     TOPICO_INVALIDO = "topico_invalido", _("Tópico inválido")
     GATEWAY_DESCONHECIDO = "gateway_desconhecido", _("Gateway desconhecido")
@@ -31,7 +30,10 @@ class Motivo(models.TextChoices):
 
 
 class MensagemRejeitada(models.Model):
-    """A message that could not be stored, or one reading of it (``leitura_indice``), kept for people to look at and re-process."""
+    """A message that could not be stored, or one reading of it (``leitura_indice``).
+
+    It is kept for people to look at and process again.
+    """
 
     recebida_em = models.DateTimeField(_("recebida em"), default=now, db_default=Now())
     topico = models.TextField(_("tópico"))
@@ -63,7 +65,10 @@ class MensagemRejeitada(models.Model):
 
 
 class RejeicaoContador(models.Model):
-    """How often each gateway was refused for each reason: counts all, while only the newest messages are kept."""
+    """How often each gateway was refused for each reason.
+
+    It counts all, while only the newest messages are kept.
+    """
 
     gateway = models.ForeignKey(
         Gateway, models.CASCADE, null=True, related_name="+", verbose_name=_("gateway")
@@ -85,68 +90,3 @@ class RejeicaoContador(models.Model):
 
     def __str__(self) -> str:
         return f"{self.gateway_id} {self.motivo}: {self.total}"
-
-
-class ConsumerStatus(models.Model):
-    """A consumer as it last said of itself."""
-
-    class Estado(models.TextChoices):
-        STARTING = "starting", _("Iniciando")
-        STANDBY = "standby", _("Em espera")
-        CONNECTED = "connected", _("Conectado")
-        DISCONNECTED = "disconnected", _("Sem broker")
-        STOPPED = "stopped", _("Parado")
-
-    client_id = models.CharField(_("identificador do cliente"), max_length=128, unique=True)
-    host = models.CharField(_("máquina"), max_length=255, default="", db_default="")
-    pid = models.IntegerField(_("processo"), default=0, db_default=0)
-    estado = models.CharField(
-        _("estado"), max_length=12, choices=Estado.choices, default=Estado.STARTING, db_default="starting"
-    )
-    since = models.DateTimeField(_("desde"), null=True)
-    updated_at = models.DateTimeField(_("atualizado em"), null=True)
-    last_batch_at = models.DateTimeField(_("último lote"), null=True)
-    counters = models.JSONField(_("contadores"), default=dict)
-
-    class Meta:
-        db_table = "tds_new_consumer_status"
-        verbose_name = _("consumidor")
-        verbose_name_plural = _("consumidores")
-
-    def __str__(self) -> str:
-        return f"{self.client_id} ({self.estado})"
-
-
-class ManutencaoQuerySet(models.QuerySet["ManutencaoExecucao"]):
-    """Upkeep, and what of it is late."""
-
-    def overdue(self) -> "ManutencaoQuerySet":
-        """Pieces that should have succeeded again by now, or never have."""
-        return self.filter(Q(prazo__lt=now()) | Q(prazo=None))
-
-
-class ManutencaoExecucao(models.Model):
-    """A piece of the platform's upkeep (a policy of TimescaleDB, the retention, ...): when it last ran, and how that ended."""
-
-    nome = models.CharField(_("nome"), max_length=120, primary_key=True)
-    ultima_execucao = models.DateTimeField(_("última execução"))
-    ultimo_sucesso = models.DateTimeField(_("último sucesso"), null=True)
-    erro = models.TextField(
-        _("erro"),
-        blank=True,
-        default="",
-        db_default="",
-        help_text=_("Da última execução; vazio quando deu certo."),
-    )
-    prazo = models.DateTimeField(_("prazo"), null=True, help_text=_("Até quando deve dar certo de novo."))
-
-    objects = ManutencaoQuerySet.as_manager()
-
-    class Meta:
-        db_table = "tds_new_manutencao_execucao"
-        verbose_name = _("rotina de manutenção")
-        verbose_name_plural = _("rotinas de manutenção")
-        ordering = ["nome"]
-
-    def __str__(self) -> str:
-        return self.nome

@@ -1,0 +1,55 @@
+"""Numbers as people type them."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.exceptions import ValidationError
+from django.utils.formats import get_format
+from django.utils.translation import gettext_lazy as _
+
+from tds_new.formats import MINUS
+
+
+class NumberField(forms.DecimalField):
+    """A number as it is written in the page's language, thousands grouped or not.
+
+    One that two languages read differently is refused, never guessed: in Portuguese ``12.345`` may be meant as
+    12345 or as 12,345.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """A text input, which accepts a comma in any browser."""
+        kwargs["widget"] = AdminTextInputWidget(attrs={"inputmode": "decimal"})
+        super().__init__(**kwargs)
+        self.widget.attrs.pop("step", None)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the Decimal, or None. Raises ValidationError if it has no or two meanings."""
+        return super().to_python(self._plain(value) if isinstance(value, str) else value)
+
+    def _plain(self, text: str) -> str:
+        text = re.sub(r"\s", "", text).replace(MINUS, "-")
+        mark = get_format("DECIMAL_SEPARATOR")
+        other = "." if mark == "," else ","
+        group = re.escape(other)
+        if re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}{group}\d{{3}}", text):
+            message = _(
+                "Escreva %(plain)s ou %(decimal)s: assim não se sabe se %(other)s separa milhares ou decimais."
+            )
+            names = {"plain": text.replace(other, ""), "decimal": text.replace(other, mark), "other": other}
+            raise ValidationError(message, params=names, code="ambiguous")
+        if re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}({group}\d{{3}})+({re.escape(mark)}\d+)?", text):
+            text = text.replace(other, "")
+        return text.replace(",", ".") if text.count(",") + text.count(".") == 1 else text
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a stored number as it is written, without zeros at the end.
+
+        What somebody typed stays as they typed it.
+        """
+        if not isinstance(value, Decimal):
+            return value
+        return f"{value.normalize():f}".replace(".", get_format("DECIMAL_SEPARATOR"))
