@@ -243,7 +243,10 @@ def load_base_before(
 def load_first_from(
     cursor: Cursor[Any], device_id: int, time: int, discarded: Collection[int]
 ) -> tuple[int, int] | None:
-    """Load time and value of the first reading from ``time`` on that is not ``discarded``; None if there is none."""
+    """Load time and value of the first reading from ``time`` on.
+
+    ``discarded`` readings are passed over. None if there is none.
+    """
     return _load_beside(cursor, FIRST_FROM, device_id, time, discarded)
 
 

@@ -1,4 +1,4 @@
-"""What the ledger makes of a reading, and what a decision about it would change, before anybody decides.
+"""What the ledger makes of a reading, and what a decision about it would change.
 
 The answers are computed by the ledger's own rules from what it reads. Values are in the register's unit,
 before the factor.
@@ -87,9 +87,10 @@ class Preview:
 
 
 def may_be_approved(kind: str) -> bool:
-    """Return whether approval says something of a reading of this class (``OcorrenciaMedicao.Classe``, or empty).
+    """Return whether a reading of this class (empty: none) may be approved.
 
-    It has a reading accepted whatever the maximum, so it says nothing of one that is accepted already.
+    Approval has a reading accepted whatever the maximum, so it would say nothing of one that is accepted
+    already.
     """
     return kind in APPROVABLE
 
@@ -104,7 +105,7 @@ def preview(questions: Sequence[Question]) -> list[Preview]:
 def preview_after_change(
     device_id: int, moment: datetime
 ) -> tuple[Point | None, Point | None, Preview | None]:
-    """Return the readings on both sides of ``moment``, at which a meter was changed, and a preview of the later one.
+    """Return the readings beside a meter change at ``moment``, and a preview of the later one.
 
     The earlier is the base that the ledger measures from: a reading that is never a base has one before it.
     Either is None if there is none; then there is no preview.
