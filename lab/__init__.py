@@ -1,5 +1,7 @@
-"""The laboratory: benchmarks, fault injection and fuzzing of the product, on servers of its own.
+"""Tests the product under load, faults and hostile messages.
 
-In go options of commands; out come reports and exit codes. It may import everything of ``tds_new``; nothing of ``tds_new`` may import it,
-and production does not install it.
+Enters: options of commands.
+Leaves: reports and exit codes.
+May import: all of ``tds_new`` and ``prj_tds_new``. Nothing of them may import it, and production does not
+install it.
 """

@@ -1,6 +1,7 @@
 """A gateway for TDS New: reads meters, keeps every message on disk until the platform says that it is stored, sends again what is not.
 
-Copy this file and replace the source (``--source``). It needs Python 3.11 and paho-mqtt 2; see README.md beside it.
+Copy this file and replace the source (``--source``). It needs Python 3.11 and paho-mqtt 2; see README.md
+beside it.
 
 Two threads share nothing but the queue, a SQLite file:
 
@@ -8,8 +9,9 @@ Two threads share nothing but the queue, a SQLite file:
     network thread   queue ──► broker          at most --window messages under way, each with a number ("seq")
                      {"seq": n} on .../ack     the platform has committed message n: only now it leaves the queue
 
-A PUBACK of the broker is not enough: the broker may lose what it acknowledged (power cut). The platform's answer comes after the commit.
-Sending twice is free, because the platform stores a reading (device, time) once.
+A PUBACK of the broker is not enough: the broker may lose what it acknowledged (power cut). The platform's
+answer comes after the commit. Sending twice is free, because the platform stores a reading (device, time)
+once.
 """
 
 import argparse
@@ -41,7 +43,10 @@ LONGEST_DELAY_S, LONGEST_RESEND_S = 60.0, 600.0
 
 
 class Reading(NamedTuple):
-    """One value of one device. ``value`` is a decimal number as text, so that it arrives exactly as it was read."""
+    """One value of one device.
+
+    ``value`` is a decimal number as text, so that it arrives exactly as it was read.
+    """
 
     device: str
     value: str
@@ -61,7 +66,9 @@ def demo_source() -> list[Reading]:
 
 
 class Queue:
-    """Messages on disk, in order. What :meth:`put` has returned from survives kill -9 and a power cut.
+    """Messages on disk, in order.
+
+    What :meth:`put` has returned from survives kill -9 and a power cut.
 
     One object for each thread; the file is shared. Raises sqlite3.Error where the disk does not take it.
     """
@@ -72,8 +79,8 @@ class Queue:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # each commit reaches the disk
         self._db.execute("BEGIN IMMEDIATE")
-        # AUTOINCREMENT: a number is never used again. The first one is the time in ms, so that a file that was lost and made anew does
-        # not take late answers to its predecessor's messages for its own.
+        # AUTOINCREMENT: a number is never used again. The first one is the time in ms, so that a file that
+        # was lost and made anew does not take late answers to its predecessor's messages for its own.
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
         )
@@ -156,7 +163,10 @@ class Link:
         self._answers: list[int] = []
 
     def run(self) -> None:
-        """Until told to stop. Delays between connections: 1 s doubling to 60 s, of which up to half is left to chance."""
+        """Until told to stop.
+
+        Delays between connections: 1 s doubling to 60 s, of which up to half is left to chance.
+        """
         queue, attempt = Queue(self._options.queue, self._options.limit), 0
         while not self._stop.is_set():
             opened = time.monotonic()
@@ -171,7 +181,10 @@ class Link:
             self._stop.wait(delay)
 
     def _session(self, queue: Queue) -> None:
-        """One connection, from CONNECT to its end. A client of its own: paho would send again what an older one had under way."""
+        """One connection, from CONNECT to its end.
+
+        A client of its own: paho would send again what an older one had under way.
+        """
         client, window = self._client(), Window(self._options.window, self._options.resend_after)
         client.connect(self._options.host, self._options.port, self._options.keepalive)
         try:
@@ -269,7 +282,10 @@ class Link:
         client.publish(f"{self._base}/heartbeat", json.dumps(body), 0)
 
     def _say_goodbye(self, client: mqtt.Client) -> None:
-        """Say offline, and wait until the broker has that; messages without an answer stay in the queue."""
+        """Say offline, and wait until the broker has that.
+
+        Messages without an answer stay in the queue.
+        """
         last = client.publish(f"{self._base}/status", "offline", 1, retain=True)
         deadline = time.monotonic() + 2.0
         while (
@@ -282,7 +298,10 @@ class Link:
 
 
 def measure(source: Source, queue: Queue) -> None:
-    """Read once and keep what was read. A source that fails is logged; the next turn tries again."""
+    """Read once and keep what was read.
+
+    A source that fails is logged; the next turn tries again.
+    """
     moment = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         readings = source()
@@ -298,7 +317,10 @@ def measure(source: Source, queue: Queue) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line; the password only from a file or the environment, because others can read command lines."""
+    """The command line.
+
+    The password only from a file or the environment, because others can read command lines.
+    """
     parser = argparse.ArgumentParser(
         description="Reads meters and publishes to TDS New; loses nothing that it has read."
     )

@@ -1,1 +1,6 @@
-"""Measurements that anyone can repeat: commands that print figures measured side by side in one run."""
+"""Measures what the platform takes on a machine, beside what is required of it.
+
+Enters: sizes of a measurement.
+Leaves: one report of its parts, for people and for programs.
+May import: ``lab.harness``; of ``tds_new`` what it measures and builds on.
+"""

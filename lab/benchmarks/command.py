@@ -1,4 +1,4 @@
-"""What the commands that measure share: options from a dataclass of sizes, one report, an end in order."""
+"""What the commands of the benchmarks share."""
 
 import json
 import shlex
@@ -11,30 +11,30 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from lab.benchmarks.bench import Bench
-from lab.benchmarks.environment import environment
-from lab.benchmarks.report import HEAD, Part, failed, markdown, measure, merged
+from lab.benchmarks.environment import BenchmarkEnvironment
+from lab.benchmarks.report import Part, Report, failed, markdown, measure, merged
+from lab.harness.command import LabCommand
 from lab.harness.errors import LabError
 
 
-class BenchmarkCommand(BaseCommand):
-    """Starts servers of its own, and removes them; nothing of yours is touched.
+class BenchmarkCommand(LabCommand):
+    """A command that measures parts on servers of its own.
 
-    ``sizes`` is a dataclass whose fields are the options, explained by ``explained``; the parts take a ``bench`` of it; ``head`` are the
-    report's first lines.
+    ``sizes`` is a dataclass whose fields are the options, explained by ``explained``; the parts take a
+    ``bench`` of it; ``head`` are the report's first lines.
     """
 
-    requires_system_checks: list[str] = []
     parts: Mapping[str, Part]
     sizes: type[Any]
     bench: type[Bench[Any]] = Bench
     explained: Mapping[str, str]
-    head: Sequence[str] = HEAD
+    head: Sequence[str]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The sizes, with their defaults."""
+        """Add the sizes, with their defaults, and where the report goes."""
         names = list(self.parts)
         parser.add_argument(
             "--parts", nargs="+", choices=names, default=names, help="what to measure; everything by default"
@@ -45,54 +45,53 @@ class BenchmarkCommand(BaseCommand):
             kind = type(default[0] if many else default)
             name, text = f"--{size.name.replace('_', '-')}", f"{self.explained[size.name]} ({default})"
             parser.add_argument(name, type=kind, default=default, help=text, **many)  # type: ignore[arg-type]
-        parser.add_argument("--database", choices=("auto", "timescale", "plain"), default="auto")
+        self.add_database_argument(parser)
         parser.add_argument("--output", type=Path, help="also write the report to OUTPUT.md and OUTPUT.json")
         parser.add_argument(
             "--update", action="store_true", help="keep the parts of OUTPUT.json that are not measured now"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Measure and print the report. Raises CommandError, after that, where a part could not be measured."""
+        """Measure and print the report.
+
+        Raises CommandError, after that, where a part could not be measured.
+        """
         output: Path | None = options["output"]
         older = _older(output) if options["update"] else None
+        sizes = self.sizes(**{size.name: options[size.name] for size in fields(self.sizes)})
         try:
-            with _ended_in_order(), environment(options["database"]) as made:
-                sizes = self.sizes(**{size.name: options[size.name] for size in fields(self.sizes)})
-                report = measure(self.bench(made, sizes, self.say), options["parts"], _command(), self.parts)
+            with _interrupted_by_signals(), BenchmarkEnvironment(options["database"]) as environment:
+                bench = self.bench(environment, sizes, self.say)
+                report = measure(bench, options["parts"], _command_line(), self.parts)
         except LabError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self.stderr.write("[WARN] interrupted: the servers are stopped, their files removed")
             sys.exit(130)
         report = merged(older, report, self.parts) if older else report
-        text = markdown(report, self.parts, self.head)
-        self.stdout.write(text)
-        if output:
-            output.with_suffix(".md").write_text(text, encoding="ascii")
-            output.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="ascii")
+        self.show(markdown(report, self.parts, self.head), report, output)
         if names := failed(report):
             raise CommandError(f"could not be measured: {', '.join(names)}")
 
-    def say(self, text: str) -> None:
-        """Tell how far it is."""
-        self.stderr.write(f"[OK] {text}")
 
-
-def _older(output: Path | None) -> dict[str, Any]:
-    """The report to bring up to date. Raises CommandError where there is none."""
+def _older(output: Path | None) -> Report:
+    """Return the report to bring up to date. Raises CommandError where there is none."""
     if output is None or not output.with_suffix(".json").exists():
         raise CommandError("--update needs --output with a report that is there")
-    older: dict[str, Any] = json.loads(output.with_suffix(".json").read_text(encoding="ascii"))
+    older: Report = json.loads(output.with_suffix(".json").read_text(encoding="ascii"))
     return older
 
 
-def _command() -> str:
+def _command_line() -> str:
     return shlex.join(["python", "manage.py", *sys.argv[1:]])
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does: what was started is stopped and removed."""
+def _interrupted_by_signals() -> Iterator[None]:
+    """Have SIGTERM end the command as Ctrl-C does.
+
+    What was started is stopped and removed.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

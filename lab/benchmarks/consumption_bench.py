@@ -1,24 +1,19 @@
-"""What the parts of ``benchmark_consumption`` run on."""
+"""What the parts of ``benchmark_consumption`` measure with."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-from django.conf import settings
 
 from lab.benchmarks import bench, dataset
-from lab.benchmarks.environment import Environment
+from lab.benchmarks.environment import BenchmarkEnvironment
 from lab.harness.errors import LabError
-from tds_new.embedded import child
+from lab.harness.process import ChildProcess, cpu_seconds, manage
+from lab.harness.waiting import wait_until
 
 SESSIONS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name IN ('tds_new_consumption', 'tds_new_upkeep')"
 )
+WORKER_STOP_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -39,72 +34,53 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Bench(bench.Bench[Sizes]):
-    """And workers, and devices."""
+    """A bench with workers, and with devices of the data set."""
 
     @contextmanager
     def worker(self) -> Iterator["Worker"]:
-        """A consumption worker as shipped, with the upkeep in it, stopped in order at the end."""
-        log = self.made.directory / f"worker-{time.monotonic_ns()}.log"
-        command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "process_consumption"]
-        with log.open("wb") as output:
-            process = child.spawn(command, output=output, environment=self.made.variables)
-        worker = Worker(self.made, process, log)
+        """Run a consumption worker as shipped, maintenance included.
+
+        It is stopped in order at the end.
+        """
+        worker = Worker(self.environment)
         try:
-            worker.wait_until_it_follows()
+            worker.wait_until_ready()
             yield worker
         finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            worker.stop(WORKER_STOP_TIMEOUT_S)
 
-    def progress(self, what: str) -> Callable[[float], None]:
-        """Say every twentieth of what is done."""
-        said = 0
-
-        def progress(share: float) -> None:
-            nonlocal said
-            if int(20 * share) > said:
-                said = int(20 * share)
-                self.say(f"{what}: {5 * said} %")
-
-        return progress
-
-    def fresh(self, devices: int) -> None:
+    def register_only(self, devices: int) -> None:
         """Have so many devices of the data set registered, and nothing stored."""
-        with self.made.connect() as connection:
-            dataset.forget_fleet(connection)
+        with self.environment.connect() as connection:
+            dataset.clear_fleet(connection)
             dataset.register(connection, devices)
 
 
-@dataclass(frozen=True)
-class Worker:
+class Worker(ChildProcess):
     """A running ``process_consumption``."""
 
-    made: Environment
-    process: "subprocess.Popen[bytes]"
-    log: Path
+    def __init__(self, environment: BenchmarkEnvironment) -> None:
+        self._environment = environment
+        super().__init__(manage("process_consumption"), environment.log_path("worker"), environment.variables)
+        environment.keep(self)
 
-    def wait_until_it_follows(self) -> None:
-        """Return once it has a session. Raises LabError where it does not get there."""
-        deadline = time.monotonic() + 60
-        while not self._sessions():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"the worker did not start: {self.log.read_text(errors='replace')[-800:]}")
-            time.sleep(0.05)
+    def wait_until_ready(self) -> None:
+        """Wait until it has a database session.
+
+        Raises LabError where it does not get there.
+        """
+
+        def is_ready() -> bool:
+            if not self.alive:
+                raise LabError(f"the worker did not start: {self.log[-800:]}")
+            return bool(self._sessions())
+
+        wait_until(is_ready, lambda: f"the worker's session: {self.log[-800:]}", 60, interval=0.05)
 
     def used(self) -> tuple[float, float]:
-        """Processor seconds so far: its own, and its database sessions'."""
+        """Return the processor seconds taken so far: its own, and its database sessions'."""
         return cpu_seconds(self.process.pid), sum(cpu_seconds(pid) for pid in self._sessions())
 
     def _sessions(self) -> list[int]:
-        with self.made.connect() as connection:
+        with self._environment.connect() as connection:
             return [pid for (pid,) in connection.execute(SESSIONS).fetchall()]
-
-
-def cpu_seconds(pid: int) -> float:
-    """The processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,27 +1,32 @@
-"""One gateway floods, hundreds send as they should: how long theirs take, and what becomes of the flood."""
+"""Fairness: one gateway floods while hundreds send as they should.
+
+The part measures how long the others' messages take, and what becomes of the flood.
+"""
 
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from lab.benchmarks.figures import Percentiles, Verdict, at_most, nothing
+from lab.benchmarks.environment import BenchmarkEnvironment
+from lab.benchmarks.figures import Percentiles, Requirement, at_most, distributions, nothing
 from lab.benchmarks.ingest_bench import Bench
-from lab.benchmarks.latency import cells
-from lab.benchmarks.publisher import gateway_mac
+from lab.benchmarks.load_generator import Job, gateway_mac
+from lab.harness.consumer import ConsumerProcess
 from lab.harness.errors import LabError
+from lab.harness.report import paragraph
 
 RATE = 1.0  # messages/s of each gateway that behaves
-FLOOD_BEGINS = timedelta(
-    days=30
-)  # its readings' times, so long ago: one second each, they would reach into the future
-SETTLE_TIMEOUT = 300.0
+# The flood's readings begin so long ago: one second each, they would reach into the future.
+FLOOD_BEGINS = timedelta(days=30)
+SETTLE_TIMEOUT_S = 300.0
 
 READINGS_OF = """
 SELECT count(*) FROM tds_new_leitura_dispositivo l JOIN tds_new_gateway g ON g.id = l.gateway_id
 WHERE g.mac = ANY(%s) AND l.time >= %s AND l.time < %s
 """
-REFUSALS_OF = """
+# Rejections of one gateway (true) or of all others (false), by the pattern of their reason.
+REJECTIONS_OF = """
 SELECT sum(c.total) FROM tds_new_rejeicao_contador c LEFT JOIN tds_new_gateway g ON g.id = c.gateway_id
 WHERE (g.mac IS NOT DISTINCT FROM %s) = %s AND c.motivo LIKE %s
 """
@@ -30,9 +35,11 @@ KEPT = "SELECT count(*) FROM tds_new_mensagem_rejeitada WHERE motivo = 'limite_e
 
 @dataclass(frozen=True)
 class Fairness:
-    """What the part found. ``quiet`` and ``flooded`` are the others' publish to commit and back, without the flood and under it.
+    """The figures of the part.
 
-    ``limited`` is what the table of counters has of the flood's messages, ``metric`` what Prometheus has, ``logged`` the last line.
+    ``quiet`` and ``flooded`` are the others' publish to commit and back, without the flood and under it.
+    ``limited`` is what the table of counters has of the flood's messages, ``metric`` what Prometheus has,
+    ``logged`` the last line of the log.
     """
 
     gateways: int
@@ -49,42 +56,65 @@ class Fairness:
     logged: str
     others_published: int
     others_stored: int
-    others_set_aside: int
+    others_rejected: int
+
+
+class FloodOutcome(NamedTuple):
+    """What became of the flood.
+
+    Messages stored, limited by the table of counters, and limited by Prometheus.
+    """
+
+    stored: int
+    limited: int
+    metric: int
+
+
+class Rejections:
+    """Counts rejections of the gateway that floods, and of all others.
+
+    It counts from its own start.
+    """
+
+    def __init__(self, environment: BenchmarkEnvironment, flooder: str) -> None:
+        self._environment, self._flooder = environment, flooder
+        self._limited_before, self._others_before = (
+            self._count(True, "limite_excedido"),
+            self._count(False, "%"),
+        )
+
+    def _count(self, of_flooder: bool, reason: str) -> int:
+        return self._environment.scalar(REJECTIONS_OF, self._flooder, of_flooder, reason)
+
+    def limited(self) -> int:
+        """Return how many messages of the flood were over the limit."""
+        return self._count(True, "limite_excedido") - self._limited_before
+
+    def of_others(self) -> int:
+        """Return how many rejections the others have, for any reason."""
+        return self._count(False, "%") - self._others_before
 
 
 def measure(bench: Bench) -> Fairness:
-    """The others alone for a third of the time, then beside the flood. Raises LabError where messages do not all turn up."""
-    made, load, sizes = bench.made, bench.load, bench.sizes
-    flooder, limit = gateway_mac(sizes.gateways), int(made.variables["TDS_GATEWAY_RATE"])
-    made.register_fleet(sizes.gateways + 1)
-    calm = load.job(
-        max(sizes.gateways, int(RATE * sizes.gateways * sizes.fairness_seconds / 3)),
-        sizes.gateways,
-        rate=RATE * sizes.gateways,
-        sample=1,
-        timeout=SETTLE_TIMEOUT,
-    )
-    others = load.job(
-        max(1, int(RATE * sizes.gateways * sizes.fairness_seconds)),
-        sizes.gateways,
-        rate=RATE * sizes.gateways,
-        sample=1,
-        timeout=SETTLE_TIMEOUT,
-    )
-    begin = load.start - FLOOD_BEGINS
+    """Measure the others alone for a third of the time, then beside the flood.
+
+    Raises LabError where messages do not all turn up.
+    """
+    environment, load, sizes = bench.environment, bench.load, bench.sizes
+    flooder, limit = gateway_mac(sizes.gateways), int(environment.variables["TDS_GATEWAY_RATE"])
+    environment.register_fleet(sizes.gateways + 1)
+    rejections = Rejections(environment, flooder)
+    calm = _job_of_others(bench, max(sizes.gateways, int(RATE * sizes.gateways * sizes.fairness_seconds / 3)))
+    others = _job_of_others(bench, max(1, int(RATE * sizes.gateways * sizes.fairness_seconds)))
     flood = load.job(
         int(sizes.flood * sizes.fairness_seconds),
         1,
         first=sizes.gateways,
         rate=sizes.flood,
         confirm=False,
-        start=begin.isoformat(),
+        start=(load.start - FLOOD_BEGINS).isoformat(),
     )
-    counted = [
-        made.scalar(REFUSALS_OF, flooder, True, "limite_excedido"),
-        made.scalar(REFUSALS_OF, flooder, False, "%"),
-    ]
-    with made.consumer() as consumer:
+    with environment.consumer() as consumer:
         quiet = Percentiles.of(load.publish(calm).latencies)
         bench.say(
             f"{sizes.gateways} gateways alone: p50 {quiet.p50:.1f} ms, p99 {quiet.p99:.1f} ms; now the flood"
@@ -92,66 +122,101 @@ def measure(bench: Bench) -> Fairness:
         with load.begin(flood) as flooding, load.begin(others) as publication:
             flooded = Percentiles.of(publication.result().latencies)
             flooding.result()
-        end = begin + timedelta(seconds=flood.messages)
-        deadline = time.monotonic() + SETTLE_TIMEOUT
-        while True:
-            stored = made.scalar(READINGS_OF, [flooder], begin, end) // 3
-            limited = made.scalar(REFUSALS_OF, flooder, True, "limite_excedido") - counted[0]
-            metric = int(consumer.metric('tds_rejected_total{reason="limite_excedido"}'))
-            if stored + limited >= flood.messages and metric >= limited:
-                break
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"of {flood.messages} messages of the flood {stored} are stored and {limited} set aside"
-                )
-            time.sleep(0.1)
+        outcome = _wait_for_flood(bench, consumer, flood, rejections)
     logged = (consumer.log_lines("limite_excedido") or [""])[-1]
-    aside = made.scalar(REFUSALS_OF, flooder, False, "%") - counted[1]
-    theirs = (
-        made.scalar(
-            READINGS_OF, [gateway_mac(number) for number in range(sizes.gateways)], others.start, "infinity"
-        )
-        // 3
-    )
+    macs = [gateway_mac(number) for number in range(sizes.gateways)]
     bench.say(
-        f"under the flood: p50 {flooded.p50:.1f} ms, p99 {flooded.p99:.1f} ms; {limited:,} of {flood.messages:,} limited"
+        f"under the flood: p50 {flooded.p50:.1f} ms, p99 {flooded.p99:.1f} ms; "
+        f"{outcome.limited:,} of {flood.messages:,} limited"
     )
     return Fairness(
-        sizes.gateways, sizes.flood, sizes.fairness_seconds, limit, asdict(quiet), asdict(flooded), flood.messages, stored, limited, metric,
-        made.scalar(KEPT), logged[-300:], others.messages, theirs, aside,
-    )  # fmt: skip
+        gateways=sizes.gateways,
+        flood_rate=sizes.flood,
+        seconds=sizes.fairness_seconds,
+        limit=limit,
+        quiet=asdict(quiet),
+        flooded=asdict(flooded),
+        flood_published=flood.messages,
+        flood_stored=outcome.stored,
+        limited=outcome.limited,
+        metric=outcome.metric,
+        kept=environment.scalar(KEPT),
+        logged=logged[-300:],
+        others_published=others.messages,
+        others_stored=environment.scalar(READINGS_OF, macs, others.start, "infinity") // 3,
+        others_rejected=rejections.of_others(),
+    )
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """The others' time, and that theirs are all there."""
-    what = f"publish to commit of {found['gateways']:,} gateways at 1/s, one more at {found['flood_rate']:,.0f}/s, p99"
+def _job_of_others(bench: Bench, messages: int) -> Job:
+    gateways = bench.sizes.gateways
+    return bench.load.job(messages, gateways, rate=RATE * gateways, sample=1, timeout=SETTLE_TIMEOUT_S)
+
+
+def _wait_for_flood(
+    bench: Bench, consumer: ConsumerProcess, flood: Job, rejections: Rejections
+) -> FloodOutcome:
+    """Wait until every message of the flood is stored or counted as limited.
+
+    Raises LabError where one is missing.
+    """
+    begin = bench.load.start - FLOOD_BEGINS
+    end = begin + timedelta(seconds=flood.messages)
+    mac = gateway_mac(flood.first)
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    while True:
+        outcome = FloodOutcome(
+            stored=bench.environment.scalar(READINGS_OF, [mac], begin, end) // 3,
+            limited=rejections.limited(),
+            metric=int(consumer.metric('tds_rejected_total{reason="limite_excedido"}')),
+        )
+        if outcome.stored + outcome.limited >= flood.messages and outcome.metric >= outcome.limited:
+            return outcome
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"of {flood.messages} messages of the flood {outcome.stored} are stored "
+                f"and {outcome.limited} rejected"
+            )
+        time.sleep(0.1)
+
+
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require a bound of the others' time, and that their messages are all there."""
+    flood = f"one more at {found['flood_rate']:,.0f}/s"
+    what = f"publish to commit of {found['gateways']:,} gateways at 1/s, {flood}, p99"
+    lost = found["others_published"] - found["others_stored"] + found["others_rejected"]
     return [
         at_most(what, 1_000, found["flooded"]["p99"], "ms", 1),
-        nothing(
-            "of their messages missing or set aside",
-            found["others_published"] - found["others_stored"] + found["others_set_aside"],
-        ),
+        nothing("of their messages missing or rejected", lost),
     ]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """Both distributions, and the flood's fate with the places where it shows."""
+    """Describe both distributions, and what became of the flood."""
     published, limited = found["flood_published"], found["limited"]
     return [
-        f"{found['gateways']:,} gateways at 1 message/s, one at {found['flood_rate']:,.0f}/s for {found['seconds']:g} s;"
-        f" TDS_GATEWAY_RATE {found['limit']:,} (a burst of a minute's worth).",
+        *paragraph(
+            f"{found['gateways']:,} gateways at 1 message/s, one at {found['flood_rate']:,.0f}/s for",
+            f"{found['seconds']:g} s; TDS_GATEWAY_RATE {found['limit']:,} (a burst of a minute's worth).",
+        ),
         "",
-        "| publish to commit and back of the others | samples | p50 | p95 | p99 | worst |",
-        "|---|---|---|---|---|---|",
-        f"| without the flood {cells(found['quiet'])}",
-        f"| beside the flood {cells(found['flooded'])}",
+        *distributions(
+            "publish to commit and back of the others",
+            [("without the flood", found["quiet"]), ("beside the flood", found["flooded"])],
+        ),
         "",
-        f"Of the flood's {published:,} messages {found['flood_stored']:,} were stored; {limited:,} ({100 * limited / published:.0f} %)",
-        f"were over the limit and set aside (limite_excedido), {found['kept']:,} of them kept. It shows in the admin's counters",
-        f"of refusals (tds_new_rejeicao_contador: {limited:,}), in Prometheus (tds_rejected_total: {found['metric']:,}) and in the log:",
+        *paragraph(
+            f"Of the flood's {published:,} messages {found['flood_stored']:,} were stored; {limited:,}",
+            f"({100 * limited / published:.0f} %) were over the limit and rejected (limite_excedido),",
+            f"{found['kept']:,} of them kept. It shows in the admin's counters of rejections",
+            f"(tds_new_rejeicao_contador: {limited:,}), in Prometheus (tds_rejected_total:",
+            f"{found['metric']:,}) and in the log:",
+        ),
         "",
         f"    {found['logged']}",
         "",
-        f"Of the others' {found['others_published']:,} messages {found['others_stored']:,} were stored and",
-        f"{found['others_set_aside']:,} set aside.",
+        *paragraph(
+            f"Of the others' {found['others_published']:,} messages {found['others_stored']:,} were stored",
+            f"and {found['others_rejected']:,} rejected.",
+        ),
     ]

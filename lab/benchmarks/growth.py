@@ -1,4 +1,4 @@
-"""The rate beside millions of stored rows, and beside none, in turn."""
+"""The rate beside millions of stored rows and beside none, in turn."""
 
 import statistics
 import time
@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.benchmarks import history
-from lab.benchmarks.environment import DATABASE
-from lab.benchmarks.figures import Verdict, at_least
+from lab.benchmarks.figures import Requirement, at_least
 from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.rate import consumer_rate
+from lab.harness.report import paragraph, table
 
 GROWN = "grown"
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What the part found: messages/s beside no rows and beside ``rows``, run by run; ``ratio`` is the median of the runs' ratios."""
+    """The figures of the part.
+
+    ``empty`` and ``grown`` are messages/s beside no rows and beside ``rows``, run by run.
+
+    ``ratio`` is the median of the runs' ratios; ``filled_in`` is in seconds.
+    """
 
     rows: int
     days: int
@@ -31,84 +36,86 @@ class Growth:
 
 
 def measure(bench: Bench) -> Growth:
-    """Fill a second database, then give both the same messages in turn, each first as often as second."""
-    sizes = bench.sizes
+    """Fill a second database, then give both the same messages in turn.
+
+    Each is first as often as second.
+    """
+    sizes, empty = bench.sizes, bench.environment.database
     rows, seconds, shape = _fill(bench)
-    found: dict[str, list[float]] = {DATABASE: [], GROWN: []}
+    rates: dict[str, list[float]] = {empty: [], GROWN: []}
     for run in range(sizes.runs):
-        for database in (DATABASE, GROWN) if run % 2 == 0 else (GROWN, DATABASE):
-            found[database].append(_run(bench, database))
-        empty, grown = found[DATABASE][-1], found[GROWN][-1]
+        for database in (empty, GROWN) if run % 2 == 0 else (GROWN, empty):
+            rates[database].append(_run(bench, database))
+        on_none, on_all = rates[empty][-1], rates[GROWN][-1]
         bench.say(
-            f"run {run + 1} of {sizes.runs}: {empty:,.0f}/s on no rows, {grown:,.0f}/s on {rows:,}, ratio {grown / empty:.2f}"
+            f"run {run + 1} of {sizes.runs}: {on_none:,.0f}/s on no rows, {on_all:,.0f}/s on {rows:,}, "
+            f"ratio {on_all / on_none:.2f}"
         )
-    ratio = statistics.median(
-        grown / empty for empty, grown in zip(found[DATABASE], found[GROWN], strict=True)
-    )
+    ratios = [on_all / on_none for on_none, on_all in zip(rates[empty], rates[GROWN], strict=True)]
     return Growth(
         rows,
         history.HISTORY_DAYS,
         **shape,
         filled_in=seconds,
         messages=sizes.messages,
-        empty=found[DATABASE],
-        grown=found[GROWN],
-        ratio=ratio,
+        empty=rates[empty],
+        grown=rates[GROWN],
+        ratio=statistics.median(ratios),
     )
 
 
 def _fill(bench: Bench) -> tuple[int, float, dict[str, int]]:
-    made, wanted = bench.made, bench.sizes.rows
-    for database in (DATABASE, GROWN):
-        if database == GROWN:
-            made.create_database(database)
-        made.register_fleet(bench.sizes.gateways, database=database)
-    started, said = time.monotonic(), 0
+    """Register the fleet in both databases and fill the second.
 
-    def progress(stored: int) -> None:
-        nonlocal said
-        percent = min(100, 100 * stored // wanted)
-        if percent // 5 > said:
-            said = percent // 5
-            bench.say(f"rows made: {stored:,} of {wanted:,} ({percent} %)")
-
-    with made.connect(GROWN) as connection:
-        rows = history.fill(connection, wanted, bench.load.start, progress)
+    Returns rows, seconds, and :func:`history.describe`.
+    """
+    environment, wanted = bench.environment, bench.sizes.rows
+    environment.create_database(GROWN)
+    for database in (environment.database, GROWN):
+        environment.register_fleet(bench.sizes.gateways, database=database)
+    started, progress = time.monotonic(), bench.progress(f"{wanted:,} rows")
+    with environment.connect(GROWN) as connection:
+        rows = history.fill(connection, wanted, bench.load.start, lambda stored: progress(stored / wanted))
         bench.say(f"{rows:,} rows in {time.monotonic() - started:.0f} s; statistics and aggregates")
         history.settle(connection)
         return rows, time.monotonic() - started, history.describe(connection)
 
 
 def _run(bench: Bench, database: str) -> float:
-    """One run on one database; the empty one is emptied first. A short run before it fills caches and makes the chunk."""
-    sizes = bench.sizes
-    if database == DATABASE:
-        with bench.made.connect() as connection:
+    """Measure one run on one database; the empty one is emptied first.
+
+    A short run before it fills caches and makes the chunk.
+    """
+    environment, sizes = bench.environment, bench.sizes
+    if database != GROWN:
+        with environment.connect() as connection:
             history.empty(connection)
-    with bench.made.consumer(database):
-        consumer_rate(bench.made, bench.load, max(1, sizes.messages // 20), sizes.gateways, database)
-        return consumer_rate(bench.made, bench.load, sizes.messages, sizes.gateways, database)
+    with environment.consumer(database):
+        consumer_rate(environment, bench.load, max(1, sizes.messages // 20), sizes.gateways, database)
+        return consumer_rate(environment, bench.load, sizes.messages, sizes.gateways, database)
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """The share of the rate that is left."""
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require the share of the rate that is left."""
     return [at_least(f"of the rate on no rows, at {found['rows']:,} rows", 0.9, found["ratio"], digits=2)]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """The runs, and what they ran on."""
-    lines = [
-        f"{found['rows']:,} rows over {found['days']} days, made in the database in {found['filled_in']:.0f} s: {found['chunks']} chunks,",
-        f"of which {found['compressed']} are compressed, {found['bytes'] / 1e9:.1f} GB with indexes. {found['messages']:,} messages",
-        "a run, in turn on this database and on one that is emptied before each run.",
+    """Describe the runs, and what they ran on."""
+    runs = list(zip(found["empty"], found["grown"], strict=True))
+    cells = [
+        (str(number), f"{empty:,.0f}", f"{grown:,.0f}", f"{grown / empty:.2f}")
+        for number, (empty, grown) in enumerate(runs, 1)
+    ]
+    median = statistics.median(found["empty"]), statistics.median(found["grown"])
+    cells.append(("median", f"{median[0]:,.0f}", f"{median[1]:,.0f}", f"{found['ratio']:.2f}"))
+    return [
+        *paragraph(
+            f"{found['rows']:,} rows over {found['days']} days, made in the database in",
+            f"{found['filled_in']:.0f} s: {found['chunks']} chunks, of which {found['compressed']} are",
+            f"compressed, {found['bytes'] / 1e9:.1f} GB with indexes. {found['messages']:,} messages a run,",
+            "in turn on this database and on one that is emptied before each run.",
+        ),
         "",
-        "| run | on no rows, messages/s | on all rows, messages/s | ratio |",
-        "|---|---|---|---|",
+        *table(("run", "on no rows, messages/s", "on all rows, messages/s", "ratio"), cells),
     ]
-    pairs = list(zip(found["empty"], found["grown"], strict=True))
-    lines += [
-        f"| {number} | {empty:,.0f} | {grown:,.0f} | {grown / empty:.2f} |"
-        for number, (empty, grown) in enumerate(pairs, 1)
-    ]
-    middle = statistics.median(found["empty"]), statistics.median(found["grown"])
-    return [*lines, f"| median | {middle[0]:,.0f} | {middle[1]:,.0f} | {found['ratio']:.2f} |"]

@@ -1,4 +1,4 @@
-"""How much is measured; each field is an option of ``benchmark_ingest``."""
+"""What the parts of ``benchmark_ingest`` measure with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,11 @@ from lab.benchmarks import bench
 
 @dataclass(frozen=True)
 class Sizes:
-    """The defaults take about eight minutes on 2 cores; the figures asked for are those at 50,000,000 rows and 120 s of outage."""
+    """How much is measured; each field is an option of ``benchmark_ingest``.
+
+    The defaults take about eight minutes on 2 cores. The figures required are those at 50,000,000 rows and
+    120 s of outage.
+    """
 
     messages: int = 200_000
     runs: int = 3

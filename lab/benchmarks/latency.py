@@ -3,62 +3,62 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.benchmarks.figures import Percentiles, Verdict, at_most
+from lab.benchmarks.figures import Percentiles, Requirement, at_most, distributions
 from lab.benchmarks.ingest_bench import Bench
+from lab.harness.report import paragraph
 
-# Milliseconds asked for, by messages/s.
-ASKED = {1_000: {"p50": 15, "p99": 100}, 10_000: {"p99": 300}}
+SAMPLES_PER_SECOND = 200
+# Milliseconds required, by messages/s.
+LIMITS = {1_000: {"p50": 15, "p99": 100}, 10_000: {"p99": 300}}
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """What the part found: percentiles for each rate."""
+    """The figures of the part.
+
+    For each rate its messages/s and the fields of :class:`Percentiles`.
+    """
 
     seconds: float
     rates: list[dict[str, Any]]
 
 
 def measure(bench: Bench) -> Latencies:
-    """Each rate for so many seconds, some 200 samples a second."""
+    """Publish at each rate for so many seconds."""
     sizes, found = bench.sizes, []
-    bench.made.register_fleet(sizes.gateways)
-    with bench.made.consumer():
-        bench.load.publish(
-            bench.load.job(min(sizes.messages, 10 * sizes.gateways), sizes.gateways)
-        )  # caches and chunks
+    bench.environment.register_fleet(sizes.gateways)
+    with bench.environment.consumer():
+        warm_up = bench.load.job(min(sizes.messages, 10 * sizes.gateways), sizes.gateways)
+        bench.load.publish(warm_up)  # fills caches, and makes the chunk
         for rate in sizes.rates:
-            job = bench.load.job(
-                max(1, int(rate * sizes.seconds)), sizes.gateways, rate=rate, sample=max(1, int(rate / 200))
-            )
+            messages, sample = max(1, int(rate * sizes.seconds)), max(1, int(rate / SAMPLES_PER_SECOND))
+            job = bench.load.job(messages, sizes.gateways, rate=rate, sample=sample)
             latency = Percentiles.of(bench.load.publish(job).latencies)
             found.append({"rate": rate, **asdict(latency)})
             bench.say(
-                f"{rate:,.0f} messages/s for {sizes.seconds:g} s: p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
+                f"{rate:,.0f} messages/s for {sizes.seconds:g} s: "
+                f"p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
             )
     return Latencies(sizes.seconds, found)
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """The percentiles that something is asked of."""
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require the percentiles of the rates that have limits."""
     return [
         at_most(f"publish to commit at {line['rate']:,.0f} messages/s, {name}", limit, line[name], "ms", 1)
         for line in found["rates"]
-        for name, limit in ASKED.get(int(line["rate"]), {}).items()
+        for name, limit in LIMITS.get(int(line["rate"]), {}).items()
     ]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """One line a rate."""
-    lines = [
-        f"{found['seconds']:g} s each, until the platform's answer is back at the publisher: an upper bound of publish to commit.",
+    """Describe the rates, one a line."""
+    rates = [(f"{line['rate']:,.0f} messages/s", line) for line in found["rates"]]
+    return [
+        *paragraph(
+            f"{found['seconds']:g} s each, until the platform's answer is back at the publisher: an upper",
+            "bound of publish to commit.",
+        ),
         "",
-        "| publish to commit and back, at | samples | p50 | p95 | p99 | worst |",
-        "|---|---|---|---|---|---|",
+        *distributions("publish to commit and back, at", rates),
     ]
-    return lines + [f"| {line['rate']:,.0f} messages/s {cells(line)}" for line in found["rates"]]
-
-
-def cells(found: dict[str, Any]) -> str:
-    """Percentiles as the last columns of a table."""
-    figures = " | ".join(f"{found[name]:.1f} ms" for name in ("p50", "p95", "p99", "worst"))
-    return f"| {found['samples']:,} | {figures} |"

@@ -1,4 +1,7 @@
-"""Load on an environment's broker: publishers as processes of their own, never two readings of a device with the same time."""
+"""Load on an environment's broker: jobs of load generators as processes.
+
+No two readings of a device have the same time.
+"""
 
 import json
 import subprocess
@@ -10,25 +13,32 @@ from typing import Any, Self
 
 from django.conf import settings
 
-from lab.benchmarks.environment import Environment
-from lab.benchmarks.publisher import Job, job_text
+from lab.benchmarks.load_generator import Job
+from lab.harness.environment import ADMIN, Environment
 from lab.harness.errors import LabError
+from tds_new.embedded.ports import LOOPBACK
 
 WEEK = timedelta(days=7)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def live_day(now: datetime) -> datetime:
-    """Where the load's times begin: the last day of the last full week from the epoch on, which is how chunks are cut.
+    """Return where the load's times begin.
 
-    So one chunk takes all of it, and a history that ends there has filled that chunk as far as it ever is before new readings.
+    That is the last day of the last full week from the epoch on.
+
+    Chunks are cut in these weeks. One chunk takes all of the load, and a history that ends there has filled
+    that chunk as far as it ever is before new readings.
     """
     return now - (now - EPOCH) % WEEK - timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What came of a job; times in seconds of the monotonic clock, ``latencies`` in seconds, ascending."""
+    """The result of a job.
+
+    Times are in seconds of the monotonic clock, ``latencies`` in seconds, ascending.
+    """
 
     started: float
     finished: float
@@ -37,22 +47,22 @@ class Published:
 
     @property
     def rate(self) -> float:
-        """Messages per second, from the first publish to the end of the last one's way."""
+        """Messages per second, from the first publish to the last PUBACK and answer."""
         return self.messages / (self.finished - self.started)
 
 
 class Publication:
-    """A job in progress; leaving the context ends what has not ended."""
+    """A job in progress; leaving the context ends it where it still runs."""
 
     def __init__(self, job: Job) -> None:
-        command = [sys.executable, "-m", "lab.benchmarks.publisher"]
+        command = [sys.executable, "-m", "lab.benchmarks.load_generator"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=settings.BASE_DIR
         )
         assert self._process.stdin is not None
-        with self._process.stdin as orders:
-            orders.write(job_text(job))
+        with self._process.stdin as input_:
+            input_.write(job.text())
         self._process.stdin = None
 
     def __enter__(self) -> Self:
@@ -61,42 +71,43 @@ class Publication:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
+        if self.running:
             self._process.kill()
         self._process.communicate()
 
     @property
     def running(self) -> bool:
-        """Whether it is still publishing, or waiting for the last answer."""
+        """Whether it still publishes, or waits for the last answer."""
         return self._process.poll() is None
 
     def result(self) -> Published:
         """Wait for its end. Raises LabError where it failed."""
         output, errors = self._process.communicate()
         if self._process.returncode:
-            raise LabError(f"the publisher failed: {errors.strip().splitlines()[-1:]}")
+            raise LabError(f"the load generator failed: {errors.strip().splitlines()[-1:]}")
         return Published(**json.loads(output))
 
 
 class Load:
     """Makes jobs for one environment, and runs them."""
 
-    def __init__(self, made: Environment) -> None:
+    def __init__(self, environment: Environment) -> None:
         self.start = self._next = live_day(datetime.now(UTC))
-        broker = made.broker
         self._base = Job(
-            "127.0.0.1",
-            broker.port,
-            "admin",
-            broker.files.secret("admin"),
+            LOOPBACK,
+            environment.broker.port,
+            ADMIN,
+            environment.admin_secret,
             settings.MQTT_TOPIC_PREFIX,
-            0,
-            0,
-            "",
+            messages=0,
+            gateways=0,
+            start="",
         )
 
     def job(self, messages: int, gateways: int, **changes: Any) -> Job:
-        """Publish ``messages`` of the first ``gateways`` of the fleet; ``changes`` are further fields of the job.
+        """Return a job of ``messages`` of the first ``gateways`` of the fleet.
+
+        ``changes`` are further fields of it.
 
         Raises LabError where the readings' times, one second each, would reach into the future.
         """
@@ -104,9 +115,8 @@ class Load:
         self._next += timedelta(seconds=messages // gateways + 1)
         if self._next > datetime.now(UTC):
             raise LabError("too many messages for so few gateways: choose more with --gateways")
-        return replace(
-            self._base, messages=messages, gateways=gateways, **{"start": start.isoformat(), **changes}
-        )
+        fields = {"start": start.isoformat(), **changes}
+        return replace(self._base, messages=messages, gateways=gateways, **fields)
 
     @staticmethod
     def begin(job: Job) -> Publication:
@@ -114,6 +124,6 @@ class Load:
         return Publication(job)
 
     def publish(self, job: Job) -> Published:
-        """Do a job to its end."""
+        """Run a job to its end."""
         with self.begin(job) as publication:
             return publication.result()

@@ -1,26 +1,30 @@
-"""The database away for minutes while messages keep coming: the consumer's memory, and that nothing is missing afterwards."""
+"""The database away for minutes while messages keep coming.
+
+The part measures the consumer's memory, and that nothing is lost.
+"""
 
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from lab.benchmarks.consumer import Consumer
-from lab.benchmarks.environment import DATABASE
-from lab.benchmarks.figures import Verdict, at_most, nothing
+from lab.benchmarks.figures import Requirement, at_most, nothing
 from lab.benchmarks.ingest_bench import Bench
+from lab.harness.consumer import ConsumerProcess
 from lab.harness.errors import LabError
+from lab.harness.report import paragraph, table
 
 BEFORE, AFTER = 5.0, 5.0  # seconds of the same load before the outage, and after it
-CATCH_UP_TIMEOUT = 300.0
+CATCH_UP_TIMEOUT_S = 300.0
 STORED = "SELECT count(*) FROM tds_new_leitura_dispositivo WHERE time >= %s"
-REFUSED = "SELECT sum(total) FROM tds_new_rejeicao_contador"
+REJECTED = "SELECT sum(total) FROM tds_new_rejeicao_contador"
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What the part found; times in seconds, memory in MiB. ``away`` is from the order to stop until the server is ready again.
+    """The figures of the part; times in seconds, memory in MiB.
 
-    ``most_waiting`` is how many messages the consumer held at a time on the way back: the broker's window should bound them.
+    ``away`` is from the order to stop the server until it is ready again. ``most_waiting`` is how many
+    messages the consumer held at a time afterwards, at most: the broker's window should bound them.
     """
 
     rate: float
@@ -34,55 +38,71 @@ class Outage:
     catch_up: float
     catch_up_rate: float
     missing: int
-    set_aside: int
+    rejected: int
     dropped: int
 
 
 def measure(bench: Bench) -> Outage:
-    """Publish at a fixed rate, stop the database, start it again, and wait for the last message's answer."""
-    made, sizes = bench.made, bench.sizes
-    made.register_fleet(sizes.gateways)
+    """Publish at a fixed rate, stop the database, start it, wait for the end.
+
+    The end is the answer to the last message.
+    """
+    environment, sizes = bench.environment, bench.sizes
+    environment.register_fleet(sizes.gateways)
     messages = int(sizes.outage_rate * (BEFORE + sizes.outage + AFTER))
-    job = bench.load.job(messages, sizes.gateways, rate=sizes.outage_rate, timeout=CATCH_UP_TIMEOUT)
-    refused = made.scalar(REFUSED)
-    with made.consumer() as consumer, bench.load.begin(job) as publication:
+    job = bench.load.job(messages, sizes.gateways, rate=sizes.outage_rate, timeout=CATCH_UP_TIMEOUT_S)
+    rejected = environment.scalar(REJECTED)
+    with environment.consumer() as consumer, bench.load.begin(job) as publication:
         begun = time.monotonic()
         _sleep(BEFORE)
-        if not made.scalar(STORED, job.start):
+        if not environment.scalar(STORED, job.start):
             raise LabError("nothing was stored before the outage")
-        memory = consumer.memory()
+        memory_before = consumer.memory()
         bench.say(f"stopping the database for {sizes.outage:g} s at {sizes.outage_rate:,.0f} messages/s")
         stopped = time.monotonic()
-        made.postgres.stop()
-        _stay_away(bench, consumer, stopped + sizes.outage)
-        at_end = consumer.memory()
-        made.postgres.start(DATABASE)
+        environment.postgres.stop()
+        _wait_out(bench, consumer, stopped + sizes.outage)
+        memory_end = consumer.memory()
+        environment.postgres.start(environment.database)
         back = time.monotonic()
-        waiting = max(0.0, sizes.outage_rate * (back - begun) - sizes.outage_rate * (stopped - begun))
+        waiting = sizes.outage_rate * (back - stopped)
         bench.say(f"the database is back after {back - stopped:.0f} s; {waiting:,.0f} messages wait")
         most_waiting = 0.0
         while publication.running:
             most_waiting = max(most_waiting, consumer.metric("tds_queue_messages"))
             _sleep(0.2)
-        finished = publication.result().finished
-        peak = consumer.peak_memory()
+        catch_up = publication.result().finished - back
+        peak_memory = consumer.peak_memory()
         failures = consumer.metric("tds_database_failures_total")
         dropped = consumer.metric("tds_broker_dropped")
-    missing = 3 * messages - made.scalar(STORED, job.start)
-    aside = made.scalar(REFUSED) - refused
-    published_since = messages - sizes.outage_rate * (stopped - begun)
-    caught_up = Outage(
-        sizes.outage_rate, back - stopped, messages, memory, at_end, peak, int(most_waiting), int(failures), finished - back,
-        published_since / (finished - back), missing, aside, int(dropped),
-    )  # fmt: skip
+    missing = 3 * messages - environment.scalar(STORED, job.start)
     bench.say(
-        f"all of it stored {caught_up.catch_up:.0f} s later; peak memory {peak:.0f} MiB, {missing} readings missing"
+        f"all of it stored {catch_up:.0f} s later; "
+        f"peak memory {peak_memory:.0f} MiB, {missing} readings missing"
     )
-    return caught_up
+    published_since = messages - sizes.outage_rate * (stopped - begun)
+    return Outage(
+        rate=sizes.outage_rate,
+        away=back - stopped,
+        messages=messages,
+        memory_before=memory_before,
+        memory_end=memory_end,
+        peak_memory=peak_memory,
+        most_waiting=int(most_waiting),
+        failures=int(failures),
+        catch_up=catch_up,
+        catch_up_rate=published_since / catch_up,
+        missing=missing,
+        rejected=environment.scalar(REJECTED) - rejected,
+        dropped=int(dropped),
+    )
 
 
-def _stay_away(bench: Bench, consumer: Consumer, until: float) -> None:
-    """Wait, and say every tenth of the time what the consumer has resident."""
+def _wait_out(bench: Bench, consumer: ConsumerProcess, until: float) -> None:
+    """Wait until this time of the monotonic clock.
+
+    Every tenth of the outage it says how much memory the consumer takes.
+    """
     for tenth in range(9, -1, -1):
         _sleep(until - tenth * bench.sizes.outage / 10 - time.monotonic())
         bench.say(f"{100 - 10 * tenth} % of the outage; the consumer has {consumer.memory():.0f} MiB")
@@ -92,33 +112,37 @@ def _sleep(seconds: float) -> None:
     time.sleep(max(0.0, seconds))
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """Memory, and nothing lost."""
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require a bound of the memory, and nothing lost."""
+    what = f"peak memory, database away for {found['away']:.0f} s at {found['rate']:,.0f} messages/s"
     return [
-        at_most(
-            f"peak memory, database away for {found['away']:.0f} s at {found['rate']:,.0f} messages/s",
-            250,
-            found["peak_memory"],
-            "MiB",
-        ),
+        at_most(what, 250, found["peak_memory"], "MiB"),
         nothing("readings missing after it", found["missing"]),
     ]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """Memory before, at the end and at most; the way back."""
+    """Describe the memory, and how the consumer caught up."""
+    published = 3 * found["messages"]
+    cells = [
+        ("memory before the outage", f"{found['memory_before']:.0f} MiB"),
+        ("memory at its end", f"{found['memory_end']:.0f} MiB"),
+        ("peak memory, catching up included", f"{found['peak_memory']:.0f} MiB"),
+        (
+            "messages that the consumer held at a time while catching up, at most",
+            f"{found['most_waiting']:,}",
+        ),
+        ("tries on the database that failed", f"{found['failures']:,}"),
+        ("from the database's return to the last message committed", f"{found['catch_up']:.1f} s"),
+        ("messages/s meanwhile, the database's start included", f"{found['catch_up_rate']:,.0f}"),
+        ("readings published, stored", f"{published:,}, {published - found['missing']:,}"),
+        ("rejected; dropped by the broker", f"{found['rejected']:,}; {found['dropped']:,}"),
+    ]
     return [
-        f"{found['messages']:,} messages at {found['rate']:,.0f}/s, the database away for {found['away']:.0f} s of it.",
+        *paragraph(
+            f"{found['messages']:,} messages at {found['rate']:,.0f}/s, the database away for",
+            f"{found['away']:.0f} s of it.",
+        ),
         "",
-        "| | |",
-        "|---|---|",
-        f"| memory before the outage | {found['memory_before']:.0f} MiB |",
-        f"| memory at its end | {found['memory_end']:.0f} MiB |",
-        f"| peak memory, the way back included | {found['peak_memory']:.0f} MiB |",
-        f"| messages that the consumer held at a time on the way back, at most | {found['most_waiting']:,} |",
-        f"| tries on the database that failed | {found['failures']:,} |",
-        f"| from the database's return to the last message committed | {found['catch_up']:.1f} s |",
-        f"| messages/s meanwhile, the database's start included | {found['catch_up_rate']:,.0f} |",
-        f"| readings published, stored | {3 * found['messages']:,}, {3 * found['messages'] - found['missing']:,} |",
-        f"| set aside; dropped by the broker | {found['set_aside']:,}; {found['dropped']:,} |",
+        *table(("", ""), cells),
     ]

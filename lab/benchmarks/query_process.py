@@ -1,6 +1,7 @@
-"""Ask what the dashboard asks, many times, of a data set that is there: a process of its own, on the database of its environment.
+"""Ask what the dashboard asks, many times, and measure each question.
 
-Runs as ``python -m lab.benchmarks.query_process`` with a JSON order as its argument; prints a JSON result, and how far it is as errors.
+Runs as a process of its own: ``python -m lab.benchmarks.query_process`` with a JSON job as its argument. It
+prints a JSON result to standard output, and how far it is to standard error.
 """
 
 import json
@@ -30,33 +31,46 @@ from tds_new.queries.local_calendar import DAY, add_months, local_month, midnigh
 from tds_new.queries.window import Window  # noqa: E402
 from tds_new.web.dashboard.scope import MAX_CHARTS, SERIES_UNFILTERED, chart_unit  # noqa: E402
 
-RAW_ENOUGH_S = 30.0  # what took so long altogether is not asked of raw readings again
-AGAIN = 3
-# Half of the questions by the platform's own calendar; the others' days and months begin an hour before or after its.
+RAW_ENOUGH_S = 30.0  # a question that took so long altogether is not asked of raw readings again
+REPETITIONS = 3
+# Half of the questions go by the platform's own calendar; the others' days and months begin an hour before or
+# after its.
 ZONES = ("America/Sao_Paulo", "America/Sao_Paulo", "America/Manaus", "America/Noronha")
 
 # The same figures from the readings themselves, as far as a sum of differences gives them.
 RAW = """
-SELECT dispositivo_id, {bucket} AS balde, count(*), min(valor), max(valor),
-    sum(CASE tipo_leitura WHEN 'ACUMULADA' THEN greatest(valor - antes, 0) WHEN 'INCREMENTAL' THEN valor END)
+SELECT dispositivo_id, {bucket} AS bucket, count(*), min(valor), max(valor),
+    sum(CASE tipo_leitura
+        WHEN 'ACUMULADA' THEN greatest(valor - previous, 0) WHEN 'INCREMENTAL' THEN valor
+    END)
 FROM (
-    SELECT dispositivo_id, time, tipo_leitura, valor, lag(valor) OVER (PARTITION BY dispositivo_id ORDER BY time) AS antes
+    SELECT dispositivo_id, time, tipo_leitura, valor,
+        lag(valor) OVER (PARTITION BY dispositivo_id ORDER BY time) AS previous
     FROM tds_new_leitura_dispositivo
     WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(devices)s) AND time >= %(start)s AND time < %(end)s
-) l GROUP BY 1, 2
+) reading GROUP BY 1, 2
 """
 RAW_BUCKETS = {"step": "date_bin(%(step)s, time, %(start)s)"} | {
     u: f"date_trunc('{u}', time, %(zone)s)" for u in ("day", "month")
 }
-RAW_PEAK = f"SELECT DISTINCT ON (dispositivo_id) * FROM ({RAW.format(bucket=RAW_BUCKETS['step'])}) b ORDER BY dispositivo_id, sum DESC"
+RAW_PEAK = f"""
+SELECT DISTINCT ON (dispositivo_id) * FROM ({RAW.format(bucket=RAW_BUCKETS["step"])}) bucket
+ORDER BY dispositivo_id, sum DESC
+"""
 RAW_LATEST = """
-SELECT * FROM tds_new_leitura_dispositivo WHERE conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s ORDER BY time DESC LIMIT 10
+SELECT * FROM tds_new_leitura_dispositivo
+WHERE conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s ORDER BY time DESC LIMIT 10
 """
 
 
 @dataclass(frozen=True)
-class Order:
-    """How often each question is asked, how often of raw readings, of what time, and with which seed."""
+class QueryJob:
+    """What to ask.
+
+    Each question is asked of ``samples`` cases, and of raw readings of the first ``raw`` of them.
+
+    ``start`` and ``now`` are the bounds of the data (ISO 8601); ``seed`` chooses the cases.
+    """
 
     samples: int
     raw: int
@@ -66,11 +80,13 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Answers:
+class QuestionTimes:
     """A question's times in milliseconds.
 
-    ``first``: when each case was new, ``busy``: processor time meanwhile, this process's and its database session's; ``again``: the
-    best of three more times; ``raw``: of raw readings (median; None: not asked; the time limit where that was too short).
+    ``first`` is when each case was new, ``busy`` the processor time meanwhile, this process's and its
+    database session's; ``again`` is the best of three more times; ``raw`` the median of raw readings: None
+    where they were not asked, the time limit where that was too short. ``statements`` is how many the
+    question takes.
     """
 
     name: str
@@ -84,7 +100,10 @@ class Answers:
 
 @dataclass
 class Case:
-    """What one question is asked about: a Conta and its devices, one of them, and a month within the data."""
+    """What a question is asked about.
+
+    A Conta and its devices, one of them, and a month within the data.
+    """
 
     conta: Conta
     devices: list[Dispositivo]
@@ -94,7 +113,10 @@ class Case:
     drawn: list[Dispositivo] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Draw what the dashboard draws without a selection: the first four devices of each unit."""
+        """Choose what the dashboard draws without a selection.
+
+        These are the first four devices of each unit.
+        """
         by_unit: dict[str, list[Dispositivo]] = {}
         for device in sorted(self.devices, key=lambda d: list(Dispositivo.Grandeza.values).index(d.grandeza)):
             by_unit.setdefault(chart_unit(device), []).append(device)
@@ -103,7 +125,7 @@ class Case:
         ]
 
     def last(self, days: int) -> Window:
-        """The window of the last days."""
+        """Return the window of the last days."""
         return Window.last(days * DAY, self.now, self.conta.zone)
 
     @property
@@ -114,7 +136,10 @@ class Case:
     def raw(
         self, sql: str, devices: list[Dispositivo], window: Window, step: timedelta | None = None
     ) -> None:
-        """Ask raw readings."""
+        """Ask a question of raw readings.
+
+        A bucket is ``step`` long, or as long as the window's steps.
+        """
         parameters: dict[str, Any] = {
             "conta": self.conta.pk,
             "devices": [d.pk for d in devices],
@@ -129,7 +154,10 @@ class Case:
 
 
 class Question(NamedTuple):
-    """Something that the dashboard asks, the milliseconds that it may take (p95), and the same asked of raw readings."""
+    """Something that the dashboard asks, and the same asked of raw readings.
+
+    ``limit`` is the milliseconds that it may take (p95).
+    """
 
     ask: Callable[[Case], object]
     limit: float
@@ -217,17 +245,17 @@ QUESTIONS: Mapping[str, Question] = {
 }
 
 
-def cases(order: Order, number: int) -> list[Case]:
-    """Random Contas, calendars, devices and months; the same for the same seed."""
-    chance, now, start = (
-        random.Random(f"{order.seed}-{number}"),
-        datetime.fromisoformat(order.now),
-        datetime.fromisoformat(order.start),
-    )
+def cases(job: QueryJob, number: int) -> list[Case]:
+    """Choose Contas, calendars, devices and months by chance.
+
+    The same for the same seed.
+    """
+    chance = random.Random(f"{job.seed}-{number}")
+    now, start = datetime.fromisoformat(job.now), datetime.fromisoformat(job.start)
     contas = list(Conta.objects.order_by("pk"))
     devices: dict[int, list[Dispositivo]] = {conta.pk: fleet.active_devices(conta) for conta in contas}
     made = []
-    for _ in range(order.samples):
+    for _ in range(job.samples):
         conta = copy(chance.choice(contas))
         conta.timezone = chance.choice(ZONES)
         months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
@@ -236,23 +264,31 @@ def cases(order: Order, number: int) -> list[Case]:
     return made
 
 
-def ask(name: str, question: Question, asked: list[Case], raw: int) -> Answers:
-    """Ask the question of all cases, four times, and of raw readings of the first ``raw``."""
+def ask(name: str, question: Question, asked: list[Case], raw: int) -> QuestionTimes:
+    """Ask the question of all cases, four times each.
+
+    The first ``raw`` cases are asked of raw readings too.
+    """
     first, busy = zip(*(_timed(question.ask, case) for case in asked), strict=True)
     with connection.execute_wrapper(counter := _Counter()):
-        again = [min(_timed(question.ask, case)[0] for _ in range(AGAIN)) for case in asked]
+        again = [min(_timed(question.ask, case)[0] for _ in range(REPETITIONS)) for case in asked]
     slow: list[float] = []
     if question.raw:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(RAW_TIMEOUT_MS)])
         slow = sorted(_raw_times(question.raw, asked[:raw]))
     median = 1000 * slow[len(slow) // 2] if slow else None
-    times, used, best = (Percentiles.of(sorted(found)) for found in (first, busy, again))
-    return Answers(name, question.limit, times, used, best, median, counter.count / len(asked) / AGAIN)
+    new, used, best = (Percentiles.of(sorted(found)) for found in (first, busy, again))
+    return QuestionTimes(
+        name, question.limit, new, used, best, median, counter.count / len(asked) / REPETITIONS
+    )
 
 
 def _raw_times(raw: Callable[[Case], None], asked: list[Case]) -> Iterator[float]:
-    """Seconds that raw readings take, of the first cases; the time limit where that was too short."""
+    """Yield the seconds that raw readings take, case by case.
+
+    The time limit where that was too short.
+    """
     whole = 0.0
     for case in asked:
         if whole > RAW_ENOUGH_S:
@@ -276,30 +312,31 @@ class _Counter:
 
 
 def _timed(question: Callable[[Case], object], case: Case) -> tuple[float, float]:
-    """Seconds by the clock, and of processors."""
+    """Return the seconds that a question takes, by the clock and of processors."""
     began, busy = time.perf_counter(), _busy()
     question(case)
     return time.perf_counter() - began, _busy() - busy
 
 
 def _busy() -> float:
-    """The processor time of this process and of its database session, in seconds."""
+    """Return the processor seconds of this process and its session so far."""
     connection.ensure_connection()
     session = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
     return time.process_time() + int(session.read_text(encoding="ascii").split()[0]) / 1e9
 
 
 def main() -> None:
-    """Read the order, ask, print the answers."""
+    """Read the job, ask, print the times."""
     collector.settle()  # as a web process does
-    order = Order(**json.loads(sys.argv[1]))
+    job = QueryJob(**json.loads(sys.argv[1]))
     found = []
     for number, (name, question) in enumerate(QUESTIONS.items()):
-        answers = ask(name, question, cases(order, number), order.raw)
-        raw = "" if answers.raw is None else f", raw {answers.raw:,.0f} ms"
-        times = f"p50 {answers.first.p50:.1f} ms, p95 {answers.first.p95:.1f} ms, of a processor {answers.busy.p95:.1f} ms"
-        print(f"{name}: {times}{raw}", file=sys.stderr, flush=True)
-        found.append(asdict(answers))
+        times = ask(name, question, cases(job, number), job.raw)
+        first, raw = times.first, "" if times.raw is None else f", raw {times.raw:,.0f} ms"
+        busy = f"of a processor {times.busy.p95:.1f} ms"
+        text = f"{name}: p50 {first.p50:.1f} ms, p95 {first.p95:.1f} ms, {busy}{raw}"
+        print(text, file=sys.stderr, flush=True)
+        found.append(asdict(times))
     json.dump(found, sys.stdout)
 
 

@@ -1,4 +1,7 @@
-"""The rate at full speed beside a C subscriber's in the same run, and the consumer's peak memory."""
+"""The rate at full speed beside that of a C subscriber in the same run.
+
+The consumer's peak memory is measured too.
+"""
 
 import statistics
 import subprocess
@@ -6,12 +9,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lab.benchmarks.environment import DATABASE, Environment
-from lab.benchmarks.figures import Verdict, at_least, at_most
+from lab.benchmarks.environment import BenchmarkEnvironment
+from lab.benchmarks.figures import Requirement, at_least, at_most
 from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.load import Load
+from lab.harness.environment import ADMIN
 from lab.harness.errors import LabError
+from lab.harness.report import paragraph, table
 from tds_new.embedded import child
+from tds_new.embedded.ports import LOOPBACK
 
 SUBSCRIBER_PREFIX = "benchmark/devices"
 STORED = "SELECT count(*) FROM tds_new_leitura_dispositivo WHERE time >= %s"
@@ -19,7 +25,10 @@ STORED = "SELECT count(*) FROM tds_new_leitura_dispositivo WHERE time >= %s"
 
 @dataclass(frozen=True)
 class Pair:
-    """One run: messages per second, from the first publish to the end of the last one's way."""
+    """The messages per second of one run, and their ratio.
+
+    The time is from the first publish to the end of the last message's way.
+    """
 
     mosquitto_sub: float
     consumer: float
@@ -28,7 +37,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Rate:
-    """What the part found; memory in MiB."""
+    """The figures of the part; memory in MiB."""
 
     messages: int
     gateways: int
@@ -38,41 +47,45 @@ class Rate:
 
 
 def measure(bench: Bench) -> Rate:
-    """Pairs of mosquitto_sub and the consumer, in turn. Raises LabError where a reading is missing."""
-    sizes, pairs = bench.sizes, []
-    bench.made.register_fleet(sizes.gateways)
-    with bench.made.consumer() as consumer:
+    """Measure mosquitto_sub and the consumer in turn.
+
+    Raises LabError where a reading is missing.
+    """
+    environment, sizes, pairs = bench.environment, bench.sizes, []
+    environment.register_fleet(sizes.gateways)
+    with environment.consumer() as consumer:
         for run in range(1, sizes.runs + 1):
-            subscriber = subscriber_rate(bench.made, bench.load, sizes.messages, sizes.gateways)
-            found = consumer_rate(bench.made, bench.load, sizes.messages, sizes.gateways)
-            pairs.append(Pair(subscriber, found, found / subscriber))
+            subscriber = subscriber_rate(environment, bench.load, sizes.messages, sizes.gateways)
+            found = consumer_rate(environment, bench.load, sizes.messages, sizes.gateways)
+            pair = Pair(subscriber, found, found / subscriber)
+            pairs.append(pair)
             bench.say(
-                f"run {run} of {sizes.runs}: mosquitto_sub {subscriber:,.0f}/s, consumer {found:,.0f}/s, ratio {pairs[-1].ratio:.2f}"
+                f"run {run} of {sizes.runs}: mosquitto_sub {subscriber:,.0f}/s, consumer {found:,.0f}/s, "
+                f"ratio {pair.ratio:.2f}"
             )
         memory = consumer.peak_memory()
-    middle = (
-        statistics.median(getattr(pair, name) for pair in pairs)
-        for name in ("mosquitto_sub", "consumer", "ratio")
-    )
-    return Rate(sizes.messages, sizes.gateways, pairs, Pair(*middle), memory)
+    names = ("mosquitto_sub", "consumer", "ratio")
+    median = Pair(*(statistics.median(getattr(pair, name) for pair in pairs) for name in names))
+    return Rate(sizes.messages, sizes.gateways, pairs, median, memory)
 
 
-def subscriber_rate(made: Environment, load: Load, messages: int, gateways: int) -> float:
-    """Messages/s of mosquitto_sub on topics of its own, with the consumer's settings: QoS 1, persistent session."""
-    broker = made.broker
+def subscriber_rate(environment: BenchmarkEnvironment, load: Load, messages: int, gateways: int) -> float:
+    """Return the messages/s that mosquitto_sub takes, on topics of its own.
+
+    It subscribes as the consumer does: QoS 1, persistent session.
+    """
     account = [
         "-h",
-        "127.0.0.1",
+        LOOPBACK,
         "-p",
-        str(broker.port),
+        str(environment.broker.port),
         "-u",
-        "admin",
+        ADMIN,
         "-P",
-        broker.files.secret("admin"),
-        "-i",
-        "benchmark",
+        environment.admin_secret,
     ]
-    listen = ["mosquitto_sub", *account, "-q", "1", "-t", f"{SUBSCRIBER_PREFIX}/+/telemetry"]
+    topic = f"{SUBSCRIBER_PREFIX}/+/telemetry"
+    listen = ["mosquitto_sub", *account, "-i", "benchmark", "-q", "1", "-t", topic]
     subprocess.run([*listen, "-c", "-E"], check=True, timeout=30)  # from now on the broker queues for it
     process = child.spawn([*listen, "-c", "-C", str(messages)], output=subprocess.DEVNULL)
     try:
@@ -87,43 +100,52 @@ def subscriber_rate(made: Environment, load: Load, messages: int, gateways: int)
 
 
 def consumer_rate(
-    made: Environment, load: Load, messages: int, gateways: int, database: str = DATABASE
+    environment: BenchmarkEnvironment, load: Load, messages: int, gateways: int, database: str = ""
 ) -> float:
-    """Messages/s of the consumer that runs, committed and answered. Raises LabError where a reading is missing."""
+    """Return the messages/s that the running consumer commits and answers.
+
+    Raises LabError where a reading is missing.
+    """
     job = load.job(messages, gateways)
     published = load.publish(job)
-    stored = made.scalar(STORED, job.start, database=database)
+    stored = environment.scalar(STORED, job.start, database=database)
     if stored != 3 * messages:
         raise LabError(f"{stored} readings stored of {3 * messages} published")
     return published.rate
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """The rate, the share of mosquitto_sub's, and the memory."""
-    middle = found["median"]
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require a rate, a share of mosquitto_sub's, and a bound of the memory."""
+    median = found["median"]
+    what = "messages/s of 3 readings, committed before they are acknowledged"
     return [
-        at_least(
-            "messages/s of 3 readings, committed before they are acknowledged", 20_000, middle["consumer"]
-        ),
-        at_least("of what mosquitto_sub alone takes", 0.40, middle["ratio"], digits=2),
+        at_least(what, 20_000, median["consumer"]),
+        at_least("of what mosquitto_sub alone takes", 0.40, median["ratio"], digits=2),
         at_most("peak memory of the consumer at full rate", 250, found["peak_memory"], "MiB"),
     ]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """The runs."""
-    lines = [
-        f"{found['messages']:,} messages of 3 readings a run, {found['gateways']:,} gateways. Both columns: from the first publish until",
-        "the last message is received (mosquitto_sub), or committed and answered (consumer).",
+    """Describe the runs."""
+    rows = [(str(number), pair) for number, pair in enumerate(found["runs"], 1)]
+    cells = [
+        (
+            name,
+            f"{pair['mosquitto_sub']:,.0f}",
+            f"{pair['consumer']:,.0f}",
+            f"{3 * pair['consumer']:,.0f}",
+            f"{pair['ratio']:.2f}",
+        )
+        for name, pair in [*rows, ("median", found["median"])]
+    ]
+    return [
+        *paragraph(
+            f"{found['messages']:,} messages of 3 readings a run, {found['gateways']:,} gateways. Both",
+            "columns: from the first publish until the last message is received (mosquitto_sub), or",
+            "committed and answered (consumer).",
+        ),
         "",
-        "| run | mosquitto_sub, messages/s | consumer, messages/s | readings/s | ratio |",
-        "|---|---|---|---|---|",
+        *table(("run", "mosquitto_sub, messages/s", "consumer, messages/s", "readings/s", "ratio"), cells),
+        "",
+        f"Peak memory of the consumer: {found['peak_memory']:.0f} MiB.",
     ]
-    rows = [(str(number), pair) for number, pair in enumerate(found["runs"], 1)] + [
-        ("median", found["median"])
-    ]
-    lines += [
-        f"| {name} | {pair['mosquitto_sub']:,.0f} | {pair['consumer']:,.0f} | {3 * pair['consumer']:,.0f} | {pair['ratio']:.2f} |"
-        for name, pair in rows
-    ]
-    return [*lines, "", f"Peak memory of the consumer: {found['peak_memory']:.0f} MiB."]

@@ -1,4 +1,4 @@
-"""Bytes per reading and per block on disk, compressed as shipped, with the raw message and without."""
+"""Bytes per reading and per block on disk, compressed as shipped."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,9 +8,10 @@ from psycopg import Connection
 
 from lab.benchmarks import dataset
 from lab.benchmarks.consumption_bench import Bench
-from lab.benchmarks.figures import Verdict, at_most
+from lab.benchmarks.figures import Requirement, at_most
 from lab.benchmarks.load import EPOCH, WEEK
 from lab.harness.errors import LabError
+from lab.harness.report import paragraph, table
 from tds_new.metering.worker import drain
 from tds_new.storage.timescale import has_timescale
 
@@ -19,7 +20,9 @@ READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
 SIZE = "SELECT sum(pg_total_relation_size(c)) FROM show_chunks(%s::regclass) AS c"
 COMPRESSED = "SELECT sum(after_compression_total_bytes) FROM hypertable_columnstore_stats(%s::regclass)"
 SETTINGS = """
-SELECT string_agg(attname, ', ' ORDER BY segmentby_column_index) FILTER (WHERE segmentby_column_index IS NOT NULL),
+SELECT
+    string_agg(attname, ', ' ORDER BY segmentby_column_index)
+        FILTER (WHERE segmentby_column_index IS NOT NULL),
     string_agg(attname || CASE WHEN orderby_asc THEN '' ELSE ' DESC' END, ', ' ORDER BY orderby_column_index)
         FILTER (WHERE orderby_column_index IS NOT NULL)
 FROM timescaledb_information.compression_settings WHERE hypertable_name = %s
@@ -39,7 +42,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Storage:
-    """What the part found."""
+    """The figures of the part."""
 
     devices: int
     weeks: int
@@ -47,7 +50,9 @@ class Storage:
 
 
 def measure(bench: Bench) -> Storage:
-    """Weeks of readings, without the raw messages and with them, and the blocks of the first.
+    """Store weeks of readings and their blocks, and measure them.
+
+    The readings are stored without raw messages, then with them.
 
     Raises LabError where there is no TimescaleDB.
     """
@@ -55,61 +60,62 @@ def measure(bench: Bench) -> Storage:
     end = datetime.now(UTC)
     end -= (end - EPOCH) % WEEK  # whole chunks
     start, found = end - WEEKS * WEEK, []
-    with bench.made.connect() as connection:
+    with bench.environment.connect() as connection:
         if not has_timescale(connection):
             raise LabError("plain PostgreSQL compresses nothing")
     for payload in (False, True):
-        bench.fresh(devices)
-        with bench.made.connect() as connection:
-            stored = dataset.store_old(connection, start, end, payload=payload)
+        bench.register_only(devices)
+        with bench.environment.connect() as connection:
+            stored = dataset.store_as_sent(connection, start, end, payload=payload)
             name = "readings with payload_raw" if payload else "readings without payload_raw"
             if not payload:
                 drain(connection)
-                blocks = connection.execute("SELECT count(*) FROM tds_new_consumo_15min").fetchone()
-                found.append(_compressed(connection, "blocks", BLOCKS, blocks[0] if blocks else 0))
-            found.append(_compressed(connection, name, READINGS, stored))
+                blocks = _figure(connection, "SELECT count(*) FROM tds_new_consumo_15min")
+                found.append(_compress(connection, "blocks", BLOCKS, blocks))
+            found.append(_compress(connection, name, READINGS, stored))
         bench.say(f"{name}: {found[-1].after / stored:.1f} bytes each")
     return Storage(devices, WEEKS, sorted(found, key=lambda size: size.what, reverse=True))
 
 
-def _compressed(connection: Connection[Any], what: str, table: str, rows: int) -> Size:
-    before = _bytes(connection, SIZE, table)
-    dataset.compress(connection, table)
-    segment, order = connection.execute(SETTINGS, [table]).fetchone() or ("", "")
-    return Size(
-        what, rows, before, _bytes(connection, COMPRESSED, table), f"segmentby {segment}; orderby {order}"
-    )
+def _compress(connection: Connection[Any], what: str, table_name: str, rows: int) -> Size:
+    """Compress all chunks of a table, and return the sizes of its ``rows``."""
+    before = _figure(connection, SIZE, table_name)
+    dataset.compress(connection, table_name)
+    segment, order = connection.execute(SETTINGS, [table_name]).fetchone() or ("", "")
+    after = _figure(connection, COMPRESSED, table_name)
+    return Size(what, rows, before, after, f"segmentby {segment}; orderby {order}")
 
 
-def _bytes(connection: Connection[Any], query: str, table: str) -> int:
-    row = connection.execute(query, [table]).fetchone()
+def _figure(connection: Connection[Any], query: str, *parameters: object) -> int:
+    row = connection.execute(query, parameters).fetchone()
     return int(row[0]) if row else 0
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """What a reading takes."""
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require a bound of the bytes that a reading takes."""
     size = next(size for size in found["sizes"] if size["what"] == "readings without payload_raw")
-    return [
-        at_most(
-            "on disk for a compressed reading without payload_raw",
-            10,
-            size["after"] / size["rows"],
-            "bytes",
-            1,
-        )
-    ]
+    what = "on disk for a compressed reading without payload_raw"
+    return [at_most(what, 10, size["after"] / size["rows"], "bytes", 1)]
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """The sizes."""
-    lines = [
-        f"{found['devices']:,} devices, {found['weeks']} weeks of five-minute readings: seven of ten energy registers, then water, gas and",
-        "temperatures; three decimals, times in whole seconds that stray by up to two. All files of the chunks, indexes included.",
-        "",
-        "| what | rows | bytes a row | compressed | settings |",
-        "|---|---|---|---|---|",
+    """Describe the sizes."""
+    cells = [
+        (
+            size["what"],
+            f"{size['rows']:,}",
+            f"{size['before'] / size['rows']:.0f}",
+            f"{size['after'] / size['rows']:.1f}",
+            size["settings"],
+        )
+        for size in found["sizes"]
     ]
-    return lines + [
-        f"| {s['what']} | {s['rows']:,} | {s['before'] / s['rows']:.0f} | {s['after'] / s['rows']:.1f} | {s['settings']} |"
-        for s in found["sizes"]
+    return [
+        *paragraph(
+            f"{found['devices']:,} devices, {found['weeks']} weeks of five-minute readings: seven of ten",
+            "energy registers, then water, gas and temperatures; three decimals, times in whole seconds",
+            "that stray by up to two. All files of the chunks, indexes included.",
+        ),
+        "",
+        *table(("what", "rows", "bytes a row", "compressed", "settings"), cells),
     ]

@@ -1,4 +1,7 @@
-"""How many readings one worker turns into blocks on one core: a backlog that arrived in batches, as the consumer stores them."""
+"""Readings that one worker turns into blocks on one core.
+
+They are a backlog that is stored in batches as the consumer's are.
+"""
 
 import time
 from dataclasses import dataclass
@@ -8,18 +11,23 @@ from typing import Any
 from psycopg import Connection
 
 from lab.benchmarks import dataset
-from lab.benchmarks.consumption_bench import Bench, cpu_seconds
-from lab.benchmarks.figures import Verdict, at_least
+from lab.benchmarks.consumption_bench import Bench
+from lab.benchmarks.figures import Requirement, at_least
 from lab.harness.errors import LabError
+from lab.harness.process import cpu_seconds
+from lab.harness.report import paragraph, table
 from tds_new.metering.worker import drain
 
 BATCH = 6_000  # readings that the consumer commits at a time under load
-ASKED_INTERVAL = 60  # seconds between a device's readings; the figure asked for is that one
+REQUIRED_INTERVAL_S = 60  # the figure required is that of readings so far apart
 
 
 @dataclass(frozen=True)
 class Run:
-    """A backlog of readings so many seconds apart: what one worker takes for it, in seconds of the clock and of a processor."""
+    """What one worker takes for a backlog of readings ``interval`` seconds apart.
+
+    ``wall`` is in seconds of the clock, ``worker`` and ``database`` in seconds of a processor.
+    """
 
     interval: int
     readings: int
@@ -36,29 +44,36 @@ class Run:
 
 @dataclass(frozen=True)
 class Throughput:
-    """What the part found."""
+    """The figures of the part."""
 
     devices: int
     runs: list[Run]
 
 
 def measure(bench: Bench) -> Throughput:
-    """A backlog for each interval, on an emptied database. Raises LabError where the blocks do not hold every reading."""
+    """Compute a backlog for each interval, on an emptied database.
+
+    Raises LabError where the blocks do not hold every reading.
+    """
     sizes, runs = bench.sizes, []
-    bench.fresh(sizes.backlog_devices)
+    bench.register_only(sizes.backlog_devices)
     for interval in sizes.intervals:
-        with bench.made.connect() as connection:
+        with bench.environment.connect() as connection:
             stored = _store(connection, sizes.backlog_devices, sizes.backlog, interval)
-            runs.append(_drain(connection, interval, stored))
-            dataset.empty(connection)
+            run = _drain(connection, interval, stored)
+            dataset.clear_readings(connection)
+        runs.append(run)
         bench.say(
-            f"{stored:,} readings {interval} s apart: {runs[-1].per_core:,.0f} readings per second of a processor"
+            f"{stored:,} readings {interval} s apart: {run.per_core:,.0f} readings per second of a processor"
         )
     return Throughput(sizes.backlog_devices, runs)
 
 
 def _store(connection: Connection[Any], devices: int, wanted: int, interval: int) -> int:
-    """Store about so many readings up to now, in batches, oldest first."""
+    """Store about ``wanted`` readings up to now, in batches, oldest first.
+
+    Return how many.
+    """
     steps = max(2, wanted // devices)
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=interval * (steps + 1))
     size = max(1, BATCH // devices)
@@ -69,17 +84,18 @@ def _store(connection: Connection[Any], devices: int, wanted: int, interval: int
 
 
 def _drain(connection: Connection[Any], interval: int, stored: int) -> Run:
+    """Compute everything that is queued, and measure it."""
     pid = connection.info.backend_pid
     connection.execute("ANALYZE")
     began, worker, database = time.monotonic(), time.process_time(), cpu_seconds(pid)
-    rows = drain(connection).rows
+    blocks = drain(connection).rows
     run = Run(
         interval,
         stored,
-        rows,
-        time.monotonic() - began,
-        time.process_time() - worker,
-        cpu_seconds(pid) - database,
+        blocks,
+        wall=time.monotonic() - began,
+        worker=time.process_time() - worker,
+        database=cpu_seconds(pid) - database,
     )
     counted = connection.execute("SELECT coalesce(sum(leituras), 0) FROM tds_new_consumo_15min").fetchone()
     if counted is None or counted[0] != stored:
@@ -87,34 +103,50 @@ def _drain(connection: Connection[Any], interval: int, stored: int) -> Run:
     return run
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
-    """The rate on one core."""
+def requirements(found: dict[str, Any]) -> list[Requirement]:
+    """Require a rate on one core."""
     return [
         at_least(
             f"readings/s that one worker computes on one core, readings {run['interval']} s apart",
             30_000,
-            _per_core(run),
+            Run(**run).per_core,
         )
         for run in found["runs"]
-        if run["interval"] == ASKED_INTERVAL
+        if run["interval"] == REQUIRED_INTERVAL_S
     ]
-
-
-def _per_core(run: dict[str, Any]) -> float:
-    return Run(**run).per_core
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """One line a backlog."""
-    lines = [
-        f"A backlog of {found['devices']:,} devices, stored in batches of {BATCH:,} readings, then worked off by one worker. One core:",
-        "worker and its database session take turns, so their processor time together is what one core would take.",
-        "",
-        "| readings apart | readings | blocks | time | processor: worker | processor: database | readings/s by the clock | on one core |",
-        "|---|---|---|---|---|---|---|---|",
+    """Describe the backlogs, one a line."""
+    head = (
+        "readings apart",
+        "readings",
+        "blocks",
+        "time",
+        "processor: worker",
+        "processor: database",
+        "readings/s by the clock",
+        "on one core",
+    )
+    cells = [
+        (
+            f"{run.interval} s",
+            f"{run.readings:,}",
+            f"{run.blocks:,}",
+            f"{run.wall:.1f} s",
+            f"{run.worker:.1f} s",
+            f"{run.database:.1f} s",
+            f"{run.readings / run.wall:,.0f}",
+            f"{run.per_core:,.0f}",
+        )
+        for run in (Run(**fields) for fields in found["runs"])
     ]
-    return lines + [
-        f"| {r['interval']} s | {r['readings']:,} | {r['blocks']:,} | {r['wall']:.1f} s | {r['worker']:.1f} s | {r['database']:.1f} s | "
-        f"{r['readings'] / r['wall']:,.0f} | {_per_core(r):,.0f} |"
-        for r in found["runs"]
+    return [
+        *paragraph(
+            f"A backlog of {found['devices']:,} devices, stored in batches of {BATCH:,} readings, then",
+            "computed by one worker. One core: worker and its database session take turns, so their",
+            "processor time together is what one core would take.",
+        ),
+        "",
+        *table(head, cells),
     ]

@@ -1,4 +1,7 @@
-"""Hostile messages by seed and number: each is a function of the two, so that one of a million can be made again alone."""
+"""Hostile messages by seed and number.
+
+Each is a function of the two, so that one of a million can be made again alone.
+"""
 
 from random import Random
 from typing import NamedTuple
@@ -19,14 +22,18 @@ INVALID_UTF8 = (
     b"\xef\xbf\xbe",
     b"\0",
 )
-WORDS = (b'"valor"', b'"timestamp"', b'"leituras"', b'"dispositivo_codigo"', b'"unidade"', b'"seq"', b'"gateway_mac"', b"null",
-b"1e400", b"-", b"{",
-         b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0000", b"\\ud800", b"NaN", b"\xef\xbb\xbf", b"\0", b" ", b"\n", b"0", b"9",
-         b"e", b".")  # fmt: skip
+WORDS = (
+    b'"valor"', b'"timestamp"', b'"leituras"', b'"dispositivo_codigo"', b'"unidade"', b'"seq"',
+    b'"gateway_mac"', b"null", b"1e400", b"-", b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0000",
+    b"\\ud800", b"NaN", b"\xef\xbb\xbf", b"\0", b" ", b"\n", b"0", b"9", b"e", b".",
+)  # fmt: skip
 
 
 class Case(NamedTuple):
-    """One message: ``kind`` names what was done to it; ``topic`` is as it comes over the wire."""
+    """One message: ``kind`` names what was done to it.
+
+    ``topic`` is as it comes over the wire.
+    """
 
     number: int
     kind: str
@@ -36,7 +43,10 @@ class Case(NamedTuple):
 
 
 def good_case(number: int, fleet: Fleet, prefix: str) -> Case:
-    """A message with which nothing is wrong; stored whatever its neighbours are. Numbers of their own, below 0."""
+    """A message with which nothing is wrong; stored whatever its neighbours are.
+
+    Numbers of their own, below 0.
+    """
     gateway = fleet.gateways[0]
     stamp = f"2026-02-{1 + number // 86_400 % 28:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.5Z"
     leituras = ",".join(f'{{"dispositivo_codigo":"D0{n}","valor":{number}.{n}}}' for n in (1, 2, 3))
@@ -67,7 +77,7 @@ def make_case(seed: int, number: int, fleet: Fleet, prefix: str) -> Case:
     return Case(number, kind, topic, payload, r.random() < 0.02)
 
 
-# --- topics -------------------------------------------------------------------------------------------------------------------
+# --- topics -------------------------------------------------------------------------------------------------
 
 
 def _spelling(r: Random, mac: str) -> str:
@@ -130,7 +140,7 @@ def _other_kind(r: Random) -> bytes:
     ))  # fmt: skip
 
 
-# --- documents ----------------------------------------------------------------------------------------------------------------
+# --- documents ----------------------------------------------------------------------------------------------
 
 
 def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
@@ -253,7 +263,7 @@ def _other_top_level(r: Random) -> str:
     ))  # fmt: skip
 
 
-# --- bytes --------------------------------------------------------------------------------------------------------------------
+# --- bytes --------------------------------------------------------------------------------------------------
 
 
 def _noise(r: Random) -> bytes:

@@ -15,7 +15,10 @@ NOT_ANSWERED = frozenset({"topico_invalido", "gateway_desconhecido", "gateway_in
 
 
 class Kept(NamedTuple):
-    """A reading that the pipeline would store, or has stored; ``time`` in microseconds since the year 1."""
+    """A reading that the pipeline would store, or has stored.
+
+    ``time`` in microseconds since the year 1.
+    """
 
     gateway_id: int
     conta_id: int
@@ -25,7 +28,10 @@ class Kept(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """What the pipeline has rejected: a reading, or with ``reading`` None a whole message."""
+    """What the pipeline has rejected.
+
+    That is a reading, or with ``reading`` None a whole message.
+    """
 
     reason: str
     reading: int | None
@@ -47,7 +53,10 @@ class Outcome:
 
 @dataclass
 class Failure:
-    """A case that went wrong, and how; ``payload`` is the shortest that still goes wrong in this way."""
+    """A case that went wrong, and how.
+
+    ``payload`` is the shortest that still goes wrong in this way.
+    """
 
     case: Case
     problems: list[str]
@@ -63,7 +72,8 @@ class Failure:
             f"\n  shrunk to {self.payload[:600]!r}" if self.payload and self.payload != case.payload else ""
         )
         text = "; ".join(self.problems[:5])
-        return f"case {case.number} ({case.kind}, {self.path}): {text}\n  topic={case.topic[:300]!r} {shown}{shorter}"
+        name = f"case {case.number} ({case.kind}, {self.path})"
+        return f"{name}: {text}\n  topic={case.topic[:300]!r} {shown}{shorter}"
 
 
 @dataclass
@@ -91,9 +101,12 @@ def assign_answers(
     outcomes: list[Outcome],
     answers: Sequence[Answer],
 ) -> list[Outcome]:
-    """Give each message of a batch the answer that it asked for. What nobody asked for is said of the last.
+    """Give each message of a batch the answer that it asked for.
 
-    Answers come in the messages' order, but do not name them, and some messages may go without: the way with the fewest faults counts.
+    What nobody asked for is said of the last.
+
+    Answers come in the messages' order, but do not name them, and some messages may go without: the way with
+    the fewest faults counts.
     """
     ways: dict[int, tuple[int, tuple[int, ...]]] = {
         0: (0, ())
@@ -121,7 +134,10 @@ def assign_answers(
 
 
 def compare(case: Case, expectation: Expectation, outcome: Outcome) -> list[str]:
-    """Everything that is wrong with ``outcome``; nothing may be lost, doubled, changed, or be another's."""
+    """Everything that is wrong with ``outcome``.
+
+    Nothing may be lost, doubled, changed, or be another's.
+    """
     problems = list(outcome.problems)
     topic = case.topic.decode("utf-8", "replace")
     for rejection in outcome.rejections:

@@ -1,4 +1,4 @@
-"""Cases through the processor into a database, and what is in its tables afterwards."""
+"""Check cases by what the database has of them after the processor."""
 
 import re
 from collections import Counter
@@ -28,7 +28,8 @@ SELECT gateway_id, conta_id, dispositivo_id, "time", valor, payload_raw::text
 FROM tds_new_leitura_dispositivo WHERE gateway_id = ANY(%s)
 """
 REJECTED_ROWS = """
-SELECT motivo, leitura_indice, topico, payload, gateway_id, conta_id FROM tds_new_mensagem_rejeitada WHERE id > %s
+SELECT motivo, leitura_indice, topico, payload, gateway_id, conta_id
+FROM tds_new_mensagem_rejeitada WHERE id > %s
 """
 LAST_REJECTED = "SELECT coalesce(max(id), 0) FROM tds_new_mensagem_rejeitada"
 COUNTED = "SELECT coalesce(sum(total), 0)::bigint FROM tds_new_rejeicao_contador"
@@ -38,14 +39,20 @@ Key = tuple[int, int]
 
 
 class DatabaseChecker:
-    """Judges batches of cases by what is stored of them. One processor for all batches: it has to go on after each."""
+    """Judges batches of cases by what is stored of them.
+
+    One processor for all batches: it has to go on after each.
+    """
 
     path = "in the database"
 
     def __init__(
         self, processor: TelemetryProcessor, connection: Connection, prefix: str, totals: Totals, *, keep: int
     ) -> None:
-        """``connection`` is for looking, in autocommit mode; ``keep`` is the setting TDS_REJECTED_KEEP."""
+        """``connection`` is for looking, in autocommit mode.
+
+        ``keep`` is the setting TDS_REJECTED_KEEP.
+        """
         self._processor, self._connection, self._prefix, self._totals, self._keep = (
             processor,
             connection,
@@ -58,7 +65,10 @@ class DatabaseChecker:
         self.duplicates = self.conflicts = self.sent_again = 0
 
     def run(self, seed: int, numbers: Sequence[int], number: int) -> None:
-        """Check the cases of these numbers, among known-good messages, on a fleet of their own, the ``number``-th."""
+        """Check the cases of these numbers among known-good messages.
+
+        They are on a fleet of their own, the ``number``-th.
+        """
         fleet = register(self._connection, number)
         batch: list[Case] = []
         too_deep: list[Case] = []  # apart, so that they do not keep the oracle from judging the whole batch
@@ -73,7 +83,10 @@ class DatabaseChecker:
             self.compare([*too_deep, good_case(AFTER + 1, fleet, self._prefix)], fleet)
 
     def compare(self, batch: list[Case], fleet: Fleet) -> None:
-        """Store these cases, look at the tables, send some batches again, and look whether anything has changed."""
+        """Store these cases and check the tables.
+
+        Some batches are sent again; then nothing may change.
+        """
         self._batches += 1
         messages = self._packet_reader.read(batch)
         if len(messages) != len(batch):
@@ -101,7 +114,7 @@ class DatabaseChecker:
         """Free its sockets."""
         self._packet_reader.close()
 
-    # --- a batch --------------------------------------------------------------------------------------------------------------
+    # --- a batch --------------------------------------------------------------------------------------------
 
     def _compare_messages(
         self, batch: list[Case], fleet: Fleet, result: BatchResult, stored: dict[Key, Any]
@@ -150,7 +163,10 @@ class DatabaseChecker:
         stored: dict[Key, Any],
         codes: dict[int, str],
     ) -> Counter[str]:
-        """Find what had to be stored: its row, or that of the one before it with its key. Right conflicts are taken off the rejections."""
+        """Find what had to be stored: its row, or that of the one before it with its key.
+
+        Right conflicts are taken off the rejections.
+        """
         counted: Counter[str] = Counter()
         reasons = {rejection.reading: rejection for rejection in outcome.rejections}
         if None in reasons or expectation.refused:
@@ -181,7 +197,10 @@ class DatabaseChecker:
     def _compare_tables(
         self, batch: list[Case], result: BatchResult, last_rejected: int, counted: int
     ) -> None:
-        """Everything rejected is counted, and there as it came, up to the bounds of the table."""
+        """Check that what is rejected is counted, and kept as it came.
+
+        The table keeps it up to its bounds.
+        """
         if counted != len(result.rejected_rows):
             self._fail(batch[-1], f"{len(result.rejected_rows)} are rejected, {counted} more are counted")
         groups = Counter((row.gateway_id, row.refusal.reason.value) for row in result.rejected_rows)
@@ -254,14 +273,20 @@ class DatabaseChecker:
 
 
 def _has_brought(case: Case, payload_raw: str | None, codigo: str, valor: Decimal) -> bool:
-    """Whether ``payload_raw`` has this reading alone. It may be left out where jsonb cannot hold a number of the message."""
+    """Whether ``payload_raw`` has this reading alone.
+
+    It may be left out where jsonb cannot hold a number of the message.
+    """
     if payload_raw is None:
         return HUGE_NUMBER.search(case.payload) is not None
     return brings(written(payload_raw), 0, codigo, valor)
 
 
 def _sampled(result: BatchResult) -> bool:
-    """Whether a gateway was so far over the limit that a sample of its messages was kept: the others are counted each time they come."""
+    """Return whether only a sample of a gateway's messages was kept.
+
+    So it is where it was far over the limit. The others are counted each time they come.
+    """
     over = Counter(
         row.gateway_id for row in result.rejected_rows if row.refusal.reason is Reason.LIMITE_EXCEDIDO
     )

@@ -1,4 +1,7 @@
-"""The registry that hostile messages are addressed to: the same gateways and devices in memory and in a database."""
+"""The fleet that hostile messages are addressed to.
+
+It has the same gateways and devices in memory and in a database.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -6,21 +9,22 @@ from typing import NamedTuple
 
 from psycopg import Connection
 
-from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
+from lab.harness import fleet
+from lab.harness.macs import mac_address
+from tds_new.demo.fleet import Device, Site
+from tds_new.ingestion import resolver
+from tds_new.ingestion.resolver import KnownGateway, Resolver
 
 # A clock that stands still: the same seed gives the same cases, and the same expectations, at any time.
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 ACCEPTS_SINCE = NOW - timedelta(days=60)
 
-REGISTER_CONTA = "INSERT INTO tds_new_conta (name) VALUES (%s) RETURNING id"
-REGISTER_GATEWAY = """
-INSERT INTO tds_new_gateway (conta_id, codigo, mac, device_id, is_active, aceita_leituras_desde, qte_max_dispositivos)
-VALUES (%s, %s, %s, %s, %s, %s, 8) RETURNING id
+# What a fleet has that sites of the demonstration do not: a name, another horizon, inactive gateways and
+# devices.
+COMPLETE_GATEWAY = """
+UPDATE tds_new_gateway SET device_id = %s, is_active = %s, aceita_leituras_desde = %s WHERE mac = %s
 """
-REGISTER_DEVICE = """
-INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo, grandeza, unidade, tipo_leitura, status)
-VALUES (%s, %s, %s, 'ENERGIA', %s, 'INSTANTANEA', %s) RETURNING id
-"""
+DEACTIVATE_DEVICE = "UPDATE tds_new_dispositivo SET status = 'INATIVO' WHERE id = %s"
 
 
 class KnownDevice(NamedTuple):
@@ -44,13 +48,19 @@ class FleetGateway(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """Gateways of two tenants, one of them inactive, and a MAC that nobody has registered."""
+    """Gateways of two Contas, one of them inactive.
+
+    ``stranger`` is a MAC that nobody has registered.
+    """
 
     gateways: tuple[FleetGateway, ...]
     stranger: str
 
     def find(self, identifier: str) -> FleetGateway | None:
-        """Who is meant by the identifier of a topic, as the contract says: a MAC in any spelling, else a name."""
+        """Return the gateway that the identifier of a topic means; None for nobody.
+
+        The contract says: a MAC in any spelling, else a name.
+        """
         bare = identifier.replace(":", "").replace("-", "").lower()
         for gateway in self.gateways:
             if gateway.name == identifier:
@@ -72,7 +82,7 @@ def make_fleet(number: int) -> Fleet:
     devices = (meters, (*meters[:2], KnownDevice("Água-5", "m3")), meters[:1])
     gateways = tuple(
         FleetGateway(
-            f"0a:{n:02x}:" + ":".join(f"{number:08x}"[i : i + 2] for i in range(0, 8, 2)),
+            mac_address(f"0a{n:02x}{number:08x}"),
             f"gw-{number}.b" if n == 1 else None,
             n != 2,
             tuple(device._replace(id=10 * (n + 1) + place) for place, device in enumerate(own)),
@@ -85,36 +95,29 @@ def make_fleet(number: int) -> Fleet:
 
 
 def register(connection: Connection, number: int) -> Fleet:
-    """The fleet of this number, registered in a database."""
-    contas = [_id(connection, REGISTER_CONTA, f"Fuzz {number}-{tenant}") for tenant in (1, 2)]
-    made = make_fleet(number)
+    """Register the fleet of this number; return it with its ids there."""
+    planned = make_fleet(number)
+    ids: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for conta in (1, 2):
+        sites = [_site(gateway) for gateway in planned.gateways if gateway.conta_id == conta]
+        for mac, codigo, *found in fleet.register(connection, f"Fuzz {number}-{conta}", sites):
+            ids[mac, codigo] = (found[0], found[1], found[2])
     gateways = []
-    for gateway in made.gateways:
-        conta = contas[gateway.conta_id - 1]
-        fields = (conta, f"GW-{gateway.id}", gateway.mac, gateway.name, gateway.is_active, ACCEPTS_SINCE)
-        gateway_id = _id(connection, REGISTER_GATEWAY, *fields)
-        devices = tuple(
-            d._replace(
-                id=_id(
-                    connection,
-                    REGISTER_DEVICE,
-                    conta,
-                    gateway_id,
-                    d.codigo,
-                    d.unidade,
-                    "ATIVO" if d.is_active else "INATIVO",
-                )
-            )
-            for d in gateway.devices
-        )
-        gateways.append(gateway._replace(id=gateway_id, conta_id=conta, devices=devices))
-    return made._replace(gateways=tuple(gateways))
+    for gateway in planned.gateways:
+        state = (gateway.name, gateway.is_active, ACCEPTS_SINCE, gateway.mac)
+        connection.execute(COMPLETE_GATEWAY, state)
+        devices = tuple(d._replace(id=ids[gateway.mac, d.codigo][0]) for d in gateway.devices)
+        for device in devices:
+            if not device.is_active:
+                connection.execute(DEACTIVATE_DEVICE, [device.id])
+        _, gateway_id, conta_id = ids[gateway.mac, devices[0].codigo]
+        gateways.append(gateway._replace(id=gateway_id, conta_id=conta_id, devices=devices))
+    return planned._replace(gateways=tuple(gateways))
 
 
-def _id(connection: Connection, statement: str, *parameters: object) -> int:
-    row = connection.execute(statement, parameters).fetchone()
-    assert row is not None
-    return int(row[0])
+def _site(gateway: FleetGateway) -> Site:
+    devices = tuple(Device(d.codigo, "", "ENERGIA", d.unidade, "INSTANTANEA") for d in gateway.devices)
+    return Site(f"GW-{gateway.id}", gateway.mac, "", devices)
 
 
 class Registry(Resolver):
@@ -134,5 +137,5 @@ class Registry(Resolver):
 
 
 def _known(gateway: FleetGateway) -> KnownGateway:
-    devices = {d.codigo: Device(d.id, d.codigo, d.unidade, d.is_active) for d in gateway.devices}
+    devices = {d.codigo: resolver.Device(d.id, d.codigo, d.unidade, d.is_active) for d in gateway.devices}
     return KnownGateway(gateway.id, gateway.conta_id, gateway.mac, gateway.is_active, ACCEPTS_SINCE, devices)

@@ -1,4 +1,7 @@
-"""Cases drawn by hypothesis, which shrinks what goes wrong by itself. Needs hypothesis, a development tool."""
+"""Cases drawn by hypothesis, which shrinks what goes wrong by itself.
+
+Needs hypothesis, a development tool.
+"""
 
 import json
 from typing import Any
@@ -60,7 +63,10 @@ PAYLOADS = st.one_of(
 
 
 def check_drawn(memory: MemoryChecker, number: int, count: int) -> None:
-    """Check ``count`` cases drawn with this seed; the first that goes wrong, shrunk, goes to the totals."""
+    """Check ``count`` cases drawn with this seed.
+
+    The first that goes wrong, shrunk, goes to the totals.
+    """
     gateway = memory.fleet.gateways[0]
     kinds = st.sampled_from(["telemetry"] * 6 + ["heartbeat", "status"])
     proper = kinds.map(lambda kind: f"{memory.prefix}/{gateway.mac}/{kind}".encode())

@@ -1,4 +1,7 @@
-"""Cases through everything that comes before the database: packets, topics, payloads, registry, and the text that COPY would get."""
+"""Check cases by what the pipeline makes of them before the database.
+
+That is packets, topics, payloads, registry, and the text that COPY would get.
+"""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 class PacketReader:
-    """PUBLISH packets in, messages out: the consumer's own reading of packets and topics, without a socket."""
+    """Reads PUBLISH packets as the consumer does, without a socket."""
 
     def __init__(self, prefix: str) -> None:
         self._messages: list[Message] = []
@@ -74,7 +77,10 @@ class MemoryChecker:
         self._codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
 
     def run(self, cases: Sequence[Case]) -> None:
-        """Check them as one batch, known-good messages in the middle and at the end; what goes wrong goes to the totals."""
+        """Check them as one batch, known-good messages in the middle and at the end.
+
+        What goes wrong goes to the totals.
+        """
         middle, last = len(cases) // 2, abs(cases[-1].number) * 2
         batch = [*cases[:middle], self._good(last), *cases[middle:], self._good(last + 1)]
         try:
@@ -90,7 +96,10 @@ class MemoryChecker:
                 self.totals.failures.append(Failure(case, problems, self.path, self.shrink(case)))
 
     def problems_of(self, case: Case, *, count: bool = False) -> list[str]:
-        """What is wrong with this case alone; an exception out of the pipeline is such a problem."""
+        """What is wrong with this case alone.
+
+        An exception out of the pipeline is such a problem.
+        """
         try:
             (outcome,) = self._outcomes([case])
         except Exception as error:
@@ -180,7 +189,10 @@ def rejection_of(row: RejectedRow) -> Rejection:
 
 
 def _unescaped(text: str) -> str:
-    """COPY's text format undone. Raises ValueError where a character is left that ends a column or a row."""
+    """COPY's text format undone.
+
+    Raises ValueError where a character is left that ends a column or a row.
+    """
     if "\t" in text or "\r" in text:
         raise ValueError("the text for COPY has a bare tab or carriage return")
     return ESCAPED.sub(lambda found: {"n": "\n", "r": "\r", "t": "\t"}.get(found[1], found[1]), text)

@@ -1,7 +1,10 @@
-"""What must become of a message, worked out from the contract with Python's ``json`` and ``Decimal``: nothing of the pipeline is used.
+"""What must become of a message, worked out from the contract.
 
-Where the contract leaves a choice (a number of 500 decimals, an ISO 8601 week date, nesting near the interpreter's limit), a reading or a
-message is *open*: it may be stored, but then as computed here, or rejected, but then with a reason.
+It uses Python's ``json`` and ``Decimal``, and nothing of the pipeline.
+
+Where the contract leaves a choice (a number of 500 decimals, an ISO 8601 week date, nesting near the
+interpreter's limit), a reading or a message is *open*: it may be stored, but then as computed here, or
+rejected, but then with a reason.
 """
 
 import json
@@ -22,14 +25,19 @@ _CONTEXT = Context(prec=20_000, rounding=ROUND_HALF_EVEN, Emax=10**9, Emin=-(10*
 _STRING = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PARTS = re.compile(r"[+-]?([0-9]+)(?:\.([0-9]+))?(?:[eE][+-]?([0-9]+))?")
 _TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))"
 )
 _KINDS = ("telemetry", "heartbeat", "status")
 _DAY = 86_400_000_000
 
 
 class Expected(NamedTuple):
-    """One reading: stored where ``faults`` is empty (and, where it is ``open``, perhaps not). ``time`` in microseconds of the calendar."""
+    """What must become of one reading.
+
+    It is stored where ``faults`` is empty (and, where it is ``open``, perhaps not). ``time`` is in
+    microseconds since the year 1.
+    """
 
     faults: frozenset[str]
     open: bool = False
@@ -41,10 +49,12 @@ class Expected(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """One message: refused as a whole for one of ``refused``, or else its ``readings``.
+    """What must become of one message.
 
-    ``open``: it may be refused as a whole too. ``judged`` False: too deep to be read here. ``seq`` is to be answered; None: no answer, but
-    one of ``seq_open`` may be.
+    It is rejected as a whole for one of ``refused``, or else it has its ``readings``.
+
+    ``open``: it may be refused as a whole too. ``judged`` False: too deep to be read here. ``seq`` is to be
+    answered; None: no answer, but one of ``seq_open`` may be.
     """
 
     refused: frozenset[str] = NOTHING
@@ -106,7 +116,10 @@ def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectati
 
 
 def written(text: str) -> Any:
-    """JSON with its numbers as they are written and repeated keys kept; None where it is nested too deeply. Raises ValueError."""
+    """JSON with its numbers as they are written and repeated keys kept.
+
+    None where it is nested too deeply. Raises ValueError.
+    """
     try:
         return json.loads(
             text, parse_float=_Number, parse_int=_Number, parse_constant=_Constant, object_pairs_hook=_Pairs
@@ -183,7 +196,10 @@ def _names(mac: str, gateway: FleetGateway) -> bool:
 
 
 def _sequence(document: _Pairs) -> tuple[int | None, frozenset[int]]:
-    """The number to be answered, or those that may be: of a key that is there twice, or beyond what a gateway counts with."""
+    """Return the number to be answered, and those that may be answered.
+
+    A number may be answered where its key is there twice, or where it is beyond what a gateway counts with.
+    """
     written_as = [value for key, value in document if key == "seq"]
     numbers = frozenset(
         int(seq)
@@ -243,7 +259,10 @@ def _same_unit(mine: str, registered: str) -> bool:
 
 
 def _exact(value: Any) -> tuple[Decimal | None, bool]:
-    """numeric(15,4) half-even; None where it is no number or does not fit. True: written in more digits than anybody must read."""
+    """numeric(15,4) half-even; None where it is no number or does not fit.
+
+    True: written in more digits than anybody must read.
+    """
     if type(value) is str:
         if not _STRING.fullmatch(value):
             return None, False
@@ -271,7 +290,10 @@ def _exact(value: Any) -> tuple[Decimal | None, bool]:
 
 
 def _instant(value: Any) -> tuple[int | None, frozenset[str], bool]:
-    """Microseconds since the year 1, what is wrong with it, and whether it may be refused for its form."""
+    """Return microseconds since the year 1, faults, and whether it is open.
+
+    Open is a time that may be rejected for its form.
+    """
     if type(value) is not str:
         return None, frozenset({"timestamp_invalido"}), False
     strict = _TIME.fullmatch(value)
@@ -306,7 +328,10 @@ def _instant(value: Any) -> tuple[int | None, frozenset[str], bool]:
 
 
 def _calculate(match: re.Match[str]) -> int:
-    """By the calendar's arithmetic; more than six decimals are rounded to the nearest microsecond. Raises ValueError."""
+    """By the calendar's arithmetic.
+
+    More than six decimals are rounded to the nearest microsecond. Raises ValueError.
+    """
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     fraction, sign, offset_hours, offset_minutes = match.groups()[6:]
     away = int(offset_hours or 0), int(offset_minutes or 0)

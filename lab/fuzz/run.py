@@ -1,6 +1,7 @@
-"""A whole run: which case goes which way, progress, and the summary."""
+"""A whole run: in memory or into the database, case by case, and the summary."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from lab.fuzz.comparison import Totals
 from lab.fuzz.database import DatabaseChecker
 from lab.fuzz.fleet import make_fleet
 from lab.fuzz.memory import MemoryChecker
+from lab.harness.report import table
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.storage.session import SESSION_OPTIONS
 
@@ -20,14 +22,17 @@ BATCH = 200
 DATABASE_EVERY = 10  # every tenth batch goes into the database: 10 % of the cases
 DRAWN_SHARE = 100  # one case in a hundred is drawn by hypothesis, where it is installed
 MAX_FAILURES = 20
-PROGRESS_INTERVAL = 10.0
+PROGRESS_INTERVAL_S = 10.0
 
-Drawn = Callable[[MemoryChecker, int, int], None]
+CheckDrawn = Callable[[MemoryChecker, int, int], None]
 
 
 @dataclass
 class FuzzResult:
-    """What a run found; ``complete`` False where the time limit came first."""
+    """The result of a run.
+
+    ``complete`` is False where the time limit or failures ended it early.
+    """
 
     seed: int
     totals: Totals = field(default_factory=Totals)
@@ -57,81 +62,87 @@ class Fuzzer:
         seed: int,
         connect: Callable[[], Connection],
         say: Callable[[str], None],
-        drawn: Drawn | None = None,
+        check_drawn: CheckDrawn | None = None,
     ) -> None:
-        """``connect`` opens sessions in autocommit mode on a migrated database; ``drawn`` judges cases of another source."""
-        self.seed, self._connect, self._say, self._drawn = seed, connect, say, drawn
+        """Prepare a run of ``seed``; ``say`` is told how far it is.
+
+        ``connect`` opens sessions in autocommit mode on a migrated database; ``check_drawn`` checks cases of
+        another source.
+        """
+        self._seed, self._connect, self._say, self._check_drawn = seed, connect, say, check_drawn
 
     def run(self, cases: int, limit: float | None = None) -> FuzzResult:
-        """Judge ``cases`` cases, for ``limit`` seconds at most."""
-        result = FuzzResult(self.seed)
-        totals = result.totals
+        """Check ``cases`` cases, for ``limit`` seconds at most."""
+        result = FuzzResult(self._seed)
         started, cpu = time.monotonic(), time.process_time()
-        drawn = cases // DRAWN_SHARE if self._drawn else 0
-        prefix = settings.MQTT_TOPIC_PREFIX
+        drawn = cases // DRAWN_SHARE if self._check_drawn else 0
+        prefix, totals = settings.MQTT_TOPIC_PREFIX, result.totals
         with self._connect() as session, self._connect() as looking:
             memory = MemoryChecker(make_fleet(0), prefix, totals)
-            stored = DatabaseChecker(
-                TelemetryProcessor(session), looking, prefix, totals, keep=settings.TDS_REJECTED_KEEP
-            )
-            said = started
-            for number, start in enumerate(range(0, cases - drawn, BATCH)):
-                now = time.monotonic()
-                if len(totals.failures) >= MAX_FAILURES or (limit is not None and now - started > limit):
-                    result.complete = False
-                    break
-                if now - said >= PROGRESS_INTERVAL:
-                    said = now
-                    self._say(
-                        f"{start} of {cases} cases, {start / (now - started):.0f}/s, {len(totals.failures)} failures"
-                    )
-                numbers, known = range(start, min(start + BATCH, cases - drawn)), len(totals.failures)
-                if number % DATABASE_EVERY == 0:
-                    stored.run(self.seed, numbers, number)
-                else:
-                    memory.run([make_case(self.seed, one, memory.fleet, prefix) for one in numbers])
-                for failure in totals.failures[known:]:  # some show only beside others
-                    failure.path += f", among cases {start} to {numbers[-1]}"
-            if self._drawn and drawn and result.complete:
+            processor = TelemetryProcessor(session)
+            database = DatabaseChecker(processor, looking, prefix, totals, keep=settings.TDS_REJECTED_KEEP)
+            result.complete = self._check_made(memory, database, cases - drawn, limit)
+            if self._check_drawn and drawn and result.complete:
                 self._say(f"{drawn} cases drawn by hypothesis")
-                self._drawn(memory, self.seed, drawn)
+                self._check_drawn(memory, self._seed, drawn)
             memory.close()
-            stored.close()
+            database.close()
         result.seconds, result.processor_seconds = time.monotonic() - started, time.process_time() - cpu
-        result.duplicates, result.conflicts, result.sent_again = (
-            stored.duplicates,
-            stored.conflicts,
-            stored.sent_again,
-        )
+        result.duplicates, result.conflicts = database.duplicates, database.conflicts
+        result.sent_again = database.sent_again
         return result
+
+    def _check_made(
+        self, memory: MemoryChecker, database: DatabaseChecker, cases: int, limit: float | None
+    ) -> bool:
+        """Check the cases made by seed, batch by batch.
+
+        Return False where the limit or failures end it early.
+        """
+        totals, started = memory.totals, time.monotonic()
+        said = started
+        for number, start in enumerate(range(0, cases, BATCH)):
+            now = time.monotonic()
+            if len(totals.failures) >= MAX_FAILURES or (limit is not None and now - started > limit):
+                return False
+            if now - said >= PROGRESS_INTERVAL_S:
+                said, rate = now, start / (now - started)
+                self._say(f"{start} of {cases} cases, {rate:.0f}/s, {len(totals.failures)} failures")
+            numbers, known = range(start, min(start + BATCH, cases)), len(totals.failures)
+            if number % DATABASE_EVERY == 0:
+                database.run(self._seed, numbers, number)
+            else:
+                memory.run([make_case(self._seed, one, memory.fleet, memory.prefix) for one in numbers])
+            for failure in totals.failures[known:]:  # some show only beside others
+                failure.path += f", among cases {start} to {numbers[-1]}"
+        return True
 
 
 def connect_to(url: str) -> Connection:
-    """A session as the consumer has it, on the database of this address."""
+    """Open a session as the consumer has it, on the database of this address."""
     return psycopg.connect(url, options=SESSION_OPTIONS, autocommit=True, application_name="tds_new_fuzz")
 
 
 def markdown(result: FuzzResult) -> str:
-    """The summary."""
+    """Return the summary."""
     totals = result.totals
-    ways = ", ".join(f"{count} {path}" for path, count in totals.cases.items())
-    reasons = ", ".join(f"{reason} {count}" for reason, count in totals.reasons.most_common())
-    kinds = ", ".join(f"{kind} {count}" for kind, count in totals.kinds.most_common())
     per_case = result.processor_seconds / max(result.cases, 1) * 1_000
-    lines = [
-        f"# Fuzzing, seed {result.seed}\n",
-        "| | |\n|---|---|",
-        f"| cases | {result.cases}{'' if result.complete else ' (ended early)'} |",
-        f"| with known-good messages among them | {ways} |",
-        f"| time | {result.seconds:.0f} s; {per_case:.2f} ms of processor time a case |",
-        f"| readings stored, or found stored already | {totals.readings} |",
-        f"| of them in the database | duplicates {result.duplicates}, conflicts {result.conflicts} |",
-        f"| delivered again, with nothing changed | {result.sent_again} messages |",
-        f"| rejected | {reasons} |",
-        f"| too deep for the oracle | {totals.not_judged} |",
-        f"| kinds | {kinds} |",
-        f"| failures | {len(totals.failures)} |\n",
+    cells = [
+        ("cases", f"{result.cases}{'' if result.complete else ' (ended early)'}"),
+        ("with known-good messages among them", ", ".join(f"{n} {path}" for path, n in totals.cases.items())),
+        ("time", f"{result.seconds:.0f} s; {per_case:.2f} ms of processor time a case"),
+        ("readings stored, or found stored already", str(totals.readings)),
+        ("of them in the database", f"duplicates {result.duplicates}, conflicts {result.conflicts}"),
+        ("delivered again, with nothing changed", f"{result.sent_again} messages"),
+        ("rejected", _counted(totals.reasons)),
+        ("too deep for the oracle", str(totals.not_judged)),
+        ("kinds", _counted(totals.kinds)),
+        ("failures", str(len(totals.failures))),
     ]
-    return "\n".join(lines) + "".join(
-        f"\n[ERROR] seed {result.seed}: {failure}\n" for failure in totals.failures
-    )
+    lines = [f"# Fuzzing, seed {result.seed}", "", *table(("", ""), cells), ""]
+    failures = [f"\n[ERROR] seed {result.seed}: {failure}\n" for failure in totals.failures]
+    return "\n".join([*lines, *failures])
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

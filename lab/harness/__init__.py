@@ -1,5 +1,6 @@
-"""Provides what every experiment of the laboratory runs on and reports with.
+"""Runs the platform's processes on servers of the laboratory's own.
 
-Enters: options of a command. Leaves: running servers and processes, reports.
-May import: ``tds_new`` (``embedded``, ``demo``, ``broker``); nothing else of ``lab``.
+Enters: the kind of database, settings that differ.
+Leaves: running servers and processes, tables of a report.
+May import: ``tds_new`` (``broker``, ``demo``, ``embedded``); nothing else of ``lab``.
 """

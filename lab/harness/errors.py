@@ -1,5 +1,5 @@
-"""What may go wrong with a measurement."""
+"""The error of every experiment."""
 
 
 class LabError(Exception):
-    """The measurement cannot be made; the text says why."""
+    """An experiment cannot be made or has failed; the text says why."""

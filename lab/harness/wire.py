@@ -1,9 +1,9 @@
-"""MQTT 3.1.1 on the wire, as far as the load generator and the torture harness need it."""
+"""MQTT 3.1.1 packets, as far as the laboratory reads and writes them."""
 
 import re
 from collections.abc import Iterator
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 0x10, 0x20, 0x30, 0x40, 0x82, 0x90
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0x82, 0x90, 0xE0
 _IDENTITY = re.compile(rb'^\{"n": ([0-9]{1,12})[,}]')
 
 
@@ -11,16 +11,21 @@ class Packets:
     """Cuts a stream of bytes into control packets."""
 
     def __init__(self) -> None:
-        self._waiting = b""
+        self._rest = b""
+
+    @property
+    def empty(self) -> bool:
+        """Whether no part of a packet waits for the rest of it."""
+        return not self._rest
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """The packets complete by now: first byte, body, and the whole packet as it came."""
-        self._waiting += data
-        position, end = 0, len(self._waiting)
+        """Take further bytes; yield each packet that is complete: its first byte, its body, and all of it."""
+        self._rest += data
+        position, end = 0, len(self._rest)
         while True:
             length, size = 0, 1
             while position + size < end and size <= 4:
-                digit = self._waiting[position + size]
+                digit = self._rest[position + size]
                 length |= (digit & 0x7F) << 7 * (size - 1)
                 size += 1
                 if digit < 0x80:
@@ -30,13 +35,13 @@ class Packets:
             stop = position + size + length
             if stop > end:
                 break
-            yield self._waiting[position], self._waiting[position + size : stop], self._waiting[position:stop]
+            yield self._rest[position], self._rest[position + size : stop], self._rest[position:stop]
             position = stop
-        self._waiting = self._waiting[position:]
+        self._rest = self._rest[position:]
 
 
 def publication(first: int, body: bytes) -> tuple[str, bytes, int]:
-    """Topic, payload and packet id (0 for QoS 0) of a PUBLISH."""
+    """Return topic, payload and packet id (0 for QoS 0) of a PUBLISH."""
     size = int.from_bytes(body[:2], "big")
     topic, rest = body[2 : 2 + size].decode("utf-8", "replace"), body[2 + size :]
     if first & 0x06:
@@ -45,13 +50,13 @@ def publication(first: int, body: bytes) -> tuple[str, bytes, int]:
 
 
 def identity(payload: bytes) -> int | None:
-    """The number that a message of the harness carries at its head."""
+    """Return the number that a message of the laboratory carries at its head; None for any other message."""
     match = _IDENTITY.match(payload[:32])
     return int(match[1]) if match else None
 
 
 def client_id(body: bytes) -> str:
-    """The client id of a CONNECT."""
+    """Return the client id of a CONNECT."""
     name = int.from_bytes(body[:2], "big")
     at = 2 + name + 4  # protocol name, level, flags, keepalive
     size = int.from_bytes(body[at : at + 2], "big")
@@ -59,7 +64,7 @@ def client_id(body: bytes) -> str:
 
 
 def packet(kind: int, body: bytes) -> bytes:
-    """A control packet with its remaining length."""
+    """Return a control packet of this first byte and body."""
     length, digits = len(body), bytearray([kind])
     while True:
         length, digit = divmod(length, 128)
@@ -69,25 +74,20 @@ def packet(kind: int, body: bytes) -> bytes:
 
 
 def text(value: str) -> bytes:
-    """A string with its length."""
+    """Return a string with its length before it."""
     data = value.encode()
     return len(data).to_bytes(2, "big") + data
 
 
 def connect(client: str, username: str, password: str, *, clean: bool = True) -> bytes:
-    """A CONNECT without keepalive."""
+    """Return a CONNECT without keepalive."""
+    flags = 0xC2 if clean else 0xC0
     return packet(
-        CONNECT,
-        text("MQTT")
-        + bytes([4, 0xC2 if clean else 0xC0, 0, 0])
-        + text(client)
-        + text(username)
-        + text(password),
+        CONNECT, text("MQTT") + bytes([4, flags, 0, 0]) + text(client) + text(username) + text(password)
     )
 
 
 def publish(topic: str, payload: bytes, packet_id: int, *, again: bool = False) -> bytes:
-    """A PUBLISH with QoS 1; ``again`` sets DUP."""
-    return packet(
-        PUBLISH | 0x02 | (0x08 if again else 0), text(topic) + packet_id.to_bytes(2, "big") + payload
-    )
+    """Return a PUBLISH with QoS 1; ``again`` sets DUP."""
+    first = PUBLISH | 0x02 | (0x08 if again else 0)
+    return packet(first, text(topic) + packet_id.to_bytes(2, "big") + payload)

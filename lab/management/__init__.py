@@ -1,0 +1,1 @@
+"""Offers the laboratory on the command line."""

@@ -1,1 +1,6 @@
-"""Proof of the delivery promise: real messages, real faults by a seed, and invariants checked on the wire and in the database."""
+"""Proves that no fault makes the platform lose or double a message.
+
+Enters: a seed, from which messages and faults follow.
+Leaves: a report of the invariants, checked on the wire and in the database.
+May import: ``lab.harness``; of ``tds_new`` the ingestion, which mutants change.
+"""

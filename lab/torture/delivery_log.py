@@ -3,12 +3,25 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from lab.torture.messages import Plan, message_of
 
 
+class Counts(NamedTuple):
+    """Messages published, and acknowledged by the broker."""
+
+    published: int
+    acknowledged: int
+
+
 class DeliveryLog:
-    """Written by the publisher's reader and the proxy, read by the harness: every method may be called on any thread."""
+    """The fate of each message. Every method may be called on any thread.
+
+    The publisher's reader and the packet recorder write it, the run reads it. ``attempts`` counts by message number how often
+    each was published; ``first_order`` has the numbers in the order of their first publish; ``acknowledged`` and ``answered``
+    are the numbers that the broker, and the platform, have answered.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -22,7 +35,10 @@ class DeliveryLog:
         self._outstanding: set[int] = set()
 
     def note(self, event: str, numbers: Iterable[int]) -> None:
-        """An event of the publisher: P published, R published again, A acknowledged by the broker, D answered by the platform."""
+        """Note an event of the publisher about messages of these numbers.
+
+        P: published, R: published again, A: acknowledged by the broker, D: answered by the platform.
+        """
         with self._lock:
             for number in numbers:
                 if event in "PR":
@@ -38,28 +54,33 @@ class DeliveryLog:
                     self.answered.add(number)
 
     def deliver(self, identity: int) -> None:
-        """The broker has sent this message to a consumer."""
+        """Note that the broker has sent this message to a consumer."""
         with self._lock:
             self._delivered.add(identity)
 
     def confirm(self, identities: Iterable[int]) -> None:
-        """A consumer has acknowledged these, or they need no acknowledgement any more."""
+        """Note that a consumer has acknowledged these, or that they need no acknowledgement any more."""
         with self._lock:
             for identity in identities:
                 self._confirmed.add(identity)
                 self._outstanding.discard(identity)
 
     def outstanding(self) -> set[int]:
-        """Identities that the broker has taken and no consumer has acknowledged."""
+        """Return the identities that the broker has taken and no consumer has acknowledged."""
         with self._lock:
             return set(self._outstanding)
 
     def undelivered(self) -> set[int]:
-        """Outstanding, and not even sent to a consumer yet."""
+        """Return the outstanding identities that were not even sent to a consumer yet."""
         with self._lock:
             return self._outstanding - self._delivered
 
-    def counts(self) -> tuple[int, int]:
-        """Messages published, and acknowledged by the broker."""
+    def counts(self) -> Counts:
+        """Return how many messages are published, and acknowledged by the broker."""
         with self._lock:
-            return len(self.first_order), len(self.acknowledged)
+            return Counts(len(self.first_order), len(self.acknowledged))
+
+    def published_again(self) -> int:
+        """Return how often messages were published after the first time."""
+        with self._lock:
+            return self.attempts.total() - len(self.attempts)

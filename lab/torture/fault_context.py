@@ -1,10 +1,12 @@
-"""What a fault may use, and how it says that it did not happen."""
+"""What a fault may use, and how it says that it could not happen."""
 
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.harness.errors import LabError
+from lab.harness.waiting import wait_until
 from lab.torture.delivery_log import DeliveryLog
 from lab.torture.environment import TortureEnvironment
 from lab.torture.observer import Observer
@@ -19,7 +21,11 @@ class FaultNotInjectedError(Exception):
 
 @dataclass
 class FaultContext:
-    """A run in progress. ``allow_messages`` lets messages let_messages_flow up to the next fault's place; ``report_violation`` notes a violation."""
+    """A run in progress.
+
+    ``allow_messages`` lets messages flow up to a number, or up to the next fault's place (None). ``report_violation`` takes
+    an invariant and a text. ``recovery_timeout`` is in seconds.
+    """
 
     environment: TortureEnvironment
     recorder: PacketRecorder
@@ -33,24 +39,23 @@ class FaultContext:
     recovery_timeout: float
 
     def let_messages_flow(self) -> None:
-        """Let messages let_messages_flow, and give them a moment to be under way."""
+        """Let messages flow, and give them a moment to be under way."""
         self.allow_messages(None)
         time.sleep(self.chance.uniform(0.05, 0.3))
 
-    def member(self) -> ConsumerUnderTest:
-        """A consumer that runs."""
-        alive = [member for member in self.consumers.members.values() if member.alive]
+    def consumer(self) -> ConsumerUnderTest:
+        """Choose a consumer that runs."""
+        alive = [consumer for consumer in self.consumers.members.values() if consumer.alive]
         if not alive:
             raise FaultNotInjectedError("no consumer runs")
         return self.chance.choice(alive)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
-        """Wait for ``condition``; raises FaultNotInjectedError."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise FaultNotInjectedError(f"{what} did not happen within {timeout:.0f} s")
-            time.sleep(0.02)
+        """Wait for ``condition``. Raises FaultNotInjectedError after ``timeout`` seconds."""
+        try:
+            wait_until(condition, what, timeout)
+        except LabError as error:
+            raise FaultNotInjectedError(str(error)) from error
 
 
 FaultFunction = Callable[[FaultContext, dict[str, float | str]], None]

@@ -1,4 +1,8 @@
-"""Faults of the broker and of the network to it. None of them kills it: that loses messages, and is measured by itself."""
+"""Faults of the broker and of the network to it.
+
+Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``. None of them kills the broker with
+messages in it: that loses some, and is measured by itself (``broker_kill``).
+"""
 
 import time
 from typing import Any
@@ -6,18 +10,18 @@ from typing import Any
 from lab.torture.environment import KEEPALIVE_S
 from lab.torture.fault_context import FaultContext, FaultFunction, FaultNotInjectedError
 
-HELD = 60  # messages that the consumer holds while its broker forgets everything
+HELD = 60  # messages that the consumer holds while the broker forgets everything
 
 
 def restart(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """SIGTERM: it saves queues and sessions."""
+    """Stop the broker with SIGTERM, which saves queues and sessions, and start it."""
     context.let_messages_flow()
     context.environment.stop_broker()
     context.environment.broker.start()
 
 
 def away(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Nobody listens for a while."""
+    """Stop the broker for some seconds."""
     context.let_messages_flow()
     context.environment.stop_broker()
     time.sleep(float(parameters["seconds"]))
@@ -25,18 +29,18 @@ def away(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def emptied(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """The broker loses sessions and queues while the consumer holds unacknowledged messages, and counts packet ids from 1 again.
+    """Have the broker lose sessions and queues while the consumer holds unacknowledged messages.
 
-    What the consumer holds it must store, but not acknowledge: the ids belong to new messages now. The publisher pauses, so that
-    nothing is at the broker alone.
+    It counts packet ids from 1 again. The consumer must store what it holds, but not acknowledge it: the ids belong to new
+    messages now. The publisher pauses, so that nothing is at the broker alone.
     """
-    client_id = context.member().client_id
+    client_id = context.consumer().client_id
     context.database.freeze(new_ones=True)
     try:
-        context.allow_messages(context.deliveries.counts()[0] + HELD)
+        context.allow_messages(context.deliveries.counts().published + HELD)
         time.sleep(0.3)
         context.wait_until(
-            lambda: context.deliveries.counts()[0] == context.deliveries.counts()[1],
+            lambda: context.deliveries.counts().published == context.deliveries.counts().acknowledged,
             10,
             "the broker's acknowledgement",
         )
@@ -61,7 +65,7 @@ def emptied(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def cut(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Close the connection, some times in a row."""
+    """Close the consumer's connection, some times in a row."""
     context.let_messages_flow()
     for _ in range(int(parameters["times"])):
         context.recorder.cut()
@@ -69,7 +73,7 @@ def cut(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def frozen(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Half open: neither side hears the other, neither is told. New connections work."""
+    """Leave the connection half open: neither side hears the other. New connections work."""
     links = context.recorder.links()
     context.allow_messages(None)
     context.recorder.freeze(new_ones=False)
@@ -81,7 +85,7 @@ def frozen(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def slow(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Every packet is late."""
+    """Delay every packet."""
     context.let_messages_flow()
     context.recorder.delay = 0.02
     time.sleep(float(parameters["seconds"]))
@@ -89,7 +93,7 @@ def slow(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def pubacks_lost(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """The broker never hears the acknowledgements, and delivers the window again."""
+    """Swallow the acknowledgements, so that the broker delivers the whole window again."""
     context.recorder.swallow = True
     context.let_messages_flow()
     time.sleep(float(parameters["seconds"]))

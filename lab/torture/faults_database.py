@@ -1,11 +1,13 @@
-"""Faults of the database and of the network to it."""
+"""Faults of the database and of the network to it.
+
+Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``.
+"""
 
 import time
 from typing import Any
 
 import psycopg
 
-from lab.torture.environment import DATABASE
 from lab.torture.fault_context import FaultContext, FaultFunction, FaultNotInjectedError
 
 LOCK = "LOCK TABLE tds_new_leitura_dispositivo IN ACCESS EXCLUSIVE MODE"
@@ -18,17 +20,17 @@ MEND = "DROP TRIGGER IF EXISTS torture ON tds_new_leitura_dispositivo"
 
 
 def restart(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Stop in order, start."""
+    """Stop the server in order, and start it."""
     _restart(context, immediate=False)
 
 
 def crash(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """End without a checkpoint, start with a recovery."""
+    """End the server without a checkpoint; it starts with a recovery."""
     _restart(context, immediate=True)
 
 
 def away(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Nobody answers for a while."""
+    """Stop the server for some seconds."""
     _restart(context, immediate=False, pause=float(parameters["seconds"]))
 
 
@@ -36,17 +38,17 @@ def _restart(context: FaultContext, *, immediate: bool, pause: float = 0.0) -> N
     context.let_messages_flow()
     context.environment.postgres.stop(immediate=immediate)
     time.sleep(pause)
-    context.environment.postgres.start(DATABASE)
+    context.environment.start_database()
 
 
 def terminate(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """End the session from elsewhere."""
+    """End the consumer's sessions from elsewhere."""
     context.let_messages_flow()
     context.observer.end_sessions()
 
 
 def commit(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Lose the connection around a COMMIT."""
+    """Cut the connection around a COMMIT. Raises FaultNotInjectedError where no batch is committed."""
     context.database.arm(str(parameters["how"]))
     context.allow_messages(None)
     if not context.database.acted.wait(min(15.0, context.recovery_timeout)):
@@ -55,7 +57,7 @@ def commit(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def cancel(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Cancel whatever runs, again and again."""
+    """Cancel the consumer's statements, again and again."""
     context.let_messages_flow()
     end = time.monotonic() + float(parameters["seconds"])
     while time.monotonic() < end:
@@ -64,8 +66,8 @@ def cancel(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def lock(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Hold the table for longer than the consumer waits for a lock."""
-    with psycopg.connect(context.environment.url, application_name="torture lock") as session:
+    """Lock the table of readings for longer than the consumer waits for a lock."""
+    with psycopg.connect(context.environment.url(), application_name="torture lock") as session:
         session.execute(LOCK)
         context.let_messages_flow()
         time.sleep(float(parameters["seconds"]))
@@ -73,29 +75,31 @@ def lock(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def read_only(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """As after a failover to a standby."""
-    with _maintenance(context) as session:
-        session.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
+    """Make the database read-only, as it is after a failover to a standby."""
+    with _session_elsewhere(context) as session:
+        session.execute(
+            f"ALTER DATABASE {context.environment.database} SET default_transaction_read_only = on"
+        )
         context.observer.end_sessions()
         context.let_messages_flow()
         time.sleep(float(parameters["seconds"]))
-        session.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
+        session.execute(f"ALTER DATABASE {context.environment.database} RESET default_transaction_read_only")
 
 
 def no_connections(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Refuse every new session, superusers included."""
-    with _maintenance(context) as session:
-        session.execute(f"ALTER DATABASE {DATABASE} WITH ALLOW_CONNECTIONS false")
+    """Have the database refuse every new session, superusers included."""
+    with _session_elsewhere(context) as session:
+        session.execute(f"ALTER DATABASE {context.environment.database} WITH ALLOW_CONNECTIONS false")
         context.observer.end_sessions()
         context.let_messages_flow()
         time.sleep(float(parameters["seconds"]))
-        session.execute(f"ALTER DATABASE {DATABASE} WITH ALLOW_CONNECTIONS true")
+        session.execute(f"ALTER DATABASE {context.environment.database} WITH ALLOW_CONNECTIONS true")
 
 
 def sqlstate(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Every insert of a reading fails, as with a full disk, a missing column or a lost right."""
+    """Have every insert of a reading fail, as with a full disk, a missing column or a lost privilege."""
     with psycopg.connect(
-        context.environment.url, autocommit=True, application_name="torture trigger"
+        context.environment.url(), autocommit=True, application_name="torture trigger"
     ) as session:
         session.execute(FAIL.format(state=parameters["state"]))
         context.let_messages_flow()
@@ -104,13 +108,13 @@ def sqlstate(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def cut(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Close the connection between two packets."""
+    """Cut the connection between two packets."""
     context.let_messages_flow()
     context.database.cut()
 
 
 def frozen(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Packets get lost in both directions, then go on."""
+    """Hold packets back in both directions, then let them go on."""
     context.let_messages_flow()
     context.database.freeze(new_ones=True)
     time.sleep(float(parameters["seconds"]))
@@ -118,14 +122,14 @@ def frozen(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def slow(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Every packet is late."""
+    """Delay every packet."""
     context.let_messages_flow()
     context.database.delay = 0.1
     time.sleep(float(parameters["seconds"]))
     context.database.delay = 0.0
 
 
-def _maintenance(context: FaultContext) -> "psycopg.Connection[Any]":
+def _session_elsewhere(context: FaultContext) -> "psycopg.Connection[Any]":
     return psycopg.connect(context.environment.postgres.url("postgres"), autocommit=True)
 
 

@@ -1,21 +1,23 @@
 """The invariants that are checked in the end, from what was published and what the database has. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from lab.torture.messages import (
+    CONFLICT,
     DEVICES,
     DUPLICATE,
     MAX_STORED_BYTES,
     ExpectedReading,
     Plan,
     PlannedMessage,
+    contas_by_mac,
     message_of,
 )
-from lab.torture.observer import RejectedRow, StoredRow, gateway_numbers
 
 INVARIANTS = {
     "I1": "each message that the broker acknowledged is stored once or rejected once",
@@ -33,9 +35,37 @@ RejectionKey = tuple[str, bytes, str, int | None]
 SHOWN = 20
 
 
+class StoredRow(NamedTuple):
+    """A reading as it is stored.
+
+    ``gateway_conta`` and ``conta`` are the names of the Contas of its gateway and of the row; ``number`` is the message that
+    its raw payload names.
+    """
+
+    mac: str | None
+    codigo: str | None
+    time: datetime
+    valor: Decimal
+    unidade: str
+    gateway_conta: str | None
+    conta: str | None
+    number: str | None
+
+
+class RejectedRow(NamedTuple):
+    """A rejected message, and how often it is there; ``place`` is the index of the rejected reading."""
+
+    topic: str
+    payload: bytes
+    motivo: str
+    place: int | None
+    conta: str | None
+    times: int
+
+
 @dataclass
 class Violations:
-    """Violations by invariant, at most ``SHOWN`` of each in words, all of them counted."""
+    """Violations by invariant: all of them counted, at most ``SHOWN`` of each in words."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -47,16 +77,19 @@ class Violations:
         if len(shown) < SHOWN:
             shown.append(text)
 
+    def extend(self, other: "Violations") -> None:
+        """Note all violations of another check."""
+        for invariant, count in other.counts.items():
+            self.counts[invariant] += count
+            shown = self.texts.setdefault(invariant, [])
+            shown += other.texts[invariant][: SHOWN - len(shown)]
+
     def __bool__(self) -> bool:
         return bool(self.counts)
 
 
 class InvariantChecker:
-    """Compares a run's messages with the rows.
-
-    ``strict_order``: of two values for one reading the one published first must be stored. With several consumers in a share group
-    the broker gives no order, so there either may be first, and the other must be rejected.
-    """
+    """Compares a run's messages with the rows that are stored and rejected."""
 
     def __init__(
         self,
@@ -67,121 +100,119 @@ class InvariantChecker:
         *,
         strict_order: bool,
     ) -> None:
-        self._plan, self._attempts, self._acknowledged, self._strict = (
-            plan,
-            attempts,
-            acknowledged,
-            strict_order,
-        )
-        self._items = {number: message_of(plan, number) for number in order}
+        """Take what was published of ``plan``.
+
+        ``order`` has the numbers in the order of their first publish, ``attempts`` how often each was published,
+        ``acknowledged`` those that the broker has acknowledged. With ``strict_order`` of two values for one reading the one
+        published first must be stored. With several consumers in a share group the broker gives no order: either may be
+        first there, and the other must be rejected.
+        """
+        self._acknowledged, self._strict = acknowledged, strict_order
+        self._contas = dict(contas_by_mac(plan))
+        self._messages = {number: message_of(plan, number) for number in order}
         self._candidates: dict[Key, list[tuple[Decimal, PlannedMessage]]] = {}
         self._published: Counter[RejectionKey] = Counter()
-        for number, one in sorted(self._items.items()):
-            for index, reading in enumerate(one.readings):
-                self._candidates.setdefault(reading.key, []).append((reading.valor, one))
-                if not one.rejections or one.kind == "conflict":
-                    self._published[(one.topic, one.payload[:MAX_STORED_BYTES], "conflito", index)] += (
-                        attempts[number]
-                    )
-            for motivo, place in one.rejections:
-                if motivo != "conflito":
-                    self._published[(one.topic, one.payload[:MAX_STORED_BYTES], motivo, place)] += attempts[
-                        number
-                    ]
-        self.violations = Violations()
+        for number, message in sorted(self._messages.items()):
+            for reading in message.readings:
+                self._candidates.setdefault(reading.key, []).append((reading.valor, message))
+            for motivo, index in _possible_rejections(message):
+                self._published[_rejection_key(message, motivo, index)] += attempts[number]
+        self._violations = Violations()
 
-    def checker(self, rows: list[StoredRow], rejections: list[RejectedRow]) -> Violations:
-        """I1 to I4."""
-        stored = self._check_readings(rows)
-        present = self._check_rejections(rejections)
+    def check(self, stored: list[StoredRow], rejected: list[RejectedRow]) -> Violations:
+        """Check the invariants I1 to I4."""
+        values = self._check_readings(stored)
+        present = self._check_rejections(rejected)
         for number in sorted(self._acknowledged):
-            self._check_message(self._items[number], stored, present)
-        return self.violations
+            self._check_message(self._messages[number], values, present)
+        return self._violations
 
     def _check_readings(self, rows: list[StoredRow]) -> dict[Key, Decimal]:
-        tenants = dict(gateway_numbers(self._plan))
+        """Check that each row was published, is there once, and is its Conta's; return the values by key."""
         stored: dict[Key, Decimal] = {}
         for row in rows:
             if row.mac is None or row.codigo is None:
-                self.violations.add("I2", f"a reading at {row.time} belongs to no device")
+                self._violations.add("I2", f"a reading at {row.time} belongs to no device")
                 continue
             key = (row.mac, row.codigo, row.time)
             if key in stored:
-                self.violations.add("I3", f"{_words(key)} is there twice")
+                self._violations.add("I3", f"{_words(key)} is there twice")
             stored[key] = row.valor
             candidates = self._candidates.get(key)
             if candidates is None:
-                self.violations.add("I2", f"{_words(key)} was never published")
+                self._violations.add("I2", f"{_words(key)} was never published")
                 continue
             self._check_content(row, key, candidates)
-            if not row.conta == row.gateway_conta == tenants[row.mac]:
-                self.violations.add(
-                    "I4", f"{_words(key)} belongs to {row.conta}, its gateway to {tenants[row.mac]}"
-                )
+            conta = self._contas[row.mac]
+            if not row.conta == row.gateway_conta == conta:
+                self._violations.add("I4", f"{_words(key)} belongs to {row.conta}, its gateway to {conta}")
         return stored
 
     def _check_content(
         self, row: StoredRow, key: Key, candidates: list[tuple[Decimal, PlannedMessage]]
     ) -> None:
-        fitting = [one for valor, one in candidates if valor == row.valor]
+        """Check a row's value, unit and raw message against the messages with its key."""
+        fitting = [message for valor, message in candidates if valor == row.valor]
         if not fitting:
-            self.violations.add("I2", f"{_words(key)} is {row.valor}; published was {candidates[0][0]}")
-        elif row.number is not None and row.number not in {str(one.identity) for one in fitting}:
-            self.violations.add("I2", f"{_words(key)} names message {row.number}, not {fitting[0].identity}")
+            self._violations.add("I2", f"{_words(key)} is {row.valor}; published was {candidates[0][0]}")
+        elif row.number is not None and row.number not in {str(message.identity) for message in fitting}:
+            self._violations.add("I2", f"{_words(key)} names message {row.number}, not {fitting[0].identity}")
         if row.unidade != DEVICES[key[1]]:
-            self.violations.add("I2", f"{_words(key)} has the unit {row.unidade}")
+            self._violations.add("I2", f"{_words(key)} has the unit {row.unidade}")
 
-    def _check_rejections(self, rejections: list[RejectedRow]) -> set[RejectionKey]:
-        tenants = dict(gateway_numbers(self._plan))
+    def _check_rejections(self, rows: list[RejectedRow]) -> set[RejectionKey]:
+        """Check that each rejection has a reason, comes no oftener than its message, and is its Conta's."""
         present: set[RejectionKey] = set()
-        for row in rejections:
+        for row in rows:
             key = (row.topic, row.payload, row.motivo, row.place)
             present.add(key)
-            published = self._published[key]
+            published, content = self._published[key], row.payload
             if not published:
-                self.violations.add("I2", f"rejected as {row.motivo} without reason: {row.payload[:60]!r}")
+                self._violations.add("I2", f"rejected as {row.motivo} without reason: {content[:60]!r}")
             elif row.times > published:
-                self.violations.add(
-                    "I1",
-                    f"published {published} times, rejected {row.times} times: {row.motivo} {row.payload[:40]!r}",
-                )
-            mac = row.topic.split("/")[-2]
-            if row.conta != tenants.get(mac):
-                self.violations.add("I4", f"rejected for {row.conta}: {row.topic}")
+                times = f"published {published} times, rejected {row.times} times"
+                self._violations.add("I1", f"{times}: {row.motivo} {content[:40]!r}")
+            if row.conta != self._contas.get(row.topic.split("/")[-2]):
+                self._violations.add("I4", f"rejected for {row.conta}: {row.topic}")
         return present
 
     def _check_message(
-        self, one: PlannedMessage, stored: dict[Key, Decimal], present: set[RejectionKey]
+        self, message: PlannedMessage, stored: dict[Key, Decimal], present: set[RejectionKey]
     ) -> None:
-        content = one.payload[:MAX_STORED_BYTES]
-        for motivo, index in one.rejections:
-            if motivo != "conflito" and (one.topic, content, motivo, index) not in present:
-                self.violations.add(
-                    "I1", f"message {one.number} ({one.kind}): neither stored nor rejected as {motivo}"
-                )
-        for index, reading in enumerate(one.readings):
+        """Check that every part of an acknowledged message is stored or rejected."""
+        name = f"message {message.number} ({message.kind})"
+        for motivo, index in message.rejections:
+            if motivo != "conflito" and _rejection_key(message, motivo, index) not in present:
+                self._violations.add("I1", f"{name}: neither stored nor rejected as {motivo}")
+        for index, reading in enumerate(message.readings):
             valor = stored.get(reading.key)
             if valor is None:
-                self.violations.add("I1", f"message {one.number} ({one.kind}): {reading.codigo} is lost")
-            elif valor != reading.valor and one.kind != DUPLICATE:
-                self._check_conflict(one, index, reading, valor, present)
+                self._violations.add("I1", f"{name}: {reading.codigo} is lost")
+            elif valor != reading.valor and message.kind != DUPLICATE:
+                is_rejected = _rejection_key(message, "conflito", index) in present
+                self._check_conflict(message, reading, valor, is_rejected=is_rejected)
 
     def _check_conflict(
-        self,
-        one: PlannedMessage,
-        index: int,
-        reading: ExpectedReading,
-        valor: Decimal,
-        present: set[RejectionKey],
+        self, message: PlannedMessage, reading: ExpectedReading, valor: Decimal, *, is_rejected: bool
     ) -> None:
-        if self._strict and one.kind != "conflict":
-            self.violations.add(
-                "I1", f"message {one.number}: {reading.codigo} is {valor}, but {reading.valor} was first"
-            )
-        elif (one.topic, one.payload[:MAX_STORED_BYTES], "conflito", index) not in present:
-            self.violations.add(
-                "I1", f"message {one.number} ({one.kind}): {reading.valor} is neither stored nor rejected"
-            )
+        """Check a reading of which another value, ``valor``, is stored."""
+        name = f"message {message.number}"
+        if self._strict and message.kind != CONFLICT:
+            self._violations.add("I1", f"{name}: {reading.codigo} is {valor}, but {reading.valor} was first")
+        elif not is_rejected:
+            text = f"{name} ({message.kind}): {reading.valor} is neither stored nor rejected"
+            self._violations.add("I1", text)
+
+
+def _possible_rejections(message: PlannedMessage) -> Iterator[tuple[str, int | None]]:
+    """Yield motivo and index of what may be rejected of a message: what must be, and conflicts."""
+    if not message.rejections or message.kind == CONFLICT:
+        yield from (("conflito", index) for index in range(len(message.readings)))
+    yield from (rejection for rejection in message.rejections if rejection[0] != "conflito")
+
+
+def _rejection_key(message: PlannedMessage, motivo: str, index: int | None) -> RejectionKey:
+    return message.topic, message.payload[:MAX_STORED_BYTES], motivo, index
 
 
 def _words(key: Key) -> str:

@@ -1,10 +1,15 @@
-"""Every message of a run as a pure function of its number: what is published, and what must come of it."""
+"""Every message of a run as a pure function of its number: its bytes, and what must become of it."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
+from lab.harness.macs import mac_address
+
+PREFIX = "tds_new/devices"
 DUPLICATE, CONFLICT = "duplicate", "conflict"
 # FaultKind and its share in thousandths; the rest is normal.
 SHARES = {DUPLICATE: 30, CONFLICT: 20, "nul_stored": 10}
@@ -32,18 +37,22 @@ DEVICES = {"D01": "kWh", "D02": "m\u00b3", "D03": "\u00b0C"}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the messages of a run are made of. ``start`` is ISO 8601; gateway MACs carry the number of the ``fleet``."""
+    """What the messages of a run are made of.
+
+    ``start`` is the first readings' time (ISO 8601); gateway MACs carry the number of the ``fleet``. With ``with_seq`` every
+    message asks for the platform's answer.
+    """
 
     seed: int
     messages: int
     start: str
     fleet: int = 1
     gateways: int = 20
-    prefix: str = "tds_new/devices"
+    prefix: str = PREFIX
     with_seq: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """For another process."""
+        """Return the plan for another process."""
         return asdict(self)
 
 
@@ -58,15 +67,16 @@ class ExpectedReading:
 
     @property
     def key(self) -> tuple[str, str, datetime]:
-        """What identifies a reading."""
+        """The key of a reading: MAC, device code, time."""
         return self.mac, self.codigo, self.time
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedMessage:
-    """One message. ``identity`` is the number inside its payload: a duplicate carries the one of its original.
+    """One message, and what must become of it.
 
-    ``rejections`` are (motivo, index) of what must be rejected.
+    ``identity`` is the number inside its payload: a duplicate carries the one of its original.
+    ``rejections`` are the motivo and index of what must be rejected; an index of None is the whole message.
     """
 
     number: int
@@ -78,17 +88,28 @@ class PlannedMessage:
     rejections: tuple[tuple[str, int | None], ...] = ()
 
 
-def new_plan(seed: int, messages: int, *, fleet: int = 1, with_seq: bool = False) -> Plan:
-    """A plan whose readings all lie in the last days, none in the future."""
+def new_plan(
+    seed: int, messages: int, *, fleet: int = 1, with_seq: bool = False, prefix: str = PREFIX
+) -> Plan:
+    """Make a plan whose readings all lie in the last days, none in the future; ``prefix`` is the topics'."""
     gateways = 20
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=messages // gateways + 7_200)
-    return Plan(seed, messages, start.isoformat(), fleet, gateways, with_seq=with_seq)
+    return Plan(seed, messages, start.isoformat(), fleet, gateways, prefix, with_seq)
 
 
 def mac_of(plan: Plan, gateway: int, known: bool = True) -> str:
-    """The MAC of a gateway; one that nobody registered where ``known`` is False."""
-    digits = f"{'02' if known else '06'}{plan.fleet:04x}{gateway:06x}"
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+    """Return the MAC of a gateway; one that nobody has registered where ``known`` is False."""
+    return mac_address(f"{'02' if known else '06'}{plan.fleet:04x}{gateway:06x}")
+
+
+def conta_of(plan: Plan, gateway: int) -> str:
+    """Return the name of a gateway's Conta."""
+    return f"Torture {plan.fleet} {'even' if gateway % 2 == 0 else 'odd'}"
+
+
+def contas_by_mac(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield each MAC of the fleet with the name of its Conta."""
+    return ((mac_of(plan, gateway), conta_of(plan, gateway)) for gateway in range(plan.gateways))
 
 
 def _chance(plan: Plan, text: str) -> int:
@@ -111,10 +132,13 @@ def _raw_kind(plan: Plan, number: int) -> str:
 
 
 def kind_of(plan: Plan, number: int) -> str:
-    """What the message is. Duplicates and conflicts refer to a normal message of the same gateway shortly before."""
+    """Return the kind of a message.
+
+    Duplicates and conflicts refer to a normal message of the same gateway shortly before.
+    """
     kind = _raw_kind(plan, number)
     if plan.with_seq and (kind == DUPLICATE or kind in _BAD_MESSAGES):
-        return "normal"  # what cannot be read has no seq to be answered, and a duplicate has its original's
+        return "normal"  # an unreadable message has no seq to be answered, and a duplicate has its original's
     if kind in (DUPLICATE, CONFLICT) and _raw_kind(plan, _original(plan, number)) != "normal":
         return "normal"
     return kind
@@ -125,7 +149,7 @@ def _original(plan: Plan, number: int) -> int:
 
 
 def values(number: int) -> dict[str, Decimal]:
-    """The readings of a normal message: two registers, and a temperature that may be negative."""
+    """Return the values of a normal message by device: two registers, and a temperature that may be negative."""
     return {
         "D01": Decimal(4_000_000_000 + number).scaleb(-2),
         "D02": Decimal(137 * number).scaleb(-4),
@@ -134,7 +158,7 @@ def values(number: int) -> dict[str, Decimal]:
 
 
 def message_of(plan: Plan, number: int) -> PlannedMessage:
-    """The message of this number."""
+    """Return the message of this number."""
     kind = kind_of(plan, number)
     if kind == DUPLICATE:
         original = message_of(plan, _original(plan, number))
@@ -144,101 +168,93 @@ def message_of(plan: Plan, number: int) -> PlannedMessage:
     gateway = number % plan.gateways
     base = _original(plan, number) if kind == CONFLICT else number
     time = datetime.fromisoformat(plan.start) + timedelta(seconds=base // plan.gateways)
-    return _Builder(plan, number, kind, mac_of(plan, gateway), time, values(base)).build()
+    mac, valores = mac_of(plan, gateway), values(base)
+    topic_mac = claimed_mac = mac
+    if kind == "other_mac":
+        claimed_mac = mac_of(plan, (number + 1) % plan.gateways)
+    elif kind == "unknown_gateway":
+        topic_mac = claimed_mac = mac_of(plan, gateway, known=False)
+    if kind == CONFLICT:
+        valores["D01"] += 1
+    readings: tuple[ExpectedReading, ...] = ()
+    if kind not in _BAD_MESSAGES:
+        readings = tuple(ExpectedReading(mac, codigo, time, valor) for codigo, valor in valores.items())
+    payload = _damaged(kind, _text(plan, number, kind, claimed_mac, time, valores).encode())
+    topic = f"{plan.prefix}/{topic_mac}/telemetry"
+    return PlannedMessage(number, number, kind, topic, payload, readings, _rejections(kind))
 
 
-class _Builder:
-    """Puts one message together."""
+def _rejections(kind: str) -> tuple[tuple[str, int | None], ...]:
+    """Return what must be rejected of a message of this kind: motivo and index."""
+    if kind == CONFLICT:
+        return (("conflito", 0),)
+    if kind in _BAD_READINGS:
+        return ((_BAD_READINGS[kind].motivo, 1),)
+    if kind in _BAD_MESSAGES:
+        return ((_BAD_MESSAGES[kind], None),)
+    return ()
 
-    def __init__(
-        self, plan: Plan, number: int, kind: str, mac: str, time: datetime, valores: dict[str, Decimal]
-    ) -> None:
-        self.plan, self.number, self.kind, self.mac, self.time, self.valores = (
-            plan,
-            number,
-            kind,
-            mac,
-            time,
-            valores,
-        )
-        self.claimed = self.topic_mac = mac
-        self.extra = ""
-        self.bad: tuple[str, str] | None = (
-            None  # a bad reading between good neighbours: its text and its motivo
-        )
 
-    def build(self) -> PlannedMessage:
-        kind, good = self.kind, True
-        whole: str | None = None
-        if kind == CONFLICT:
-            self.valores = {**self.valores, "D01": self.valores["D01"] + 1}
-        elif kind == "nul_stored":
-            self.extra = '"nota": "a\\u0000b", '
-        elif kind in _BAD_READINGS:
-            self.bad = _BAD_READINGS[kind]
-        elif kind in _BAD_MESSAGES:
-            whole, good = _BAD_MESSAGES[kind], False
-        rejections: tuple[tuple[str, int | None], ...] = ()
-        if kind == CONFLICT:
-            rejections = (("conflito", 0),)
-        elif whole:
-            rejections = ((whole, None),)
-        elif self.bad:
-            rejections = ((self.bad[1], 1),)
-        readings = (
-            [ExpectedReading(self.mac, codigo, self.time, valor) for codigo, valor in self.valores.items()]
-            if good
-            else []
-        )
-        payload = self._payload()
-        topic = f"{self.plan.prefix}/{self.topic_mac}/telemetry"
-        return PlannedMessage(self.number, self.number, kind, topic, payload, tuple(readings), rejections)
+def _text(
+    plan: Plan, number: int, kind: str, claimed_mac: str, time: datetime, valores: dict[str, Decimal]
+) -> str:
+    """Return the JSON of a message: its values, with a bad reading between good neighbours where the kind has one."""
+    leituras = [
+        f'{{"dispositivo_codigo": "{codigo}", "valor": {valor}, "unidade": "{DEVICES[codigo]}"}}'
+        for codigo, valor in valores.items()
+    ]
+    if kind in _BAD_READINGS:
+        leituras.insert(1, _BAD_READINGS[kind].text)
+    seq = f'"seq": {number}, ' if plan.with_seq else ""
+    note = '"nota": "a\\u0000b", ' if kind == "nul_stored" else ""
+    head = f'"n": {number}, {seq}{note}"gateway_mac": "{claimed_mac}", "timestamp": "{time.isoformat()}"'
+    return f'{{{head}, "leituras": [{", ".join(leituras)}]}}'
 
-    def _payload(self) -> bytes:
-        if self.kind == "other_mac":
-            self.claimed = mac_of(self.plan, (self.number + 1) % self.plan.gateways)
-        elif self.kind == "unknown_gateway":
-            self.claimed = self.topic_mac = mac_of(self.plan, self.number % self.plan.gateways, known=False)
-        leituras = [
-            f'{{"dispositivo_codigo": "{codigo}", "valor": {valor}, "unidade": "{DEVICES[codigo]}"}}'
-            for codigo, valor in self.valores.items()
-        ]
-        if self.bad:
-            leituras.insert(1, self.bad[0])
-        seq = f'"seq": {self.number}, ' if self.plan.with_seq else ""
-        text = (
-            f'{{"n": {self.number}, {seq}{self.extra}"gateway_mac": "{self.claimed}", "timestamp": "{self.time.isoformat()}", '
-            f'"leituras": [{", ".join(leituras)}]}}'
-        )
-        if self.kind == "broken_json":
-            return text[:-2].encode()
-        if self.kind == "invalid_utf8":
-            return text.encode()[:-1] + b', "x": "\xff\xfe"}'
-        if self.kind == "oversize":
-            return text.encode() + b" " * (OVERSIZE_BYTES - len(text.encode()))
-        return text.encode()
+
+def _damaged(kind: str, payload: bytes) -> bytes:
+    """Return the payload with the damage of its kind, if that has any."""
+    if kind == "broken_json":
+        return payload[:-2]
+    if kind == "invalid_utf8":
+        return payload[:-1] + b', "x": "\xff\xfe"}'
+    if kind == "oversize":
+        return payload + b" " * (OVERSIZE_BYTES - len(payload))
+    return payload
+
+
+class _BadReading(NamedTuple):
+    """A reading that must be rejected: its JSON, and why."""
+
+    text: str
+    motivo: str
 
 
 _BAD_READINGS = {
-    "not_a_number": ('{"dispositivo_codigo": "D01", "valor": NaN, "unidade": "kWh"}', "valor_invalido"),
-    "huge_number": ('{"dispositivo_codigo": "D02", "valor": 1e400, "unidade": "m3"}', "valor_invalido"),
-    "unknown_device": (
+    "not_a_number": _BadReading(
+        '{"dispositivo_codigo": "D01", "valor": NaN, "unidade": "kWh"}', "valor_invalido"
+    ),
+    "huge_number": _BadReading(
+        '{"dispositivo_codigo": "D02", "valor": 1e400, "unidade": "m3"}', "valor_invalido"
+    ),
+    "unknown_device": _BadReading(
         '{"dispositivo_codigo": "D99", "valor": 1.5, "unidade": "kWh"}',
         "dispositivo_desconhecido",
     ),
-    "nul_codigo": (
+    "nul_codigo": _BadReading(
         '{"dispositivo_codigo": "D\\u000001", "valor": 1.5, "unidade": "kWh"}',
         "dispositivo_desconhecido",
     ),
-    "far_future": (
+    "far_future": _BadReading(
         '{"dispositivo_codigo": "D01", "valor": 2, "timestamp": "2999-01-01T00:00:00Z"}',
         "timestamp_futuro",
     ),
-    "no_offset": (
+    "no_offset": _BadReading(
         '{"dispositivo_codigo": "D01", "valor": 2, "timestamp": "2026-01-01T00:00:00"}',
         "timestamp_invalido",
     ),
-    "wrong_unit": ('{"dispositivo_codigo": "D01", "valor": 2, "unidade": "Wh"}', "unidade_invalida"),
+    "wrong_unit": _BadReading(
+        '{"dispositivo_codigo": "D01", "valor": 2, "unidade": "Wh"}', "unidade_invalida"
+    ),
 }
 _BAD_MESSAGES = {
     "broken_json": "json_invalido",

@@ -1,4 +1,4 @@
-"""The proxy in front of the broker: it reads MQTT in passing and holds each PUBACK back until its message is found in the database."""
+"""The proxy between consumer and broker: it reads MQTT, and looks the message of each PUBACK up in the database."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from lab.torture.proxy import Link, Proxy
 if TYPE_CHECKING:
     import socket
 
-# Identities of which no trace is found in the database; None where the database did not answer.
+# Takes identities; returns those of which no trace is in the database, None where the database did not answer.
 Search = Callable[[list[int]], list[int] | None]
 
 
@@ -28,7 +28,7 @@ class RecordedLink(Link):
         self.client_id = ""
 
     def downwards(self, data: bytes) -> bytes:
-        """Note what is delivered under which packet id."""
+        """Note the identity of each message that is delivered, by its packet id; everything goes on."""
         for first, body, _ in self._down.feed(data):
             kind = first & 0xF0
             if kind == wire.PUBLISH:
@@ -43,7 +43,7 @@ class RecordedLink(Link):
         return data
 
     def upwards(self, data: bytes) -> bytes:
-        """Check acknowledgements before they go on."""
+        """Check acknowledgements, and return what goes on to the broker."""
         kept, confirmed = [], []
         for first, body, raw in self._up.feed(data):
             if first & 0xF0 == wire.PUBACK:
@@ -67,11 +67,16 @@ class RecordedLink(Link):
 
 
 class PacketRecorder(Proxy):
-    """In front of the broker. ``fraction`` of the acknowledged messages are looked for; violations collect in ``violations``."""
+    """Records what consumers and broker say to each other.
+
+    A PUBACK goes on only after its message was looked up. ``violations`` has invariants and texts; ``pubacks``, ``checked``
+    and ``unchecked`` count acknowledgements. While ``swallow`` is set no PUBACK goes on.
+    """
 
     link = RecordedLink
 
     def __init__(self, target: int, deliveries: DeliveryLog, search: Search, fraction: float) -> None:
+        """Listen before the broker on port ``target``; ``fraction`` of the messages are looked up by ``search``."""
         self.deliveries = deliveries
         self.swallow = False
         self.violations: list[tuple[str, str]] = []
@@ -82,7 +87,7 @@ class PacketRecorder(Proxy):
         super().__init__(target)
 
     def check(self, identities: list[int]) -> None:
-        """Look for a sample in the database."""
+        """Look a sample of acknowledged messages up in the database (I5)."""
         sample = [identity for identity in identities if self._every and identity % self._every == 0]
         missing = self._search(sample) if sample else []
         with self._noted:
@@ -95,23 +100,23 @@ class PacketRecorder(Proxy):
             self.report_violation("I5", f"acknowledged before its commit: {_some(missing)}")
 
     def report_violation(self, invariant: str, text: str) -> None:
-        """Note a violation."""
+        """Note a violation of an invariant."""
         with self._noted:
             self.violations.append((invariant, text))
 
     def note_subscribed(self, client_id: str) -> None:
-        """A subscription of this client was answered."""
+        """Note that the broker has answered a subscription of this client."""
         with self._noted:
             self._subscribed[client_id] = self._subscribed.get(client_id, 0) + 1
             self._noted.notify_all()
 
     def subscriptions(self, client_id: str) -> int:
-        """How often the broker has answered a subscription of this client."""
+        """Return how often the broker has answered a subscription of this client."""
         with self._noted:
             return self._subscribed.get(client_id, 0)
 
     def wait_for_subscription(self, client_id: str, more_than: int, timeout: float) -> bool:
-        """Whether a further subscription is answered within ``timeout`` seconds."""
+        """Wait until more than so many subscriptions are answered; return False after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         with self._noted:
             return self._noted.wait_for(

@@ -1,4 +1,7 @@
-"""TCP proxies that a fault can cut, freeze and slow down. Two threads a connection: what one direction waits for, the other does not."""
+"""TCP proxies that a fault can cut, freeze and slow down.
+
+Each connection has two threads, so that neither direction waits for the other.
+"""
 
 import contextlib
 import socket
@@ -28,19 +31,19 @@ class Link:
         ).start()
 
     def upwards(self, data: bytes) -> bytes:
-        """What of ``data`` goes on to the server."""
+        """Return what of ``data`` goes on to the server."""
         return data
 
     def downwards(self, data: bytes) -> bytes:
-        """What of ``data`` goes on to the client."""
+        """Return what of ``data`` goes on to the client."""
         return data
 
     def freeze(self) -> None:
-        """Move nothing, tell nobody: the connection is half open for both."""
+        """Move nothing any more and tell neither side: the connection is half open for both."""
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Go on."""
+        """Move bytes again."""
         self._flows.set()
 
     def cut(self) -> None:
@@ -101,24 +104,24 @@ class Proxy:
             link.cut()
 
     def freeze(self, *, new_ones: bool) -> None:
-        """Freeze every connection; ``new_ones`` too, until :meth:`thaw`."""
+        """Freeze every connection until :meth:`thaw`; with ``new_ones`` those made meanwhile too."""
         self._frozen = new_ones
         for link in self.links():
             link.freeze()
 
     def thaw(self) -> None:
-        """Let everything go on."""
+        """Let every connection go on."""
         self._frozen = False
         for link in self.links():
             link.thaw()
 
     def links(self) -> list[Link]:
-        """The connections of this moment."""
+        """Return the connections of this moment."""
         with self._lock:
             return list(self._links)
 
     def forget(self, link: Link) -> None:
-        """Drop a connection from the list."""
+        """Forget a connection that is gone."""
         with self._lock:
             if link in self._links:
                 self._links.remove(link)
@@ -144,12 +147,12 @@ class Proxy:
 
 
 class DatabaseLink(Link):
-    """Knows a batch's COMMIT when it passes."""
+    """A connection to PostgreSQL that notices the COMMIT of a batch."""
 
     copied = False
 
     def upwards(self, data: bytes) -> bytes:
-        """Let the armed action happen at the COMMIT of a transaction that copied rows."""
+        """Carry the armed action out at the COMMIT of a transaction that copied rows."""
         if b"COPY " in data:
             self.copied = True
         proxy = self._proxy
@@ -172,7 +175,10 @@ class DatabaseLink(Link):
 
 
 class DatabaseProxy(Proxy):
-    """In front of PostgreSQL. ``terminate`` ends the consumer's sessions from elsewhere."""
+    """A proxy in front of PostgreSQL.
+
+    ``terminate`` ends the consumer's sessions from elsewhere; ``acted`` is set once an armed action was carried out.
+    """
 
     link = DatabaseLink
 
@@ -183,12 +189,12 @@ class DatabaseProxy(Proxy):
         super().__init__(target)
 
     def arm(self, action: str) -> None:
-        """Have ``cut_before``, ``cut_after`` or ``terminate`` happen at the next COMMIT."""
+        """Have ``cut_before``, ``cut_after`` or ``terminate`` happen at the next COMMIT; nothing with an empty action."""
         self.acted.clear()
         self._action = action
 
     def take_action(self) -> str:
-        """The armed action, once."""
+        """Return the armed action, and disarm it."""
         action, self._action = self._action, ""
         if action:
             self.acted.set()

@@ -1,24 +1,30 @@
-"""The gateways of a run: real QoS 1, a deliveries of what the broker acknowledged, everything else published again.
+"""The gateways of a run: QoS 1, a log of what the broker acknowledged, everything else published again.
 
-A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input. Then it takes orders,
-a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes events to standard output: ``P`` published, ``R``
-published again, ``A`` acknowledged by the broker, ``D`` answered by the platform (where messages carry ``seq``), each with numbers.
+A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input. Then it takes
+orders, a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes events to standard output: ``P``
+published, ``R`` published again, ``A`` acknowledged by the broker, ``D`` answered by the platform (where messages carry
+``seq``), each with numbers.
+
+The demonstration's publisher does not do here: a run needs messages that are wrong on purpose, by number and up to a limit,
+and has to know of each single one whether the broker has acknowledged it.
 """
 
 import json
 import os
 import selectors
-import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
 
 from lab.harness import wire
+from lab.harness.publisher import Connection
 from lab.torture.messages import Plan, message_of
 
-RECONNECT_AFTER = 0.2
-ANSWER_TIMEOUT = 3.0
-WINDOW = 100
+RECONNECT_AFTER_S = 0.2
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 3.0
+WINDOW = 100  # messages of a connection that wait for their PUBACK
+BURST_S = 0.05  # a connection that is behind its rate catches up so much at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,136 +40,123 @@ class Job:
     connections: int = 2
 
     def text(self) -> str:
-        """The job as one line."""
+        """Return the job as one line."""
         return json.dumps({**asdict(self), "plan": self.plan.as_dict()})
 
     @staticmethod
     def parse(line: str) -> "Job":
-        """The job of :meth:`text`."""
+        """Return the job of a line that :meth:`text` has made."""
         values = json.loads(line)
         return Job(**{**values, "plan": Plan(**values["plan"])})
 
 
-class Connection:
-    """One connection: the messages of its gateways, in order. Those not acknowledged are sent again, in order, after a reconnect."""
+class GatewayConnection:
+    """One connection: the messages of its gateways, in order.
 
-    def __init__(self, job: Job, place: int, publisher: "Publisher") -> None:
-        self._job, self._place, self._publisher = job, place, publisher
+    Those that are not acknowledged are sent again, in order, after a reconnect. ``place`` is its number among all.
+    """
+
+    def __init__(
+        self, job: Job, place: int, publisher: "Publisher", selector: selectors.BaseSelector
+    ) -> None:
+        self._job, self._place, self._publisher, self._selector = job, place, publisher, selector
         self._next = self._advance(0)
         self._unacknowledged: dict[int, int] = {}  # packet id -> number, oldest first
         self._packet_id = 0
-        self._socket: socket.socket | None = None
-        self._output = b""
-        self._packets = wire.Packets()
+        self._connection: Connection | None = None
         self._retry_at = 0.0
         self._allowed_from = time.monotonic()
         self._unanswered: dict[int, float] = {}  # number -> when to send it again
 
     def _advance(self, number: int) -> int:
+        """Return the first number from this one on that is of a gateway of this connection."""
         while number % self._job.plan.gateways % self._job.connections != self._place:
             number += 1
         return number
 
-    def turn(self, selector: selectors.BaseSelector, limit: int) -> None:
-        """Connect where needed, and publish what is due."""
+    def publish_due(self, limit: int) -> None:
+        """Connect where needed, and publish what is due of the messages below ``limit``."""
         now = time.monotonic()
-        if self._socket is None:
+        if self._connection is None:
             if now >= self._retry_at:
-                self._open(selector)
+                self._open()
             return
-        while (
-            self._next < limit
-            and len(self._unacknowledged) < WINDOW
-            and not self._output
-            and now >= self._allowed_from
-        ):
+        while self._may_publish(limit, now):
             number, self._next = self._next, self._advance(self._next + 1)
-            self._allowed_from = max(self._allowed_from, now - 0.05) + self._job.connections / self._job.rate
+            self._allowed_from = (
+                max(self._allowed_from, now - BURST_S) + self._job.connections / self._job.rate
+            )
             self._publisher.tell("P", number)
-            self._send(number)
-        for number in [n for n, due in self._unanswered.items() if due < now][:WINDOW]:
+            self._send(self._connection, number)
+        for number in [number for number, due in self._unanswered.items() if due < now][:WINDOW]:
             self._publisher.tell("R", number)
-            self._send(number)
-        self._flush(selector)
+            self._send(self._connection, number)
+        try:
+            if self._connection.output:
+                self._connection.flush()
+        except OSError:
+            self._close()
 
-    def _send(self, number: int) -> None:
+    def _may_publish(self, limit: int, now: float) -> bool:
+        assert self._connection is not None
+        has_room = len(self._unacknowledged) < WINDOW and not self._connection.output
+        return has_room and self._next < limit and now >= self._allowed_from
+
+    def _send(self, connection: Connection, number: int) -> None:
         while True:
             self._packet_id = self._packet_id % 65_535 + 1
             if self._packet_id not in self._unacknowledged:
                 break
         self._unacknowledged[self._packet_id] = number
         if self._job.plan.with_seq:
-            self._unanswered[number] = time.monotonic() + ANSWER_TIMEOUT
+            self._unanswered[number] = time.monotonic() + ANSWER_TIMEOUT_S
         message = message_of(self._job.plan, number)
-        self._output += wire.publish(message.topic, message.payload, self._packet_id)
+        connection.output += wire.publish(message.topic, message.payload, self._packet_id)
 
-    def _open(self, selector: selectors.BaseSelector) -> None:
+    def _open(self) -> None:
+        job = self._job
         try:
-            sock = socket.create_connection((self._job.host, self._job.port), timeout=2)
-            sock.sendall(
-                wire.connect(f"torture-{os.getpid()}-{self._place}", self._job.username, self._job.password)
+            connection = Connection(
+                (job.host, job.port),
+                f"torture-{os.getpid()}-{self._place}",
+                (job.username, job.password),
+                answers=f"{job.plan.prefix}/+/ack" if job.plan.with_seq else "",
+                timeout=CONNECT_TIMEOUT_S,
             )
-            if sock.recv(4)[3:4] != b"\0":
-                raise ConnectionError("refused")
-            if self._job.plan.with_seq:
-                sock.sendall(
-                    wire.packet(
-                        wire.SUBSCRIBE, b"\0\x01" + wire.text(f"{self._job.plan.prefix}/+/ack") + b"\0"
-                    )
-                )
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setblocking(False)
         except OSError:
-            self._retry_at = time.monotonic() + RECONNECT_AFTER
+            self._retry_at = time.monotonic() + RECONNECT_AFTER_S
             return
-        self._socket, self._packets = sock, wire.Packets()
-        selector.register(sock, selectors.EVENT_READ, self)
+        self._connection = connection
+        self._selector.register(connection.socket, selectors.EVENT_READ, self)
         again = []
         for packet_id, number in self._unacknowledged.items():
-            message = message_of(self._job.plan, number)
+            message = message_of(job.plan, number)
             again.append(wire.publish(message.topic, message.payload, packet_id, again=True))
             self._publisher.tell("R", number)
-        self._output = b"".join(again)
+        connection.output = b"".join(again)
 
-    def read(self, selector: selectors.BaseSelector) -> None:
+    def read(self) -> None:
         """Take what the broker says."""
-        assert self._socket is not None
+        assert self._connection is not None
         try:
-            data = self._socket.recv(65_536)
-        except BlockingIOError:
-            return
+            received = self._connection.receive()
         except OSError:
-            data = b""
-        if not data:
-            self._close(selector)
+            self._close()
             return
-        for first, body, _ in self._packets.feed(data):
-            if first & 0xF0 == wire.PUBACK:
-                number = self._unacknowledged.pop(int.from_bytes(body[:2], "big"), None)
-                if number is not None:
-                    self._publisher.tell("A", number)
-            elif first & 0xF0 == wire.PUBLISH:
-                _, payload, _ = wire.publication(first, body)
-                number = json.loads(payload)["seq"]
-                if self._unanswered.pop(number, None) is not None:
-                    self._publisher.tell("D", number)
+        for packet_id in received.packet_ids:
+            number = self._unacknowledged.pop(packet_id, None)
+            if number is not None:
+                self._publisher.tell("A", number)
+        for number in received.answers:
+            if self._unanswered.pop(number, None) is not None:
+                self._publisher.tell("D", number)
 
-    def _flush(self, selector: selectors.BaseSelector) -> None:
-        assert self._socket is not None
-        if self._output:
-            try:
-                self._output = self._output[self._socket.send(self._output) :]
-            except BlockingIOError:
-                return
-            except OSError:
-                self._close(selector)
-
-    def _close(self, selector: selectors.BaseSelector) -> None:
-        if self._socket is not None:
-            selector.unregister(self._socket)
-            self._socket.close()
-        self._socket, self._output = None, b""
-        self._retry_at = time.monotonic() + RECONNECT_AFTER
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._selector.unregister(self._connection.socket)
+            self._connection.close()
+        self._connection = None
+        self._retry_at = time.monotonic() + RECONNECT_AFTER_S
 
 
 class Publisher:
@@ -173,35 +166,42 @@ class Publisher:
         self._job = job
         self._limit = 0
         self._events: dict[str, list[int]] = {}
-        self._connections = [Connection(job, place, self) for place in range(job.connections)]
+        self._selector = selectors.DefaultSelector()
+        self._connections = [
+            GatewayConnection(job, place, self, self._selector) for place in range(job.connections)
+        ]
+        self._input = b""
 
     def tell(self, event: str, number: int) -> None:
-        """Note an event, in order of its kind; what is published is told before what is acknowledged."""
+        """Note an event about a message; it is reported at the end of the loop's iteration."""
         self._events.setdefault(event, []).append(number)
 
     def run(self) -> None:
         """Publish until standard input ends."""
         orders = sys.stdin.fileno()
         os.set_blocking(orders, False)
-        waiting = b""
-        with selectors.DefaultSelector() as selector:
+        with self._selector as selector:
             selector.register(orders, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select(0.005):
-                    if isinstance(key.data, Connection):
-                        key.data.read(selector)
-                        continue
-                    data = os.read(orders, 4_096)
-                    if not data:
+                    if isinstance(key.data, GatewayConnection):
+                        key.data.read()
+                    elif not self._read_orders(orders):
                         return
-                    *lines, waiting = (waiting + data).split(b"\n")
-                    for line in lines:
-                        self._limit = min(int(line.split()[1]), self._job.plan.messages)
                 for connection in self._connections:
-                    connection.turn(selector, self._limit)
+                    connection.publish_due(self._limit)
                 self._report()
 
+    def _read_orders(self, orders: int) -> bool:
+        """Take the orders that have come; return False at the end of the input."""
+        data = os.read(orders, 4_096)
+        *lines, self._input = (self._input + data).split(b"\n")
+        for line in lines:
+            self._limit = min(int(line.split()[1]), self._job.plan.messages)
+        return bool(data)
+
     def _report(self) -> None:
+        """Write the events by their kind: what is published is told before what is acknowledged."""
         if self._events:
             for event in sorted(self._events, key="PRAD".index):
                 sys.stdout.write(f"{event} {' '.join(map(str, self._events[event]))}\n")
@@ -210,7 +210,7 @@ class Publisher:
 
 
 if __name__ == "__main__":
-    first, rest = b"", b""
-    while not first.endswith(b"\n"):  # unbuffered: what follows are orders
-        first += os.read(sys.stdin.fileno(), 1)
-    Publisher(Job.parse(first.decode())).run()
+    first_line = b""
+    while not first_line.endswith(b"\n"):  # unbuffered: the rest of the input are orders
+        first_line += os.read(sys.stdin.fileno(), 1)
+    Publisher(Job.parse(first_line.decode())).run()

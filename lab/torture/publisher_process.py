@@ -1,4 +1,4 @@
-"""The publisher's process, and the deliveries of what it tells."""
+"""The publisher's process, and the log of what it tells."""
 
 import subprocess
 import sys
@@ -8,6 +8,8 @@ from django.conf import settings
 
 from lab.torture.delivery_log import DeliveryLog
 from lab.torture.publisher import Job
+
+STOP_TIMEOUT_S = 10
 
 
 class PublisherProcess:
@@ -36,7 +38,7 @@ class PublisherProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            self._process.wait(10)
+            self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""One run: messages, faults in their places, and the verdict."""
+"""One run: messages, faults in their places, and the check of the invariants."""
 
 import random
 import time
@@ -8,33 +8,35 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import psycopg
+from django.conf import settings
 
+from lab.harness.errors import LabError
 from lab.torture import faults_broker, faults_consumer, faults_database
-from lab.torture.delivery_log import DeliveryLog
 from lab.torture.environment import TortureEnvironment
 from lab.torture.fault_context import FaultContext, FaultNotInjectedError
-from lab.torture.invariants import InvariantChecker, Violations
+from lab.torture.invariants import InvariantChecker, RejectedRow, StoredRow, Violations
 from lab.torture.messages import message_of, new_plan
 from lab.torture.mutants import MUTANTS
-from lab.torture.observer import Observer
-from lab.torture.packet_recorder import PacketRecorder
-from lab.torture.process_group import ProcessGroup
-from lab.torture.proxy import DatabaseProxy
-from lab.torture.publisher import Job
-from lab.torture.publisher_process import PublisherProcess
 from lab.torture.schedule import KINDS, Fault, make_schedule
+from lab.torture.setup import Setup
 
 T = TypeVar("T")
+
 FAULTS = {**faults_consumer.FAULTS, **faults_database.FAULTS, **faults_broker.FAULTS}
 MEMORY_BOUND_MIB = 250.0
-PROBES = 5
+PROBES = 5  # messages that are published after the end of a fault
 MUTANT_RECOVERY_TIMEOUT_S = 6.0  # the shipped consumer needs less for each of their faults
+READ_TIMEOUT_S = 30.0
 DROPPED = "Outgoing messages are being dropped"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What to run. ``recovery_timeout``: seconds after which a consumer that does not recover is given up."""
+    """What to run.
+
+    ``group`` is the share group of several ``consumers``, ``check`` the share of PUBACKs that are looked up in the database,
+    ``rate`` in messages/s. A consumer that does not recover is given up after ``recovery_timeout`` seconds.
+    """
 
     seed: int
     messages: int
@@ -49,17 +51,26 @@ class RunOptions:
 
 @dataclass
 class FaultReport:
-    """One fault: when, and how long until everything published before its end was acknowledged by the consumer."""
+    """One fault: how long it lasted and the recovery from it, in seconds.
+
+    The recovery ends when the consumer has acknowledged everything published before the next fault; it is None where that
+    never came. ``missed`` says why a fault could not be brought about.
+    """
 
     fault: Fault
     lasted: float
     recovery: float | None
     missed: str = ""
 
+    def __str__(self) -> str:
+        recovered = f"recovered in {self.recovery:.1f} s" if self.recovery is not None else "NOT recovered"
+        missed = f" (missed: {self.missed})" if self.missed else ""
+        return f"at message {self.fault.at}: {self.fault}: {recovered}{missed}"
+
 
 @dataclass
 class RunResult:
-    """What came of it."""
+    """The result of a run; ``seconds`` is its length, ``peak_memory`` the consumers' in MiB."""
 
     options: RunOptions
     database: str
@@ -84,97 +95,83 @@ class Run:
     ) -> None:
         environment.runs += 1
         self._environment, self._options, self._say = environment, options, say
-        plan = new_plan(options.seed, options.messages, fleet=environment.runs)
+        plan = new_plan(
+            options.seed, options.messages, fleet=environment.runs, prefix=settings.MQTT_TOPIC_PREFIX
+        )
+        self._setup = Setup(
+            environment,
+            plan,
+            check=options.check,
+            rate=options.rate,
+            share_group=options.group,
+            mutant=options.mutant,
+        )
+        self._deliveries, self._consumers = self._setup.deliveries, self._setup.consumers
         self._violations = Violations()
-        self._deliveries = DeliveryLog(plan)
-        self._observer = Observer(environment.url, plan)
-        self._observer.register_fleet()
-        self._database = DatabaseProxy(environment.postgres.port, self._observer.end_sessions)
-        self._recorder = PacketRecorder(
-            environment.broker.port, self._deliveries, self._observer.search, options.check
-        )
-        self._consumers = ProcessGroup(
-            environment, self._recorder, self._database.port, options.group, options.mutant
-        )
-        self._publisher = PublisherProcess(
-            Job(plan, "127.0.0.1", environment.broker.port, "admin", environment.secret, options.rate),
-            self._deliveries,
-        )
         self._next_place = 0
         self._reports: list[FaultReport] = []
 
     def execute(self) -> RunResult:
-        """Run everything, then checker."""
+        """Run everything, then check the invariants. Raises LabError where nothing goes on any more."""
         started = time.monotonic()
         try:
-            for number in range(self._options.consumers):
-                self._consumers.start(
-                    f"torture-{self._environment.runs}" + (f"+{number}" if self._options.group else "")
-                )
-            schedule = self._options.schedule
-            places = [*(fault.at for fault in schedule[1:]), self._options.messages][: len(schedule)]
-            for fault, place in zip(schedule, places, strict=True):
-                self._next_place = place
-                self._publish_below(fault.at)
-                self._inject(fault)
-                if self._mutant_is_caught():
-                    break
-            else:
+            self._start_consumers()
+            self._inject_all()
+            if not self._mutant_is_caught():
                 self._drain()
             if not self._consumers.stop() and not self._options.mutant:
                 self._violations.add("I7", "a consumer did not stop in order")
             return self._check(time.monotonic() - started)
         finally:
-            self._close()
+            self._setup.close()
 
-    def _close(self) -> None:
-        self._publisher.close()
-        self._consumers.stop()
-        self._recorder.close()
-        self._database.close()
-        self._observer.close()
-        for client_id in self._consumers.members:
-            if self._environment.broker.pid:
-                self._environment.forget_session(client_id)
+    # --- on the way -----------------------------------------------------------------------------------------
 
-    # --- on the way -----------------------------------------------------------------------------------------------------------
+    def _start_consumers(self) -> None:
+        for number in range(self._options.consumers):
+            suffix = f"+{number}" if self._options.group else ""
+            self._consumers.start(f"torture-{self._environment.runs}{suffix}")
 
-    def _mutant_is_caught(self) -> bool:
-        """Whether a mutant is caught already."""
-        return bool(self._options.mutant and (self._violations or self._recorder.violations))
-
-    def _publish_below(self, place: int) -> None:
-        self._publisher.limit(place)
-        self._wait_for_broker(place)
-
-    def _wait_for_broker(self, place: int) -> None:
-        deadline = time.monotonic() + self._options.recovery_timeout + place / self._options.rate
-        while self._deliveries.counts()[1] < place:
-            if time.monotonic() > deadline or not self._publisher.alive:
-                raise RuntimeError(f"the publisher got stuck at {self._deliveries.counts()} of {place}")
+    def _inject_all(self) -> None:
+        schedule = self._options.schedule
+        places = [*(fault.at for fault in schedule[1:]), self._options.messages][: len(schedule)]
+        for fault, place in zip(schedule, places, strict=True):
+            self._next_place = place
+            self._publish_below(fault.at)
+            self._inject(fault)
             if self._mutant_is_caught():
                 return
+
+    def _mutant_is_caught(self) -> bool:
+        return bool(self._options.mutant and (self._violations or self._setup.recorder.violations))
+
+    def _publish_below(self, place: int) -> None:
+        """Publish every message below ``place`` and wait for the broker. Raises LabError where that gets stuck."""
+        self._setup.publisher.limit(place)
+        deadline = time.monotonic() + self._options.recovery_timeout + place / self._options.rate
+        while self._deliveries.counts().acknowledged < place and not self._mutant_is_caught():
+            if time.monotonic() > deadline or not self._setup.publisher.alive:
+                raise LabError(f"the publisher got stuck at {self._deliveries.counts()} of {place}")
             time.sleep(0.01)
 
     def _allow_messages(self, place: int | None) -> None:
-        """Let messages let_messages_flow during a fault; the last few wait for its end, to see the whole way work again."""
+        """Let messages flow during a fault; the last few wait for its end, to see the whole way work again."""
         end = self._next_place - PROBES
-        self._publisher.limit(end if place is None else min(place, end))
+        self._setup.publisher.limit(end if place is None else min(place, end))
 
     def _inject(self, fault: Fault) -> None:
-        options = self._options
-        chance = random.Random(f"fault {options.seed} {fault.number}")
+        setup, options = self._setup, self._options
         context = FaultContext(
-            self._environment,
-            self._recorder,
-            self._database,
-            self._consumers,
-            self._observer,
-            self._deliveries,
-            self._allow_messages,
-            self._violations.add,
-            chance,
-            options.recovery_timeout,
+            environment=self._environment,
+            recorder=setup.recorder,
+            database=setup.database,
+            consumers=setup.consumers,
+            observer=setup.observer,
+            deliveries=setup.deliveries,
+            allow_messages=self._allow_messages,
+            report_violation=self._violations.add,
+            chance=random.Random(f"fault {options.seed} {fault.number}"),
+            recovery_timeout=options.recovery_timeout,
         )
         started, missed = time.monotonic(), ""
         try:
@@ -183,100 +180,102 @@ class Run:
             missed = str(error)
         ended = time.monotonic()
         recovery = self._recover(ended, self._next_place)
-        target = KINDS[fault.kind].target
-        if self._mutant_is_caught():
-            return
-        if recovery is None or recovery > target:
-            took = f"more than {options.recovery_timeout:.0f} s" if recovery is None else f"{recovery:.1f} s"
+        if not self._mutant_is_caught():
+            self._report(FaultReport(fault, ended - started, recovery, missed))
+
+    def _report(self, report: FaultReport) -> None:
+        """Keep the report of a fault, and hold its recovery to the target of its kind (I7)."""
+        fault, options, target = report.fault, self._options, KINDS[report.fault.kind].target
+        if report.recovery is None or report.recovery > target:
+            timeout = f"more than {options.recovery_timeout:.0f} s"
+            took = timeout if report.recovery is None else f"{report.recovery:.1f} s"
             self._violations.add(
                 "I7",
                 f"fault {fault.number} ({fault}): {took} until everything was acknowledged; target {target:.0f} s",
             )
-        self._reports.append(FaultReport(fault, ended - started, recovery, missed))
-        self._say(
-            f"fault {fault.number}/{len(options.schedule)} at message {fault.at}: {fault}: "
-            + (f"recovered in {recovery:.1f} s" if recovery is not None else "NOT recovered")
-            + (f" (missed: {missed})" if missed else "")
-        )
+        self._reports.append(report)
+        self._say(f"fault {fault.number}/{len(options.schedule)} {report}")
 
     def _recover(self, ended: float, place: int) -> float | None:
-        """Seconds until every message below ``place`` is acknowledged, some of them published after the fault; None for never."""
-        self._publisher.limit(place)
+        """Return the seconds from ``ended`` until every message below ``place`` is acknowledged; None for never.
+
+        Some of them are published after the fault.
+        """
+        self._setup.publisher.limit(place)
         deadline = ended + self._options.recovery_timeout
-        while self._deliveries.counts()[1] < place or self._deliveries.outstanding():
+        while self._deliveries.counts().acknowledged < place or self._deliveries.outstanding():
             if time.monotonic() > deadline or self._mutant_is_caught():
                 return None
             self._consumers.restart_ended()
-            self._consumers.measure()
+            self._consumers.measure_memory()
             time.sleep(0.02)
         self._consumers.restart_ended()
         return time.monotonic() - ended
 
     def _drain(self) -> None:
-        if self._recover(time.monotonic(), self._options.messages) is None and not self._mutant_is_caught():
+        """Publish what is left, and wait until it is acknowledged (I1)."""
+        recovery = self._recover(time.monotonic(), self._options.messages)
+        if recovery is None and not self._mutant_is_caught():
             left = self._deliveries.outstanding()
             self._violations.add(
                 "I1", f"{len(left)} messages were never acknowledged by the consumer: {sorted(left)[:10]}"
             )
 
-    # --- the verdict ----------------------------------------------------------------------------------------------------------
+    # --- the check ------------------------------------------------------------------------------------------
 
     def _check(self, seconds: float) -> RunResult:
-        options = self._options
-        for invariant, text in self._recorder.violations:
-            self._violations.add(invariant, text)
-        if self._consumers.peak > MEMORY_BOUND_MIB:
-            self._violations.add(
-                "I6", f"{self._consumers.peak:.0f} MiB resident; bound {MEMORY_BOUND_MIB:.0f}"
+        setup, options, violations = self._setup, self._options, self._violations
+        for invariant, text in setup.recorder.violations:
+            violations.add(invariant, text)
+        if self._consumers.peak_memory > MEMORY_BOUND_MIB:
+            violations.add(
+                "I6", f"{self._consumers.peak_memory:.0f} MiB resident; bound {MEMORY_BOUND_MIB:.0f}"
             )
         if DROPPED in self._environment.whole_broker_log():
-            self._violations.add("I9", DROPPED)
+            violations.add("I9", DROPPED)
         deliveries = self._deliveries
         # A mutant that was caught on the wire was not given the time to store the rest.
-        acknowledged = set() if options.mutant and self._recorder.violations else set(deliveries.acknowledged)
+        caught_on_the_wire = options.mutant and setup.recorder.violations
         checker = InvariantChecker(
             deliveries.plan,
             deliveries.first_order,
             deliveries.attempts,
-            acknowledged,
+            set() if caught_on_the_wire else set(deliveries.acknowledged),
             strict_order=not options.group,
         )
-        rows, rejections = (
-            _read_with_retries(self._observer.readings),
-            _read_with_retries(self._observer.rejections),
-        )
-        for invariant, texts in checker.checker(rows, rejections).texts.items():
-            for text in texts:
-                self._violations.add(invariant, text)
-        counts = {
-            "published": len(deliveries.first_order),
-            "acknowledged by the broker": len(deliveries.acknowledged),
-            "published again": sum(deliveries.attempts.values()) - len(deliveries.attempts),
-            "readings stored": len(rows),
-            "rows rejected": sum(row.times for row in rejections),
-            "PUBACKs seen": self._recorder.pubacks,
-            "PUBACKs checked against the database": self._recorder.checked,
-            "PUBACKs not checked (no answer)": self._recorder.unchecked,
-        }
-        kinds = Counter(message_of(deliveries.plan, number).kind for number in deliveries.first_order)
+        stored, rejected = _with_retries(setup.observer.stored), _with_retries(setup.observer.rejected)
+        violations.extend(checker.check(stored, rejected))
         return RunResult(
             options,
             self._environment.kind,
-            self._violations,
+            violations,
             self._reports,
-            counts,
-            kinds,
-            seconds,
-            self._consumers.peak,
+            counts=self._counts(stored, rejected),
+            kinds=Counter(message_of(deliveries.plan, number).kind for number in deliveries.first_order),
+            seconds=seconds,
+            peak_memory=self._consumers.peak_memory,
         )
 
+    def _counts(self, stored: list[StoredRow], rejected: list[RejectedRow]) -> dict[str, int]:
+        deliveries, recorder = self._deliveries, self._setup.recorder
+        return {
+            "published": len(deliveries.first_order),
+            "acknowledged by the broker": len(deliveries.acknowledged),
+            "published again": deliveries.published_again(),
+            "readings stored": len(stored),
+            "rows rejected": sum(row.times for row in rejected),
+            "PUBACKs seen": recorder.pubacks,
+            "PUBACKs checked against the database": recorder.checked,
+            "PUBACKs not checked (no answer)": recorder.unchecked,
+        }
 
-def _read_with_retries(question: Callable[[], list[T]]) -> list[T]:
-    """Ask the database, which may still be on its way back."""
-    deadline = time.monotonic() + 30
+
+def _with_retries(read: Callable[[], list[T]]) -> list[T]:
+    """Read from the database, which may still be on its way back."""
+    deadline = time.monotonic() + READ_TIMEOUT_S
     while True:
         try:
-            return question()
+            return read()
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
                 raise
@@ -286,11 +285,10 @@ def _read_with_retries(question: Callable[[], list[T]]) -> list[T]:
 def try_mutant(
     environment: TortureEnvironment, name: str, seed: int, say: Callable[[str], None]
 ) -> RunResult:
-    """The small run that must show what is wrong with a mutant."""
-    wrong = MUTANTS[name]
-    schedule = make_schedule(seed, wrong.messages, len(wrong.kinds), kinds=wrong.kinds)
-    return Run(
-        environment,
-        RunOptions(seed, wrong.messages, schedule, mutant=name, recovery_timeout=MUTANT_RECOVERY_TIMEOUT_S),
-        say,
-    ).execute()
+    """Make the small run that must show what is wrong with the mutant of this name."""
+    mutant = MUTANTS[name]
+    schedule = make_schedule(seed, mutant.messages, len(mutant.kinds), kinds=mutant.kinds)
+    options = RunOptions(
+        seed, mutant.messages, schedule, mutant=name, recovery_timeout=MUTANT_RECOVERY_TIMEOUT_S
+    )
+    return Run(environment, options, say).execute()

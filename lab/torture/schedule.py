@@ -1,4 +1,7 @@
-"""One seed, one schedule: which faults happen, where in the stream of messages, with what parameters. Pure."""
+"""The faults of a run: which, where in the stream of messages, and with what parameters.
+
+Pure: one seed gives one schedule.
+"""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,7 +15,7 @@ KILL_POINTS = (
     "received",
     "parsed",
     "copied",
-    "set_aside",
+    "rejected",
     "before_commit",
     "after_commit",
     "before_puback",
@@ -20,14 +23,15 @@ KILL_POINTS = (
     "all_pubacks",
     "finishing",
 )
-# What a full disk, a failing disk, a conflict between transactions, a migration under way and a bug of the server answer with.
+# Errors of conflicts between transactions, a full disk, a failing disk, a migration under way, a lost privilege and a bug of the
+# server.
 SQLSTATES = ("40001", "40P01", "53100", "58030", "42P01", "42501", "XX000")
 COMMITS = ("cut_before", "cut_after", "terminate")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The ``number``-th fault (from 1), when the broker has acknowledged ``at`` messages to the publisher."""
+    """The ``number``-th fault (from 1), injected when the broker has acknowledged ``at`` messages to the publisher."""
 
     number: int
     kind: str
@@ -40,9 +44,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """A kind of fault: in which words, its parameters by chance, and the longest recovery in seconds (I7).
+    """A kind of fault.
 
-    ``shared`` says whether it makes sense with several consumers in one share group too.
+    ``text`` describes it, ``parameters`` chooses its parameters by chance, ``target`` is the longest recovery in seconds
+    (I7). ``shared`` says whether it makes sense with several consumers in one share group too.
     """
 
     text: str
@@ -116,9 +121,11 @@ GROUP_ONLY = frozenset({"member_joins"})
 def make_schedule(
     seed: int, messages: int, faults: int, *, group: bool = False, kinds: Sequence[str] = ()
 ) -> list[Fault]:
-    """The faults of a run: every kind in turn, shuffled, at uneven distances; or exactly ``kinds``, in their order.
+    """Return the faults of a run: every kind in turn, shuffled, at uneven distances.
 
-    Raises ValueError where there are fewer than 20 messages a fault, or a kind is unknown.
+    ``messages`` is the length of the run, ``faults`` how many there are, ``group`` whether several consumers form a share
+    group. With ``kinds`` the faults are exactly these, in their order. Raises ValueError where there are fewer than 20
+    messages a fault, or a kind is unknown.
     """
     chance = random.Random(f"torture {seed} {messages} {faults} {group}")
     unknown = set(kinds) - KINDS.keys()

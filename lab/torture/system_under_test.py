@@ -1,7 +1,8 @@
-"""A consumer that dies on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
+"""A consumer that kills itself on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
 
-``python -m lab.torture.system_under_test --orders FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT TIMES``, and from then on
-kills itself (SIGKILL) when POINT is reached for the TIMES-th time. Without an order it is the shipped consumer.
+``python -m lab.torture.system_under_test --kill-order FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT
+TIMES``, and from then on it kills itself (SIGKILL) when POINT is reached for the TIMES-th time. Without an order it is the
+shipped consumer.
 """
 
 import argparse
@@ -15,28 +16,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# A fault every few seconds would count as one endless failure to the delays between connections: hours of operation pass
+# here in seconds.
 STABLE_AFTER_S = 0.5
+SEND_S = 0.2  # seconds for the network thread to send acknowledgements
 
 
 class KillSwitch:
-    """Counts how often the ordered point is reached."""
+    """Kills this process when the ordered point is reached often enough; ``order`` is the file with the order."""
 
-    def __init__(self, orders: Path) -> None:
-        self._orders = orders
+    def __init__(self, order: Path) -> None:
+        self._order = order
         self._point, self._times = "", 0
         self.in_batch = False
 
     def arm(self, *_: Any) -> None:
-        """Read the order; called by the signal."""
-        point, times = self._orders.read_text(encoding="ascii").split()
+        """Read the order; called by the signal handler."""
+        point, times = self._order.read_text(encoding="ascii").split()
         self._point, self._times = point, int(times)
 
     def expects(self, point: str) -> bool:
-        """Whether the order is about this point."""
+        """Return whether the order is about this point."""
         return self._point == point
 
     def reach(self, point: str) -> None:
-        """Die here, where it was ordered."""
+        """Kill this process here where the order says so."""
         if self._point == point:
             self._times -= 1
             if self._times <= 0:
@@ -44,7 +48,10 @@ class KillSwitch:
 
 
 def after(owner: Any, name: str, action: Callable[[Any], None]) -> None:
-    """Call ``action`` with the result whenever ``owner.name`` has returned. Raises AttributeError where there is no such name."""
+    """Call ``action`` with the result whenever ``owner.name`` has returned.
+
+    Raises AttributeError where ``owner`` has no such name.
+    """
     original = getattr(owner, name)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +74,7 @@ def before(owner: Any, name: str, action: Callable[[], None]) -> None:
 
 
 def install_kill_points(kill_switch: KillSwitch) -> None:
-    """Wrap the consumer's steps."""
+    """Wrap the consumer's steps. Raises AttributeError where one of them does not exist any more."""
     import psycopg
 
     from tds_new.ingestion import preparation, rejected, store
@@ -81,7 +88,7 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
     after(Inbox, "take", lambda batch: kill_switch.reach("received") if batch else None)
     after(preparation, "parse_telemetry", lambda _: kill_switch.reach("parsed"))
     after(store, "insert_readings", lambda _: kill_switch.reach("copied"))
-    after(rejected, "insert_rejected", lambda _: kill_switch.reach("set_aside"))
+    after(rejected, "insert_rejected", lambda _: kill_switch.reach("rejected"))
     before(MQTTSubscriber, "pause", lambda: kill_switch.reach("finishing"))
     for name in ("process", "store"):
         _wrap_service(TelemetryProcessor, name, kill_switch)
@@ -89,12 +96,15 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
     _wrap_acknowledgement(MQTTSubscriber, kill_switch)
 
 
-def compress_time() -> None:
-    """A fault every few seconds would count as one endless failure to the delays between connections; hours pass here in seconds."""
+def shorten_stable_time() -> None:
+    """Have a connection count as stable after :data:`STABLE_AFTER_S`.
+
+    Raises RuntimeError where the shipped consumer needs no longer itself.
+    """
     from tds_new.ingestion.transport import connection
 
     if connection.STABLE_AFTER <= STABLE_AFTER_S:
-        raise RuntimeError("the shipped consumer is quicker than this: take this away")
+        raise RuntimeError("the shipped consumer is quicker than this: remove this")
     connection.STABLE_AFTER = STABLE_AFTER_S
 
 
@@ -140,25 +150,25 @@ def _wrap_acknowledgement(subscriber: Any, kill_switch: KillSwitch) -> None:
         kill_switch.reach("before_puback")
         if kill_switch.expects("half_of_pubacks"):
             original(self, batch[: len(batch) // 2])
-            time.sleep(0.2)  # for the network thread to send them
+            time.sleep(SEND_S)
             kill_switch.reach("half_of_pubacks")
             batch = batch[len(batch) // 2 :]
         original(self, batch)
         if kill_switch.expects("all_pubacks"):
-            time.sleep(0.2)
+            time.sleep(SEND_S)
             kill_switch.reach("all_pubacks")
 
     subscriber.ack = ack
 
 
 def main(arguments: list[str]) -> None:
-    """Wrap, then run the command."""
-    parser = argparse.ArgumentParser(prog="victim")
-    parser.add_argument("--orders", type=Path, required=True)
+    """Wrap the consumer's steps, then run the command."""
+    parser = argparse.ArgumentParser(prog="system_under_test")
+    parser.add_argument("--kill-order", type=Path, required=True)
     parser.add_argument("--mutant", default="")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    kill_switch = KillSwitch(options.orders)
+    kill_switch = KillSwitch(options.kill_order)
     signal.signal(signal.SIGUSR1, kill_switch.arm)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
     import django
@@ -170,7 +180,7 @@ def main(arguments: list[str]) -> None:
 
         MUTANTS[options.mutant].install()
     install_kill_points(kill_switch)
-    compress_time()
+    shorten_stable_time()
     execute_from_command_line(["manage.py", "start_mqtt_consumer", *options.command[1:]])
 
 

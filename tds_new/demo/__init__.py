@@ -1,1 +1,6 @@
-"""The demonstration: a company with simulated gateways, and the program behind `make run`."""
+"""Shows the platform with a company of simulated gateways.
+
+Enters: options of ``demo``, ``create_demo_data`` and ``simulate_gateways``.
+Leaves: registrations and logins, telemetry through the broker, running services.
+May import: ``tds_new`` (``models``, ``ingestion``, ``broker``, ``embedded``).
+"""

@@ -1,4 +1,7 @@
-"""What simulated gateways had measured before they reached the broker: it enters through the service, as every reading does."""
+"""Store what simulated gateways had measured before they reached the broker.
+
+It enters through the processor, as every reading does.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,9 +20,12 @@ BATCH = 500
 
 
 def send_backlog(gateways: list[Gateway], days: int) -> BatchResult:
-    """Store what the gateways measured every 15 minutes since their last reading, at most ``days`` back.
+    """Store what the gateways measured since their last reading.
 
-    A register is a function of time, so the backlog joins what was stored before and what is published from now on.
+    They measured every 15 minutes; at most ``days`` are stored. Returns what became of it.
+
+    A register is a function of time, so the backlog joins what was stored before and what is published from
+    now on.
     """
     end = now()
     total = BatchResult()

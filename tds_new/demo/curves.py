@@ -1,8 +1,10 @@
-"""What a simulated device measures at any moment: pure functions of its identity and the time.
+"""The values of a simulated device at any moment.
 
-Because a register is a function of time alone, it never goes backwards, whatever is stopped and started in between. Values are
-counted in thousandths of the unit, so that differences add up exactly. Chance comes from a hash: the same device measures the
-same everywhere.
+They are pure functions of its identity and the time.
+
+A register is a function of time alone, so it never goes backwards, whatever is stopped and started in
+between. Values are counted in thousandths of the unit, so that differences add up exactly. Chance comes from
+a hash, so that the same device measures the same everywhere.
 """
 
 import hashlib
@@ -14,65 +16,21 @@ from zoneinfo import ZoneInfo
 
 FIRST_DAY = date(2025, 1, 1)  # registers start here; before it they stand still
 
-# Shares of a day's consumption by hour, in parts of whatever sums up.
-ENERGY = (
-    3,
-    3,
-    3,
-    3,
-    3,
-    4,
-    5,
-    7,
-    9,
-    10,
-    10,
-    10,
-    9,
-    10,
-    11,
-    11,
-    11,
-    10,
-    9,
-    8,
-    7,
-    6,
-    4,
-    3,
-)  # people, machines, air conditioning
-WATER = (
-    1,
-    1,
-    1,
-    1,
-    1,
-    3,
-    10,
-    14,
-    11,
-    6,
-    5,
-    6,
-    8,
-    6,
-    4,
-    4,
-    5,
-    7,
-    11,
-    13,
-    9,
-    6,
-    3,
-    2,
-)  # a morning and an evening peak
+# Shares of a day's consumption by hour, in parts of whatever they sum up to.
+# fmt: off
+ENERGY = (3, 3, 3, 3, 3, 4, 5, 7, 9, 10, 10, 10, 9, 10, 11, 11, 11, 10, 9, 8, 7, 6, 4, 3)  # offices
+WATER = (1, 1, 1, 1, 1, 3, 10, 14, 11, 6, 5, 6, 8, 6, 4, 4, 5, 7, 11, 13, 9, 6, 3, 2)  # taps
 GAS = (0, 0, 0, 0, 0, 1, 4, 6, 5, 5, 9, 15, 14, 6, 3, 3, 4, 6, 9, 7, 3, 0, 0, 0)  # the kitchen
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """A meter: its mean consumption of a working day in units, the share of it at weekends, and the shape of its day."""
+    """A meter.
+
+    ``per_day`` is its mean consumption of a working day in units, ``weekend`` the share of it at weekends,
+    ``hours`` the shape of a day.
+    """
 
     per_day: float
     weekend: float
@@ -81,7 +39,10 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A value that swings once a day around ``mean`` by ``swing``, with ``noise`` on top; its highest hour is ``peak``."""
+    """A value that swings once a day around ``mean`` by ``swing``.
+
+    It is highest at the hour ``peak``, with ``noise`` on top.
+    """
 
     mean: float
     swing: float
@@ -90,14 +51,17 @@ class Gauge:
 
 
 def chance(*key: object) -> float:
-    """A number in [0, 1) that depends on ``key`` alone."""
+    """Return a number in [0, 1) that depends on ``key`` alone."""
     digest = hashlib.blake2b("/".join(map(str, key)).encode("utf-8"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 @lru_cache(maxsize=4096)
 def _day(seed: str, curve: Consumption, day: date) -> tuple[int, ...]:
-    """Thousandths consumed by the end of each hour of a day: 24 numbers that never fall."""
+    """Return the thousandths consumed by the end of each hour of a day.
+
+    These are 24 numbers that never fall.
+    """
     level = curve.per_day * (curve.weekend if day.weekday() >= 5 else 1) * (0.85 + 0.3 * chance(seed, day))
     season = 1 + 0.15 * math.cos((day.timetuple().tm_yday - 15) / 365 * 2 * math.pi)  # the southern summer
     shares = [share * (0.7 + 0.6 * chance(seed, day, hour)) for hour, share in enumerate(curve.hours)]
@@ -111,7 +75,10 @@ def _day(seed: str, curve: Consumption, day: date) -> tuple[int, ...]:
 
 @lru_cache(maxsize=65_536)
 def _before(seed: str, curve: Consumption, day: date) -> int:
-    """Thousandths on the register at the start of a day. Adds up from the month before, so that recursion stays shallow."""
+    """Return the thousandths on the register at the start of a day.
+
+    Adds up from the start of the month before, so that recursion stays shallow.
+    """
     if day <= FIRST_DAY:
         return int(chance(seed, "start") * 50_000) * 1000
     first = day.replace(day=1)
@@ -122,7 +89,12 @@ def _before(seed: str, curve: Consumption, day: date) -> int:
 
 
 def register(seed: str, curve: Consumption, moment: datetime, zone: ZoneInfo) -> int:
-    """Thousandths on a cumulative register at ``moment``, after the calendar of ``zone``. Never falls as time goes on."""
+    """Return the thousandths on a cumulative register at ``moment``.
+
+    The day is that of the calendar of ``zone``.
+
+    It never falls as time goes on.
+    """
     day = moment.astimezone(zone).date()
     midnight, following = (
         datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1))
@@ -135,7 +107,10 @@ def register(seed: str, curve: Consumption, moment: datetime, zone: ZoneInfo) ->
 
 
 def gauge(seed: str, curve: Gauge, moment: datetime, zone: ZoneInfo) -> int:
-    """Thousandths of an instantaneous value; it may be negative."""
+    """Return the thousandths of an instantaneous value at ``moment``.
+
+    They may be negative.
+    """
     local = moment.astimezone(zone)
     hour = local.hour + local.minute / 60 + local.second / 3600
     swing = (

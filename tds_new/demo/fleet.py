@@ -1,4 +1,9 @@
-"""The registrations of the demonstration: one Conta, its gateways and devices, and the logins. Safe to run again."""
+"""The registrations of the demonstration.
+
+They are a Conta, its gateways and devices, and logins.
+
+Registering again changes nothing.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -12,7 +17,7 @@ from tds_new.models import Conta, ContaMembership, Dispositivo, Gateway, User
 
 CONTA = "Conta Teste Telemetria"
 LOGIN, STAFF_LOGIN = "demo@tds-new.local", "operador@tds-new.local"
-# Known to everybody, so only where the embedded default listens on the loopback address alone.
+# Known to everybody, so it is given only where the embedded default listens on the loopback address alone.
 EMBEDDED_PASSWORD = "demonstracao-tds"  # noqa: S105
 
 # kWh: more than twice what the busiest hour of a simulated shop has.
@@ -45,7 +50,10 @@ class Site:
 
 
 def _energy(codigo: str, nome: str) -> Device:
-    """An electricity register; what it cannot have counted in the time is held for review."""
+    """Return an electricity register.
+
+    A step that it cannot have counted in the time is held for review.
+    """
     return Device(codigo, nome, _G.ENERGIA, "kWh", consumo_maximo_hora=MAXIMUM_PER_HOUR)
 
 
@@ -122,7 +130,10 @@ FLEET = (
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login of the demonstration; ``password`` is empty where an earlier one was kept."""
+    """A login of the demonstration.
+
+    ``password`` is empty where an earlier one was kept.
+    """
 
     email: str
     password: str
@@ -134,9 +145,11 @@ class DemoRefusedError(Exception):
 
 @transaction.atomic
 def register_demo(*, fleet: bool = False, email: str = LOGIN, password: str = "") -> tuple[Conta, Login]:
-    """Register the Conta, its test gateway, the ``fleet`` if asked, and the login; what exists stays as it is.
+    """Register the Conta, its test gateway, the ``fleet`` if asked, and the login.
 
-    Raises DemoRefusedError where a MAC or a code is already somebody else's.
+    What exists stays as it is.
+
+    Returns the Conta and the login. Raises DemoRefusedError where a MAC or a code is already somebody else's.
     """
     conta = Conta.objects.filter(name=CONTA).order_by("pk").first() or Conta.objects.create(name=CONTA)
     for site in (TEST_SITE, *(FLEET if fleet else ())):
@@ -173,9 +186,12 @@ def _register_site(conta: Conta, site: Site) -> None:
 
 
 def register_login(email: str, password: str = "", *, name: str = "", staff: bool = False) -> Login:
-    """A login with ``password``; without one an existing login keeps its own.
+    """Create or update a login with ``password``.
 
-    A new one gets the password that everybody knows on the embedded default, and a random one everywhere else.
+    Without one an existing login keeps its own.
+
+    A new login without one gets the password that everybody knows on the embedded default, and a random one
+    elsewhere. ``staff`` makes it a superuser. Raises DemoRefusedError where ``email`` is no address.
     """
     email = email.strip().lower()
     user = User.objects.filter(email=email).first()

@@ -1,4 +1,9 @@
-"""Simulated gateways on a real broker: status and last will, heartbeats, and telemetry at their interval, kept until it is answered."""
+"""Publish as simulated gateways do.
+
+They publish status and last will, heartbeats, and telemetry at their interval.
+
+Telemetry is kept until the platform answers that it is stored.
+"""
 
 import heapq
 import json
@@ -24,30 +29,54 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 60.0
 FLUSH_S = 30.0  # how long the last messages may take to be acknowledged
-LOOK_S = 1.0  # how often everything that waits for an answer is looked at
-LAST_LOOK_S = 0.05  # and once nothing more is measured
+RESEND_CHECK_S = 1.0  # how often it is checked what is to be sent again
+LAST_RESEND_CHECK_S = 0.05  # and how often once nothing more is measured
 
 
 class Link(Protocol):
-    """What a publisher needs of a connection to the broker (an MQTTSubscriber, or a test's)."""
+    """What a publisher needs of a connection to the broker.
+
+    An MQTTSubscriber has it, and a test's own link.
+    """
 
     @property
-    def connection(self) -> int: ...
+    def connection(self) -> int:
+        """The number of connections made so far."""
+
     @property
-    def connected(self) -> bool: ...
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection, and it lasts."""
+
     @property
-    def unsent(self) -> int: ...
-    def connect(self) -> None: ...
-    def register_handler(self, pattern: str, handler: Callable[[Message], None]) -> None: ...
-    def subscribe(self, pattern: str, qos: int = 1) -> None: ...
-    def ack(self, messages: Iterable[Message]) -> None: ...
-    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None: ...
-    def disconnect(self, timeout: float = 5.0) -> None: ...
+    def unsent(self) -> int:
+        """How many publications the broker has not acknowledged yet."""
+
+    def connect(self) -> None:
+        """Connect, and again after every loss."""
+
+    def register_handler(self, pattern: str, handler: Callable[[Message], None]) -> None:
+        """Have ``handler`` called with each message of these topics."""
+
+    def subscribe(self, pattern: str, qos: int = 1) -> None:
+        """Subscribe to these topics on every connection."""
+
+    def ack(self, messages: Iterable[Message]) -> None:
+        """Acknowledge messages to the broker."""
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        """Publish, now or once connected."""
+
+    def disconnect(self, timeout: float = 5.0) -> None:
+        """Disconnect in order, within ``timeout`` seconds."""
 
 
 @dataclass(slots=True)
 class Station:
-    """A simulated gateway, its connection, and where it is in time."""
+    """A simulated gateway with its connection, and how far it is.
+
+    ``since`` is the time of its last reading, ``announced`` the connection on which it has said ``online``,
+    ``sent`` counts its messages, ``heartbeat_due`` is a monotonic time.
+    """
 
     gateway: SimulatedGateway
     link: Link
@@ -58,15 +87,17 @@ class Station:
     heartbeat_due: float = 0.0
 
 
-TICK = timedelta(
-    milliseconds=1
-)  # readings of a device are told apart by their times, which are sent as milliseconds
+# Readings of a device are told apart by their times, which are sent as milliseconds.
+TICK = timedelta(milliseconds=1)
 
 
 @dataclass(slots=True)
 class Published:
-    """What became of the telemetry: messages measured, those of them that the platform answered, those not measured because too many
-    waited, and publications that the broker never acknowledged."""
+    """What became of the telemetry.
+
+    ``messages`` were measured, ``answered`` of them by the platform; ``missed`` were not measured because too
+    many waited; ``unacknowledged`` publications were never acknowledged by the broker.
+    """
 
     messages: int = 0
     answered: int = 0
@@ -77,9 +108,11 @@ class Published:
 def stations(
     gateways: Sequence[SimulatedGateway], secrets: Path | None, interval: timedelta
 ) -> list[Station]:
-    """Connections for ``gateways``: each its own, with its own password and last will, where ``secrets`` holds its password.
+    """Return a station for each gateway, as if it had measured one ``interval`` ago.
 
-    Without, all share one connection as the user of the settings.
+    Each has its own connection, with its own password and last will, where the directory ``secrets`` holds
+    its password. Without ``secrets`` all share one connection as the user of the settings. Raises OSError
+    where a password cannot be read.
     """
     start = now() - interval
     if secrets is None:
@@ -98,8 +131,7 @@ def _own_link(gateway: SimulatedGateway, secrets: Path) -> MQTTSubscriber:
 class Publisher:
     """Publishes until told to stop, or ``count`` telemetry messages of each gateway.
 
-    With ``seq`` each message has a number and is kept until the platform answers that it is stored; the last ones are waited for as long
-    as ``patience`` (seconds).
+    With ``seq`` each message has a number and is kept until the platform answers that it is stored.
     """
 
     def __init__(
@@ -109,30 +141,34 @@ class Publisher:
         *,
         count: int | None = None,
         seq: bool = True,
-        patience: float = FLUSH_S,
+        answer_timeout: float = FLUSH_S,
     ) -> None:
-        self._stations, self._interval, self._count, self._patience = (
-            list(stations),
-            interval,
-            count,
-            patience,
-        )
+        """Prepare to publish every ``interval`` seconds.
+
+        Wait ``answer_timeout`` seconds for the last answers.
+        """
+        self._stations, self._interval = list(stations), interval
+        self._count, self._answer_timeout = count, answer_timeout
         self._prefix: str = settings.MQTT_TOPIC_PREFIX
         self._started = now()
-        # Milliseconds: a later run of the same gateways does not take answers to this one's messages for its own.
+        # Milliseconds: a later run of the same gateways does not take answers to this one's messages for its
+        # own.
         self._first_seq = time.time_ns() // 1_000_000 if seq else None
         self._by_answer = {station.gateway.topic(self._prefix, "ack"): station for station in self._stations}
         self._answers: deque[Message] = deque()
-        self._looked = 0.0
+        self._checked = 0.0
         self._stop = threading.Event()
         self.published = Published()
 
     def stop(self) -> None:
-        """End :meth:`run` soon; safe in a signal handler."""
+        """End :meth:`run` soon; may be called in a signal handler."""
         self._stop.set()
 
     def run(self) -> Published:
-        """Connect, publish, wait for answers, say ``offline`` and disconnect; returns what became of it."""
+        """Connect, publish, wait for answers, say ``offline`` and disconnect.
+
+        Return what became of the telemetry.
+        """
         links = list({id(station.link): station.link for station in self._stations}.values())
         for link in links:
             if self._first_seq is not None:
@@ -144,63 +180,65 @@ class Publisher:
             (begin + self._interval * number / len(self._stations), number)
             for number in range(len(self._stations))
         ]
-        while due and not self._stop.wait(min(LOOK_S, max(0.0, due[0][0] - time.monotonic()))):
-            self._look(LOOK_S)
+        while due and not self._stop.wait(min(RESEND_CHECK_S, max(0.0, due[0][0] - time.monotonic()))):
+            self._handle_answers(RESEND_CHECK_S)
             if due[0][0] > time.monotonic():
                 continue
             moment, number = heapq.heappop(due)
-            self._turn(self._stations[number])
+            self._publish(self._stations[number])
             if self._count is None or self._stations[number].sent < self._count:
                 heapq.heappush(due, (max(moment + self._interval, time.monotonic()), number))
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._answer_timeout
         while (
             any(station.outbox for station in self._stations)
             and time.monotonic() < deadline
-            and not self._stop.wait(LAST_LOOK_S)
+            and not self._stop.wait(LAST_RESEND_CHECK_S)
         ):
-            self._look(LAST_LOOK_S)
+            self._handle_answers(LAST_RESEND_CHECK_S)
         self._say_goodbye(links)
         return self.published
 
-    # --- answers --------------------------------------------------------------------------------------------------------------
+    # --- answers --------------------------------------------------------------------------------------------
 
     def _listen(self, link: Link) -> None:
-        """Have the answers to what is published over this connection come to us."""
+        """Subscribe to the answers to what is published over this connection."""
         own = [topic for topic, station in self._by_answer.items() if station.link is link]
         pattern = own[0] if len(own) == 1 else f"{self._prefix}/+/ack"
 
-        def hear(message: Message) -> None:  # on the connection's thread
+        def receive(message: Message) -> None:  # on the connection's thread
             self._answers.append(message)
             link.ack([message])
 
-        link.register_handler(pattern, hear)
+        link.register_handler(pattern, receive)
         link.subscribe(pattern)
 
-    def _look(self, interval: float) -> None:
-        """Take the answers that have come; every ``interval`` seconds, send what is due of everything that waits."""
+    def _handle_answers(self, interval: float) -> None:
+        """Take the answers that have come.
+
+        Every ``interval`` seconds send again what is due.
+        """
         while self._answers:
             message = self._answers.popleft()
             station, seq = self._by_answer.get(message.topic), _seq_of(message)
             if station is not None and seq is not None and station.outbox.answered(seq):
                 self.published.answered += 1
-        if time.monotonic() - self._looked >= interval:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._checked >= interval:
+            self._checked = time.monotonic()
             for station in self._stations:
                 self._send(station)
 
-    # --- a gateway's turn -----------------------------------------------------------------------------------------------------
+    # --- one gateway ----------------------------------------------------------------------------------------
 
-    def _turn(self, station: Station) -> None:
+    def _publish(self, station: Station) -> None:
         station.sent += 1
         if station.outbox.full or (self._first_seq is None and station.link.unsent >= MEMORY):
             self.published.missed += 1
             return
-        if (
-            station.announced != station.link.connection
-        ):  # a new connection: the broker may have published the will of the old
+        # On a new connection: the broker may have published the last will of the old one.
+        if station.announced != station.link.connection:
             station.announced = station.link.connection
             station.link.publish(station.gateway.topic(self._prefix, "status"), b"online", 1, True)
-        moment = max(now(), station.since + TICK)  # a turn that comes late is followed by the next at once
+        moment = max(now(), station.since + TICK)  # a late message is followed by the next at once
         if time.monotonic() >= station.heartbeat_due:
             station.heartbeat_due = time.monotonic() + HEARTBEAT_S
             station.link.publish(
@@ -220,25 +258,28 @@ class Publisher:
 
     def _send(self, station: Station) -> None:
         if station.outbox and station.link.connected:
-            for payload in station.outbox.take(time.monotonic(), station.link.connection):
+            for payload in station.outbox.dequeue_due(time.monotonic(), station.link.connection):
                 station.link.publish(station.gateway.topic(self._prefix, "telemetry"), payload)
 
     def _say_goodbye(self, links: Sequence[Link]) -> None:
         for station in self._stations:
             station.link.publish(station.gateway.topic(self._prefix, "status"), b"offline", 1, True)
-        deadline = time.monotonic() + (FLUSH_S if not self._stop.is_set() else FLUSH_S / 10)
+        deadline = time.monotonic() + (FLUSH_S / 10 if self._stop.is_set() else FLUSH_S)
         while any(link.unsent for link in links) and time.monotonic() < deadline:
             time.sleep(0.02)
         self.published.unacknowledged = sum(link.unsent for link in links)
-        self._look(LOOK_S)
+        self._handle_answers(RESEND_CHECK_S)
         for link in links:
             link.disconnect()
 
 
 def _seq_of(message: Message) -> int | None:
-    """The number in an answer, ``{"seq": n}``; None where it is none."""
+    """Return the number of an answer, ``{"seq": n}``.
+
+    None where the message is no answer.
+    """
     try:
         return int(json.loads(message.payload)["seq"])
     except (ValueError, KeyError, TypeError):
-        logger.warning("an answer that is none: %d bytes", len(message.payload))
+        logger.warning("not an answer: %d bytes", len(message.payload))
         return None

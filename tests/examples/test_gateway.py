@@ -19,7 +19,8 @@ from tests.support.ingestion import MAC, PREFIX, TOPIC, World, rejected
 from tests.support.waiting import until
 
 EXAMPLE = Path(settings.BASE_DIR) / "examples" / "gateway"
-# Each call notes its number before it returns it: so number n in the ledger says that n - 1 was put into the queue.
+# Each call notes its number before it returns it: so number n in the ledger says that n - 1 was put into the
+# queue.
 SOURCE = """
 from pathlib import Path
 from gateway import Reading
@@ -35,7 +36,10 @@ def read():
 
 
 class GatewayProcess:
-    """A running reference gateway that counts; its queue, ledger and log are in ``directory``."""
+    """A running reference gateway that counts.
+
+    Its queue, ledger and log are in ``directory``.
+    """
 
     def __init__(self, directory: Path, broker: Broker, *arguments: str) -> None:
         self.directory, self._log = directory, directory / "gateway.log"

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from lab.harness.process import ChildProcess
 from tds_new.embedded.ports import free_port
 from tds_new.models import ConsumerStatus
 from tests.support.brokers import GATEWAY_A, Broker
@@ -28,7 +29,7 @@ class Server(ConsumerProcess):
     """uvicorn with our ASGI application."""
 
     def __init__(self, log: Path, broker: Broker, **environment: str) -> None:
-        self._log, self.port = log, free_port()
+        self.port = free_port()
         command = [
             sys.executable,
             "-m",
@@ -46,10 +47,7 @@ class Server(ConsumerProcess):
             "DEBUG": "on",
             **environment,
         }
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=everything, stdout=output, stderr=subprocess.STDOUT
-            )
+        ChildProcess.__init__(self, command, log, everything)
 
     def status(self, path: str = "healthz") -> int:
         """The status of an answer; 0 while nobody listens."""

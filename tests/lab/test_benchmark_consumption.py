@@ -11,7 +11,7 @@ import pytest
 from lab.benchmarks import dataset, delay, late, storage, throughput
 from lab.benchmarks.consumption import PARTS
 from lab.benchmarks.consumption_bench import Bench, Sizes
-from lab.benchmarks.environment import Environment, environment
+from lab.benchmarks.environment import BenchmarkEnvironment
 from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
 
@@ -30,15 +30,15 @@ TINY = Sizes(
 
 
 @pytest.fixture(scope="module")
-def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    with environment(request.config.option.database) as servers:
+def environment(request: pytest.FixtureRequest) -> Iterator[BenchmarkEnvironment]:
+    with BenchmarkEnvironment(request.config.option.database) as servers:
         yield servers
     assert not servers.directory.exists()
 
 
 @pytest.fixture(scope="module")
-def bench(made: Environment) -> Bench:
-    return Bench(made, TINY, print)
+def bench(environment: BenchmarkEnvironment) -> Bench:
+    return Bench(environment, TINY, print)
 
 
 def _report(name: str, found: Any) -> tuple[str, list[bool]]:
@@ -46,17 +46,17 @@ def _report(name: str, found: Any) -> tuple[str, list[bool]]:
     plain = json.loads(json.dumps(asdict(found)))
     text = "\n".join(PARTS[name].section(plain))
     assert text.isascii()
-    return text, [verdict.met for verdict in PARTS[name].verdicts(plain)]
+    return text, [requirement.met for requirement in PARTS[name].requirements(plain)]
 
 
 def test_the_blocks_made_are_those_that_the_ledger_computes(bench: Bench) -> None:
-    bench.fresh(20)
+    bench.register_only(20)
     end = datetime(2026, 7, 1, 12, 45, tzinfo=UTC)
-    filled = dataset.fill(bench.made.url(), end - timedelta(days=16), end, print)
+    filled = dataset.fill(bench.environment.url(), end - timedelta(days=16), end, print)
     assert (filled.devices, filled.contas) == (20, 6)
     assert (filled.readings, filled.blocks) == (20 * 16 * 288, 20 * 16 * 96)
-    with bench.made.connect() as connection:
-        assert bench.made.scalar("SELECT count(*) FROM tds_new_consumo_pendente") == 0
+    with bench.environment.connect() as connection:
+        assert bench.environment.scalar("SELECT count(*) FROM tds_new_consumo_pendente") == 0
         devices = [pk for (pk,) in connection.execute("SELECT id FROM tds_new_dispositivo").fetchall()]
         assert dataset.differing(connection, devices) == 0
         with dataset.withheld(
@@ -64,12 +64,12 @@ def test_the_blocks_made_are_those_that_the_ledger_computes(bench: Bench) -> Non
         ) as taken:
             assert taken == 288
             assert (
-                bench.made.scalar(
+                bench.environment.scalar(
                     "SELECT sum(leituras) FROM tds_new_consumo_15min WHERE dispositivo_id = %s", devices[0]
                 )
                 == 15 * 288
             )
-            dataset.arrive(connection)
+            dataset.store_withheld(connection)
             assert dataset.differing(connection, devices) > 0  # what was withheld counts again
         assert dataset.differing(connection, devices) == 0
 

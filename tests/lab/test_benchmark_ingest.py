@@ -17,12 +17,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from lab.benchmarks import fairness, growth, history, latency, outage, rate, registry
-from lab.benchmarks.environment import Environment, environment
-from lab.benchmarks.figures import Percentiles, Verdict, at_least, at_most, nothing, percentile
+from lab.benchmarks.environment import BenchmarkEnvironment
+from lab.benchmarks.figures import Percentiles, Requirement, at_least, at_most, nothing, percentile
+from lab.benchmarks.ingest import HEAD, PARTS
 from lab.benchmarks.ingest_bench import Bench, Sizes
 from lab.benchmarks.load import Load, live_day
-from lab.benchmarks.publisher import gateway_mac
-from lab.benchmarks.report import PARTS, failed, markdown, measure, merged
+from lab.benchmarks.load_generator import gateway_mac
+from lab.benchmarks.report import failed, markdown, measure, merged
 from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
 from tds_new.ingestion.rate import BURST_SECONDS
@@ -50,7 +51,7 @@ TINY = Sizes(
 )
 
 
-# --- figures --------------------------------------------------------------------------------------------------------------------
+# --- figures ------------------------------------------------------------------------------------------------
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -75,26 +76,29 @@ def test_the_load_falls_into_the_last_day_of_a_full_week(now: datetime) -> None:
     assert timedelta(days=1) <= now - start < timedelta(days=8)
 
 
-# --- each part, for real --------------------------------------------------------------------------------------------------------
+# --- each part, for real ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    """One set of servers for all parts; registrations are looked up for each batch, so that changes count at once."""
-    with environment(request.config.option.database, {"TDS_REGISTRY_MAX_AGE_S": "0"}) as servers:
+def environment(request: pytest.FixtureRequest) -> Iterator[BenchmarkEnvironment]:
+    """One set of servers for all parts.
+
+    Registrations are looked up for each batch, so that changes count at once.
+    """
+    with BenchmarkEnvironment(request.config.option.database, {"TDS_REGISTRY_MAX_AGE_S": "0"}) as servers:
         yield servers
     assert not servers.directory.exists()
 
 
 @pytest.fixture(scope="module")
-def bench(made: Environment) -> Bench:
-    return Bench(made, TINY, print)
+def bench(environment: BenchmarkEnvironment) -> Bench:
+    return Bench(environment, TINY, print)
 
 
 def _report(name: str, found: Any) -> str:
     """The part's section, through JSON as in a report."""
     plain = json.loads(json.dumps(asdict(found)))
-    assert PARTS[name].verdicts(plain) or name == "latency"
+    assert PARTS[name].requirements(plain) or name == "latency"
     text = "\n".join(PARTS[name].section(plain))
     assert text.isascii()
     return text
@@ -112,9 +116,9 @@ def test_the_rate_is_that_of_both(bench: Bench) -> None:
 
 @needs_mosquitto
 def test_a_reading_that_is_missing_fails_the_run(bench: Bench) -> None:
-    bench.made.register_fleet(20)
-    with bench.made.consumer(), pytest.raises(LabError, match="readings stored of"):
-        rate.consumer_rate(bench.made, _Doubled(bench.load), 40, 20)
+    bench.environment.register_fleet(20)
+    with bench.environment.consumer(), pytest.raises(LabError, match="readings stored of"):
+        rate.consumer_rate(bench.environment, _Doubled(bench.load), 40, 20)
 
 
 class _Doubled(Load):
@@ -148,10 +152,11 @@ def test_growth_compares_a_table_with_rows_and_one_without(
     assert len(found.empty) == len(found.grown) == TINY.runs
     warm, run = TINY.messages // 20, TINY.messages
     assert (
-        bench.made.scalar("SELECT count(*) FROM tds_new_leitura_dispositivo") == 3 * (warm + run) * TINY.runs
+        bench.environment.scalar("SELECT count(*) FROM tds_new_leitura_dispositivo")
+        == 3 * (warm + run) * TINY.runs
     )
     assert (
-        bench.made.scalar("SELECT count(*) FROM tds_new_leitura_dispositivo", database="grown")
+        bench.environment.scalar("SELECT count(*) FROM tds_new_leitura_dispositivo", database="grown")
         == found.rows + 3 * (warm + run) * TINY.runs
     )
     if on_timescale:  # as shipped: all chunks that ended 45 days ago
@@ -188,20 +193,20 @@ def test_an_outage_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(outage, "AFTER", 0.5)
     found = outage.measure(bench)
     assert found.messages == 400
-    assert (found.missing, found.set_aside, found.dropped) == (0, 0, 0)
+    assert (found.missing, found.rejected, found.dropped) == (0, 0, 0)
     assert found.away >= TINY.outage
     assert found.peak_memory >= found.memory_end > 10
     assert "1,200, 1,200" in _report("outage", found)
 
 
-# --- fairness -------------------------------------------------------------------------------------------------------------------
+# --- fairness -----------------------------------------------------------------------------------------------
 
 
 @needs_mosquitto
 def test_a_flood_is_limited_counted_and_shown_and_the_others_lose_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bench.made.variables, "TDS_GATEWAY_RATE", "2")
+    monkeypatch.setitem(bench.environment.variables, "TDS_GATEWAY_RATE", "2")
     found = fairness.measure(bench)
     assert found.flood_published == 600
     assert found.flood_stored + found.limited == found.flood_published
@@ -209,7 +214,7 @@ def test_a_flood_is_limited_counted_and_shown_and_the_others_lose_nothing(
     assert found.limited > 0
     assert found.metric == found.limited == found.kept
     assert f"limite_excedido {found.limited}" in found.logged
-    assert (found.others_stored, found.others_set_aside) == (found.others_published, 0)
+    assert (found.others_stored, found.others_rejected) == (found.others_published, 0)
     assert found.others_published == found.flooded["samples"] == 30
     assert f"{found.limited:,}" in _report("fairness", found)
 
@@ -267,7 +272,7 @@ def test_statements_do_not_grow_with_messages(world: World, monkeypatch: pytest.
     assert 0 < many <= few + 1
 
 
-# --- the command ----------------------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 
 
 def _part(value: str) -> dict[str, Any]:
@@ -275,16 +280,16 @@ def _part(value: str) -> dict[str, Any]:
     found = {"seconds": 1, "rates": []}
     return {
         "measured": measured,
-        "verdicts": [asdict(Verdict("what", "1", value, met=False))],
+        "requirements": [asdict(Requirement("what", "1", value, met=False))],
         "found": found,
     }
 
 
 def test_a_report_keeps_the_parts_that_were_not_measured_again() -> None:
     older = {"parts": {"latency": _part("old")}}
-    assert merged(older, {"parts": {}}) == older
-    assert merged(older, {"parts": {"latency": _part("new")}}) == {"parts": {"latency": _part("new")}}
-    text = markdown(older)
+    assert merged(older, {"parts": {}}, PARTS) == older
+    assert merged(older, {"parts": {"latency": _part("new")}}, PARTS) == {"parts": {"latency": _part("new")}}
+    text = markdown(older, PARTS, HEAD)
     assert "| what | 1 | old | NOT MET |" in text
     assert "`c` on python 3. latency now (load 0.50)" in text
 
@@ -296,10 +301,10 @@ def test_a_part_that_fails_takes_no_other_with_it(bench: Bench, monkeypatch: pyt
         raise LabError("no | luck")
 
     monkeypatch.setitem(PARTS, "rate", PARTS["rate"]._replace(measure=fail))  # type: ignore[call-overload]
-    report = measure(bench, ["latency", "rate"], "c")
+    report = measure(bench, ["latency", "rate"], "c", PARTS)
     assert (list(report["parts"]), failed(report)) == (["rate", "latency"], ["rate"])
-    assert "| rate | a measurement | none: no / luck | NOT MET |" in markdown(report)
-    assert "## Latency" in markdown(report)
+    assert "| rate | a measurement | none: no / luck | NOT MET |" in markdown(report, PARTS, HEAD)
+    assert "## Latency" in markdown(report, PARTS, HEAD)
 
 
 def test_update_needs_a_report(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from lab.benchmarks.dataset import wrong_sums
-from lab.benchmarks.environment import Environment, environment
+from lab.benchmarks.environment import BenchmarkEnvironment
 from lab.benchmarks.queries import PARTS, Bench, Sizes, measure
 from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
@@ -20,17 +20,17 @@ TINY = Sizes(devices=12, months=2, samples=3, raw=1, checked=12)
 
 
 @pytest.fixture(scope="module")
-def made(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    with environment(request.config.option.database) as servers:
+def environment(request: pytest.FixtureRequest) -> Iterator[BenchmarkEnvironment]:
+    with BenchmarkEnvironment(request.config.option.database) as servers:
         yield servers
     assert not servers.directory.exists()
 
 
 @pytest.mark.parametrize(("part", "contas"), [("contas", 5), ("one-conta", 1)])
 def test_every_question_is_asked_of_a_data_set_that_is_right(
-    made: Environment, part: str, contas: int
+    environment: BenchmarkEnvironment, part: str, contas: int
 ) -> None:
-    found = PARTS[part].measure(Bench(made, TINY, print))
+    found = PARTS[part].measure(Bench(environment, TINY, print))
     assert (found.filled["devices"], found.filled["contas"]) == (12, contas)
     assert found.filled["readings"] == 3 * found.filled["blocks"] > 12 * 288 * 60
     assert found.differing == found.wrong_sums == 0
@@ -45,28 +45,29 @@ def test_every_question_is_asked_of_a_data_set_that_is_right(
     text = "\n".join(PARTS[part].section(plain))
     assert text.isascii()
     assert all(f"| {name} | " in text for name in names)
-    verdicts = PARTS[part].verdicts(plain)
-    assert {verdict.asked for verdict in verdicts} == {"<= 50 ms", "<= 30 ms", "0"}
-    assert [verdict.met for verdict in verdicts[-2:]] == [True, True]
+    requirements = PARTS[part].requirements(plain)
+    assert {requirement.asked for requirement in requirements} == {"<= 50 ms", "<= 30 ms", "0"}
+    assert [requirement.met for requirement in requirements[-2:]] == [True, True]
 
 
-def test_sums_that_miss_a_block_are_noticed(made: Environment) -> None:
-    measure(Bench(made, Sizes(devices=2, months=1, samples=1, raw=0, checked=0), print))
-    with made.connect() as connection:
+def test_sums_that_miss_a_block_are_noticed(environment: BenchmarkEnvironment) -> None:
+    measure(Bench(environment, Sizes(devices=2, months=1, samples=1, raw=0, checked=0), print))
+    with environment.connect() as connection:
         assert wrong_sums(connection) == 0
         connection.execute("SET session_replication_role = replica")
         connection.execute(
             f"DELETE FROM tds_new_consumo_15min WHERE (dispositivo_id, bloco) = ({OLDEST_BLOCK})"
         )
-        # Nobody told TimescaleDB: hours, days and months of one device keep it. Views of a plain database keep nothing.
-        assert wrong_sums(connection) == (3 if made.kind == "TimescaleDB" else 0)
+        # Nobody told TimescaleDB: hours, days and months of one device keep it. Views of a plain database
+        # keep nothing.
+        assert wrong_sums(connection) == (3 if environment.kind == "TimescaleDB" else 0)
 
 
 def test_questions_that_cannot_be_asked_fail_the_measurement(
-    made: Environment, monkeypatch: pytest.MonkeyPatch
+    environment: BenchmarkEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(made.variables, "SECRET_KEY", "")
-    with made.connect() as connection:
+    monkeypatch.setitem(environment.variables, "SECRET_KEY", "")
+    with environment.connect() as connection:
         connection.execute("TRUNCATE tds_new_conta CASCADE")
     with pytest.raises(LabError, match="could not be asked"):
-        measure(Bench(made, Sizes(devices=1, months=1, samples=1, raw=0, checked=0), print))
+        measure(Bench(environment, Sizes(devices=1, months=1, samples=1, raw=0, checked=0), print))

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from decimal import ROUND_HALF_UP, Context, Decimal
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ PREFIX = "tds_new/devices"
 FLEET = make_fleet(0)
 MAC = FLEET.gateways[0].mac
 TOPIC = f"{PREFIX}/{MAC}/telemetry".encode()
-# One seed for every change, so that a red run is the change's doing; other seeds by FUZZ_SEED and the command.
+# One seed for every change, so that a red run is the change's doing; other seeds by FUZZ_SEED and the
+# command.
 SEED = int(os.environ.get("FUZZ_SEED") or 20261121)
 
 
@@ -50,7 +52,7 @@ def test_a_slice_goes_through_whole(transactional_db: None, capsys: pytest.Captu
     assert min(result.duplicates, result.conflicts) > 10
 
 
-# --- the cases and the oracle are pure ------------------------------------------------------------------------------------------
+# --- the cases and the oracle are pure ----------------------------------------------------------------------
 
 
 @pytest.mark.once
@@ -122,7 +124,7 @@ def test_the_oracle_knows_whole_messages() -> None:
     assert not expect(TOPIC, b"[" * 50_000, FLEET, PREFIX).judged
 
 
-# --- pipelines that are wrong on purpose ----------------------------------------------------------------------------------------
+# --- pipelines that are wrong on purpose --------------------------------------------------------------------
 
 Patch = pytest.MonkeyPatch
 
@@ -313,7 +315,7 @@ def test_the_good_messages_are_good(memory: MemoryChecker) -> None:
         ] * 3
 
 
-# --- the command ----------------------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.once
@@ -332,7 +334,8 @@ def test_the_command_says_what_it_found(monkeypatch: Patch) -> None:
 def test_the_command_ends_with_1_where_anything_went_wrong(
     transactional_db: None, monkeypatch: Patch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fuzz_ingest, "open_database", lambda *_: nullcontext(""))
+    server = SimpleNamespace(url=lambda: "")
+    monkeypatch.setattr(fuzz_ingest, "DatabaseEnvironment", lambda *_, **__: nullcontext(server))
     monkeypatch.setattr(fuzz_ingest, "connect_to", lambda *_: connect("fuzz"))
     _nobody_compares_macs(monkeypatch)
     with pytest.raises(SystemExit, match="1"):

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from lab.harness import wire
-from lab.torture.environment import TortureEnvironment, open_environment
-from lab.torture.invariants import InvariantChecker
-from lab.torture.messages import POISON, Plan, mac_of, message_of, new_plan
+from lab.torture.environment import TortureEnvironment
+from lab.torture.invariants import InvariantChecker, RejectedRow, StoredRow
+from lab.torture.messages import POISON, Plan, conta_of, mac_of, message_of, new_plan
 from lab.torture.mutants import MUTANTS
-from lab.torture.observer import RejectedRow, StoredRow, conta_of
 from lab.torture.report import markdown
 from lab.torture.run import FAULTS, Run, RunOptions, try_mutant
 from lab.torture.schedule import GROUP_ONLY, KILL_POINTS, KINDS, SINGLE_ONLY, make_schedule
@@ -138,7 +137,7 @@ def _rejections(numbers: range) -> list[RejectedRow]:
 def _check(rows: list[StoredRow], rejections: list[RejectedRow]) -> set[str]:
     numbers = range(PLAN.messages)
     checker = InvariantChecker(PLAN, numbers, Counter(numbers), set(numbers), strict_order=True)
-    return set(checker.checker(rows, rejections).counts)
+    return set(checker.check(rows, rejections).counts)
 
 
 ROWS, REJECTIONS = _rows(range(PLAN.messages)), _rejections(range(PLAN.messages))
@@ -161,7 +160,7 @@ FIRST = ROWS[0]
         (ROWS, [REJECTIONS[0]._replace(conta="somebody else"), *REJECTIONS[1:]], {"I4"}),
     ],
 )
-def test_the_judge_knows_right_from_wrong(
+def test_the_checker_knows_right_from_wrong(
     rows: list[StoredRow], rejections: list[RejectedRow], broken: set[str]
 ) -> None:
     assert _check(rows, rejections) == broken
@@ -172,7 +171,7 @@ def test_every_point_still_exists_in_the_consumer(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            install_kill_points(KillSwitch(tmp_path / "orders"))
+            install_kill_points(KillSwitch(tmp_path / "order"))
             for wrong in MUTANTS.values():
                 wrong.install()
         except BaseException as error:
@@ -192,8 +191,8 @@ def test_macs_of_two_runs_differ() -> None:
 @pytest.fixture(scope="module")
 def environment(request: pytest.FixtureRequest) -> Iterator[TortureEnvironment]:
     """One database and one broker for all runs of this module."""
-    with open_environment(request.config.option.database) as made:
-        yield made
+    with TortureEnvironment(request.config.option.database) as servers:
+        yield servers
 
 
 @needs_mosquitto

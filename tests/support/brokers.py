@@ -11,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from lab.harness.environment import broker_variables
 from tds_new.broker.accounts import BACKEND, GatewayAccount
 from tds_new.embedded.mosquitto import MosquittoServer, find_mosquitto
 
@@ -29,12 +30,7 @@ class Broker(MosquittoServer):
 
     def environment(self, user: str = BACKEND) -> dict[str, str]:
         """The MQTT settings of a process that connects as this platform user."""
-        return {
-            "MQTT_BROKER_HOST": "127.0.0.1",
-            "MQTT_BROKER_PORT": str(self.port),
-            "MQTT_BROKER_USER": user,
-            "MQTT_BROKER_PASSWORD": self.files.secret(user),
-        }
+        return broker_variables(self, user)
 
     def client(self, user: str, client_id: str = "", **options: Any) -> "Client":
         """A connected client: on the device listener for a gateway, on the platform's for everybody else."""
@@ -113,7 +109,10 @@ BrokerFactory = Callable[..., Broker]
 
 @pytest.fixture
 def make_broker(tmp_path: Path) -> Iterator[BrokerFactory]:
-    """Start brokers with the given ``settings`` and ``gateways``; all are stopped after the test."""
+    """Start brokers with the given ``settings`` and ``gateways``.
+
+    All are stopped after the test.
+    """
     if find_mosquitto() is None:
         pytest.skip("Mosquitto 2 is not installed")
     started: list[Broker] = []

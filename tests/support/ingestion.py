@@ -107,7 +107,10 @@ def world(transactional_db: None) -> World:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock of the fixture ``processor``; its batches are a second apart unless a test says otherwise."""
+    """The clock of the fixture ``processor``.
+
+    Its batches are a second apart unless a test says otherwise.
+    """
     return Clock()
 
 

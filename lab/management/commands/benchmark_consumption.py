@@ -1,4 +1,4 @@
-"""``benchmark_consumption``: how readings become consumption on this machine, beside what is asked of it, in one report."""
+"""``benchmark_consumption``: measure how readings become consumption."""
 
 from lab.benchmarks.command import BenchmarkCommand
 from lab.benchmarks.consumption import HEAD, PARTS
@@ -6,9 +6,15 @@ from lab.benchmarks.consumption_bench import Bench, Sizes
 
 
 class Command(BenchmarkCommand):
-    """Starts a broker, a database, a consumer and workers of its own, and removes them; nothing of yours is touched."""
+    """Measures on servers, a consumer and workers of its own, and removes them.
 
-    help = "Measure consumption: a worker's throughput, from reading to block, late data, bytes on disk. Uses servers of its own."
+    Nothing of yours is touched.
+    """
+
+    help = (
+        "Measure consumption: a worker's throughput, from reading to block, late data, bytes on disk. "
+        "Uses servers of its own."
+    )
     parts = PARTS
     sizes = Sizes
     bench = Bench

@@ -1,25 +1,32 @@
-"""``benchmark_ingest``: what ingestion takes on this machine, beside what is asked of it, in one report."""
+"""``benchmark_ingest``: measure what ingestion takes on this machine."""
 
 from lab.benchmarks.command import BenchmarkCommand
+from lab.benchmarks.ingest import HEAD, PARTS
 from lab.benchmarks.ingest_bench import Sizes
-from lab.benchmarks.report import PARTS
 
 
 class Command(BenchmarkCommand):
-    """Starts a broker, databases and consumers of its own, and removes them; nothing of yours is touched."""
+    """Measures on a broker, databases and consumers of its own, and removes them.
 
-    help = "Measure ingestion: rate, latency, memory, growth, registry, outage, fairness. Uses servers of its own."
+    Nothing of yours is touched.
+    """
+
+    help = (
+        "Measure ingestion: rate, latency, memory, growth, registry, outage, fairness. "
+        "Uses servers of its own."
+    )
     parts = PARTS
     sizes = Sizes
+    head = HEAD
     explained = {
         "messages": "messages of a run at full speed, 3 readings each",
         "runs": "runs at full speed: pairs with mosquitto_sub, and pairs with and without stored rows",
         "gateways": "how many of them send",
         "rates": "messages/s for the latency",
         "seconds": "length of each latency run",
-        "rows": "stored rows for growth; the figure asked for is that at 50000000",
+        "rows": "stored rows for growth; the figure required is that at 50000000",
         "registered": "gateways for registry, 3 devices each",
-        "outage": "seconds that the database is away; the figure asked for is that at 120",
+        "outage": "seconds that the database is away; the figure required is that at 120",
         "outage_rate": "messages/s meanwhile",
         "flood": "messages/s of the gateway that floods",
         "fairness_seconds": "length of the flood; a limit comes after a burst of a minute's worth",

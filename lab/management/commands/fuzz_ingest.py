@@ -1,4 +1,4 @@
-"""``fuzz_ingest``: hostile messages by a seed, and proof that each is stored or set rejection and that the next one is served."""
+"""``fuzz_ingest``: send hostile messages, and check what becomes of each."""
 
 import random
 import sys
@@ -7,40 +7,42 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from lab.fuzz.run import Drawn, Fuzzer, connect_to, markdown
-from lab.fuzz.stage import NoDatabaseError, open_database
+from lab.fuzz.run import CheckDrawn, Fuzzer, connect_to, markdown
+from lab.harness.command import LabCommand
+from lab.harness.environment import DatabaseEnvironment
+from lab.harness.errors import LabError
 
 
-class Command(BaseCommand):
+class Command(LabCommand):
     """Starts a database of its own; nothing of yours is touched."""
 
-    help = "Send hostile messages through the ingestion, and compare each by an independent oracle. Uses a database of its own."
-    requires_system_checks: list[str] = []
+    help = (
+        "Send hostile messages through the ingestion, and judge each by an independent oracle. "
+        "Uses a database of its own."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The default takes about ten minutes."""
-        parser.add_argument("--cases", type=int, default=1_000_000)
-        parser.add_argument(
-            "--seed", type=int, help="the same seed gives the same cases; by chance where absent"
-        )
-        parser.add_argument("--seconds", type=float, help="end after this time, even if cases are left")
-        parser.add_argument("--database", choices=("auto", "timescale", "plain"), default="auto")
-        parser.add_argument("--output", type=Path, help="also write the summary to this file")
+        """Add the size of the run and its report; the default takes about ten minutes."""
+        add = parser.add_argument
+        add("--cases", type=int, default=1_000_000)
+        add("--seed", type=int, help="the same seed gives the same cases; by chance where absent")
+        add("--seconds", type=float, help="end after this time, even if cases are left")
+        self.add_database_argument(parser)
+        add("--output", type=Path, help="also write the summary to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run, print the summary, and exit with 1 where anything went wrong."""
+        """Run and print the summary; exit with 1 where anything went wrong."""
         seed = options["seed"] if options["seed"] is not None else random.randrange(1_000_000)
         if options["cases"] < 1 or not 0 <= seed < 2**64:
             raise CommandError("--cases is at least 1, --seed is from 0 to 2**64 - 1")
-        self._say(f"seed {seed}: {options['cases']} cases")
+        self.say(f"seed {seed}: {options['cases']} cases")
         try:
-            with open_database(options["database"]) as url:
-                result = Fuzzer(seed, partial(connect_to, url), self._say, self._drawn()).run(
-                    options["cases"], options["seconds"]
-                )
-        except NoDatabaseError as error:
+            with DatabaseEnvironment(options["database"], name="fuzz", durable=False) as environment:
+                fuzzer = Fuzzer(seed, partial(connect_to, environment.url()), self.say, self._check_drawn())
+                result = fuzzer.run(options["cases"], options["seconds"])
+        except LabError as error:
             raise CommandError(str(error)) from error
         text = markdown(result)
         self.stdout.write(text)
@@ -49,17 +51,15 @@ class Command(BaseCommand):
         if not result.passed:
             sys.exit(1)
 
-    def _drawn(self) -> Drawn | None:
+    def _check_drawn(self) -> CheckDrawn | None:
+        """Return the check of cases that hypothesis draws; None where it is not installed."""
         try:
-            from lab.fuzz.hypothesis_cases import (
-                check_drawn,
-            )  # a development tool: production does not install it
+            # hypothesis is a development tool: production does not install it
+            from lab.fuzz.hypothesis_cases import check_drawn
         except ImportError:
             self.stderr.write(
-                "[WARN] hypothesis is not installed (pip install -r requirements-dev.txt): its hundredth is made by seed too"
+                "[WARN] hypothesis is not installed (pip install -r requirements-dev.txt): "
+                "its hundredth is made by seed too"
             )
             return None
         return check_drawn
-
-    def _say(self, text: str) -> None:
-        self.stderr.write(f"[OK] {text}")

@@ -1,4 +1,4 @@
-"""Take the picture of the dashboard that the README shows, from a running instance."""
+"""``screenshot_dashboard``: take the picture that the README shows."""
 
 import argparse
 import getpass

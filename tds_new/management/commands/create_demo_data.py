@@ -1,4 +1,4 @@
-"""Register the demonstration: a Conta, a test gateway with three devices, and a login."""
+"""``create_demo_data``: register the demonstration and a login."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -24,9 +24,13 @@ from tds_new.demo.simulation import registered
 class Command(BaseCommand):
     """``create_demo_data``: safe to run twice; what exists stays as it is."""
 
-    help = "Register the Conta 'Conta Teste Telemetria' with gateway GW-TEST-001, devices D01, D02 and D03, and a login."
+    help = (
+        "Register the Conta 'Conta Teste Telemetria' with gateway GW-TEST-001, "
+        "devices D01, D02 and D03, and a login."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the login, and what is registered beside the Conta."""
         parser.add_argument("--email", default=LOGIN, help=f"the login ({LOGIN})")
         parser.add_argument(
             "--password", default="", help="its password; without it a random one is made and printed once"
@@ -48,6 +52,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Register, and print the logins.
+
+        Raises CommandError where something else is in the way.
+        """
         if options["staff"] and not settings.EMBEDDED:
             raise CommandError("--staff is for the embedded default; use `manage.py createsuperuser` here")
         try:
@@ -64,16 +72,15 @@ class Command(BaseCommand):
         self.stdout.write(
             f"[OK] Conta '{conta.name}': gateway {TEST_SITE.codigo}, MAC {TEST_SITE.mac}, devices {devices}"
         )
-        self._tell(login)
+        self._show(login)
         if options["staff"]:
-            self._tell(register_login(STAFF_LOGIN, name="Operador", staff=True))
+            self._show(register_login(STAFF_LOGIN, name="Operador", staff=True))
         if options["backlog"] > 0:
             result = send_backlog(
                 [gateway for gateway in registered() if gateway.conta_id == conta.pk], options["backlog"]
             )
             self.stdout.write(f"[OK] {result.stored} readings of the last {options['backlog']} days stored")
 
-    def _tell(self, login: Login) -> None:
-        self.stdout.write(
-            f"[OK] login {login.email} {('password ' + login.password) if login.password else '(password unchanged)'}"
-        )
+    def _show(self, login: Login) -> None:
+        password = f"password {login.password}" if login.password else "(password unchanged)"
+        self.stdout.write(f"[OK] login {login.email} {password}")

@@ -1,4 +1,4 @@
-"""What `make run` starts: everything, on this machine, for a look."""
+"""``demo``: run all services on this machine, as `make run` does."""
 
 import signal
 import time
@@ -20,16 +20,20 @@ LOOK_EVERY_S = 0.5
 
 
 class _StopRequested(BaseException):
-    """Ctrl-C or SIGTERM: unwinds from wherever we are."""
+    """Ctrl-C or SIGTERM: ends the start or the watch wherever it is."""
 
 
 class Command(BaseCommand):
-    """``demo``: in the foreground until Ctrl-C or SIGTERM."""
+    """``demo``: runs in the foreground until Ctrl-C or SIGTERM."""
 
-    help = "Run PostgreSQL, a broker, the consumer, the web and simulated gateways on this machine; Ctrl-C stops all of it."
+    help = (
+        "Run PostgreSQL, a broker, the consumer, the web and simulated gateways on this machine; "
+        "Ctrl-C stops all of it."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the size of the demonstration, and how it ends."""
         parser.add_argument(
             "--days",
             type=int,
@@ -46,9 +50,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Start everything, and watch it until the end.
+
+        Raises CommandError beside a configured database.
+        """
         if not settings.EMBEDDED:
             raise CommandError(
-                "DATABASE_URL is set, but the demonstration runs on a database of its own: unset it (environments/.env too)"
+                "DATABASE_URL is set, but the demonstration runs on a database of its own: "
+                "unset it (environments/.env too)"
             )
         if options["die_with_parent"]:
             child.tie_to_parent(signal.SIGTERM)

@@ -14,20 +14,22 @@ from tds_new.demo.publisher import FLUSH_S, Published, Publisher, stations
 from tds_new.demo.simulation import registered, simulated
 
 WHY_UNANSWERED = (
-    "Does the consumer run? May this user publish telemetry and read {prefix}/{id}/ack (gateways may, with --credentials)? "
-    "--no-seq does not wait for answers"
+    "Does the consumer run? May this user publish telemetry and read {prefix}/{id}/ack "
+    "(gateways may, with --credentials)? --no-seq does not wait for answers"
 )
 
 
 class Command(BaseCommand):
-    """``simulate_gateways --gateways N --interval S [--count M]``: until Ctrl-C, or M messages of each gateway.
+    """``simulate_gateways``: runs until Ctrl-C, or for M messages of each gateway.
 
-    With ``--count`` it ends with status 1 where not all messages were answered (``--no-seq``: acknowledged by the broker).
+    With ``--count`` it ends with status 1 where not all messages were answered (``--no-seq``: acknowledged by
+    the broker).
     """
 
     help = "Publish plausible telemetry of N registered gateways over MQTT, as the gateways themselves would."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add how many gateways publish how often, and as whom."""
         parser.add_argument(
             "--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)"
         )
@@ -43,7 +45,8 @@ class Command(BaseCommand):
             "--seq",
             action=BooleanOptionalAction,
             default=True,
-            help='number the messages ("seq") and keep each until the platform answers that it is stored (default); --no-seq: publish only',
+            help='number the messages ("seq") and keep each until the platform answers '
+            "that it is stored (default); --no-seq: publish only",
         )
         parser.add_argument(
             "--patience",
@@ -56,10 +59,15 @@ class Command(BaseCommand):
             "--credentials",
             type=Path,
             metavar="DIR",
-            help="secrets/ of provision_broker: each gateway connects as itself; else all as MQTT_BROKER_USER",
+            help="secrets/ of provision_broker: each gateway connects as itself; "
+            "else all as MQTT_BROKER_USER",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Publish.
+
+        Raises CommandError where nothing can be published, or with --count not all was answered.
+        """
         if (
             options["gateways"] < 1
             or options["interval"] <= 0
@@ -69,7 +77,8 @@ class Command(BaseCommand):
         gateways = simulated(registered(options["gateways"]))
         if not gateways:
             raise CommandError(
-                "no active gateway with an active device is registered; `manage.py create_demo_data` makes one"
+                "no active gateway with an active device is registered; "
+                "`manage.py create_demo_data` makes one"
             )
         if len(gateways) < options["gateways"]:
             self.stderr.write(f"[WARN] only {len(gateways)} active gateways with devices are registered")
@@ -89,7 +98,7 @@ class Command(BaseCommand):
             options["interval"],
             count=options["count"],
             seq=seq,
-            patience=options.get("patience", FLUSH_S),
+            answer_timeout=options.get("patience", FLUSH_S),
         )
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -98,7 +107,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         self.stdout.write(
-            f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s to {settings.MQTT_BROKER_HOST}"
+            f"[OK] {len(gateways)} gateways publish every {options['interval']:g} s "
+            f"to {settings.MQTT_BROKER_HOST}"
         )
         self.stdout.flush()
         done = publisher.run()
@@ -111,13 +121,15 @@ class Command(BaseCommand):
 
 
 def _state(done: Published, seq: bool) -> str:
-    answers = (
-        f"{done.answered} answered as stored, {done.messages - done.answered} not answered, " if seq else ""
+    unanswered = done.messages - done.answered
+    answers = f"{done.answered} answered as stored, {unanswered} not answered, " if seq else ""
+    return (
+        f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged "
+        f"by the broker, {done.missed} not measured"
     )
-    return f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged by the broker, {done.missed} not measured"
 
 
 def _embedded_secrets() -> Path | None:
-    """Where the embedded default keeps the gateways' passwords."""
+    """Return where the embedded default keeps the gateways' passwords; None elsewhere."""
     path = Path(settings.TDS_DATA_DIR) / "broker" / "secrets"
     return path if settings.EMBEDDED and path.is_dir() else None
