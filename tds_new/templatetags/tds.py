@@ -1,4 +1,4 @@
-"""Icons of the sprite."""
+"""The tag for an icon of the sprite."""
 
 from django import template
 from django.templatetags.static import static

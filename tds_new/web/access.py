@@ -1,4 +1,7 @@
-"""Who gets at a Conta's pages: its active members, nobody else. Whatever somebody may not see does not exist: 404."""
+"""Who gets at a Conta's pages: its active members, and nobody else.
+
+What somebody may not see does not exist for them: it is a 404.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,7 +19,10 @@ View = Callable[..., HttpResponseBase]
 
 
 def conta_page(view: View) -> View:
-    """For pages under ``/c/<conta>/``: the view gets the Conta as an object. Anonymous people are sent to log in."""
+    """Decorate a page under ``/c/<conta>/``: it gets the Conta as an object.
+
+    Anonymous people are sent to log in.
+    """
 
     @wraps(view)
     def with_conta(request: HttpRequest, conta: int, **rest: Any) -> HttpResponseBase:
@@ -28,7 +34,10 @@ def conta_page(view: View) -> View:
 
 
 def conta_data(view: View) -> View:
-    """The same for data: anonymous requests get a worded 401 instead of a login page."""
+    """Decorate a view of data under ``/c/<conta>/``: it gets the Conta as an object.
+
+    Anonymous requests get a 401 with words instead of a login page.
+    """
 
     @wraps(view)
     def with_conta(request: HttpRequest, conta: int, **rest: Any) -> HttpResponseBase:
@@ -40,13 +49,17 @@ def conta_data(view: View) -> View:
 
 
 def find_conta(request: HttpRequest, conta: int) -> Conta:
-    """The Conta, if this person is an active member of it. Raises Http404."""
+    """Return the Conta if this person is an active member of it.
+
+    Raises Http404 otherwise. The request keeps it for the frame of the page.
+    """
     found: Conta = get_object_or_404(Conta.objects.visible_to(request.user), pk=conta)
-    request.conta = found  # type: ignore[attr-defined]  # for the page's frame, see web.context
+    request.conta = found  # type: ignore[attr-defined]
     return found
 
 
 def _private(response: HttpResponseBase) -> HttpResponseBase:
+    """Let no cache keep what is for one person."""
     if isinstance(response, HttpResponse):
         patch_cache_control(response, private=True, no_cache=True)
         patch_vary_headers(response, ["Cookie", "Accept-Language"])

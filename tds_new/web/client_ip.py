@@ -1,14 +1,15 @@
-"""The browser's address, as far as it can be believed."""
+"""The address of a browser, as far as it can be trusted."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Where the request came from.
+    """Return the address that the request came from.
 
-    Behind a proxy (``TDS_BEHIND_PROXY``) it is the last address of ``X-Forwarded-For``, the one that our proxy added itself; what stands
-    before it was sent by the browser, and so could be forged to get around the lock-out.
+    Behind a proxy (``TDS_BEHIND_PROXY``) it is the last address of ``X-Forwarded-For``, the one that our
+    proxy added. What stands before it was sent by the browser, so it could be forged to get around the
+    lock-out.
     """
     remote = str(request.META.get("REMOTE_ADDR", ""))
     if not settings.TDS_BEHIND_PROXY:

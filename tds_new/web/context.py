@@ -1,4 +1,4 @@
-"""What the frame of every page needs."""
+"""The template context of the frame around every page."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ THEME_COOKIE = "tema"
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Theme, the Conta in view with its navigation, and whether the person has others to switch to."""
+    """Return the theme, and the Conta in view with its navigation."""
     theme = request.COOKIES.get(THEME_COOKIE, "")
     conta: Conta | None = getattr(request, "conta", None)
     return {

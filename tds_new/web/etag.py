@@ -17,8 +17,9 @@ INTERVAL_S = 300
 def of_dashboard(request: HttpRequest, conta: Conta, sequences: Sequences, now: datetime) -> str:
     """Return the ETag of this person's dashboard at ``now``, quoted.
 
-    It is made of the Conta and its zone, the person, the query string (without what the browser already has), the
-    language, the counters ``sequences``, the five minutes that ``now`` falls in, and the version of the page.
+    It is made of the Conta and its zone, the person, the query string (without what the browser already has),
+    the language, the counters ``sequences``, the five minutes that ``now`` falls in, and the version of the
+    page.
     """
     query = request.GET.copy()
     for name in ("seq", "tem"):

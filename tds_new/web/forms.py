@@ -1,4 +1,4 @@
-"""Forms of the web."""
+"""The form for logging in."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class LoginForm(AuthenticationForm):
-    """E-mail and password. An unknown address and a wrong password get the same answer."""
+    """E-mail and password.
+
+    An unknown address and a wrong password get the same answer.
+    """
 
     username = forms.EmailField(
         label=_("E-mail"),
@@ -39,5 +42,8 @@ class LoginForm(AuthenticationForm):
                 field.widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error-{name}"}
 
     def clean_username(self) -> str:
-        """Lower case, as addresses are stored, so that failures count for one person however they spell it."""
+        """Return the address in lower case, as addresses are stored.
+
+        So failures count for one person, however they spell it.
+        """
         return str(self.cleaned_data["username"]).lower()

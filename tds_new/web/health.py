@@ -1,4 +1,4 @@
-"""``/healthz``: whether the web and its database answer. No session, no login, any host name."""
+"""Whether the web and its database answer, without session, login or host name."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 PATH = "/healthz"
-# The least that libpq understands; a server that takes connections and then says nothing is caught by it too.
+# The least that libpq understands. It also catches a server that takes connections and then says nothing.
 TIMEOUT_S = 2
 
 
 def database_answers() -> bool:
-    """Whether a new connection to the database opens and answers within two seconds."""
+    """Return whether a new connection to the database opens and answers in two seconds."""
     parameters = {
         **connection.get_connection_params(),
         "connect_timeout": TIMEOUT_S,
@@ -29,7 +29,7 @@ def database_answers() -> bool:
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 with both ``ok``, or 503 while the database is away."""
+    """Return 200, or 503 while the database is away."""
     ok = database_answers()
     response = JsonResponse(
         {"status": "ok" if ok else "unavailable", "database": "ok" if ok else "unavailable"},
@@ -40,11 +40,14 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 class HealthMiddleware:
-    """Answers ``/healthz`` before anything else looks at the request: probes come with the host names of load balancers."""
+    """Answers ``/healthz`` before anything else looks at the request.
+
+    Probes come with the host names of load balancers, which the settings do not allow.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The health of this process, or whatever comes next."""
+        """Answer a probe, and pass on everything else."""
         return healthz(request) if request.path == PATH else self.get_response(request)

@@ -1,4 +1,7 @@
-"""``/metrics``: the platform's figures for Prometheus, out of the database; only for the addresses of ``TDS_WEB_METRICS_ALLOW``."""
+"""The platform's figures for Prometheus, out of the database (``/metrics``).
+
+Only the addresses of ``TDS_WEB_METRICS_ALLOW`` get them.
+"""
 
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
@@ -21,15 +24,21 @@ from tds_new.web.client_ip import client_ip
 
 
 class PlatformCollector(Collector):
-    """Five statements a scrape, whatever the size of the fleet; every web worker answers the same."""
+    """Collects the figures with five statements, whatever the size of the fleet.
+
+    Every web process answers the same.
+    """
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Gateways, set-aside messages, consumers, consumption, upkeep. Raises DatabaseError."""
+        """Yield the figures of gateways, rejected messages, consumers, consumption and maintenance.
+
+        Raises DatabaseError.
+        """
         yield from _gateways()
         yield _rejected()
         yield from _consumers()
         yield from _consumption()
-        yield _upkeep()
+        yield _maintenance()
 
 
 def _gateways() -> Iterator[GaugeMetricFamily]:
@@ -43,7 +52,11 @@ def _gateways() -> Iterator[GaugeMetricFamily]:
 
 
 def _rejected() -> GaugeMetricFamily:
-    """A gauge: it falls where a gateway is deleted, which Prometheus would take for a restart of a counter."""
+    """Return how many messages and readings were ever rejected, by reason.
+
+    It is a gauge: it falls where a gateway is deleted, which Prometheus would take for the reset of a
+    counter.
+    """
     family = GaugeMetricFamily(
         "tds_platform_rejected", "Messages and readings ever set aside, by reason", labels=["reason"]
     )
@@ -81,8 +94,8 @@ def _consumption() -> Iterator[GaugeMetricFamily]:
     )
 
 
-def _upkeep() -> GaugeMetricFamily:
-    """Negative once a piece is overdue, whatever its interval."""
+def _maintenance() -> GaugeMetricFamily:
+    """Return the time left to each maintenance task; negative once it is overdue."""
     family = GaugeMetricFamily(
         "tds_platform_upkeep_left_seconds",
         "Time in which a piece of upkeep should succeed again",
@@ -94,14 +107,14 @@ def _upkeep() -> GaugeMetricFamily:
 
 
 def registry() -> CollectorRegistry:
-    """A registry that asks the database when it is collected, not before."""
+    """Return a registry that asks the database when it is collected, not before."""
     made = CollectorRegistry(auto_describe=False)
     made.register(PlatformCollector())
     return made
 
 
 def allowed(address: str) -> bool:
-    """Whether somebody at ``address`` may see the figures."""
+    """Return whether ``address`` may see the figures."""
     try:
         ip = ip_address(address)
     except ValueError:  # a socket in the file system has no address
@@ -112,7 +125,10 @@ def allowed(address: str) -> bool:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The figures in Prometheus's text format, or 503 while the database is away. Raises Http404 for whom is not allowed."""
+    """Return the figures in Prometheus's text format, or 503 while the database is away.
+
+    Raises Http404 for an address that is not allowed.
+    """
     if not allowed(client_ip(request)):
         raise Http404
     try:

@@ -1,4 +1,4 @@
-"""Addresses of the web. Everything of a tenant lies under ``/c/<conta>/``."""
+"""The addresses of the web; everything of a Conta lies under ``/c/<conta>/``."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path

@@ -32,14 +32,15 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         new = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield new
-        # While Playwright's event loop runs, Django gives this thread a second session; it would keep the test database alive.
+        # While Playwright's event loop runs, Django gives this thread a second session; it would keep the
+        # test database alive.
         connections.close_all()
         new.close()
 
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console complained of: violations of the content security policy, errors of scripts."""
+    """What the browser complained of: violations of the policy, errors of scripts."""
     return []
 
 

@@ -1,4 +1,7 @@
-"""Every page, in both themes, on a phone and on a desk, with and without data: axe finds nothing, nothing scrolls sideways."""
+"""Every page in both themes, on a phone and on a desk, with and without data.
+
+axe finds nothing, and nothing scrolls sideways.
+"""
 
 import re
 from typing import Any

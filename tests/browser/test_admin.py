@@ -1,4 +1,4 @@
-"""The admin in a browser: every page keeps the strict content security policy, and its scripts work under it."""
+"""The admin in a browser: its pages and scripts keep the content security policy."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,8 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser.new_page(locale="pt-BR")
-        # While Playwright's event loop runs, Django gives this thread a second session; it would keep the test database alive.
+        # While Playwright's event loop runs, Django gives this thread a second session; it would keep the
+        # test database alive.
         connections.close_all()
         browser.close()
 

@@ -1,4 +1,4 @@
-"""The meter pages of the admin in a browser: under the strict policy, on a desk and on a phone, decided by clicks alone."""
+"""The meter pages of the admin in a browser, on a desk and on a phone."""
 
 import os
 from collections.abc import Iterator

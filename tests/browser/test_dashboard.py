@@ -1,4 +1,4 @@
-"""The dashboard as people use it: login, figures, filters, polls in place, no flicker, nothing broken by the policy."""
+"""The dashboard as people use it: login, figures, filters, polls in place."""
 
 import json
 import re

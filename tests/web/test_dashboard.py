@@ -132,12 +132,9 @@ def store_blocks(
     quality: str = "MEDIDO",
 ) -> None:
     ConsumoBloco.objects.bulk_create(
-        ConsumoBloco(
-            dispositivo=device, bloco=start + n * 15 * MIN, conta_id=device.conta_id, gateway_id=device.gateway_id, consumo=Decimal(consumption),
-            leituras=3, fracao_medida=Decimal(fraction), qualidade=quality,
-        )
+        factories.block(device, start + n * 15 * MIN, consumption, fraction, quality)
         for n in range((end - start) // (15 * MIN))
-    )  # fmt: skip
+    )
 
 
 JANUARY, FEBRUARY = (datetime(2026, month, 1, 3, tzinfo=UTC) for month in (1, 2))

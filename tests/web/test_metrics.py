@@ -58,8 +58,13 @@ def test_the_figures_come_from_the_database() -> None:
     conta = Conta.objects.create(name="Conta")
     for number in range(4):
         Gateway.objects.create(
-            conta=conta, codigo=f"G{number}", mac=f"aa:bb:cc:dd:ee:0{number}", is_online=number != 1, is_active=number != 3, last_seen=now()
-        )  # fmt: skip
+            conta=conta,
+            codigo=f"G{number}",
+            mac=f"aa:bb:cc:dd:ee:0{number}",
+            is_online=number != 1,
+            is_active=number != 3,
+            last_seen=now(),
+        )
     Gateway.objects.create(
         conta=conta,
         codigo="G4",

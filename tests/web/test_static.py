@@ -1,4 +1,4 @@
-"""Static files: every reference resolves under hashed names, nothing comes from elsewhere, the dashboard stays light."""
+"""Static files: references resolve, nothing comes from elsewhere, pages stay light."""
 
 import gzip
 import re

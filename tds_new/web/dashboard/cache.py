@@ -1,4 +1,7 @@
-"""What is costly to compute, remembered for a while: the months that are over, on a plain PostgreSQL that keeps no sums of them."""
+"""Keep what is costly to compute for a while.
+
+These are months that are over, on a plain PostgreSQL that stores no sums of them.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,15 +11,16 @@ from django.core.cache import cache
 
 T = TypeVar("T")
 
-# What is computed faster than this is computed for every answer. What takes longer is kept for 20 times as long, so that open
-# dashboards take at most a twentieth of a process's time, and for at most a minute, so that late data is seen.
+# What is computed faster than this is computed for every answer. What takes longer is kept for 20 times as
+# long, so that open dashboards take at most a twentieth of a process's time, and for at most a minute, so
+# that late data is seen.
 COSTLY_S = 0.25
 TIMES = 20
 LONGEST_S = 60
 
 
 def remember(key: str, compute: Callable[[], T]) -> T:
-    """``compute()``, or what it gave under this name at most a minute ago."""
+    """Return ``compute()``, or what it gave under this ``key`` at most a minute ago."""
     remembered: T | None = cache.get(key)
     if remembered is not None:
         return remembered

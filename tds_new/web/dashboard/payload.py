@@ -1,8 +1,8 @@
 """The contract of a dashboard's JSON: what the page is rendered from, and what polls get.
 
-``static/tds_new/js/types.d.ts`` has the same types for the scripts; a test holds both to the same keys. Numbers that
-people read come as text, in the language and with the decimals that they are shown with. Moments are milliseconds
-since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
+``static/tds_new/js/types.d.ts`` has the same types for the scripts; a test holds both to the same keys.
+Numbers that people read come as text, in the language and with the decimals that they are shown with. Moments
+are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 """
 
 from typing import TypedDict
@@ -10,8 +10,8 @@ from typing import TypedDict
 # Of the page and its data together: a page of another version is told to reload.
 VERSION = 4
 
-# [t, mean, minimum, maximum, readings, quality]: t is the start of the bucket in milliseconds since 1970, minimum and
-# maximum are null unless a gauge, quality is 0 measured, 1 interpolated, 2 estimated.
+# [t, mean, minimum, maximum, readings, quality]: t is the start of the bucket in milliseconds since 1970,
+# minimum and maximum are null unless a gauge, quality is 0 measured, 1 interpolated, 2 estimated.
 Point = list[float | int | None]
 # [index, mark]: the position of a part of a series, and the mark of its content.
 Part = tuple[int, str]
@@ -30,9 +30,9 @@ class Window(TypedDict):
 class Card(TypedDict):
     """A card: a figure with its words.
 
-    ``exibe`` is the figure as shown, ``un`` its unit, ``linha`` what it is of, ``detalhe`` and ``falado`` a comparison
-    as written and as spoken, ``qualidade`` what it rests on. Cards of the fleet have ``estado`` and ``palavra``
-    instead. The rest is for programs: exact values as text, moments, and the measured share.
+    ``exibe`` is the figure as shown, ``un`` its unit, ``linha`` what it is of, ``detalhe`` and ``falado`` a
+    comparison as written and as spoken, ``qualidade`` what it rests on. Cards of the fleet have ``estado``
+    and ``palavra`` instead. The rest is for programs: exact values as text, moments, and the measured share.
     """
 
     id: str
@@ -56,8 +56,8 @@ class Card(TypedDict):
 class Series(TypedDict):
     """A line of a chart, with the figures of its legend.
 
-    ``passo`` is the step and ``lacuna`` the largest gap that the line crosses, in milliseconds. ``pontos`` has only
-    the points of parts that the browser does not have yet; ``partes`` names all.
+    ``passo`` is the step and ``lacuna`` the largest gap that the line crosses, in milliseconds. ``pontos``
+    has only the points of parts that the browser does not have yet; ``partes`` names all.
     """
 
     id: int

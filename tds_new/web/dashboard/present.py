@@ -14,7 +14,8 @@ from tds_new.web.dashboard.words import window_title
 def present(facts: Facts, has: frozenset[str] = frozenset()) -> Dashboard:
     """Return the dashboard in the language of the request.
 
-    Of the series it has only the parts that the browser does not have: ``has`` are the marks of those that it has.
+    Of the series it has only the parts that the browser does not have: ``has`` are the marks of those that it
+    has.
     """
     scope = facts.scope
     failure = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")

@@ -56,9 +56,9 @@ class DevicePeak(NamedTuple):
 class Facts:
     """What was read for one dashboard.
 
-    ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``peak`` the month's
-    greatest demand (None: not determined), ``charts`` the series to draw by unit, ``readings`` the newest readings.
-    A block that could not be read is in ``failed``, and its fact is empty.
+    ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``peak`` the
+    month's greatest demand (None: not determined), ``charts`` the series to draw by unit, ``readings`` the
+    newest readings. A block that could not be read is in ``failed``, and its fact is empty.
     """
 
     scope: Scope

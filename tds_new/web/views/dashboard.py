@@ -41,8 +41,8 @@ def page(request: HttpRequest, conta: Conta) -> HttpResponse:
 def data(request: HttpRequest, conta: Conta) -> HttpResponseBase:
     """Return the same as JSON, or 304 where nothing changed.
 
-    The session is not touched, so polls do not keep it alive. An answer with a block that failed has no ETag, so the
-    next poll tries again.
+    The session is not touched, so polls do not keep it alive. An answer with a block that failed has no ETag,
+    so the next poll tries again.
     """
     now = timezone.now()
     sequences = fleet.sequences(conta)

@@ -1,5 +1,6 @@
-"""Simple lists of devices and gateways."""
+"""Lists of the Conta's devices and gateways."""
 
+from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -14,7 +15,7 @@ from tds_new import formats
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import fleet
 from tds_new.web.access import conta_page
-from tds_new.web.dashboard.words import colour, iso, quantity_word
+from tds_new.web.dashboard.words import colour, iso, milliseconds, quantity_word
 
 PAGE_SIZE = 50
 
@@ -22,7 +23,7 @@ PAGE_SIZE = 50
 @require_safe
 @conta_page
 def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
-    """The Conta's devices, found by code, name or gateway."""
+    """Return the Conta's devices, found by code, name or gateway."""
     search = _search(request)
     found = (
         Dispositivo.objects.filter(conta=conta)
@@ -37,7 +38,7 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
             | Q(gateway__nome__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, conta, Paginator(found, PAGE_SIZE), search, now)
+    context = _context(request, Paginator(found, PAGE_SIZE), search, now)
     context["rows"] = [_device(d, conta, now) for d in context["page"]]
     return render(request, "tds_new/devices.html", context)
 
@@ -45,7 +46,7 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
 @require_safe
 @conta_page
 def gateways(request: HttpRequest, conta: Conta) -> HttpResponse:
-    """The Conta's gateways, found by code, name or MAC."""
+    """Return the Conta's gateways, found by code, name or MAC."""
     search = _search(request)
     found = (
         Gateway.objects.filter(conta=conta)
@@ -57,7 +58,7 @@ def gateways(request: HttpRequest, conta: Conta) -> HttpResponse:
             Q(codigo__icontains=search) | Q(nome__icontains=search) | Q(mac__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, conta, Paginator(found, PAGE_SIZE), search, now)
+    context = _context(request, Paginator(found, PAGE_SIZE), search, now)
     context["rows"] = [_gateway(g, conta, now) for g in context["page"]]
     return render(request, "tds_new/gateways.html", context)
 
@@ -66,25 +67,22 @@ def _search(request: HttpRequest) -> str:
     return request.GET.get("q", "").replace("\x00", "").strip()[:100]
 
 
-def _context(
-    request: HttpRequest, conta: Conta, paginator: "Paginator[Any]", search: str, now: Any
-) -> dict[str, Any]:
+def _context(request: HttpRequest, paginator: "Paginator[Any]", search: str, now: datetime) -> dict[str, Any]:
     page = paginator.get_page(request.GET.get("pagina"))
-    total = formats.number(paginator.count, 0)
     range_text = _("%(de)s-%(ate)s de %(total)s") % {
         "de": formats.number(page.start_index(), 0),
         "ate": formats.number(page.end_index(), 0),
-        "total": total,
+        "total": formats.number(paginator.count, 0),
     }
     return {
         "page": page,
         "search": search,
         "range_text": range_text if paginator.count else "",
-        "now_ms": int(now.timestamp() * 1000),
+        "now_ms": milliseconds(now),
     }
 
 
-def _seen(moment: Any, conta: Conta, now: Any) -> dict[str, str] | None:
+def _seen(moment: datetime | None, conta: Conta, now: datetime) -> dict[str, str] | None:
     if moment is None:
         return None
     return {
@@ -94,7 +92,7 @@ def _seen(moment: Any, conta: Conta, now: Any) -> dict[str, str] | None:
     }
 
 
-def _device(device: Dispositivo, conta: Conta, now: Any) -> dict[str, Any]:
+def _device(device: Dispositivo, conta: Conta, now: datetime) -> dict[str, Any]:
     if device.status != Dispositivo.Status.ATIVO:
         state, word = "neutral", device.get_status_display()
     elif device.last_seen is None:
@@ -113,7 +111,7 @@ def _device(device: Dispositivo, conta: Conta, now: Any) -> dict[str, Any]:
     }
 
 
-def _gateway(gateway: Any, conta: Conta, now: Any) -> dict[str, Any]:
+def _gateway(gateway: Gateway, conta: Conta, now: datetime) -> dict[str, Any]:
     state, word = {
         fleet.GatewayState.INACTIVE: ("neutral", _("Inativo")),
         fleet.GatewayState.COMMISSIONING: ("info", _("Em implantação")),

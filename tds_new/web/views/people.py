@@ -1,4 +1,4 @@
-"""Getting in and out, the choice of Conta, and a person's preferences."""
+"""Logging in, the choice of a Conta, and the theme."""
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
@@ -17,7 +17,7 @@ YEAR_S = 365 * 24 * 3600
 
 
 class Login(LoginView):
-    """Login. ``next`` is followed only within this site."""
+    """The page to log in; ``next`` is followed only within this site."""
 
     template_name = "tds_new/login.html"
     form_class = LoginForm
@@ -25,14 +25,14 @@ class Login(LoginView):
 
 
 def locked_out(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
-    """The answer of django-axes after too many failures."""
+    """Answer somebody who failed to log in too often; called by django-axes."""
     return render(request, "tds_new/locked.html", status=429)
 
 
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """The only Conta's dashboard, or the choice."""
+    """Lead to the dashboard of the person's only Conta, or to the choice."""
     contas = list(Conta.objects.visible_to(request.user)[:2])
     return redirect("dashboard", contas[0].pk) if len(contas) == 1 else redirect("conta-choice")
 
@@ -40,13 +40,13 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def choose_conta(request: HttpRequest) -> HttpResponse:
-    """The person's Contas; a friendly page where there is none."""
+    """Return the person's Contas to choose from, or words where there are none."""
     return render(request, "tds_new/contas.html", {"contas": Conta.objects.visible_to(request.user)})
 
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Where browsers look for an icon on pages that name none, as those of the admin."""
+    """Lead browsers to the icon on pages that name none, such as the admin's."""
     response = redirect(static("tds_new/favicon.svg"))
     response["Cache-Control"] = "public, max-age=86400"
     return response
@@ -54,13 +54,13 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def legacy_address(request: HttpRequest) -> HttpResponse:
-    """An address that people know from before."""
+    """Lead on from an address that people know from before."""
     return redirect("home")
 
 
 @require_POST
 def set_theme(request: HttpRequest) -> HttpResponse:
-    """Remember light, dark or automatic in a cookie, and go back."""
+    """Keep the chosen theme in a cookie, and go back."""
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, {request.get_host()}, request.is_secure()):
         target = reverse("home")
