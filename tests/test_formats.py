@@ -14,8 +14,8 @@ from tds_new import formats
 from tds_new.web.dashboard.words import percent
 
 VECTORS = json.loads((Path(__file__).parent / "web" / "format_vectors.json").read_text(encoding="utf-8"))
-ZONE = ZoneInfo(VECTORS["fuso"])
-NOW = datetime.fromisoformat(VECTORS["agora"])
+ZONE = ZoneInfo(VECTORS["zone"])
+NOW = datetime.fromisoformat(VECTORS["now"])
 
 
 def cases(name: str) -> list[tuple[Any, ...]]:
@@ -26,37 +26,37 @@ def cases(name: str) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("valor"))
+@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("value"))
 def test_values(language: str, amount: str | None, unidade: str, text: str) -> None:
     with translation.override(language):
         assert formats.value(None if amount is None else Decimal(amount), unidade) == text
 
 
-@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("com_unidade"))
+@pytest.mark.parametrize(("language", "amount", "unidade", "text"), cases("with_unit"))
 def test_values_with_their_unit(language: str, amount: str | None, unidade: str, text: str) -> None:
     with translation.override(language):
         assert formats.with_unit(None if amount is None else Decimal(amount), unidade) == text
 
 
-@pytest.mark.parametrize(("language", "seconds", "text"), cases("duracao"))
+@pytest.mark.parametrize(("language", "seconds", "text"), cases("duration"))
 def test_durations(language: str, seconds: int, text: str) -> None:
     with translation.override(language):
         assert formats.duration(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(("language", "seconds", "text"), cases("idade"))
+@pytest.mark.parametrize(("language", "seconds", "text"), cases("age"))
 def test_ages(language: str, seconds: int, text: str) -> None:
     with translation.override(language):
         assert formats.age(NOW - timedelta(seconds=seconds), NOW, ZONE) == text
 
 
-@pytest.mark.parametrize(("language", "moment", "text"), cases("data_hora"))
+@pytest.mark.parametrize(("language", "moment", "text"), cases("date_time"))
 def test_dates_with_time(language: str, moment: str, text: str) -> None:
     with translation.override(language):
         assert formats.date_time(datetime.fromisoformat(moment), ZONE) == text
 
 
-@pytest.mark.parametrize(("language", "moment", "text"), cases("dia_mes"))
+@pytest.mark.parametrize(("language", "moment", "text"), cases("day_month"))
 def test_days(language: str, moment: str, text: str) -> None:
     with translation.override(language):
         assert formats.day_month(datetime.fromisoformat(moment).astimezone(ZONE).date()) == text

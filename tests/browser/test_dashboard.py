@@ -374,7 +374,7 @@ def test_a_chart_breaks_where_nothing_was_measured(measured_conta: Conta, open_p
         """(canvas) => { canvas.scrollIntoView(); return new Promise((pronto) => { const olhar = () => {
              const chart = Chart.getChart(canvas);
              if (!chart) return requestAnimationFrame(olhar);
-             const i = chart.data.datasets.findIndex((d) => d.papel === 'linha' && d.serie.gateway === 'GW-1');
+             const i = chart.data.datasets.findIndex((d) => d.role === 'line' && d.series.gateway === 'GW-1');
              const elemento = chart.getDatasetMeta(i).dataset;
              pronto(elemento.segments.map((s) => [elemento.points[s.start].skip, elemento.points[s.end].skip]));
            }; olhar(); }); }"""
@@ -418,11 +418,13 @@ def test_the_browser_writes_numbers_dates_and_ages_as_the_server_does(
     assert page.evaluate("document.documentElement.lang") == language
 
     answers = page.evaluate(
-        """(v) => { const f = TDS.fmt, ms = Date.parse, agora = ms(v.agora); return {
-             valor: v.valor.map((c) => f.valor(c[0], c[1])), com_unidade: v.com_unidade.map((c) => f.comUnidade(c[0], c[1])),
-             duracao: v.duracao.map((c) => f.duracao(c[0])), idade: v.idade.map((c) => f.idade(agora - c[0] * 1000, agora, v.fuso)),
-             data_hora: v.data_hora.map((c) => f.dataHora(ms(c[0]), v.fuso)),
-             dia_mes: v.dia_mes.map((c) => f.diaMes(ms(c[0]), v.fuso)) } }""",
+        """async (v) => {
+             const { formats: f } = await import('/static/tds_new/js/formats.js'), ms = Date.parse, now = ms(v.now);
+             return {
+               value: v.value.map((c) => f.value(c[0], c[1])), with_unit: v.with_unit.map((c) => f.withUnit(c[0], c[1])),
+               duration: v.duration.map((c) => f.duration(c[0])), age: v.age.map((c) => f.age(now - c[0] * 1000, now, v.zone)),
+               date_time: v.date_time.map((c) => f.dateTime(ms(c[0]), v.zone)),
+               day_month: v.day_month.map((c) => f.dayMonth(ms(c[0]), v.zone)) }; }""",
         VECTORS,
     )
 
@@ -437,7 +439,7 @@ def test_late_readings_fix_old_points_without_sending_the_others_again(
     wait_drawn(page, "figure[data-chart='°C']")
     freezer = Dispositivo.objects.get(gateway__codigo="GW-1", codigo="D03")
     counting = """() => { const chart = Chart.getChart(document.querySelector("figure[data-chart='°C'] canvas"));
-                        return chart.data.datasets.find((d) => d.papel === 'linha').data.filter((p) => p.y !== null).length; }"""
+                        return chart.data.datasets.find((d) => d.role === 'line').data.filter((p) => p.y !== null).length; }"""
     before = page.evaluate(counting)
 
     with page.expect_response(lambda r: "/dados/" in r.url and r.status == 200) as response:

@@ -26,12 +26,15 @@ def test_collectstatic_finds_everything_that_the_files_name(tmp_path: Path, sett
     settings.STATIC_ROOT = tmp_path
     settings.STORAGES = {
         **settings.STORAGES,
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "tds_new.web.static_files.HashedStaticFilesStorage"},
     }
 
     call_command("collectstatic", interactive=False, verbosity=0)
 
-    assert list(tmp_path.glob("tds_new/js/dashboard.*.js"))
+    (dashboard,) = tmp_path.glob("tds_new/js/dashboard.*.js")
+    imports = re.findall(r"""from ["']\./([^"']+)["']""", dashboard.read_text(encoding="utf-8"))
+    assert "formats.js" not in imports
+    assert all((dashboard.parent / name).exists() for name in imports)
     assert list(tmp_path.glob("tds_new/vendor/chart.umd.*.js.gz"))
 
 
@@ -88,3 +91,10 @@ def test_the_dashboard_stays_within_its_budget() -> None:
     assert compressed_size(STATIC / "css" / "tds.css") <= 8 * 1024
     assert compressed_size(STATIC / "icons.svg") <= 6 * 1024
     assert not CHART.exists() or compressed_size(CHART) <= 71 * 1024
+
+
+def test_every_module_of_the_dashboard_is_announced_so_that_all_load_at_once() -> None:
+    page = (PACKAGE / "templates/tds_new/dashboard.html").read_text(encoding="utf-8")
+    announced = set(re.findall(r"modulepreload\" href=\"{% static 'tds_new/js/(\w+)\.js'", page))
+
+    assert announced | {"dashboard"} == {file.stem for file in (STATIC / "js").glob("*.js")}
