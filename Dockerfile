@@ -5,7 +5,7 @@ FROM node:22.20.0-bookworm-slim AS charts
 WORKDIR /charts
 COPY package.json package-lock.json ./
 # The source map is not shipped, and a name of a file that is not there stops collectstatic.
-RUN npm ci --ignore-scripts --no-audit --no-fund && sed -i '/^\/\/# sourceMappingURL=/d' node_modules/chart.js/dist/chart.umd.js
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && sed -i '/^\/\/# sourceMappingURL=/d' node_modules/chart.js/dist/chart.umd.js
 
 # --- Python packages and compiled translations -------------------------------------------------------------------------------
 FROM python:3.11.14-slim-bookworm AS build

@@ -9,28 +9,46 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CHART := tds_new/static/tds_new/vendor/chart.umd.js
 CATALOGS := $(patsubst %.po,%.mo,$(wildcard tds_new/locale/*/LC_MESSAGES/*.po))
+# The scripts of the pages are checked and tested where node 18 or later and npm are; elsewhere that is skipped and said.
+NODE := $(shell node -e 'process.exit(+(process.versions.node.split(".")[0] < 18))' 2> /dev/null && npm --version 2> /dev/null)
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
 SLOWEST := --durations=20 --durations-min=1
 # The checks read the settings, but no database and nothing of yours.
 CHECK := SECRET_KEY=only-for-the-checks-of-this-source-code DATABASE_URL=postgres://check@127.0.0.1:9/check
 
-.PHONY: run test test-fast install lint test-plain test-browser test-timescale lock clean
+.PHONY: run test test-fast install lint lint-js test-js test-plain test-browser test-timescale lock clean
 
 run: $(VENV)/.run $(CHART) $(CATALOGS)
 	@exec $(PY) manage.py demo --die-with-parent
 
-test: install lint test-plain test-browser test-timescale
+test: install lint test-js test-plain test-browser test-timescale
 
-test-fast: install
+test-fast: install test-js
 	$(PYTEST) -m "not servers and not lab" --ignore=tests/browser
 
 install: $(VENV)/.run $(VENV)/.dev $(CHART) $(CATALOGS)
 
-lint: install
+lint: install lint-js
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(CHECK) $(PY) -m mypy
+
+ifneq ($(NODE),)
+lint-js: node_modules/.installed
+	@if [ -e node_modules/.installed ]; then npm run --silent check; fi
+
+test-js:
+	@npm test --silent
+
+# A registry that does not answer stops nothing else: make then tries again the next time.
+node_modules/.installed: package.json package-lock.json
+	@if npm ci --ignore-scripts --no-audit --no-fund --silent; then touch $@; else \
+	  rm -f $@; echo "[WARN] lint-js is skipped: npm ci failed"; fi
+else
+lint-js test-js:
+	@echo "[WARN] $@ is skipped: it needs node 18 or later and npm (on Debian and Ubuntu: apt install nodejs npm)"
+endif
 
 test-plain: install
 	$(PYTEST) $(SLOWEST) --database=plain --ignore=tests/browser
@@ -72,5 +90,5 @@ lock: | $(PY)
 
 # It leaves var/: that is the data of `make run`.
 clean:
-	rm -rf $(VENV) build staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CHART) $(CATALOGS)
+	rm -rf $(VENV) node_modules build staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CHART) $(CATALOGS)
 	find tds_new prj_tds_new lab tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

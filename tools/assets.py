@@ -28,7 +28,7 @@ def from_npm() -> str | None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ROOT / name, folder)
         done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            [npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -35,6 +35,25 @@ def test_the_source_map_that_is_not_shipped_is_not_named(
     assert assets.TARGET.read_text(encoding="utf-8") == "/*! Chart.js v4.6.1 */\ncode\n"
 
 
+def test_npm_is_not_asked_for_the_packages_of_the_checks(
+    assets: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nmkdir -p node_modules/chart.js/dist\n'
+        "echo '/*! Chart.js v4.6.1 */' > node_modules/chart.js/dist/chart.umd.js\n",
+        encoding="ascii",
+    )
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_text("{}", encoding="ascii")
+
+    assert assets.main() == 0
+
+    assert {"ci", "--omit=dev"} <= set((tmp_path / "asked").read_text(encoding="ascii").split())
+
+
 def test_without_npm_it_comes_from_the_wheel(assets: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(assets, "from_wheel", lambda: 'x.static version="4.4.0";')
