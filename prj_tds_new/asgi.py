@@ -1,4 +1,7 @@
-"""ASGI application; with ``TDS_EMBED_CONSUMER`` its lifespan runs the consumer too."""
+"""The ASGI application.
+
+With ``TDS_EMBED_CONSUMER`` its lifespan runs the consumer too.
+"""
 
 import os
 
@@ -7,7 +10,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
 web = get_asgi_application()
 
-# Only now: both need the settings, and the consumer the models.
+# Imported only now: both need the settings, and the consumer needs the models.
 from django.conf import settings  # noqa: E402
 
 from prj_tds_new import collector  # noqa: E402

@@ -1,7 +1,8 @@
 """Environment values, read once and checked at start.
 
-Every setting comes from the process environment, then from ``environments/.env``. A secret may instead be given as a file,
-``NAME_FILE``. A value that is missing or makes no sense ends the program with one line that says what to do.
+Every setting comes from the process environment, then from ``environments/.env``. A secret may instead be
+given as a file, ``NAME_FILE``. A value that is missing or makes no sense ends the program with one line that
+says what to do.
 """
 
 import os
@@ -21,19 +22,19 @@ FALSE = {"0", "false", "no", "off", "nao", ""}
 
 
 def refuse(reason: str) -> NoReturn:
-    """End the program with one clear line on standard error (exit status 2)."""
+    """End the program with one line on standard error and exit status 2."""
     print(f"[ERROR] configuration: {reason}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def load_dotenv(path: Path) -> None:
-    """Read ``path`` if it exists; values that the environment already has win."""
+    """Read ``path`` if it exists; values already in the environment win."""
     if path.is_file():
         environ.Env.read_env(str(path), overwrite=False)
 
 
 def text(name: str, default: str | None = None) -> str:
-    """The value of ``name``; without a default it must be there."""
+    """Return the value of ``name``; it must be there if there is no default."""
     value = os.environ.get(name)
     if value is not None and value.strip():
         return value.strip()
@@ -43,7 +44,7 @@ def text(name: str, default: str | None = None) -> str:
 
 
 def secret(name: str, default: str | None = None) -> str:
-    """Like :func:`text`, but ``NAME_FILE`` may name a file that holds the value."""
+    """Return a secret: the value of ``name``, or of the file that ``NAME_FILE`` names."""
     path = os.environ.get(f"{name}_FILE", "").strip()
     if path:
         if os.environ.get(name, "").strip():
@@ -59,7 +60,7 @@ def secret(name: str, default: str | None = None) -> str:
 
 
 def either(name: str, other: str, default: str) -> str:
-    """The secret under one of two names; both may be set where they agree."""
+    """Return the secret under one of two names; if both are set they must agree."""
     first, second = secret(name, ""), secret(other, "")
     if first and second and first != second:
         refuse(f"{name} and {other} are both set and differ; keep one of them")
@@ -67,7 +68,7 @@ def either(name: str, other: str, default: str) -> str:
 
 
 def boolean(name: str, default: bool) -> bool:
-    """``on``/``off`` in the usual spellings."""
+    """Return whether ``name`` is on, in one of the usual spellings."""
     raw = text(name, "on" if default else "off").lower()
     if raw in TRUE:
         return True
@@ -77,7 +78,7 @@ def boolean(name: str, default: bool) -> bool:
 
 
 def integer(name: str, default: int, low: int, high: int) -> int:
-    """A whole number within ``[low, high]``."""
+    """Return a whole number between ``low`` and ``high``, both included."""
     raw = text(name, str(default))
     try:
         value = int(raw)
@@ -89,12 +90,15 @@ def integer(name: str, default: int, low: int, high: int) -> int:
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list, blanks removed."""
+    """Return a comma-separated list without blanks."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def networks(name: str) -> list[IPv4Network | IPv6Network]:
-    """Addresses and networks such as ``127.0.0.1`` or ``10.0.0.0/8``, separated by commas."""
+    """Return addresses and networks, separated by commas.
+
+    For example ``127.0.0.1`` or ``10.0.0.0/8``.
+    """
     try:
         return [ip_network(word) for word in words(name)]
     except ValueError as error:
@@ -102,7 +106,7 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
-    """One of ``allowed``."""
+    """Return one of ``allowed``."""
     value = text(name, default).lower()
     if value not in allowed:
         refuse(f"{name}={value} is not one of: {', '.join(allowed)}")
@@ -110,7 +114,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def time_zone(name: str, default: str) -> str:
-    """An IANA time zone name."""
+    """Return the name of an IANA time zone."""
     value = text(name, default)
     try:
         ZoneInfo(value)
@@ -120,7 +124,7 @@ def time_zone(name: str, default: str) -> str:
 
 
 def existing_file(name: str) -> str:
-    """A path that must exist where given; empty where not."""
+    """Return a path that exists; empty if none is given."""
     value = text(name, "")
     if value and not Path(value).is_file():
         refuse(f"{name}={value} does not exist")
@@ -128,7 +132,7 @@ def existing_file(name: str) -> str:
 
 
 def topic_prefix(name: str, default: str) -> str:
-    """An MQTT topic prefix: no wildcard, no empty level, not a ``$`` topic."""
+    """Return an MQTT topic prefix: no wildcard, no empty level, no ``$`` topic."""
     value = text(name, default).strip("/")
     if not value or any(c in value for c in "+#\0 ") or value.startswith("$") or "//" in value:
         refuse(f"{name}={value} is not a topic prefix: levels separated by /, without + # $ or blanks")
@@ -136,7 +140,7 @@ def topic_prefix(name: str, default: str) -> str:
 
 
 def origins(name: str) -> list[str]:
-    """Full origins such as ``https://tds.example.com``."""
+    """Return full origins such as ``https://tds.example.com``."""
     values = words(name)
     for value in values:
         parts = urlsplit(value)
@@ -146,7 +150,7 @@ def origins(name: str) -> list[str]:
 
 
 def database(url: str) -> dict[str, object]:
-    """Django's database dictionary for a PostgreSQL address."""
+    """Return Django's database dictionary for a PostgreSQL address."""
     scheme = urlsplit(url).scheme
     if scheme not in ("postgres", "postgresql", "psql", "pgsql", "timescale", "timescaledb"):
         refuse(

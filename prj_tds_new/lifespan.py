@@ -1,4 +1,7 @@
-"""The consumer beside the web, in one process: started and stopped by the lifespan of the ASGI server."""
+"""The consumer beside the web, in one process.
+
+The lifespan of the ASGI server starts and stops it.
+"""
 
 import asyncio
 import logging
@@ -23,25 +26,29 @@ Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
 class ConsumerThread:
-    """A consumer on a thread of its own; always a standby where another one is active, because the web serves meanwhile."""
+    """A consumer on a thread of its own.
+
+    It is always a standby while another consumer is active, because the web goes on serving.
+    """
 
     def __init__(self) -> None:
         self._consumer = Consumer(
             ConsumerOptions(broker_config(), settings.MQTT_CLIENT_ID, settings.MQTT_SHARE_GROUP, standby=True)
         )
-        # A daemon: a server that is told to end at once does not ask the lifespan, and must not wait for us either.
+        # A daemon: a server that is told to end at once skips the lifespan, and must not wait for this
+        # thread.
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._worker = WorkerProcess() if settings.TDS_PROCESS_CONSUMPTION else None
         self.failed = False
 
     def start(self) -> None:
-        """Start it; does not wait for broker or database."""
+        """Start it, without waiting for broker or database."""
         self._thread.start()
         if self._worker:
             self._worker.start()
 
     def stop(self) -> None:
-        """Let it finish and acknowledge the batch in hand, and wait for that."""
+        """Let it finish and acknowledge its batch, and wait for that."""
         self._consumer.stop()
         self._thread.join()
         if self._worker:
@@ -51,14 +58,15 @@ class ConsumerThread:
         try:
             self._consumer.run()
         except Exception:
-            # As its own process would: end, and be started again by whoever watches. A web without a consumer would hide the failure.
+            # As a process of its own would: end, so that the supervisor starts it again. A web process
+            # without a consumer would hide the failure.
             self.failed = True
             logger.exception("the consumer failed; this process ends")
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def with_consumer(web: Application) -> Application:
-    """``web``, and a consumer from the server's startup to its shutdown."""
+    """Return ``web`` with a consumer that runs while the server does."""
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,7 +78,7 @@ def with_consumer(web: Application) -> Application:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """The lifespan protocol: startup, and after the last request shutdown."""
+    """Follow the lifespan protocol: startup, and shutdown after the last request."""
     await receive()
     consumer = ConsumerThread()
     consumer.start()
@@ -79,6 +87,7 @@ async def _live(receive: Receive, send: Send) -> None:
     await asyncio.to_thread(consumer.stop)
     await send({"type": "lifespan.shutdown.complete"})
     if consumer.failed:
-        # The requests are answered. A server that ends by SIGTERM ends as it was asked to: systemd's Restart=on-failure would leave it so.
+        # The requests are answered. After SIGTERM the server would exit with status 0, and systemd's
+        # Restart=on-failure would not start it again.
         logging.shutdown()
         os._exit(1)

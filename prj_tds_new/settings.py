@@ -1,4 +1,7 @@
-"""Settings: one file, from the environment, that refuses nonsense at start. docs/configuration.md has all names."""
+"""Settings: one file, read from the environment, that refuses nonsense at start.
+
+README has a table of all names.
+"""
 
 import os
 import secrets
@@ -12,18 +15,19 @@ from tds_new.embedded import state as embedded_state
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / "environments" / ".env")
 
-# --- the embedded default: where DATABASE_URL is absent ---------------------------------------------------------------------
+# --- the embedded default, without DATABASE_URL -------------------------------------------------------------
 TDS_DATA_DIR = Path(env.text("TDS_DATA_DIR", str(BASE_DIR / "var")))
 EMBEDDED = not env.secret("DATABASE_URL", "")
 _embedded = embedded_state.read(TDS_DATA_DIR) if EMBEDDED else None
-# Port 9 (discard) refuses at once: without `make run` a command then says what is missing, and commands that need no database work.
+# Port 9 (discard) refuses at once: without `make run`, commands that need no database work, and any other
+# says what is missing.
 DATABASE_URL = env.secret(
     "DATABASE_URL", _embedded.database_url if _embedded else "postgres://tds_new@127.0.0.1:9/tds_new"
 )
 
 
 def _embedded_secret_key() -> str:
-    """A key of this installation's own, made on first use."""
+    """Return this installation's own key, made on first use."""
     path = TDS_DATA_DIR / "secret_key"
     try:
         TDS_DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -37,18 +41,19 @@ def _embedded_secret_key() -> str:
     return key
 
 
-# --- core -------------------------------------------------------------------------------------------------------------------
+# --- core ---------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
 SECRET_KEY = env.secret("SECRET_KEY", _embedded_secret_key() if EMBEDDED else None)
 if len(SECRET_KEY) < 12:  # `manage.py check --deploy` asks for 50
     env.refuse(
-        "SECRET_KEY is too short to be a secret; make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        "SECRET_KEY is too short to be a secret; make one with: "
+        "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
     )
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 if "*" in ALLOWED_HOSTS and not DEBUG:
     env.refuse("ALLOWED_HOSTS=* accepts forged hosts; name the hosts of this installation")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
-# Off only where the browser speaks plain HTTP to this host itself, as with the embedded default.
+# Off only if browsers speak plain HTTP to this host itself, as with the embedded default.
 TDS_HTTPS = env.boolean("TDS_HTTPS", not (DEBUG or EMBEDDED))
 
 INSTALLED_APPS = [
@@ -99,19 +104,19 @@ TEMPLATES = [
     },
 ]
 
-# --- database ---------------------------------------------------------------------------------------------------------------
-# One process for everything: the ASGI application starts the consumer too. There each request has a thread of its own, and with it would
-# leave a connection behind; so none outlives its request.
+# --- database -----------------------------------------------------------------------------------------------
+# With it one process does everything: the ASGI application starts the consumer too. There each request has a
+# thread of its own, which would leave a connection behind; so no connection outlives its request.
 TDS_EMBED_CONSUMER = env.boolean("TDS_EMBED_CONSUMER", False)
 _CONNECTION_S = 0 if TDS_EMBED_CONSUMER else 60
 DATABASES = {
     "default": {**env.database(DATABASE_URL), "CONN_MAX_AGE": _CONNECTION_S, "CONN_HEALTH_CHECKS": True}
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# auto: TimescaleDB where the server has it loaded; on: refuse to install without it; off: plain PostgreSQL.
+# auto: TimescaleDB if the server has it loaded; on: refuse to install without it; off: plain PostgreSQL.
 TDS_TIMESCALEDB = env.choice("TDS_TIMESCALEDB", "auto", ("auto", "on", "off"))
 
-# --- people -----------------------------------------------------------------------------------------------------------------
+# --- people -------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "tds_new.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
@@ -134,7 +139,7 @@ AXES_CLIENT_IP_CALLABLE = "tds_new.web.client_ip.client_ip"
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_LOCKOUT_CALLABLE = "tds_new.web.views.people.locked_out"
 
-# --- browser ----------------------------------------------------------------------------------------------------------------
+# --- browser ------------------------------------------------------------------------------------------------
 # How often an open dashboard asks for news, and how long a session lasts: no request extends it.
 TDS_POLL_SECONDS = env.integer("TDS_POLL_SECONDS", 30, 1, 3600)
 SESSION_COOKIE_AGE = 12 * 3600
@@ -148,7 +153,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if TDS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TDS_HTTPS
 TDS_BEHIND_PROXY = env.boolean("TDS_BEHIND_PROXY", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TDS_BEHIND_PROXY else None
-# Who may ask for /metrics; for everybody else the page does not exist.
+# Who may read /metrics; for everybody else the page does not exist.
 TDS_WEB_METRICS_ALLOW = env.networks("TDS_WEB_METRICS_ALLOW")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -178,14 +183,14 @@ STORAGES = {
     },
 }
 
-# --- language and time ------------------------------------------------------------------------------------------------------
+# --- language and time --------------------------------------------------------------------------------------
 LANGUAGE_CODE = "pt-br"
 LANGUAGES = [("pt-br", "Português"), ("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "tds_new" / "locale"]
 USE_I18N = USE_TZ = True
 TIME_ZONE = TDS_TIME_ZONE = env.time_zone("TDS_TIME_ZONE", "America/Sao_Paulo")
 
-# --- MQTT -------------------------------------------------------------------------------------------------------------------
+# --- MQTT ---------------------------------------------------------------------------------------------------
 MQTT_BROKER_HOST = env.text(
     "MQTT_BROKER_HOST", _embedded.mqtt_host if _embedded and _embedded.mqtt_host else "localhost"
 )
@@ -214,12 +219,15 @@ MQTT_SHARE_GROUP = env.text("MQTT_SHARE_GROUP", "")
 if any(c in MQTT_SHARE_GROUP for c in "/+#"):
     env.refuse(f"MQTT_SHARE_GROUP={MQTT_SHARE_GROUP} must not hold / + or #")
 
-# --- ingestion --------------------------------------------------------------------------------------------------------------
-# The consumer starts the worker that turns readings into consumption; off where `process_consumption` is a service of its own.
+# --- ingestion ----------------------------------------------------------------------------------------------
+# The consumer starts the worker that computes consumption; off if `process_consumption` is a service of its
+# own.
 TDS_PROCESS_CONSUMPTION = env.boolean("TDS_PROCESS_CONSUMPTION", True)
-# That worker does the database's upkeep too (refresh, compression, retention); off where `run_maintenance` is run by cron.
+# That worker does the maintenance of the database too (refresh, compression, retention); off if cron runs
+# `run_maintenance`.
 TDS_UPKEEP = env.boolean("TDS_UPKEEP", True)
-# Days after which data is compressed (TimescaleDB), and raw readings are dropped; 0: never. Consumption is kept for ever.
+# Days after which data is compressed (TimescaleDB), and raw readings are dropped; 0: never. Consumption is
+# kept for ever.
 TDS_COMPRESS_AFTER_DAYS = env.integer("TDS_COMPRESS_AFTER_DAYS", 45, 0, 36_500)
 TDS_RAW_RETENTION_DAYS = env.integer("TDS_RAW_RETENTION_DAYS", 0, 0, 36_500)
 TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 2000, 1, 20_000)
@@ -233,7 +241,7 @@ TDS_METRICS_PORT = env.integer("TDS_METRICS_PORT", 0, 0, 65_535)
 TDS_METRICS_ADDRESS = env.text("TDS_METRICS_ADDRESS", "127.0.0.1")
 TDS_STORE_PAYLOAD_RAW = env.boolean("TDS_STORE_PAYLOAD_RAW", True)
 
-# --- logs: ASCII lines on standard error, one every 10 seconds from the consumer ----------------------------------------------
+# --- logs: ASCII lines on standard error, one every 10 seconds from the consumer ----------------------------
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

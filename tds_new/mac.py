@@ -8,7 +8,10 @@ _SPELLINGS = re.compile(
 
 
 def normalise_mac(value: str) -> str | None:
-    """The canonical form of a MAC written in any case with ``:``, ``-`` or no separator; None where it is not a MAC."""
+    """Return the canonical form of a MAC, None if ``value`` is none.
+
+    Upper and lower case are accepted, with ``:``, ``-`` or no separator.
+    """
     if not _SPELLINGS.fullmatch(value):
         return None
     digits = value.replace(":", "").replace("-", "").lower()

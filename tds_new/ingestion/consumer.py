@@ -52,7 +52,7 @@ class ConsumerOptions:
 
 
 class Consumer:
-    """Receives messages from the broker in batches, stores them, and acknowledges what is committed."""
+    """Receives messages in batches, stores them, and acknowledges what is committed."""
 
     def __init__(self, options: ConsumerOptions) -> None:
         self._options = options
@@ -111,7 +111,10 @@ class Consumer:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def _consume(self) -> None:
-        """Receive and prepare one batch while the one before is stored: Python here, PostgreSQL there."""
+        """Receive and prepare one batch while the one before is stored.
+
+        So Python works here while PostgreSQL works there.
+        """
         max_age = settings.TDS_BATCH_MAX_AGE_MS / 1000
         self._subscriber.start()
         with ThreadPoolExecutor(1, "writer") as writer:
@@ -142,7 +145,7 @@ class Consumer:
             return None
 
     def _write(self, batch: list[Message], prepared: Prepared | None) -> None:
-        """Process and acknowledge a batch, then do what is due between batches; on the writer's thread."""
+        """Process and acknowledge a batch, then do what is due; on the writer's thread."""
         if batch:
             started = time.time()
             result = self._process(batch, prepared)
@@ -160,7 +163,10 @@ class Consumer:
         return self._retry.run(lambda: processor.store(prepared) if prepared else processor.process(batch))
 
     def _acknowledge(self, batch: list[Message], result: BatchResult) -> None:
-        """Acknowledge a committed batch to the broker, and to the gateways that asked for an answer."""
+        """Acknowledge a committed batch to the broker.
+
+        Gateways that number their messages get an answer of their own.
+        """
         self._subscriber.ack(batch)
         for answer in result.answers:
             self._subscriber.answer(answer.topic, json.dumps({"seq": answer.seq}).encode())
@@ -168,7 +174,10 @@ class Consumer:
             _log_outcomes(batch, result)
 
     def _between_batches(self) -> None:
-        """Write what is due: figures, signs of life that were held back, silent gateways, the status row."""
+        """Do what is due between batches.
+
+        That is: figures in the log, signs of life that were held back, silent gateways, the status row.
+        """
         assert self._processor is not None
         self._status.log_if_due(self._inbox, self._subscriber)
         if not self._inbox:
@@ -182,7 +191,7 @@ class Consumer:
         self._status.write_if_due(self._session.connection, self._inbox, self._subscriber)
 
     def _has_listened(self) -> bool:
-        """Whether a silence is the gateways': subscribed for a while, and no message waits here."""
+        """Whether a silence is the gateways': subscribed for a while, and nothing waits."""
         return self._subscriber.subscribed_for > SWEEP_GRACE and not self._inbox
 
     # --- being the active consumer of a client id -----------------------------------------------------------
@@ -216,7 +225,7 @@ class Consumer:
         presence.mark_all_changed(self._session.connection)
 
     def _use_session(self) -> None:
-        """Open the session and take the lock where that is needed, and have the processor use it."""
+        """Open the session, take the lock, and have the processor use the session."""
         connection = self._session.acquire()
         if self._processor is None:
             self._processor = TelemetryProcessor(connection, gateway_rate=settings.TDS_GATEWAY_RATE)
@@ -224,7 +233,10 @@ class Consumer:
             self._processor.use(connection)
 
     def _step_down(self) -> None:
-        """Leave the broker to the consumer that holds the lock; it gets what is not acknowledged."""
+        """Leave the broker to the consumer that holds the lock.
+
+        That consumer gets what is not acknowledged.
+        """
         self._subscriber.disconnect()
         self._session.close()
         self._inbox = Inbox()
@@ -266,7 +278,7 @@ class Consumer:
     # --- being watched --------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Show what has a value at any time to Prometheus."""
+        """Show Prometheus what has a value at any time."""
         watch, statistics = self._metrics.watch, self._statistics
         watch(
             "tds_queue_messages",
@@ -301,7 +313,7 @@ class Consumer:
     # --- the end --------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Send the last acknowledgements, write what was held back and the last status, and disconnect."""
+        """Send the last acknowledgements, disconnect, and write the last status."""
         notify("STOPPING=1")
         self._subscriber.pause()
         self._subscriber.disconnect()

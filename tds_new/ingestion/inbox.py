@@ -12,13 +12,13 @@ MAX_WAITING_BYTES = 32 * 1024 * 1024  # of their payloads
 
 
 class Inbox:
-    """Messages waiting to be stored.
+    """Messages that wait to be stored, bounded in number and in bytes.
 
-    It bounds the memory: while it is ``full``, the network thread reads no more, and what comes waits at the
-    broker. (The broker's in-flight window is no bound: Mosquitto 2.0.11 does not keep to it after the first
-    PUBACK while messages are queued.) Messages with QoS 0 carry no delivery guarantee, and no queue of the
-    broker keeps them: while it is half full they are dropped and counted in ``dropped``, so that they never
-    keep out the others.
+    While it is ``full``, the network thread reads nothing, and further messages wait at the broker. The
+    broker's in-flight window is no such bound: Mosquitto 2.0.11 does not keep to it after the first PUBACK
+    while messages are queued. Messages with QoS 0 carry no delivery guarantee, and no queue of the broker
+    keeps them: while this is half full they are dropped and counted in ``dropped``, so that they take no room
+    from the others.
     """
 
     def __init__(self) -> None:
@@ -34,16 +34,19 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether to read no more for now: from either bound on, until half of it is free again. Asked on the network thread only."""
+        """Whether nothing more is to be read for now.
+
+        True from either bound on, until half of it is free again. Only the network thread asks.
+        """
         self._full = self._share() >= (0.5 if self._full else 1.0)
         return self._full
 
     def _share(self) -> float:
-        """How much of the nearer bound is taken; 1 at the bound."""
+        """How much of the nearer bound is used, from 0; 1 at the bound."""
         return max(len(self._queue) / MAX_WAITING, (self._bytes_put - self._bytes_taken) / MAX_WAITING_BYTES)
 
     def put(self, message: Message) -> None:
-        """Add a message; called on the network thread, so it never waits."""
+        """Add a message. The network thread calls this, so it never waits."""
         if message.qos == 0 and self._share() >= 0.5:
             self.dropped += 1
             return
@@ -53,13 +56,14 @@ class Inbox:
             self._arrived.set()
 
     def wake(self) -> None:
-        """End a wait for messages at once."""
+        """End a wait for messages."""
         self._arrived.set()
 
     def take(self, limit: int, max_age: float, timeout: float) -> list[Message]:
-        """The next batch: whatever is there, after waiting up to ``timeout`` s for the first message and ``max_age`` s for company.
+        """Remove and return the next batch, of at most ``limit`` messages.
 
-        A backlog is taken without waiting; batches so grow with the load by themselves.
+        Waits up to ``timeout`` seconds for the first message, and then ``max_age`` seconds for more. A batch
+        that can be filled is taken without waiting, so batches grow with the load. Empty if no message came.
         """
         if not self._queue:
             self._waiting = True
@@ -79,5 +83,5 @@ class Inbox:
         return batch
 
     def oldest_age(self, now: float) -> float:
-        """Seconds that the next message has been waiting; ``now`` is a POSIX time."""
+        """Return the seconds that the next message has waited; ``now`` is a POSIX time."""
         return now - self._queue[0].received_at.timestamp() if self._queue else 0.0

@@ -1,9 +1,10 @@
-"""JSON read without loss, for what the typed decoder cannot take: numbers stay as they were written, repeated keys are remembered.
+"""JSON read without loss: numbers stay as written, repeated keys are remembered.
 
-Pure: no Django, no MQTT client, no database.
+It reads what the typed decoder cannot take, and is pure: no Django, no MQTT client, no database.
 """
 
 import json
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -32,13 +33,16 @@ class Object(dict[str, Any]):
 def _object(pairs: list[tuple[str, Any]]) -> Object:
     result = Object(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        result.repeated = frozenset(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        counts = Counter(key for key, _ in pairs)
+        result.repeated = frozenset(key for key, count in counts.items() if count > 1)
     return result
 
 
 def load_json(text: str) -> Any:
-    """Any JSON value; numbers stay text. Raises MessageRefusedError where it is not JSON or nested too deeply."""
+    """Return any JSON value; numbers stay text.
+
+    Raises MessageRefusedError if ``text`` is not JSON or nested too deeply.
+    """
     try:
         return json.loads(
             text, parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object
@@ -50,7 +54,10 @@ def load_json(text: str) -> Any:
 
 
 def storable(document: Any) -> str:
-    """The document as JSON that jsonb takes: no NUL, no lone surrogate, no NaN, no number past numeric's range."""
+    """Return ``document`` as JSON that jsonb takes.
+
+    It has no NUL, no lone surrogate, no NaN, and no number beyond the range of numeric.
+    """
     return msgspec.json.encode(_plain(document)).decode()
 
 
@@ -67,10 +74,14 @@ def _plain(value: Any) -> Any:
 
 
 def _fits_numeric(literal: str) -> bool:
+    """Whether a JSON number is within the range of numeric."""
     _, _, exponent = literal.lower().partition("e")
     return len(literal) < 1000 and (not exponent or abs(int(exponent[:20])) < 1000)
 
 
 def clean_text(value: str) -> str:
-    """``value`` as PostgreSQL's text can hold it: NUL and lone surrogates become U+FFFD."""
+    """Return ``value`` as PostgreSQL's text can hold it.
+
+    NUL and lone surrogates become U+FFFD.
+    """
     return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,7 @@
-"""A message as the platform sees it: nothing past the transport knows which client library it came through."""
+"""A message as the platform sees it.
+
+Beyond the transport nothing knows which client library a message came through.
+"""
 
 from datetime import datetime
 
@@ -10,7 +13,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     ``received_at`` is the server's clock (aware, UTC). ``connection`` and ``packet_id`` identify the delivery
     that an acknowledgement belongs to; both are 0 for a message that did not come from a broker.
-    ``redelivered`` is MQTT's DUP: it may have been stored, or set aside, before.
+    ``redelivered`` is MQTT's DUP flag: the message may have been stored or rejected before.
     """
 
     topic: str

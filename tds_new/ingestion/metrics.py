@@ -11,7 +11,10 @@ SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
 
 
 class Metrics:
-    """Counters of one consumer process. Names begin with ``tds_``; units are in the names."""
+    """The figures of one consumer process.
+
+    Their names begin with ``tds_`` and name their unit.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -44,11 +47,15 @@ class Metrics:
         )
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
-        """A figure that is read when it is asked for."""
+        """Show a figure that ``value`` returns whenever Prometheus asks."""
         Gauge(name, description, registry=self.registry).set_function(value)
 
     def record(self, result: BatchResult, seconds: float, oldest: float, committed: float) -> None:
-        """Count a committed batch that took ``seconds``; ``oldest`` and ``committed`` are POSIX times."""
+        """Count a committed batch.
+
+        ``seconds`` is how long storing it took; ``oldest`` is when its oldest message arrived, ``committed``
+        when it was committed (POSIX times).
+        """
         for kind, count in result.kinds.items():
             self._messages.labels(kind).inc(count)
         for outcome, count in (
@@ -66,9 +73,15 @@ class Metrics:
         self._last_commit.set(committed)
 
     def record_failure(self, sqlstate: str | None) -> None:
-        """Count a try on the database that failed."""
+        """Count a failed try on the database.
+
+        ``sqlstate`` is None if the database did not answer.
+        """
         self._failures.labels(sqlstate or "none").inc()
 
     def serve(self, address: str, port: int) -> None:
-        """Answer Prometheus on ``http://address:port/metrics``. Raises OSError where the port is taken."""
+        """Answer Prometheus on ``http://address:port/metrics``.
+
+        Raises OSError if the port is taken.
+        """
         start_http_server(port, address, self.registry)

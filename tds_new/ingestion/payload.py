@@ -1,8 +1,8 @@
-"""Bytes to readings: the only place that knows the payload's form. Pure: no Django, no MQTT client, no database.
+"""Bytes to readings: the only module that knows the form of the payload.
 
-Two ways through. The fast one is a typed decoder; whatever it cannot take as it stands (not valid, or
-ambiguous: a repeated key, an escaped NUL) goes through the tolerant one, which looks at each reading alone,
-so that a bad one costs only itself.
+It is pure: no Django, no MQTT client, no database. There are two ways. The fast one is a typed decoder. What
+it cannot take as it stands, because it is invalid or ambiguous (a repeated key, an escaped NUL), goes the
+tolerant way, which looks at each reading by itself, so that a bad reading costs only itself.
 """
 
 import re
@@ -23,18 +23,18 @@ LIMIT = Decimal(10) ** 11  # numeric(15,4)
 ZERO = Decimal(0)
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
-# A JSON number, or a numeric string: the same with leading zeros and a plus sign allowed. Anything that
-# float() or Decimal() would take besides (NaN, 1_000, other alphabets' digits, blanks, a decimal comma) is no
-# value.
+# A JSON number. A numeric string may have leading zeros and a plus sign too. float() and Decimal() would take
+# more (NaN, 1_000, digits of other alphabets, blanks); that, and a decimal comma, is no value.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 _is_plain = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?").fullmatch
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 # An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
-# ISO 8601 as datetime.fromisoformat reads it, which alone would also take 14:30:00xZ, +05:70 for +06:10, and
-# stop reading at a NUL.
+# ISO 8601 as datetime.fromisoformat reads it. That function alone would also take 14:30:00xZ, take +05:70 for
+# +06:10, and stop reading at a NUL.
 _ISO_8601 = re.compile(
-    r"[0-9]{4}(?:-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(?:-?[0-9])?)[Tt ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
+    r"[0-9]{4}(?:-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(?:-?[0-9])?)"
+    r"[Tt ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
     r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9]){0,2})?"
 )
 _KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
@@ -44,7 +44,10 @@ AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """One reading: ``time`` is aware and in UTC, ``valor`` has at most four decimals, ``index`` is its place in ``leituras``."""
+    """One reading of a message.
+
+    ``index`` is its place in ``leituras``, ``valor`` has at most four decimals, ``time`` is aware and in UTC.
+    """
 
     index: int
     codigo: str
@@ -54,7 +57,11 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Telemetry(msgspec.Struct, frozen=True, gc=False):
-    """A telemetry message: its good readings, why the others were refused, and its text as jsonb can hold it."""
+    """A telemetry message.
+
+    ``readings`` are those that can be used, ``refusals`` say why the others cannot; ``text`` is the message
+    as jsonb can hold it.
+    """
 
     readings: list[Reading]
     refusals: list[Refusal]
@@ -63,7 +70,7 @@ class Telemetry(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class _Leitura(msgspec.Struct, gc=False):
+class _TypedReading(msgspec.Struct, gc=False):
     dispositivo_codigo: Annotated[str, msgspec.Meta(min_length=1)]
     valor: msgspec.Raw
     unidade: str | None = None
@@ -71,7 +78,7 @@ class _Leitura(msgspec.Struct, gc=False):
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    leituras: list[_Leitura]
+    leituras: list[_TypedReading]
     gateway_mac: str | None = None
     timestamp: AwareDatetime | None = None
     seq: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
@@ -88,10 +95,14 @@ class _RefusedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-def parse_telemetry(payload: bytes) -> Telemetry:
-    """The readings of a telemetry payload.
+class _AmbiguousError(Exception):
+    """The typed decoder cannot tell what a reading means."""
 
-    Raises MessageRefusedError where nothing in it can be used: too large, not UTF-8, not JSON, not an object
+
+def parse_telemetry(payload: bytes) -> Telemetry:
+    """Return the readings of a telemetry payload.
+
+    Raises MessageRefusedError if nothing in it can be used: too large, not UTF-8, not JSON, not an object
     with ``leituras``.
     """
     text = decode_text(payload)
@@ -101,7 +112,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         envelope = _decoder.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
-    # The quotation marks of what was decoded: if the text has no more, it holds no other key and none twice.
+    # The quotation marks of what was decoded: if the text has no more, it has no other key, and no key twice.
     quotes = (
         2
         + 4 * ((envelope.gateway_mac is not None) + (envelope.timestamp is not None))
@@ -109,44 +120,39 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     )
     readings: list[Reading] = []
     refusals: list[Refusal] = []
-    for index, leitura in enumerate(envelope.leituras):
-        literal, unidade, own_time = bytes(leitura.valor).decode(), leitura.unidade, leitura.timestamp
+    for index, entry in enumerate(envelope.leituras):
+        literal, unidade, own_time = bytes(entry.valor).decode(), entry.unidade, entry.timestamp
         quotes += 6 if unidade is None else 10
         if own_time is not None:
             quotes += 4
         try:
-            if _is_plain(literal):
-                valor = (
-                    Decimal(literal) or ZERO
-                )  # as nearly every meter writes it: exact and in range; -0 is 0
-            elif literal[:1] != '"':
-                valor = _valor(literal, _NUMBER)
-            elif "\\" in literal:
-                return _parse_tolerant(text)
+            if _is_plain(literal):  # as nearly every meter writes it: exact and in range; -0 becomes 0
+                valor = Decimal(literal) or ZERO
             else:
-                quotes += 2
-                valor = _valor(literal[1:-1], _NUMERIC_STRING)
+                quotes += 2 * (literal[0] == '"')
+                valor = _valor_of_other_form(literal)
             time = own_time or envelope.timestamp
             if time is None or time.tzinfo is not UTC:
                 time = _in_utc(time)
+            readings.append(Reading(index, entry.dispositivo_codigo, valor, unidade, time))
+        except _AmbiguousError:
+            return _parse_tolerant(text)
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
-        else:
-            readings.append(Reading(index, leitura.dispositivo_codigo, valor, unidade, time))
     if text.count('"') != quotes and _may_repeat_keys(text, envelope):
         return _parse_tolerant(text)
     return Telemetry(readings, refusals, envelope.gateway_mac, envelope.seq, text)
 
 
 def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
-    """Whether a key that counts may be there twice."""
-    leituras = envelope.leituras
-    own_times = sum(leitura.timestamp is not None for leitura in leituras)
+    """Whether a key that matters may be there twice."""
+    entries = envelope.leituras
+    own_times = sum(entry.timestamp is not None for entry in entries)
     return (
-        text.count('"valor"') != len(leituras)
-        or text.count('"dispositivo_codigo"') != len(leituras)
+        text.count('"valor"') != len(entries)
+        or text.count('"dispositivo_codigo"') != len(entries)
         or text.count('"timestamp"') != own_times + (envelope.timestamp is not None)
-        or text.count('"unidade"') != sum(leitura.unidade is not None for leitura in leituras)
+        or text.count('"unidade"') != sum(entry.unidade is not None for entry in entries)
         or text.count('"gateway_mac"') != (envelope.gateway_mac is not None)
         or text.count('"seq"') != (envelope.seq is not None)
         or text.count('"leituras"') != 1
@@ -154,7 +160,10 @@ def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
 
 
 def decode_text(payload: bytes) -> str:
-    """The payload as text. Raises MessageRefusedError where it is too large or not UTF-8."""
+    """Return the payload as text.
+
+    Raises MessageRefusedError if it is too large or not UTF-8.
+    """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MessageRefusedError(
             Reason.LIMITE_EXCEDIDO, f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}"
@@ -166,7 +175,10 @@ def decode_text(payload: bytes) -> str:
 
 
 def sequence_of(payload: bytes) -> int | None:
-    """The ``seq`` of a message that was refused as a whole, where it can be made out: it is set aside, so its gateway need not keep it."""
+    """Return the ``seq`` of a message that was refused as a whole, if it has one.
+
+    Such a message is kept as rejected, so its gateway need not keep it.
+    """
     try:
         document = load_json(decode_text(payload))
     except MessageRefusedError:
@@ -180,15 +192,33 @@ def _sequence(document: Object) -> int | None:
 
 
 def check_gateway_mac(claimed: str | None, mac: str) -> None:
-    """Raise MessageRefusedError where the payload names another gateway than the topic does."""
+    """Raise MessageRefusedError if the payload names another gateway than the topic.
+
+    ``claimed`` is the payload's ``gateway_mac``, ``mac`` that of the topic's gateway.
+    """
     if claimed is not None and claimed != mac and normalise_mac(claimed) != mac:
         raise MessageRefusedError(
             Reason.MAC_DIVERGENTE, f"gateway_mac {claimed[:60]!r} is not the topic's gateway {mac}"
         )
 
 
+def _valor_of_other_form(literal: str) -> Decimal:
+    """The value of a JSON literal that is no plain number.
+
+    Raises _RefusedError if it is no value, _AmbiguousError if it is a string with escapes.
+    """
+    if literal[0] != '"':
+        return _valor(literal, _NUMBER)
+    if "\\" in literal:
+        raise _AmbiguousError
+    return _valor(literal[1:-1], _NUMERIC_STRING)
+
+
 def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
-    """The exact value, rounded half-even to four decimals; raises _RefusedError where it is none or out of numeric(15,4)."""
+    """The exact value of ``literal``, rounded half-even to four decimals.
+
+    Raises _RefusedError if it is not of the ``form`` or does not fit numeric(15,4).
+    """
     if _is_plain(literal):
         return Decimal(literal) or ZERO
     if not form.fullmatch(literal):
@@ -206,6 +236,7 @@ def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
 
 
 def _in_utc(time: datetime | None) -> datetime:
+    """The same instant in UTC. Raises _RefusedError if there is none, or UTC has no date for it."""
     if time is None:
         raise _RefusedError(
             Reason.TIMESTAMP_INVALIDO, "no timestamp, neither in the reading nor in the message"
@@ -226,9 +257,10 @@ def _in_utc(time: datetime | None) -> datetime:
 
 
 def _parse_tolerant(text: str) -> Telemetry:
+    """Parse a message of any form. Raises MessageRefusedError if nothing in it can be used."""
     try:
         return _telemetry(load_json(text))
-    except RecursionError:  # the parser's stack is deeper than the one left for the walk over its result
+    except RecursionError:  # the parser goes deeper than Python can follow afterwards
         raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
 
 
@@ -245,9 +277,9 @@ def _telemetry(document: Any) -> Telemetry:
         raise MessageRefusedError(Reason.MAC_DIVERGENTE, "gateway_mac is not a string")
     readings: list[Reading] = []
     refusals: list[Refusal] = []
-    for index, leitura in enumerate(leituras):
+    for index, entry in enumerate(leituras):
         try:
-            readings.append(_reading(index, leitura, document.get("timestamp")))
+            readings.append(_reading(index, entry, document.get("timestamp")))
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
     number = _sequence(document)
@@ -257,39 +289,40 @@ def _telemetry(document: Any) -> Telemetry:
 
 
 def _refuse_schema(detail: str) -> NoReturn:
+    """Refuse the message: it is JSON of another form."""
     raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, detail)
 
 
-def _reading(index: int, leitura: Any, message_time: Any) -> Reading:
-    if not isinstance(leitura, Object):
+def _reading(index: int, entry: Any, message_time: Any) -> Reading:
+    """An entry of ``leituras`` as a reading. Raises _RefusedError if it cannot be used."""
+    if not isinstance(entry, Object):
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "the reading is not an object")
-    if repeated := leitura.repeated & _READING_KEYS:
+    if repeated := entry.repeated & _READING_KEYS:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, f"keys are there twice: {', '.join(sorted(repeated))}")
-    codigo, valor, unidade = leitura.get("dispositivo_codigo"), leitura.get("valor"), leitura.get("unidade")
+    codigo, valor, unidade = entry.get("dispositivo_codigo"), entry.get("valor"), entry.get("unidade")
     if type(codigo) is not str or not codigo:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "dispositivo_codigo is missing or not a string")
-    if "valor" not in leitura:
+    if "valor" not in entry:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "valor is missing")
     if not isinstance(valor, str) or isinstance(valor, Constant):
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {str(valor)[:60]!r} is not a number")
     if unidade is not None and type(unidade) is not str:
         raise _RefusedError(Reason.UNIDADE_INVALIDA, "unidade is not a string")
     exact = _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING)
-    own_time = leitura.get("timestamp")
-    return Reading(
-        index, codigo, exact, unidade, _in_utc(_time(message_time if own_time is None else own_time))
-    )
+    own_time = entry.get("timestamp")
+    time = _time(message_time if own_time is None else own_time)
+    return Reading(index, codigo, exact, unidade, _in_utc(time))
 
 
 def _time(value: Any) -> datetime | None:
+    """The time of a reading or a message; None without one. Raises _RefusedError if it is none."""
     if value is None:
         return None
     if type(value) is not str:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {str(value)[:60]!r} is not ISO 8601 text")
     try:
-        return msgspec.convert(
-            value, AwareDatetime
-        )  # as the fast way reads it: a ninth decimal is rounded the same
+        # As the fast way reads it: a ninth decimal is rounded the same.
+        return msgspec.convert(value, AwareDatetime)
     except ValueError:
         pass
     try:
@@ -306,7 +339,10 @@ def _time(value: Any) -> datetime | None:
 
 
 def parse_object(payload: bytes) -> dict[str, Any]:
-    """A heartbeat's optional JSON object. Raises MessageRefusedError where it is neither empty nor an object."""
+    """Return the JSON object of a heartbeat, empty if it has none.
+
+    Raises MessageRefusedError if the payload is neither empty nor an object.
+    """
     text = decode_text(payload)
     if not text.strip():
         return {}

@@ -1,4 +1,4 @@
-"""Messages to rows: parsed, resolved, judged; nothing is stored here."""
+"""Messages to rows: parsed, resolved and checked, but not stored."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -29,22 +29,23 @@ from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000
-# These heal by registering the gateway, or by waiting: a gateway that keeps what is not answered sends it
-# again then.
+# These pass once the gateway is registered or active, or after a while. A gateway keeps a message until it is
+# answered, and so sends these again.
 NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMITE_EXCEDIDO}
 
 
 class Answer(NamedTuple):
-    """An application acknowledgement: ``{"seq": seq}`` for the gateway that sent ``topic``."""
+    """An application acknowledgement: ``{"seq": seq}``, to be published on ``topic``."""
 
     topic: str
     seq: int
 
 
 class Prepared(msgspec.Struct):
-    """A batch between parsing and storing; message numbers are positions in the caller's batch.
+    """A batch between parsing and storing.
 
-    ``rows`` and ``payloads`` are the staged readings and their messages' JSON as COPY takes them.
+    Message numbers are positions in the caller's batch. ``rows`` and ``payloads`` are the staged readings and
+    their messages' JSON as rows for COPY.
     """
 
     batch: list[tuple[int, Message]]
@@ -71,9 +72,10 @@ class Preparer:
     def prepare(
         self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True
     ) -> Prepared:
-        """Parse and resolve a batch; ``connection`` is for registrations not known yet.
+        """Parse and resolve a batch.
 
-        Raises psycopg.Error where they cannot be looked up.
+        ``batch`` has numbered messages; ``connection`` is used to look up registrations that are not known
+        yet. Without ``with_payload``, ``payload_raw`` stays NULL. Raises psycopg.Error if the look-up fails.
         """
         prepared = Prepared(batch)
         texts: dict[int, str] = {}
@@ -116,6 +118,7 @@ class Preparer:
         return prepared
 
     def _address(self, topic: str) -> Address | None:
+        """The address of a topic, remembered; None if no gateway of ours publishes there."""
         try:
             return self._topics[topic]
         except KeyError:
@@ -127,6 +130,11 @@ class Preparer:
     def _prepare_telemetry(
         self, prepared: Prepared, number: int, message: Message, gateway: KnownGateway, texts: dict[int, str]
     ) -> None:
+        """Stage the good readings of a message, reject the others, and note who was heard.
+
+        ``texts`` gets the message's JSON by its ``number``. Raises MessageRefusedError if no reading can be
+        used.
+        """
         telemetry = parse_telemetry(message.payload)
         check_gateway_mac(telemetry.gateway_mac, gateway.mac)
         refusals = list(telemetry.refusals)
@@ -166,7 +174,10 @@ class Preparer:
 def reject(
     prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None
 ) -> None:
-    """Set a message, or one reading of it, aside."""
+    """Add a row for a refused message, or for one reading of it.
+
+    ``number`` is the message's number in the batch; ``gateway`` is None if it is not known.
+    """
     owner = (gateway.id, gateway.conta_id) if gateway else (None, None)
     prepared.rejected.append(
         RejectedRow(number, message.received_at, message.topic, message.payload, refusal, *owner)
@@ -174,7 +185,10 @@ def reject(
 
 
 def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refusal | None:
-    """Why this gateway's reading cannot be stored; None where it can."""
+    """Say why a reading cannot be stored; None if it can.
+
+    ``latest`` is the latest time that is accepted.
+    """
     device = gateway.devices.get(reading.codigo)
     if device is None:
         detail = f"{gateway.mac} has no device {reading.codigo[:60]!r}"
@@ -191,13 +205,17 @@ def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Re
             reading.index,
         )
     if reading.time < gateway.accepts_since:
-        detail = f"{reading.time.isoformat()} is before {gateway.accepts_since.isoformat()}, the first time accepted"
+        since = gateway.accepts_since.isoformat()
+        detail = f"{reading.time.isoformat()} is before {since}, the first time accepted"
         return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
     return None
 
 
 def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway) -> None:
-    """Note what a gateway, or its last will, says of it. A retained message is no news: it may be older than what is known."""
+    """Note the status that a gateway, or its last will, reports.
+
+    A retained "offline" is ignored: it may be older than what is known.
+    """
     status = decode_text(message.payload).strip().lower()
     if status == "offline":
         if message.retain:
@@ -212,7 +230,10 @@ def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway)
 
 
 def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: str | None = None) -> None:
-    """Note a sign of life. A retained message is none: the broker repeats it whenever somebody subscribes."""
+    """Note a sign of life of ``gateway``.
+
+    A retained message is none: the broker sends it again whenever somebody subscribes.
+    """
     if message.retain:
         return
     before = prepared.activity.gateways.get(gateway.id)
@@ -225,10 +246,12 @@ def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: 
 
 
 def _firmware(payload: bytes) -> str | None:
+    """The firmware version in a heartbeat's payload; None if it has none."""
     version = parse_object(payload).get("firmware_version")
     return clean_text(version[:50])[:50] if type(version) is str else None
 
 
 def _answer(prepared: Prepared, message: Message, seq: int | None) -> None:
+    """Answer a message that carries a number."""
     if seq is not None:
         prepared.answers.append(Answer(acknowledgement_topic(message.topic), seq))

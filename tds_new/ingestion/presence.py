@@ -1,4 +1,4 @@
-"""Signs of life: when gateways and devices were last heard, and the counters by which pages see a change."""
+"""Signs of life of gateways and devices, and the counters that pages follow."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,11 +7,14 @@ from datetime import datetime
 import msgspec
 from psycopg import Connection, Cursor
 
+from tds_new.models.silence import TOLERATED_SILENCE_SQL
+
 # The rows are locked in the order of their ids, so that several writers never wait for each other in a
 # circle.
 SEE_GATEWAYS = """
 WITH sighting AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[], %(online)s::boolean[], %(firmware)s::text[])
+    SELECT *
+    FROM unnest(%(ids)s::bigint[], %(seen)s::timestamptz[], %(online)s::boolean[], %(firmware)s::text[])
         AS s (id, seen, online, firmware)
 ), locked AS (
     SELECT g.id, g.conta_id, g.is_online
@@ -48,13 +51,10 @@ ON CONFLICT (conta_id) DO UPDATE SET
     status_seq = a.status_seq + excluded.status_seq,
     ultima_leitura = greatest(a.ultima_leitura, excluded.ultima_leitura)
 """
-MARK_SILENT = """
+MARK_SILENT = f"""
 WITH silent AS (
     UPDATE tds_new_gateway SET is_online = false
-    WHERE is_online AND (
-        last_seen IS NULL
-        OR last_seen < now() - greatest(3 * intervalo_esperado_s, 300) * INTERVAL '1 second'
-    )
+    WHERE is_online AND (last_seen IS NULL OR last_seen < now() - {TOLERATED_SILENCE_SQL})
     RETURNING id, conta_id
 )
 SELECT array_agg(id), conta_id FROM silent GROUP BY conta_id
@@ -98,7 +98,7 @@ class Activity(msgspec.Struct, gc=False):
 
 
 def record_activity(cursor: Cursor, activity: Activity) -> None:
-    """Write gateways' signs of life, devices' latest reading times and the Contas' counters."""
+    """Write signs of life, latest reading times and the Contas' counters."""
     changed: Iterable[int] = ()
     if activity.gateways:
         gateways = activity.gateways
@@ -130,7 +130,11 @@ def mark_all_changed(connection: Connection) -> None:
 
 
 def _count_activity(cursor: Cursor, ingested: dict[int, datetime], changed: Iterable[int]) -> None:
-    """Raise the counters of the Contas with new readings, and of those whose gateways' states changed."""
+    """Raise the counters of Contas.
+
+    ``ingested`` has the latest reading times of Contas with new readings; ``changed`` names a Conta once for
+    each change of a gateway's state.
+    """
     status = Counter(changed)
     contas = sorted(ingested.keys() | status.keys())
     if contas:

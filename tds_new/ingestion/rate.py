@@ -1,14 +1,17 @@
-"""A gateway that floods is limited, so that it costs the others nothing."""
+"""A limit for each gateway, so that a flood costs the other gateways nothing."""
 
 import time
 from collections.abc import Callable
 
-BURST_SECONDS = 60  # what a gateway may send at once after a silence: a minute's allowance
+BURST_SECONDS = 60  # the allowance that a silent gateway saves up
 MAX_BUCKETS = 50_000
 
 
 class GatewayRate:
-    """A token bucket for each gateway: ``rate`` messages/s, a burst of a minute's worth; 0 does not limit."""
+    """A token bucket for each gateway.
+
+    A gateway may send ``rate`` messages/s, and after a silence a minute's worth at once. 0 sets no limit.
+    """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
@@ -17,7 +20,7 @@ class GatewayRate:
         self._buckets: dict[int, tuple[float, float]] = {}
 
     def allows(self, gateway_id: int) -> bool:
-        """Whether one more message of this gateway is within its rate; counts it if so."""
+        """Whether one more message is within the gateway's rate; if so, count it."""
         if not self.rate:
             return True
         now = self._clock()
@@ -25,6 +28,6 @@ class GatewayRate:
         tokens = min(self._burst, tokens + (now - since) * self.rate)
         allowed = tokens >= 1
         if len(self._buckets) >= MAX_BUCKETS:
-            self._buckets.clear()  # everybody starts anew: rather too generous than without bounds
+            self._buckets.clear()  # every gateway starts again with a full bucket: memory stays bounded
         self._buckets[gateway_id] = (tokens - allowed, now)
         return allowed

@@ -1,4 +1,7 @@
-"""Why a message or a reading is set aside: the contract's names. No Django here, so that parsing stays pure."""
+"""Why a message or a reading is refused.
+
+It imports no Django, so that parsing stays pure.
+"""
 
 from enum import StrEnum
 
@@ -26,7 +29,10 @@ class Reason(StrEnum):
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """One reason, its detail in words, and the position in ``leituras`` that it is about (None: the whole message)."""
+    """A reason, and its detail in words.
+
+    ``index`` is the position in ``leituras`` of the refused reading, None if the whole message is refused.
+    """
 
     reason: Reason
     detail: str

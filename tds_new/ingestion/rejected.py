@@ -1,4 +1,7 @@
-"""The only writer of rejected messages: counted, and kept for people to look at and to process again."""
+"""The only writer of rejected messages.
+
+They are counted, and kept for people to look at and to process again.
+"""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Set-aside messages given another try, once their cause is mended."""
+"""Rejected messages processed again, after their cause was removed."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -13,57 +13,68 @@ from tds_new.ingestion.rejected import MAX_ROWS_PER_MESSAGE, RejectedRow
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
 
-BATCH = 200
+BATCH = 200  # rows
+
+Refusals = dict[int | None, RejectedRow]  # of one message, by position in ``leituras``
 
 
 class ReprocessResult(NamedTuple):
-    """How many set-aside rows were accepted now, and how many refused again."""
+    """How many rejected rows were accepted now, and how many refused again."""
 
     accepted: int
     refused: int
 
 
 def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
-    """Process the set-aside messages again, oldest first, by the clock of their arrival.
+    """Process rejected messages again, oldest first, with the times of their arrival.
 
-    A row whose message, or reading, is stored now (or was already) is marked; one that is refused again keeps
-    the new reason. Messages that were accepted before are passed over. Raises psycopg.Error where the
-    database fails; what was done stays done.
+    A row whose message, or reading, is stored now (or was before) is marked as accepted; one that is refused
+    again gets the new reason. Rows accepted earlier are skipped. Raises psycopg.Error if the database fails;
+    the batches done until then stay done.
     """
     accepted = refused = 0
     ids = iter(list(rejected.filter(reprocessada_em=None).order_by("id").values_list("id", flat=True)))
     with open_processor(record_rejected=False) as processor:
         for rows in _batches(ids):
-            messages = [
-                Message(
-                    topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True
-                )
-                for row in rows
-            ]
-            refused_again: dict[int, dict[int | None, RejectedRow]] = {}
-            for other in processor.process(messages).rejected_rows:
-                refused_again.setdefault(other.message, {})[other.refusal.index] = other
+            refusals: dict[int, Refusals] = {}
+            for again in processor.process([_message(row) for row in rows]).rejected_rows:
+                refusals.setdefault(again.message, {})[again.refusal.index] = again
             for number, row in enumerate(rows):
-                again = refused_again.get(number, {})
-                same = again.get(row.leitura_indice) or again.get(None)
-                if same is None:
-                    row.reprocessada_em = now()
+                if _mark(row, refusals.get(number, {})):
                     accepted += 1
                 else:
-                    row.motivo, row.detalhe = same.refusal.reason.value, clean_text(same.refusal.detail)
-                    row.gateway_id, row.conta_id = same.gateway_id, same.conta_id
                     refused += 1
-                if row.leitura_indice is None and same is None:
-                    # The message is in now, but for these of its readings: each gets a row of its own.
-                    bad = islice(again.values(), MAX_ROWS_PER_MESSAGE)
-                    MensagemRejeitada.objects.bulk_create(_row_of_reading(row, other) for other in bad)
             MensagemRejeitada.objects.bulk_update(
                 rows, ["reprocessada_em", "motivo", "detalhe", "gateway", "conta"]
             )
     return ReprocessResult(accepted, refused)
 
 
+def _message(row: MensagemRejeitada) -> Message:
+    """The message that was rejected; as a retained one, it is no sign of life."""
+    return Message(topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True)
+
+
+def _mark(row: MensagemRejeitada, refusals: Refusals) -> bool:
+    """Mark a row as accepted, or give it the new reason; return whether it was accepted.
+
+    ``refusals`` are those of its message now. If a message is accepted now but for some of its readings, each
+    of these gets a row of its own.
+    """
+    refused = refusals.get(row.leitura_indice) or refusals.get(None)
+    if refused is not None:
+        row.motivo, row.detalhe = refused.refusal.reason.value, clean_text(refused.refusal.detail)
+        row.gateway_id, row.conta_id = refused.gateway_id, refused.conta_id
+        return False
+    row.reprocessada_em = now()
+    if row.leitura_indice is None:
+        bad = islice(refusals.values(), MAX_ROWS_PER_MESSAGE)
+        MensagemRejeitada.objects.bulk_create(_row_of_reading(row, reading) for reading in bad)
+    return True
+
+
 def _row_of_reading(row: MensagemRejeitada, refused: RejectedRow) -> MensagemRejeitada:
+    """A row for one refused reading of a message that was rejected as a whole before."""
     return MensagemRejeitada(
         recebida_em=row.recebida_em,
         topico=row.topico,
@@ -77,5 +88,6 @@ def _row_of_reading(row: MensagemRejeitada, refused: RejectedRow) -> MensagemRej
 
 
 def _batches(ids: Iterator[int]) -> Iterator[list[MensagemRejeitada]]:
+    """The rows of these ids, in batches."""
     while batch := list(islice(ids, BATCH)):
         yield list(MensagemRejeitada.objects.filter(id__in=batch).order_by("id"))

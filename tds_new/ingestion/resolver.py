@@ -1,4 +1,7 @@
-"""Topic identifiers to gateways, tenants and devices: a small cache with a bounded age, misses included."""
+"""Identifiers in topics to gateways, tenants and devices.
+
+A small cache with a bounded age; it remembers unknown identifiers too.
+"""
 
 import time
 import unicodedata
@@ -24,7 +27,10 @@ WHERE g.mac = ANY(%(macs)s) OR g.device_id = ANY(%(names)s)
 
 
 class Device(msgspec.Struct, frozen=True, gc=False):
-    """What ingestion needs to know of a Dispositivo. Devices in maintenance still count: their register goes on."""
+    """What ingestion needs to know of a Dispositivo.
+
+    A device in maintenance is active: its register goes on.
+    """
 
     id: int
     codigo: str
@@ -32,7 +38,10 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     is_active: bool
 
     def accepts_unit(self, unidade: str | None) -> bool:
-        """Whether a reading's unit is this device's: absent, the same, or the same sign typed in another way (m3, º)."""
+        """Whether a reading's unit is this device's.
+
+        It may be absent, the same, or the same in another spelling (m3, º).
+        """
         return (
             unidade is None
             or unidade == self.unidade
@@ -41,7 +50,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
 
 class KnownGateway(msgspec.Struct, frozen=True, gc=False):
-    """What ingestion needs to know of a Gateway."""
+    """What ingestion needs to know of a Gateway; ``devices`` by their codes."""
 
     id: int
     conta_id: int
@@ -52,26 +61,32 @@ class KnownGateway(msgspec.Struct, frozen=True, gc=False):
 
 
 def comparable_unit(unidade: str) -> str:
-    """One spelling for signs that look alike: superscripts, the degree sign and the ordinal of Brazilian keyboards. Case counts: mW is
-    not MW."""
+    """Return one spelling for units that look alike.
+
+    Superscripts, and the degree sign and the ordinal indicator of Brazilian keyboards, are the same; upper
+    and lower case are not: mW is not MW.
+    """
     return unicodedata.normalize("NFKC", unidade.strip().replace("\u00ba", "\u00b0"))
 
 
 class Resolver:
-    """Finds gateways by what they call themselves in a topic. One query for all identifiers of a batch that are not known yet."""
+    """Finds gateways by the identifiers in their topics.
+
+    One query looks up all identifiers of a batch that are not known yet.
+    """
 
     def __init__(self, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``max_age`` in seconds: after it, an entry is read again, so that a changed registration takes effect."""
+        """Keep entries for ``max_age`` seconds, so that changes take effect."""
         self._max_age = max_age
         self._clock = clock
         self._entries: dict[str, tuple[float, KnownGateway | None]] = {}
 
     def forget(self) -> None:
-        """Read everything again on the next look-up."""
+        """Look everything up again."""
         self._entries.clear()
 
     def resolve(self, connection: Connection, identifiers: Iterable[str]) -> dict[str, KnownGateway | None]:
-        """The gateway of each identifier; None where none is registered."""
+        """Return the gateway of each identifier; None if none is registered."""
         now = self._clock()
         found: dict[str, KnownGateway | None] = {}
         wanted: list[str] = []
@@ -91,6 +106,7 @@ class Resolver:
 
 
 def _look_up(connection: Connection, identifiers: list[str]) -> dict[str, KnownGateway | None]:
+    """Read the gateways that MACs or names identify, with their devices."""
     macs = {identifier: normalise_mac(identifier) for identifier in identifiers}
     parameters = {
         "macs": sorted({mac for mac in macs.values() if mac}),

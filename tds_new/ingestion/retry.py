@@ -44,9 +44,9 @@ class DatabaseRetry:
         self._recover, self._on_failure = recover, on_failure
 
     def run(self, operation: Callable[[], T]) -> T:
-        """Do ``operation`` until it succeeds, and return what it returns.
+        """Do ``operation`` until it succeeds, and return its result.
 
-        Raises StoppedError if the consumer is told to stop before, LockHeldError if another consumer has
+        Raises StoppedError if the consumer is told to stop before that, LockHeldError if another consumer has
         become active.
         """
         attempt = 0

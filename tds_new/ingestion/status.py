@@ -1,4 +1,4 @@
-"""How a consumer says what it does: a line in the log, and its row in ``tds_new_consumer_status``."""
+"""What a consumer reports: a line in the log, and its row in the database."""
 
 import logging
 import os
@@ -43,11 +43,14 @@ class StatusReporter:
         self._dropped_before = 0
 
     def consumer_became_active(self) -> None:
-        """Remember since when the consumer is the active one of its client id."""
+        """Remember since when this consumer is the active one."""
         self._since = datetime.now(UTC)
 
     def log_if_due(self, inbox: Inbox, subscriber: MQTTSubscriber) -> None:
-        """Write a line of figures into the log every few seconds, and a warning if messages were dropped."""
+        """Log a line of figures every few seconds.
+
+        Also warn if messages were dropped since the last line.
+        """
         if not self._statistics.due():
             return
         broker = "NOT CONNECTED"
@@ -62,18 +65,21 @@ class StatusReporter:
         self._dropped_before = inbox.dropped
 
     def log_end(self, inbox: Inbox) -> None:
-        """Write the last line of figures into the log."""
+        """Log the last line of figures."""
         logger.info("stopped: %s", self._statistics.line(len(inbox), 0.0, "disconnected"))
 
     def write_if_due(self, session: Connection, inbox: Inbox, subscriber: MQTTSubscriber) -> None:
-        """Write the row every few seconds: connected or disconnected. Raises psycopg.Error."""
+        """Write the row every few seconds.
+
+        Raises psycopg.Error.
+        """
         now = time.monotonic()
         if now - self._written_at >= WRITE_INTERVAL:
             self._written_at = now
             self._write(session, "connected" if subscriber.connected else "disconnected", inbox, subscriber)
 
     def write_end(self, session: Connection, inbox: Inbox, subscriber: MQTTSubscriber) -> None:
-        """Write the row of a consumer that has stopped. Raises psycopg.Error."""
+        """Write that the consumer has stopped. Raises psycopg.Error."""
         self._write(session, "stopped", inbox, subscriber)
 
     def _write(self, session: Connection, estado: str, inbox: Inbox, subscriber: MQTTSubscriber) -> None:

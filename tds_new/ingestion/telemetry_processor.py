@@ -1,4 +1,4 @@
-"""The service that every message enters through: messages in, committed rows out.
+"""The service that every message goes through: messages in, committed rows out.
 
 When :meth:`TelemetryProcessor.process` returns, each message is stored or rejected, and committed. When it
 raises, the outcome is open and the batch must be given again: storing twice changes nothing.
@@ -76,10 +76,11 @@ class TelemetryProcessor:
         gateway_rate: float = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``connection`` must be in autocommit mode; the processor opens its own transactions.
+        """Process on ``connection``, which must be in autocommit mode.
 
-        Without ``record_rejected``, refusals are reported but no row is written for them (re-processing).
-        ``gateway_rate`` limits the messages/s of each gateway; 0 sets no limit. ``clock`` returns seconds.
+        The processor opens its own transactions. Without ``record_rejected``, refusals are reported but no
+        row is written for them (re-processing). ``gateway_rate`` limits the messages/s of each gateway; 0
+        sets no limit. ``clock`` returns seconds.
         """
         self._keep = settings.TDS_REJECTED_KEEP
         self._resolver = Resolver(settings.TDS_REGISTRY_MAX_AGE_S)
@@ -99,7 +100,7 @@ class TelemetryProcessor:
     # --- the service ----------------------------------------------------------------------------------------
 
     def process(self, messages: Sequence[Message]) -> BatchResult:
-        """Store a batch, reject what cannot be stored, commit, and return what became of it.
+        """Store a batch or reject what cannot be stored, and commit.
 
         Raises psycopg.Error if the database fails in a way that is not one row's fault: give the same batch
         again.
@@ -107,9 +108,10 @@ class TelemetryProcessor:
         return self._complete(list(enumerate(messages)))
 
     def prepare(self, messages: Sequence[Message], lookup: Connection) -> Prepared:
-        """Do the part of :meth:`process` that needs no transaction, on any thread; :meth:`store` does the rest.
+        """Do the part of :meth:`process` that needs no transaction, on any thread.
 
-        ``lookup`` is a session for reading. Raises psycopg.Error if registrations cannot be looked up.
+        :meth:`store` does the rest. ``lookup`` is a session for reading. Raises psycopg.Error if
+        registrations cannot be looked up.
         """
         return self._preparer.prepare(list(enumerate(messages)), lookup)
 
@@ -125,7 +127,7 @@ class TelemetryProcessor:
             self._activity_written()
 
     def flush_if_due(self) -> None:
-        """:meth:`flush`, at most once a second."""
+        """Call :meth:`flush` at most once a second."""
         if self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL:
             self.flush()
 
@@ -151,7 +153,10 @@ class TelemetryProcessor:
     # --- one batch ------------------------------------------------------------------------------------------
 
     def _process(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
-        """Store a batch; look registrations up again if they are stale, and isolate a message at fault."""
+        """Store a batch.
+
+        Stale registrations are looked up again; a message at fault is isolated.
+        """
         try:
             return self._store(prepared or self._prepare(batch))
         except (store.StaleRegistryError, psycopg.errors.ForeignKeyViolation):
@@ -264,7 +269,7 @@ def _is_one_rows_fault(error: Exception) -> bool:
 
 @contextmanager
 def open_processor(*, record_rejected: bool = True) -> Iterator[TelemetryProcessor]:
-    """A processor with a session of its own, for callers other than the consumer."""
+    """Open a processor with a session of its own, for callers other than the consumer."""
     with session.connect("tds_new_processor") as connection:
         processor = TelemetryProcessor(connection, record_rejected=record_rejected)
         yield processor

@@ -1,10 +1,10 @@
-"""MQTT topics: the contract's addresses, and matching by pattern."""
+"""MQTT topics: the addresses of gateways' messages, and matching by pattern."""
 
 import re
 from enum import StrEnum
 from typing import NamedTuple
 
-# Whatever a gateway calls itself: its MAC in any spelling, or its device_id.
+# The MAC of a gateway in any spelling, or its device_id.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 
 
@@ -20,14 +20,14 @@ KINDS = frozenset(kind.value for kind in Kind)
 
 
 class Address(NamedTuple):
-    """A gateway's identifier, as written in the topic, and what the message is."""
+    """A gateway's identifier as written in the topic, and the kind of the message."""
 
     identifier: str
     kind: Kind
 
 
 def parse_topic(topic: str, prefix: str) -> Address | None:
-    """The address of ``{prefix}/{id}/{kind}``; None for any other topic."""
+    """Return the address in ``{prefix}/{id}/{kind}``; None for any other topic."""
     if not topic.startswith(f"{prefix}/"):
         return None
     identifier, _, kind = topic[len(prefix) + 1 :].partition("/")
@@ -37,20 +37,24 @@ def parse_topic(topic: str, prefix: str) -> Address | None:
 
 
 def acknowledgement_topic(topic: str) -> str:
-    """Where the platform answers a message that came on ``topic``."""
+    """Return the topic for the answer to a message that came on ``topic``."""
     return f"{topic.rpartition('/')[0]}/ack"
 
 
 def subscription(prefix: str, kind: Kind, share_group: str = "") -> str:
-    """The filter for one kind of message of all gateways, shared among a group of consumers where one is named."""
+    """Return the filter for one kind of message of all gateways.
+
+    With a ``share_group``, the consumers of that group share the messages.
+    """
     pattern = f"{prefix}/+/{kind}"
     return f"$share/{share_group}/{pattern}" if share_group else pattern
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether ``topic`` matches an MQTT filter: ``+`` one level, ``#`` the rest (MQTT 3.1.1, section 4.7).
+    """Whether ``topic`` matches an MQTT filter (MQTT 3.1.1, section 4.7).
 
-    A filter that starts with a wildcard does not match topics that start with ``$``.
+    ``+`` stands for one level, ``#`` for the rest. A filter that starts with a wildcard does not match topics
+    that start with ``$``.
     """
     if topic.startswith("$") and pattern[:1] in ("+", "#"):
         return False

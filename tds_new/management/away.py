@@ -1,4 +1,4 @@
-"""A database that cannot be reached, said in one line to whoever typed a command."""
+"""One line for whoever typed a command while the database cannot be reached."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from django.db import OperationalError, connections
 
 from tds_new.embedded import state
 
-# Without a code: there is no connection, or it broke. 08: exceptions of the connection. 57P: the server stops, starts or was killed.
+# SQLSTATE classes. 08: exceptions of the connection. 57P: the server stops, starts or was killed.
 AWAY = ("08", "57P")
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether ``error`` says that the database cannot be reached, and not that it refused a statement."""
+    """Whether ``error`` means that the database cannot be reached."""
     cause = error.__cause__ if isinstance(error, OperationalError) else error
     if not isinstance(cause, psycopg.OperationalError):
         return False
@@ -21,14 +21,20 @@ def is_away(error: BaseException) -> bool:
 
 
 def advice(error: BaseException) -> str:
-    """What could not be reached, why, and what to do about it: one ASCII line."""
+    """Say what cannot be reached, why, and what to do, in one ASCII line."""
     database = connections["default"].settings_dict
     reason = next(iter(str(error).splitlines()), "").strip()
     if not settings.EMBEDDED:
-        where = f"{database['NAME']} at {database['HOST'] or 'the local socket'}, port {database['PORT'] or 5432},"
-        line = f"the database {where} cannot be reached ({reason}): start it, or correct DATABASE_URL"
+        host, port = database["HOST"] or "the local socket", database["PORT"] or 5432
+        line = (
+            f"the database {database['NAME']} at {host}, port {port}, cannot be reached ({reason}): "
+            "start it, or correct DATABASE_URL"
+        )
     elif state.read(Path(settings.TDS_DATA_DIR)) is None:
         line = "no database to work on: start `make run` in another terminal, or set DATABASE_URL"
     else:
-        line = f"the database of `make run` does not answer ({reason}): see what `make run` says, or start it again"
+        line = (
+            f"the database of `make run` does not answer ({reason}): "
+            "see what `make run` says, or start it again"
+        )
     return line.encode("ascii", "backslashreplace").decode("ascii")

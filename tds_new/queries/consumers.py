@@ -1,4 +1,4 @@
-"""Whether the consumers are alive, judged by what they last wrote of themselves."""
+"""Whether the consumers are alive, judged by their last status rows."""
 
 from datetime import timedelta
 
@@ -12,19 +12,25 @@ STALE_AFTER = timedelta(seconds=60)
 
 
 def silent_consumers() -> QuerySet[ConsumerStatus]:
-    """Consumers that were not stopped and have not been heard of for :data:`STALE_AFTER`."""
+    """Return the consumers that should be heard but are not.
+
+    They were not stopped, and have not written their status for :data:`STALE_AFTER`.
+    """
     return ConsumerStatus.objects.exclude(estado=ConsumerStatus.Estado.STOPPED).exclude(
         updated_at__gt=now() - STALE_AFTER
     )
 
 
 def is_silent(consumer: ConsumerStatus) -> bool:
-    """Whether this consumer should have been heard of."""
+    """Whether this consumer should be heard but is not."""
     if consumer.estado == ConsumerStatus.Estado.STOPPED:
         return False
     return consumer.updated_at is None or now() - consumer.updated_at >= STALE_AFTER
 
 
 def dropped_by_broker(consumer: ConsumerStatus) -> int:
-    """Messages that the broker has dropped since this consumer became active, as far as the broker tells (``$SYS`` of Mosquitto)."""
+    """Return how many messages the broker dropped while this consumer was active.
+
+    Only Mosquitto tells (``$SYS``); otherwise 0.
+    """
     return int(consumer.counters.get("broker_dropped", 0))

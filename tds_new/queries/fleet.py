@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, Value
-from django.db.models.functions import Greatest
+from django.db.models import DateTimeField, ExpressionWrapper, Q, Value
 
 from tds_new.models import Conta, ContaAtividade, Dispositivo, Gateway
-
-MIN_TOLERANCE = timedelta(minutes=5)
+from tds_new.models.silence import tolerated_silence, tolerated_silence_expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +79,8 @@ def active_gateways(conta: Conta) -> list[Gateway]:
 
 
 def tolerance(gateway: Gateway) -> timedelta:
-    """Return how old a sign of life, or a device's newest reading, may be.
-
-    That is three intervals of the gateway, and at least five minutes.
-    """
-    return max(3 * timedelta(seconds=gateway.intervalo_esperado_s), MIN_TOLERANCE)
+    """Return how old a sign of life, or a device's newest reading, may be."""
+    return tolerated_silence(gateway.intervalo_esperado_s)
 
 
 def has_recent_data(device: Dispositivo, now: datetime) -> bool:
@@ -108,8 +103,7 @@ def gateway_state(gateway: Gateway, now: datetime) -> GatewayState:
 
 def online(now: datetime) -> Q:
     """Return the condition for gateways whose :func:`gateway_state` is ONLINE at ``now``."""
-    seconds = Greatest(3 * F("intervalo_esperado_s"), int(MIN_TOLERANCE.total_seconds()))
-    tolerated = ExpressionWrapper(seconds * Value(timedelta(seconds=1)), DurationField())
+    tolerated = tolerated_silence_expression()
     since = ExpressionWrapper(Value(now, DateTimeField()) - tolerated, DateTimeField())
     return Q(is_active=True, is_online=True, last_seen__gte=since)
 

@@ -1,4 +1,4 @@
-"""``check_consumer``: whether somebody receives telemetry, for health checks and monitoring."""
+"""``check_consumer``: for health checks and monitoring."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,19 +11,19 @@ from tds_new.queries.consumers import is_silent
 
 
 class Command(BaseCommand):
-    """Exit status 0 where the consumer of this client id reported itself connected within the last minute, 1 where it did not."""
+    """Says whether a consumer is connected and alive; exit status 1 if not."""
 
     help = "Say whether the consumer is connected to the broker and alive; exit status 1 where it is not."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The client id has its default in the settings."""
+        """Take the client id; the settings have its default."""
         parser.add_argument(
             "--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One line. Raises CommandError where no consumer of the client id is at work."""
+        """Print one line. Raises CommandError if the consumer is not at work."""
         client_id = options["client_id"]
         consumer = ConsumerStatus.objects.filter(client_id=client_id).first()
         if consumer is None:

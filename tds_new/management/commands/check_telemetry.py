@@ -1,4 +1,4 @@
-"""What arrived, per gateway, and whether it is consistent."""
+"""``check_telemetry``: what arrived, per gateway, and whether it is consistent."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,19 +14,25 @@ COLUMNS = ("gateway", "mac", "last message", "last reading", "readings", "reject
 
 
 class Command(BaseCommand):
-    """``check_telemetry``: a table; exit status 1 where something is inconsistent."""
+    """Prints a table; exit status 1 if something is inconsistent."""
 
-    help = "Show per gateway the last message, readings, rejected, orphans and tenants, and consumption; exit 1 if something is wrong."
+    help = (
+        "Show per gateway the last message, readings, rejected, orphans and tenants, and consumption; "
+        "exit 1 if something is wrong."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Print the table, the sums, and what is wrong. Raises SystemExit if anything is."""
         checks = check_gateways()
         for line in table([COLUMNS, *(_row(check) for check in checks)]):
             self.stdout.write(line)
         wrong = [check for check in checks if not check.consistent]
         self.stdout.write(
             f"[{'ERROR' if wrong else 'OK'}] {sum(check.mac is not None for check in checks)} gateways, "
-            f"{sum(check.readings for check in checks)} readings, {sum(check.rejected for check in checks)} rejected, "
-            f"{sum(check.orphans for check in checks)} orphans, {sum(check.misplaced for check in checks)} devices under another tenant"
+            f"{sum(check.readings for check in checks)} readings, "
+            f"{sum(check.rejected for check in checks)} rejected, "
+            f"{sum(check.orphans for check in checks)} orphans, "
+            f"{sum(check.misplaced for check in checks)} devices under another tenant"
         )
         consumption = check_consumption()
         self.stdout.write(
@@ -34,17 +40,16 @@ class Command(BaseCommand):
         )
         if consumption.failure:
             self.stdout.write(f"[ERROR] {consumption.failure}")
-        for piece in ManutencaoExecucao.objects.overdue():
-            last = _moment(piece.ultimo_sucesso)
-            self.stdout.write(
-                f"[WARN] upkeep: {piece.nome} is overdue; last success {last} {printable(piece.erro)}".rstrip()
-            )
+        for task in ManutencaoExecucao.objects.overdue():
+            last = _moment(task.ultimo_sucesso)
+            line = f"[WARN] upkeep: {task.nome} is overdue; last success {last} {printable(task.erro)}"
+            self.stdout.write(line.rstrip())
         if wrong or consumption.failed:
             raise SystemExit(1)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """``rows`` as lines of equal columns, ASCII only."""
+    """Return ``rows`` as lines with aligned columns."""
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

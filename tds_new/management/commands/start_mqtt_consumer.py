@@ -17,13 +17,16 @@ from tds_new.metering.process import WorkerProcess
 
 
 class Command(BaseCommand):
-    """Arguments, signals and the loop."""
+    """Runs a consumer, and the consumption worker beside it, until a signal."""
 
-    help = "Receive telemetry from the broker and store it, acknowledged after the commit. SIGTERM or Ctrl-C stops it cleanly."
+    help = (
+        "Receive telemetry from the broker and store it, acknowledged after the commit. "
+        "SIGTERM or Ctrl-C stops it cleanly."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Everything has a default in the settings."""
+        """Take what differs from the settings."""
         parser.add_argument("--debug", action="store_true", help="one log line for every message")
         parser.add_argument("--broker", metavar="H", help="host of the broker (MQTT_BROKER_HOST)")
         parser.add_argument("--port", type=int, metavar="P", help="port of the broker (MQTT_BROKER_PORT)")
@@ -43,7 +46,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until a signal; exit with the consumer's status."""
+        """Run until a signal, and exit with the consumer's status."""
         if options["debug"]:
             logging.getLogger("tds_new").setLevel(logging.DEBUG)
         changes = {"host": options["broker"], "port": options["port"]}
@@ -53,11 +56,12 @@ class Command(BaseCommand):
         )
 
         def stop(number: int, frame: FrameType | None) -> None:
-            # On a thread of its own: the one interrupted here may hold the locks that this takes.
+            # On a thread of its own: the interrupted thread may hold the locks that this takes.
             threading.Thread(target=consumer.stop, name="stop").start()
             signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
 
-        # Three threads share the interpreter: the one that PostgreSQL has answered would wait up to 5 ms for its turn, over and over.
+        # Three threads share the interpreter: with the default of 5 ms, the thread that PostgreSQL has answered
+        # would wait so long again and again.
         sys.setswitchinterval(0.0001)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
