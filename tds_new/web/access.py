@@ -42,7 +42,7 @@ def conta_data(view: View) -> View:
     @wraps(view)
     def with_conta(request: HttpRequest, conta: int, **rest: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return _private(JsonResponse({"erro": _("Sua sessão terminou. Entre de novo.")}, status=401))
+            return _private(JsonResponse({"error": _("Sua sessão terminou. Entre de novo.")}, status=401))
         return _private(view(request, find_conta(request, conta), **rest))
 
     return with_conta

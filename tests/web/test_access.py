@@ -107,7 +107,7 @@ def test_anonymous_people_are_asked_to_log_in_whether_it_exists_or_not(
 
     if name in JSON_PAGES:
         assert response.status_code == 401
-        assert set(response.json()) == {"erro"}
+        assert set(response.json()) == {"error"}
     else:
         assert response.status_code == 302
         assert response["Location"] == f"{reverse('login')}?next={url}"

@@ -27,12 +27,12 @@ def _chart(scope: Scope, monthly: MonthlyConsumption) -> BarChart:
     words = {"grandeza": quantity_word(monthly.grandeza), "unidade": unit}
     return {
         "id": f"{monthly.grandeza}-{monthly.unidade}",
-        "un": unit,
-        "cor": f"q-{colour(monthly.grandeza)}",
-        "titulo": _("%(grandeza)s por mês (%(unidade)s)") % words,
-        "resumo": _summary(scope, monthly, total),
-        "comparada": bool(years_before),
-        "meses": [_month(m, unit, divisor) for m in monthly.months],
+        "unit": unit,
+        "colour": f"q-{colour(monthly.grandeza)}",
+        "title": _("%(grandeza)s por mês (%(unidade)s)") % words,
+        "summary": _summary(scope, monthly, total),
+        "compared": bool(years_before),
+        "months": [_month(m, unit, divisor) for m in monthly.months],
     }
 
 
@@ -62,14 +62,14 @@ def _month(month: MonthConsumption, unit: str, divisor: Decimal) -> Month:
     total, year_before = _scaled(month.total, divisor), _scaled(month.year_before, divisor)
     coverage = month.block_sum.coverage
     return {
-        "mes": formats.month_year(month.month),
-        "valor": None if total is None else float(total),
-        "exibe": formats.value(total, unit),
-        "anterior": None if year_before is None else float(year_before),
-        "exibe_anterior": formats.value(year_before, unit),
-        "cobertura": None if coverage is None else round(float(coverage), 4),
-        "medido": formats.MISSING if coverage is None else percent(coverage),
-        "parcial": month.partial,
+        "month": formats.month_year(month.month),
+        "value": None if total is None else float(total),
+        "shown": formats.value(total, unit),
+        "previous": None if year_before is None else float(year_before),
+        "previous_shown": formats.value(year_before, unit),
+        "coverage": None if coverage is None else round(float(coverage), 4),
+        "measured": formats.MISSING if coverage is None else percent(coverage),
+        "partial": month.partial,
     }
 
 

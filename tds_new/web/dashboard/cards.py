@@ -41,8 +41,8 @@ def _gateways(scope: Scope) -> Card:
     if not gateways:
         state, word = "neutral", _("Nenhum cadastrado")
     return _count_card("gateways", _("Gateways online"), "gateway", online, len(gateways)) | {
-        "estado": state,
-        "palavra": word,
+        "state": state,
+        "word": word,
     }
 
 
@@ -57,30 +57,30 @@ def _devices(scope: Scope) -> Card:
         state, word = "warning", text % {"n": without}
     else:
         state, word = "ok", _("Todos com dados")
-    return _count_card("dispositivos", _("Dispositivos"), "device", with_data, len(devices)) | {
-        "estado": state,
-        "palavra": word,
+    return _count_card("devices", _("Dispositivos"), "device", with_data, len(devices)) | {
+        "state": state,
+        "word": word,
     }
 
 
 def _count_card(card_id: str, title: str, icon: str, count: int, total: int) -> Card:
     """Return a card that shows how many of a ``total`` something holds for."""
     return blank_card(card_id, title, icon) | {
-        "valor": count,
-        "exibe": formats.number(count, 0),
-        "un": _("de %(total)s") % {"total": formats.number(total, 0)},
+        "value": count,
+        "shown": formats.number(count, 0),
+        "unit": _("de %(total)s") % {"total": formats.number(total, 0)},
     }
 
 
 def _last_reading(scope: Scope) -> Card:
-    blank = blank_card("ultima", _("Última leitura"), "clock")
+    blank = blank_card("latest", _("Última leitura"), "clock")
     seen = [(d.last_seen, d) for d in scope.devices if d.last_seen]
     if not seen:
-        return blank | {"linha": _("Nenhuma leitura ainda")}
+        return blank | {"line": _("Nenhuma leitura ainda")}
     moment, device = max(seen, key=lambda pair: pair[0])
     return blank | {
-        "exibe": formats.age(moment, scope.now, scope.conta.zone),
-        "linha": formats.date_time(moment, scope.conta.zone),
-        "detalhe": scope.names[device.pk],
-        "instante": iso(moment),
+        "shown": formats.age(moment, scope.now, scope.conta.zone),
+        "line": formats.date_time(moment, scope.conta.zone),
+        "detail": scope.names[device.pk],
+        "instant": iso(moment),
     }

@@ -40,7 +40,7 @@ def consumption_cards(facts: Facts) -> list[Card]:
         for device in scope.devices:
             quantity = device.grandeza, device.unidade
             if device.last_seen and not is_gauge(device) and quantity not in found:
-                found[quantity] = _blank(quantity) | {"linha": _why_nothing(scope, quantity)}
+                found[quantity] = _blank(quantity) | {"line": _why_nothing(scope, quantity)}
     return [found[quantity] for quantity in sorted(found, key=quantity_order)][:MAX_CARDS]
 
 
@@ -52,23 +52,23 @@ def _blank(quantity: Quantity) -> Card:
 def _card(scope: Scope, found: PeriodConsumption) -> Card:
     """Return the card of one quantity in one unit."""
     now, before = found.block_sum, found.previous
-    card = _blank(found.quantity) | {"qualidade": quality_text(now)}
+    card = _blank(found.quantity) | {"quality": quality_text(now)}
     if now.coverage is not None:
-        card["cobertura"] = str(now.coverage.quantize(Decimal("0.0001"), ROUND_FLOOR))
+        card["coverage"] = str(now.coverage.quantize(Decimal("0.0001"), ROUND_FLOOR))
     if now.total is None:
         missing = _("Falta a segunda leitura") if now.blocks else _why_nothing(scope, found.quantity)
-        return card | {"linha": missing}
+        return card | {"line": missing}
     unit, divisor = formats.scale(found.unidade, max(abs(s.total or Decimal(0)) for s in (now, before)))
     comparison = _comparison(scope, found, unit, divisor)
     return card | {
-        "valor": str(now.total),
-        "un": unit,
-        "exibe": formats.value(now.total / divisor, unit),
-        "ate": iso(found.until) if found.until else None,
-        "anterior": None if before.total is None else str(before.total),
-        "linha": _period_text(scope, found),
-        "detalhe": comparison.written,
-        "falado": comparison.spoken,
+        "value": str(now.total),
+        "unit": unit,
+        "shown": formats.value(now.total / divisor, unit),
+        "end": iso(found.until) if found.until else None,
+        "previous": None if before.total is None else str(before.total),
+        "line": _period_text(scope, found),
+        "detail": comparison.written,
+        "spoken": comparison.spoken,
     }
 
 
@@ -174,22 +174,22 @@ def _demand_card(facts: Facts) -> Card:
     How much of the month's energy was measured tells how far the peak can be relied upon.
     """
     scope = facts.scope
-    card = blank_card("demanda", _("Demanda máxima"), "demanda")
+    card = blank_card("demand", _("Demanda máxima"), "demanda")
     energy = next((c.closed for c in facts.month if c.quantity == ENERGY), None)
     if energy and energy.coverage is not None:
-        card["qualidade"] = _("%(parte)s medido") % {"parte": percent(energy.coverage)}
+        card["quality"] = _("%(parte)s medido") % {"parte": percent(energy.coverage)}
     if facts.peak is None:
         detail = _("Nenhum intervalo de 15 min foi medido por inteiro.")
-        return card | {"linha": _("Não apurada"), "detalhe": detail}
+        return card | {"line": _("Não apurada"), "detail": detail}
     device, peak = facts.peak
     unit = formats.rate(device.unidade)
     return card | {
-        "valor": str(peak.demand),
-        "un": unit,
-        "exibe": formats.value(peak.demand, unit),
-        "linha": _block_text(scope, peak.block),
-        "detalhe": scope.names[device.pk] if len(scope.demand_meters) > 1 else "",
-        "ate": iso(peak.block),
+        "value": str(peak.demand),
+        "unit": unit,
+        "shown": formats.value(peak.demand, unit),
+        "line": _block_text(scope, peak.block),
+        "detail": scope.names[device.pk] if len(scope.demand_meters) > 1 else "",
+        "end": iso(peak.block),
     }
 
 

@@ -24,14 +24,14 @@ def line_charts(facts: Facts, has: frozenset[str]) -> list[payload.LineChart]:
     return [_chart(facts.scope, unit, group, has) for unit, group in facts.charts.items()]
 
 
-def chart_window(window: Window) -> payload.Window:
+def chart_window(window: Window) -> payload.TimeWindow:
     """Return the window of the charts' time axis."""
     return {
-        "de": milliseconds(window.start),
-        "ate": milliseconds(window.end),
-        "passo": int(window.step.total_seconds() * 1000),
-        "fuso": window.zone.key,
-        "marcas": [milliseconds(mark) for mark in window.marks()],
+        "start": milliseconds(window.start),
+        "end": milliseconds(window.end),
+        "step": int(window.step.total_seconds() * 1000),
+        "zone": window.zone.key,
+        "ticks": [milliseconds(mark) for mark in window.marks()],
     }
 
 
@@ -40,12 +40,12 @@ def _chart(scope: Scope, unit: str, group: Sequence[points.Series], has: frozens
     several = len(group) > 1
     return {
         "id": unit,
-        "un": unit,
-        "titulo": _title(unit, group),
-        "zero": unit not in WITHOUT_ZERO,
-        "resumo": _summary(scope, unit, known),
-        "vazio": "" if known else _why_empty(scope, group),
-        "mostrados": _limited(scope, unit, len(group)),
+        "unit": unit,
+        "title": _title(unit, group),
+        "from_zero": unit not in WITHOUT_ZERO,
+        "summary": _summary(scope, unit, known),
+        "empty": "" if known else _why_empty(scope, group),
+        "devices_shown": _limited(scope, unit, len(group)),
         "series": [
             _series(scope, line, f"s{n}" if several else f"q-{colour(line.device.grandeza)}", has)
             for n, line in enumerate(group, 1)
@@ -60,18 +60,18 @@ def _series(scope: Scope, line: points.Series, colour_name: str, has: frozenset[
     legend = _legend(line.points)
     return {
         "id": line.device.pk,
-        "nome": scope.names[line.device.pk],
+        "name": scope.names[line.device.pk],
         "gateway": line.device.gateway.codigo,
-        "un": unit,
-        "cor": colour_name,
-        "passo": step_ms,
-        "lacuna": int(line.max_gap_s * 1000),
-        "ultimo": formats.value(legend.last, unit),
-        "media": formats.value(legend.mean, unit),
-        "minimo": formats.value(legend.minimum, unit),
-        "maximo": formats.value(legend.maximum, unit),
-        "partes": [(part.index, part.mark) for part in parts],
-        "pontos": [point for part in parts if part.mark not in has for point in part.points],
+        "unit": unit,
+        "colour": colour_name,
+        "step": step_ms,
+        "gap": int(line.max_gap_s * 1000),
+        "last": formats.value(legend.last, unit),
+        "mean": formats.value(legend.mean, unit),
+        "minimum": formats.value(legend.minimum, unit),
+        "maximum": formats.value(legend.maximum, unit),
+        "parts": [(part.index, part.mark) for part in parts],
+        "points": [point for part in parts if part.mark not in has for point in part.points],
     }
 
 

@@ -1,6 +1,6 @@
 """The contract of a dashboard's JSON: what the page is rendered from, and what polls get.
 
-``payload.d.ts`` beside this module has the same types for the scripts; a test holds both to the same keys.
+``payload.d.ts`` has the same types for the scripts; a test holds both to the same keys.
 Numbers that people read come as text, in the language and with the decimals that they are shown with. Moments
 are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 """
@@ -17,157 +17,157 @@ Point = list[float | int | None]
 Part = tuple[int, str]
 
 
-class Window(TypedDict):
+class TimeWindow(TypedDict):
     """The window of the charts' time axis, in milliseconds since 1970."""
 
-    de: int
-    ate: int
-    passo: int
-    fuso: str
-    marcas: list[int]
+    start: int
+    end: int
+    step: int
+    zone: str
+    ticks: list[int]
 
 
 class Card(TypedDict):
     """A card: a figure with its words.
 
-    ``exibe`` is the figure as shown, ``un`` its unit, ``linha`` what it is of, ``detalhe`` and ``falado`` a
-    comparison as written and as spoken, ``qualidade`` what it rests on. Cards of the fleet have ``estado``
-    and ``palavra`` instead. The rest is for programs: exact values as text, moments, and the measured share.
+    ``shown`` is the figure as shown, ``unit`` its unit, ``line`` what it is of, ``detail`` and ``spoken`` a
+    comparison as written and as spoken, ``quality`` what it rests on. Cards of the fleet have ``state``
+    and ``word`` instead. The rest is for programs: exact values as text, moments, and the measured share.
     """
 
     id: str
-    titulo: str
-    icone: str
-    exibe: str
-    un: str
-    linha: str
-    detalhe: str
-    falado: str
-    qualidade: str
-    estado: str
-    palavra: str
-    valor: str | int | None
-    instante: str | None
-    ate: str | None
-    anterior: str | None
-    cobertura: str | None
+    title: str
+    icon: str
+    shown: str
+    unit: str
+    line: str
+    detail: str
+    spoken: str
+    quality: str
+    state: str
+    word: str
+    value: str | int | None
+    instant: str | None
+    end: str | None
+    previous: str | None
+    coverage: str | None
 
 
 class Series(TypedDict):
     """A line of a chart, with the figures of its legend.
 
-    ``passo`` is the step and ``lacuna`` the largest gap that the line crosses, in milliseconds. ``pontos``
-    has only the points of parts that the browser does not have yet; ``partes`` names all.
+    ``step`` is the step and ``gap`` the largest gap that the line crosses, in milliseconds. ``points``
+    has only the points of parts that the browser does not have yet; ``parts`` names all.
     """
 
     id: int
-    nome: str
+    name: str
     gateway: str
-    un: str
-    cor: str
-    passo: int
-    lacuna: int
-    ultimo: str
-    media: str
-    minimo: str
-    maximo: str
-    partes: list[Part]
-    pontos: list[Point]
+    unit: str
+    colour: str
+    step: int
+    gap: int
+    last: str
+    mean: str
+    minimum: str
+    maximum: str
+    parts: list[Part]
+    points: list[Point]
 
 
 class LineChart(TypedDict):
-    """The lines of one unit. ``zero`` says whether the axis begins at zero."""
+    """The lines of one unit. ``from_zero`` says whether the axis begins at zero."""
 
     id: str
-    un: str
-    titulo: str
-    zero: bool
-    resumo: str
-    vazio: str
-    mostrados: str
+    unit: str
+    title: str
+    from_zero: bool
+    summary: str
+    empty: str
+    devices_shown: str
     series: list[Series]
 
 
 class Month(TypedDict):
     """A bar of a chart of months, beside the same month a year before."""
 
-    mes: str
-    valor: float | None
-    exibe: str
-    anterior: float | None
-    exibe_anterior: str
-    cobertura: float | None
-    medido: str
-    parcial: bool
+    month: str
+    value: float | None
+    shown: str
+    previous: float | None
+    previous_shown: str
+    coverage: float | None
+    measured: str
+    partial: bool
 
 
 class BarChart(TypedDict):
-    """Thirteen months of one quantity. ``comparada``: a month a year before is known."""
+    """Thirteen months of one quantity. ``compared``: a month a year before is known."""
 
     id: str
-    un: str
-    cor: str
-    titulo: str
-    resumo: str
-    comparada: bool
-    meses: list[Month]
+    unit: str
+    colour: str
+    title: str
+    summary: str
+    compared: bool
+    months: list[Month]
 
 
-class ReadingRow(TypedDict):
+class Reading(TypedDict):
     """A reading as the meter sent it."""
 
     id: str
-    dispositivo: str
+    device: str
     gateway: str
-    grandeza: str
-    cor: str
-    valor: str
-    un: str
-    instante: str
-    quando: str
+    quantity: str
+    colour: str
+    value: str
+    unit: str
+    instant: str
+    when: str
 
 
 class Readings(TypedDict):
     """The newest readings, or why there are none."""
 
-    vazio: str
-    linhas: list[ReadingRow]
+    empty: str
+    rows: list[Reading]
 
 
-class OfflineRow(TypedDict):
+class SilentGateway(TypedDict):
     """A gateway that is not heard."""
 
     id: int
-    estado: str
-    nome: str
-    desde: str
-    instante: str | None
-    idade: str
-    afeta: str
+    state: str
+    name: str
+    since: str
+    instant: str | None
+    age: str
+    affects: str
 
 
 class Offline(TypedDict):
     """The gateways that are not heard.
 
-    At most five are listed, and ``mais`` says how many more there are. ``total`` counts all that are offline.
+    At most five are listed, and ``more`` says how many more there are. ``total`` counts all that are offline.
     """
 
-    vazio: str
-    linhas: list[OfflineRow]
-    mais: str
+    empty: str
+    rows: list[SilentGateway]
+    more: str
     total: int
 
 
 class Dashboard(TypedDict):
-    """A whole dashboard. ``falhas`` has a sentence for each block that could not be read."""
+    """A whole dashboard. ``failures`` has a sentence for each block that could not be read."""
 
-    v: int
-    seq: int
-    titulo: str
-    janela: Window
-    cartoes: list[Card]
-    graficos: list[LineChart]
-    barras: list[BarChart]
-    leituras: Readings
+    version: int
+    sequence: int
+    title: str
+    window: TimeWindow
+    cards: list[Card]
+    charts: list[LineChart]
+    bars: list[BarChart]
+    readings: Readings
     offline: Offline
-    falhas: dict[str, str]
+    failures: dict[str, str]

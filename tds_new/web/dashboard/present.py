@@ -20,14 +20,14 @@ def present(facts: Facts, has: frozenset[str] = frozenset()) -> Dashboard:
     scope = facts.scope
     failure = _("Não foi possível carregar este bloco. Os outros dados estão corretos.")
     return {
-        "v": VERSION,
-        "seq": scope.sequences.ingestion,
-        "titulo": window_title(scope.filter),
-        "janela": chart_window(scope.filter.window),
-        "cartoes": cards(facts),
-        "graficos": line_charts(facts, has),
-        "barras": bar_charts(facts),
-        "leituras": readings_table(facts),
+        "version": VERSION,
+        "sequence": scope.sequences.ingestion,
+        "title": window_title(scope.filter),
+        "window": chart_window(scope.filter.window),
+        "cards": cards(facts),
+        "charts": line_charts(facts, has),
+        "bars": bar_charts(facts),
+        "readings": readings_table(facts),
         "offline": offline_table(scope),
-        "falhas": {block.value: failure for block in sorted(facts.failed)},
+        "failures": {block.value: failure for block in sorted(facts.failed)},
     }

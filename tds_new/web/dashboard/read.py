@@ -39,10 +39,10 @@ T = TypeVar("T")
 class Block(StrEnum):
     """A block of the dashboard that can fail by itself; the values are the payload's."""
 
-    CONSUMPTION = "barras"
-    DEMAND = "demanda"
-    CHARTS = "graficos"
-    READINGS = "leituras"
+    CONSUMPTION = "bars"
+    DEMAND = "demand"
+    CHARTS = "charts"
+    READINGS = "readings"
 
 
 class DevicePeak(NamedTuple):
