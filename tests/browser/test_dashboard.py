@@ -444,7 +444,7 @@ def test_late_readings_fix_old_points_without_sending_the_others_again(
 
     with page.expect_response(lambda r: "/dados/" in r.url and r.status == 200) as response:
         factories.readings(freezer, [(now() - timedelta(hours=20), -10)])
-    sent = [p for g in response.value.json()["graficos"] for s in g["series"] for p in s["pontos"]]
+    sent = [p for g in response.value.json()["charts"] for s in g["series"] for p in s["points"]]
 
     assert -10 in [p[1] for p in sent]
     assert len(sent) < 24

@@ -73,7 +73,7 @@ def data(client: Client, owner: Conta, query: str = "", **headers: str) -> Any:
 
 
 def card(payload: dict[str, Any], card_id: str) -> dict[str, Any]:
-    return next(c for c in payload["cartoes"] if c["id"] == card_id)
+    return next(c for c in payload["cards"] if c["id"] == card_id)
 
 
 def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(
@@ -82,27 +82,27 @@ def test_cards_say_the_months_consumption_who_is_online_and_the_last_reading(
     payload = data(client, measured_conta).json()
 
     energy = card(payload, "ENERGIA-kWh")
-    assert (Decimal(energy["valor"]), energy["exibe"], energy["un"]) == (24 + 72, "96,00", "kWh")
-    assert (energy["linha"], energy["ate"]) == ("1 a 18/02, até 12:01", "2026-02-18T15:01:30Z")
-    assert card(payload, "AGUA-m³")["exibe"] == "0,30"
-    assert [c["id"] for c in payload["cartoes"]] == [
+    assert (Decimal(energy["value"]), energy["shown"], energy["unit"]) == (24 + 72, "96,00", "kWh")
+    assert (energy["line"], energy["end"]) == ("1 a 18/02, até 12:01", "2026-02-18T15:01:30Z")
+    assert card(payload, "AGUA-m³")["shown"] == "0,30"
+    assert [c["id"] for c in payload["cards"]] == [
         "ENERGIA-kWh",
         "AGUA-m³",
-        "demanda",
+        "demand",
         "gateways",
-        "dispositivos",
-        "ultima",
+        "devices",
+        "latest",
     ]
     gateways = card(payload, "gateways")
-    assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == (
+    assert (gateways["shown"], gateways["unit"], gateways["state"], gateways["word"]) == (
         "1",
         "de 2",
         "critical",
         "1 offline",
     )
-    assert card(payload, "dispositivos")["exibe"] == "3"
-    latest = card(payload, "ultima")
-    assert (latest["instante"], latest["linha"]) == ("2026-02-18T15:01:30Z", "18/02/2026 12:01")
+    assert card(payload, "devices")["shown"] == "3"
+    latest = card(payload, "latest")
+    assert (latest["instant"], latest["line"]) == ("2026-02-18T15:01:30Z", "18/02/2026 12:01")
 
 
 def test_bars_follow_the_contas_own_calendar_and_stand_beside_the_year_before(
@@ -113,11 +113,11 @@ def test_bars_follow_the_contas_own_calendar_and_stand_beside_the_year_before(
     turn = datetime(2026, 2, 1, 4, tzinfo=UTC)  # midnight in Manaus
     factories.readings(device, [(turn - MIN, 5), (turn, 7), (datetime(2025, 2, 9, tzinfo=UTC), 3)])
 
-    (energy,) = data(client, owner).json()["barras"]
+    (energy,) = data(client, owner).json()["bars"]
 
-    assert [(m["valor"], m["anterior"]) for m in energy["meses"][-2:]] == [(5.0, None), (7.0, 3.0)]
-    assert energy["comparada"] is True
-    assert "Em cinza, o mesmo mês do ano anterior." in energy["resumo"]
+    assert [(m["value"], m["previous"]) for m in energy["months"][-2:]] == [(5.0, None), (7.0, 3.0)]
+    assert energy["compared"] is True
+    assert "Em cinza, o mesmo mês do ano anterior." in energy["summary"]
 
 
 # --- the month before, what it rests on, demand ---
@@ -169,10 +169,10 @@ def test_the_month_is_compared_with_the_same_stretch_of_the_one_before(
 
     energy = card(data(client, owner).json(), "ENERGIA-kWh")
 
-    assert (energy["detalhe"].replace("\u00a0", " "), energy["falado"]) == (detail, spoken)
-    assert Decimal(energy["anterior"]) == 1680 * Decimal(before)
-    assert (energy["qualidade"], energy["cobertura"]) == ("100% medido", "1.0000")
-    assert energy["linha"] == "1 a 18/02, até 12:00"
+    assert (energy["detail"].replace("\u00a0", " "), energy["spoken"]) == (detail, spoken)
+    assert Decimal(energy["previous"]) == 1680 * Decimal(before)
+    assert (energy["quality"], energy["coverage"]) == ("100% medido", "1.0000")
+    assert energy["line"] == "1 a 18/02, até 12:00"
 
 
 def test_what_was_measured_too_little_is_not_compared_and_says_why(
@@ -185,8 +185,8 @@ def test_what_was_measured_too_little_is_not_compared_and_says_why(
 
     energy = card(data(client, owner).json(), "ENERGIA-kWh")
 
-    assert energy["detalhe"] == "sem comparação: só 68,5% medido"
-    assert energy["qualidade"] == "68,5% medido · ◐ 31,4% interpolado"
+    assert energy["detail"] == "sem comparação: só 68,5% medido"
+    assert energy["quality"] == "68,5% medido · ◐ 31,4% interpolado"
 
 
 def test_a_little_that_was_estimated_is_not_called_nothing(
@@ -196,7 +196,7 @@ def test_a_little_that_was_estimated_is_not_called_nothing(
     store_blocks(meter, CUTOFF - 15 * MIN, CUTOFF, "1", "0.5", "ESTIMADO")
 
     assert (
-        card(data(client, owner).json(), "ENERGIA-kWh")["qualidade"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["quality"]
         == "99,9% medido · ≈ menos de 0,1% estimado"
     )
 
@@ -208,7 +208,7 @@ def test_a_month_before_that_was_measured_too_little_is_no_measure(
     store_blocks(meter, FEBRUARY, CUTOFF, "1")
 
     assert (
-        card(data(client, owner).json(), "ENERGIA-kWh")["detalhe"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["detail"]
         == "sem comparação: só 90% medido de 1 a 18/01"
     )
 
@@ -217,7 +217,7 @@ def test_without_a_month_before_nothing_is_compared(client: Client, owner: Conta
     store_blocks(meter, FEBRUARY, CUTOFF, "1")
 
     assert (
-        card(data(client, owner).json(), "ENERGIA-kWh")["detalhe"]
+        card(data(client, owner).json(), "ENERGIA-kWh")["detail"]
         == "sem comparação: nada medido de 1 a 18/01"
     )
 
@@ -231,12 +231,12 @@ def test_the_peak_demand_says_when_and_of_which_meter(
     store_blocks(other, when, when + 15 * MIN, "103")
     store_blocks(other, CUTOFF, CUTOFF + 15 * MIN, "900")  # not over yet
 
-    demand = card(data(client, owner).json(), "demanda")
+    demand = card(data(client, owner).json(), "demand")
 
-    assert (demand["exibe"], demand["un"], demand["linha"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
-    assert (Decimal(demand["valor"]), demand["detalhe"]) == (412, "D02")
+    assert (demand["shown"], demand["unit"], demand["line"]) == ("412", "kW", "11/02, das 18:45 às 19:00")
+    assert (Decimal(demand["value"]), demand["detail"]) == (412, "D02")
     assert (
-        demand["qualidade"] == "72,3% medido"
+        demand["quality"] == "72,3% medido"
     )  # D02 measured next to nothing since its first block on the 11th
 
 
@@ -245,9 +245,9 @@ def test_a_peak_out_of_blocks_with_holes_is_not_determined(
 ) -> None:
     store_blocks(meter, FEBRUARY, CUTOFF, "1", "0.9")
 
-    demand = card(data(client, owner).json(), "demanda")
+    demand = card(data(client, owner).json(), "demand")
 
-    assert (demand["valor"], demand["exibe"], demand["linha"], demand["qualidade"]) == (
+    assert (demand["value"], demand["shown"], demand["line"], demand["quality"]) == (
         None,
         "—",
         "Não apurada",
@@ -261,68 +261,68 @@ def test_a_reading_that_is_not_computed_yet_leaves_no_empty_page(
     payload = data(client, owner).json()
 
     energy = card(payload, "ENERGIA-kWh")
-    assert (energy["exibe"], energy["linha"]) == ("—", "Calculando o consumo…")
-    assert [g["id"] for g in payload["graficos"]] == ["kW"]
+    assert (energy["shown"], energy["line"]) == ("—", "Calculando o consumo…")
+    assert [g["id"] for g in payload["charts"]] == ["kW"]
 
 
 def test_no_chart_mixes_units_and_registers_are_drawn_as_rates(client: Client, measured_conta: Conta) -> None:
-    charts = data(client, measured_conta).json()["graficos"]
+    charts = data(client, measured_conta).json()["charts"]
 
     assert [g["id"] for g in charts] == ["kW", "m³/h", "°C"]
-    assert all({s["un"] for s in g["series"]} == {g["un"]} for g in charts)
-    assert [g["titulo"] for g in charts] == [
+    assert all({s["unit"] for s in g["series"]} == {g["unit"]} for g in charts)
+    assert [g["title"] for g in charts] == [
         "Potência média (kW)",
         "Vazão média de água (m³/h)",
         "Temperatura (°C)",
     ]
     kw = charts[0]["series"]
-    assert [s["nome"] for s in kw] == ["D01 (GW-1)", "D01 (GW-2)"]
-    assert [{p[1] for p in s["pontos"]} for s in kw] == [{12.0}, {36.0}]
-    assert charts[2]["series"][0]["pontos"][-1][1:4] == [-18.25, -18.25, -18.25]
-    assert charts[2]["zero"] is False
+    assert [s["name"] for s in kw] == ["D01 (GW-1)", "D01 (GW-2)"]
+    assert [{p[1] for p in s["points"]} for s in kw] == [{12.0}, {36.0}]
+    assert charts[2]["series"][0]["points"][-1][1:4] == [-18.25, -18.25, -18.25]
+    assert charts[2]["from_zero"] is False
 
 
 def test_an_interval_that_is_not_over_is_explained_in_the_caption(
     client: Client, measured_conta: Conta
 ) -> None:
-    power, _water, temperature = data(client, measured_conta).json()["graficos"]
+    power, _water, temperature = data(client, measured_conta).json()["charts"]
 
-    assert power["resumo"].endswith("Pontilhado: o intervalo que ainda não terminou.")  # read a minute ago
-    assert "Pontilhado" not in temperature["resumo"]  # read five minutes ago
+    assert power["summary"].endswith("Pontilhado: o intervalo que ainda não terminou.")  # read a minute ago
+    assert "Pontilhado" not in temperature["summary"]  # read five minutes ago
 
 
 def test_bars_have_13_local_months_and_name_the_unfinished_one(client: Client, measured_conta: Conta) -> None:
-    energy = data(client, measured_conta).json()["barras"][0]
+    energy = data(client, measured_conta).json()["bars"][0]
 
-    assert [m["mes"] for m in energy["meses"]][::6] == ["fev/25", "ago/25", "fev/26"]
+    assert [m["month"] for m in energy["months"]][::6] == ["fev/25", "ago/25", "fev/26"]
     assert (
-        energy["meses"][-1].items()
-        >= {"mes": "fev/26", "valor": 96.0, "exibe": "96,00", "anterior": None, "parcial": True}.items()
+        energy["months"][-1].items()
+        >= {"month": "fev/26", "value": 96.0, "shown": "96,00", "previous": None, "partial": True}.items()
     )
-    assert energy["meses"][0].items() >= {"valor": None, "cobertura": None, "medido": "—"}.items()
-    assert "vai até 18/02" in energy["resumo"]
-    assert energy["comparada"] is False
+    assert energy["months"][0].items() >= {"value": None, "coverage": None, "measured": "—"}.items()
+    assert "vai até 18/02" in energy["summary"]
+    assert energy["compared"] is False
 
 
 def test_last_readings_show_the_registers_digits_and_the_meters_time(
     client: Client, measured_conta: Conta
 ) -> None:
-    rows = data(client, measured_conta).json()["leituras"]["linhas"]
+    rows = data(client, measured_conta).json()["readings"]["rows"]
 
     assert len(rows) == 10
-    assert (rows[0]["dispositivo"], rows[0]["valor"], rows[0]["quando"]) == (
+    assert (rows[0]["device"], rows[0]["value"], rows[0]["when"]) == (
         "D01 (GW-1)",
         "1.024",
         "18/02/2026 12:01",
     )
-    assert {"D03", "D02"} <= {row["dispositivo"] for row in rows}
-    assert "−18,3" in {row["valor"] for row in rows}
+    assert {"D03", "D02"} <= {row["device"] for row in rows}
+    assert "−18,3" in {row["value"] for row in rows}
 
 
 def test_silent_gateways_are_listed_with_what_they_affect(client: Client, measured_conta: Conta) -> None:
-    (silent,) = data(client, measured_conta).json()["offline"]["linhas"]
+    (silent,) = data(client, measured_conta).json()["offline"]["rows"]
 
-    assert (silent["nome"], silent["desde"], silent["afeta"]) == (
+    assert (silent["name"], silent["since"], silent["affects"]) == (
         "GW-2",
         "último sinal em 18/02/2026 11:02",
         "afeta 1 dispositivo",
@@ -340,9 +340,9 @@ def test_while_no_consumer_runs_no_gateway_stays_online(
     rows = client.get(reverse("gateway-list", args=[measured_conta.pk])).context["rows"]
 
     gateways = card(payload, "gateways")
-    assert (gateways["exibe"], gateways["estado"], gateways["palavra"]) == ("0", "critical", "2 offline")
-    assert (payload["offline"]["vazio"], payload["offline"]["total"]) == ("", 2)
-    assert [row["nome"] for row in payload["offline"]["linhas"]] == ["GW-2", "GW-1"]
+    assert (gateways["shown"], gateways["state"], gateways["word"]) == ("0", "critical", "2 offline")
+    assert (payload["offline"]["empty"], payload["offline"]["total"]) == ("", 2)
+    assert [row["name"] for row in payload["offline"]["rows"]] == ["GW-2", "GW-1"]
     assert [row["label"] for row in rows] == ["Offline", "Offline"]
 
 
@@ -355,18 +355,18 @@ def test_a_gateway_that_was_never_heard_is_being_installed_and_not_offline(
     payload = data(client, owner).json()
 
     gateways = card(payload, "gateways")
-    assert (gateways["exibe"], gateways["un"], gateways["estado"], gateways["palavra"]) == (
+    assert (gateways["shown"], gateways["unit"], gateways["state"], gateways["word"]) == (
         "1",
         "de 2",
         "info",
         "1 em implantação",
     )
-    (new,) = payload["offline"]["linhas"]
-    assert (new["nome"], new["estado"], payload["offline"]["total"]) == ("GW-2", "info", 0)
+    (new,) = payload["offline"]["rows"]
+    assert (new["name"], new["state"], payload["offline"]["total"]) == ("GW-2", "info", 0)
 
     Gateway.objects.filter(codigo="GW-1").update(is_online=False)
     gateways = card(data(client, owner).json(), "gateways")
-    assert (gateways["estado"], gateways["palavra"]) == ("critical", "1 offline, 1 em implantação")
+    assert (gateways["state"], gateways["word"]) == ("critical", "1 offline, 1 em implantação")
 
 
 def test_the_page_holds_it_all_without_scripts(client: Client, measured_conta: Conta) -> None:
@@ -385,7 +385,7 @@ def test_the_page_holds_it_all_without_scripts(client: Client, measured_conta: C
     embedded = json.loads(
         page.split('<script id="dashboard-data" type="application/json">')[1].split("</script>")[0]
     )
-    assert embedded["graficos"] == data(client, measured_conta).json()["graficos"]
+    assert embedded["charts"] == data(client, measured_conta).json()["charts"]
 
 
 def test_text_from_the_field_is_escaped(client: Client, owner: Conta, noon: datetime) -> None:
@@ -410,11 +410,11 @@ def test_a_device_filter_narrows_every_block(client: Client, measured_conta: Con
 
     payload = data(client, measured_conta, f"?disp={silent.pk}").json()
 
-    assert [s["id"] for g in payload["graficos"] for s in g["series"]] == [silent.pk]
-    assert card(payload, "ENERGIA-kWh")["exibe"] == "72,00"
-    assert payload["barras"][0]["meses"][-1]["valor"] == 72
-    assert {row["gateway"] for row in payload["leituras"]["linhas"]} == {"GW-2"}
-    assert card(payload, "gateways")["un"] == "de 1"
+    assert [s["id"] for g in payload["charts"] for s in g["series"]] == [silent.pk]
+    assert card(payload, "ENERGIA-kWh")["shown"] == "72,00"
+    assert payload["bars"][0]["months"][-1]["value"] == 72
+    assert {row["gateway"] for row in payload["readings"]["rows"]} == {"GW-2"}
+    assert card(payload, "gateways")["unit"] == "de 1"
 
 
 @pytest.mark.parametrize("form", ["?disp={0},{1}", "?disp={0}&disp={1}"])
@@ -425,26 +425,26 @@ def test_several_devices_come_as_a_list_or_as_repeated_fields(
 
     payload = data(client, measured_conta, form.format(*ids)).json()
 
-    assert {s["id"] for g in payload["graficos"] for s in g["series"]} == set(ids)
+    assert {s["id"] for g in payload["charts"] for s in g["series"]} == set(ids)
 
 
 @pytest.mark.parametrize(("preset", "step_min", "days"), [("24h", 5, 1), ("7d", 15, 7), ("30d", 60, 30)])
 def test_periods_set_the_window_and_the_bucket(
     client: Client, measured_conta: Conta, preset: str, step_min: int, days: int
 ) -> None:
-    window = data(client, measured_conta, f"?periodo={preset}").json()["janela"]
+    window = data(client, measured_conta, f"?periodo={preset}").json()["window"]
 
-    assert window["passo"] == step_min * 60_000
-    assert window["ate"] - window["de"] == days * 86_400_000
+    assert window["step"] == step_min * 60_000
+    assert window["end"] - window["start"] == days * 86_400_000
 
 
 def test_dates_are_local_and_both_included(client: Client, measured_conta: Conta) -> None:
     payload = data(client, measured_conta, "?periodo=datas&de=2026-02-17&ate=2026-02-18").json()
 
-    assert payload["janela"]["de"] == datetime(2026, 2, 17, 3, tzinfo=UTC).timestamp() * 1000
-    assert payload["janela"]["ate"] == datetime(2026, 2, 19, 3, tzinfo=UTC).timestamp() * 1000
-    assert payload["titulo"] == "17/02/2026 – 18/02/2026"
-    assert len(payload["leituras"]["linhas"]) == 10
+    assert payload["window"]["start"] == datetime(2026, 2, 17, 3, tzinfo=UTC).timestamp() * 1000
+    assert payload["window"]["end"] == datetime(2026, 2, 19, 3, tzinfo=UTC).timestamp() * 1000
+    assert payload["title"] == "17/02/2026 – 18/02/2026"
+    assert len(payload["readings"]["rows"]) == 10
 
 
 @pytest.mark.parametrize(
@@ -517,10 +517,10 @@ def test_a_period_without_readings_names_the_last_one(client: Client, measured_c
     payload = data(client, measured_conta, "?de=2026-02-01&ate=2026-02-02").json()
 
     assert all(
-        g["vazio"].startswith("Nenhuma leitura de 01/02/2026 – 02/02/2026. A última foi em 18/02/2026")
-        for g in payload["graficos"]
+        g["empty"].startswith("Nenhuma leitura de 01/02/2026 – 02/02/2026. A última foi em 18/02/2026")
+        for g in payload["charts"]
     )
-    assert payload["leituras"]["vazio"].startswith("Nenhuma leitura de 01/02/2026")
+    assert payload["readings"]["empty"].startswith("Nenhuma leitura de 01/02/2026")
 
 
 def test_a_block_that_fails_says_so_and_leaves_the_others(
@@ -548,16 +548,16 @@ def test_months_that_are_over_are_remembered_for_a_while_where_they_are_costly(
     cache.clear()
     store_blocks(meter, JANUARY, FEBRUARY, "1")
     store_blocks(meter, FEBRUARY, CUTOFF - 60 * MIN, "1")
-    before = data(client, owner).json()["barras"][0]["meses"]
+    before = data(client, owner).json()["bars"][0]["months"]
     ConsumoBloco.objects.filter(bloco__lt=FEBRUARY).delete()
     store_blocks(meter, CUTOFF - 60 * MIN, CUTOFF, "1")
 
-    after = data(client, owner).json()["barras"][0]["meses"]
-    chosen = data(client, owner, f"?disp={meter.pk}").json()["barras"][0]["meses"]
+    after = data(client, owner).json()["bars"][0]["months"]
+    chosen = data(client, owner, f"?disp={meter.pk}").json()["bars"][0]["months"]
     cache.clear()
 
-    assert (before[-2]["valor"], after[-2]["valor"], chosen[-2]["valor"]) == (2976, 2976, None)
-    assert after[-1]["valor"] == before[-1]["valor"] + 4
+    assert (before[-2]["value"], after[-2]["value"], chosen[-2]["value"]) == (2976, 2976, None)
+    assert after[-1]["value"] == before[-1]["value"] + 4
 
 
 # --- polls ---
@@ -702,11 +702,11 @@ def test_at_most_four_devices_of_a_unit_are_drawn_unasked_and_eight_asked_for(
     ContaAtividade.objects.create(conta=owner, ultima_leitura=noon)
     ids = ",".join(str(pk) for pk in Dispositivo.objects.values_list("pk", flat=True))
 
-    (without,) = data(client, owner).json()["graficos"]
-    (with_,) = data(client, owner, f"?disp={ids}").json()["graficos"]
+    (without,) = data(client, owner).json()["charts"]
+    (with_,) = data(client, owner, f"?disp={ids}").json()["charts"]
 
     assert (len(without["series"]), len(with_["series"])) == (4, 8)
-    assert without["mostrados"] == "Mostrando 4 de 12 dispositivos; escolha outros em Filtros."
+    assert without["devices_shown"] == "Mostrando 4 de 12 dispositivos; escolha outros em Filtros."
 
 
 # --- lists ---
@@ -749,11 +749,11 @@ def test_a_search_that_finds_nothing_says_so(
 
 
 def marks_of(payload: dict[str, Any]) -> str:
-    return "".join(mark for g in payload["graficos"] for s in g["series"] for _index, mark in s["partes"])
+    return "".join(mark for g in payload["charts"] for s in g["series"] for _index, mark in s["parts"])
 
 
 def points_of(payload: dict[str, Any]) -> list[Any]:
-    return [point for g in payload["graficos"] for s in g["series"] for point in s["pontos"]]
+    return [point for g in payload["charts"] for s in g["series"] for point in s["points"]]
 
 
 def test_a_poll_carries_only_the_parts_that_changed_late_readings_included(

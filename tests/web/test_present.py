@@ -44,7 +44,7 @@ def test_presenting_reads_nothing(conta: Conta, query: str, django_assert_num_qu
         payload = present(facts)
         page = page_words(facts.scope)
 
-    assert payload["cartoes"][0]["id"] == "ENERGIA-kWh"
+    assert payload["cards"][0]["id"] == "ENERGIA-kWh"
     assert page["options"][0]["name"] == "D01 (GW-1)"
 
 
@@ -56,7 +56,7 @@ def test_what_is_read_once_is_presented_in_any_language(conta: Conta) -> None:
     with translation.override("en"):
         english = present(facts)
 
-    assert [card["titulo"] for card in portuguese["cartoes"]][-1] == "Última leitura"
-    assert [card["titulo"] for card in english["cartoes"]][-1] == "Last reading"
-    assert english["graficos"][0]["series"] != []
-    assert english["graficos"][0]["series"][0]["pontos"] == portuguese["graficos"][0]["series"][0]["pontos"]
+    assert [card["title"] for card in portuguese["cards"]][-1] == "Última leitura"
+    assert [card["title"] for card in english["cards"]][-1] == "Last reading"
+    assert english["charts"][0]["series"] != []
+    assert english["charts"][0]["series"][0]["points"] == portuguese["charts"][0]["series"][0]["points"]

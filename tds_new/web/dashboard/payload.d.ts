@@ -1,6 +1,6 @@
 /**
- * What the dashboard's scripts read: the payload that the page embeds and its polls fetch, under the names used in
- * JavaScript (readDashboard of polling.js gives it them), and the few types that the modules share.
+ * What the dashboard's scripts read: the payload that the page embeds and its polls fetch (payload.py has the same
+ * types for the server), and the few types that the modules share.
  *
  * Nothing here is sent to a browser: `npm run check` holds the modules to it.
  */
@@ -123,7 +123,29 @@ interface SilentGateway {
   affects: string;
 }
 
-/** Everything that a dashboard shows. `failures` has a sentence for each block that could not be read. */
+/** The newest readings; `empty` says why there are none. */
+interface Readings {
+  empty: string;
+  rows: Reading[];
+}
+
+/** The gateways that are not heard, at most five; `more` says how many more, `total` counts all that are offline. */
+interface Offline {
+  empty: string;
+  rows: SilentGateway[];
+  more: string;
+  total: number;
+}
+
+/** A sentence for each block that could not be read. */
+interface Failures {
+  bars?: string;
+  demand?: string;
+  charts?: string;
+  readings?: string;
+}
+
+/** Everything that a dashboard shows. */
 interface Dashboard {
   version: number;
   sequence: number;
@@ -132,9 +154,9 @@ interface Dashboard {
   cards: Card[];
   charts: LineChart[];
   bars: BarChart[];
-  readings: { empty: string; rows: Reading[] };
-  offline: { empty: string; rows: SilentGateway[]; more: string; total: number };
-  failures: { bars?: string; demand?: string; charts?: string; readings?: string };
+  readings: Readings;
+  offline: Offline;
+  failures: Failures;
 }
 
 /** The sentences of tds_new/web/dashboard/texts.py; `%s` is filled in here. */

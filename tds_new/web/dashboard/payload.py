@@ -1,14 +1,14 @@
 """The contract of a dashboard's JSON: what the page is rendered from, and what polls get.
 
-``payload.d.ts`` has the same types for the scripts; a test holds both to the same keys.
-Numbers that people read come as text, in the language and with the decimals that they are shown with. Moments
-are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
+``payload.d.ts`` beside this module has the same types for the scripts; a test holds both to the same keys. Numbers
+that people read come as text, in the language and with the decimals that they are shown with. Moments are
+milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 """
 
 from typing import TypedDict
 
 # Of the page and its data together: a page of another version is told to reload.
-VERSION = 4
+VERSION = 5
 
 # [t, mean, minimum, maximum, readings, quality]: t is the start of the bucket in milliseconds since 1970,
 # minimum and maximum are null unless a gauge, quality is 0 measured, 1 interpolated, 2 estimated.

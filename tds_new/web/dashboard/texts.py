@@ -1,10 +1,10 @@
-"""What the dashboard's scripts say: translated here, with everything else."""
+"""What the dashboard's scripts say, translated here with everything else."""
 
 from django.utils.translation import gettext as _
 
 
 def texts() -> dict[str, str]:
-    """Sentences by name; ``%s`` is filled in by the browser."""
+    """Return sentences by name; the browser fills in ``%s``."""
     return {
         "updated": _("atualizado %s"),
         "late": _("atualizado %s, tentando de novo"),

@@ -7,7 +7,7 @@ import { drawBars, drawLines, prepareCharts, removeChart, updateBars, updateLine
 import { startSlider } from './cursor.js';
 import { setIcon, setState, writeFields } from './fields.js';
 import { formats } from './formats.js';
-import { Poll, completeSeries, keepFailedBlocks, marksHeld, readDashboard, structureOf } from './polling.js';
+import { Poll, completeSeries, keepFailedBlocks, marksHeld, structureOf } from './polling.js';
 import { ReadingsTable, fillPointTable, inUse, updateOffline } from './tables.js';
 
 const DRAW_AHEAD_PX = 300;
@@ -26,7 +26,8 @@ const main = byId('content');
 const intervalMs = Number(main.dataset.interval) * 1000;
 /** @type {Texts} */
 const texts = embedded('dashboard-texts');
-let dashboard = readDashboard(embedded('dashboard-data'));
+/** @type {Dashboard} */
+let dashboard = embedded('dashboard-data');
 const drawnStructure = structureOf(dashboard);
 
 /* --- charts, drawn when they come near the screen --- */

@@ -137,7 +137,7 @@ export class Poll {
     this.lastAnswer = performance.now();
     this.listener.answered(Date.parse(response.headers.get('Date') ?? ''));
     if (this.paused) return this.intervalMs;
-    if (json) this.listener.changed(readDashboard(json));
+    if (json) this.listener.changed(json);
     else this.listener.unchanged();
     return this.intervalMs;
   }
@@ -151,86 +151,6 @@ export class Poll {
 }
 
 /* --- answers --- */
-
-/**
- * The payload's keys and their names here: the only place that knows the former.
- * @type {Record<string, string>}
- */
-const NAMES = {
-  v: 'version',
-  seq: 'sequence',
-  titulo: 'title',
-  janela: 'window',
-  cartoes: 'cards',
-  graficos: 'charts',
-  barras: 'bars',
-  leituras: 'readings',
-  falhas: 'failures',
-  demanda: 'demand',
-  de: 'start',
-  ate: 'end',
-  passo: 'step',
-  fuso: 'zone',
-  marcas: 'ticks',
-  icone: 'icon',
-  exibe: 'shown',
-  un: 'unit',
-  linha: 'line',
-  detalhe: 'detail',
-  falado: 'spoken',
-  qualidade: 'quality',
-  estado: 'state',
-  palavra: 'word',
-  valor: 'value',
-  instante: 'instant',
-  anterior: 'previous',
-  cobertura: 'coverage',
-  zero: 'from_zero',
-  resumo: 'summary',
-  vazio: 'empty',
-  mostrados: 'devices_shown',
-  nome: 'name',
-  cor: 'colour',
-  lacuna: 'gap',
-  ultimo: 'last',
-  media: 'mean',
-  minimo: 'minimum',
-  maximo: 'maximum',
-  partes: 'parts',
-  pontos: 'points',
-  comparada: 'compared',
-  meses: 'months',
-  mes: 'month',
-  exibe_anterior: 'previous_shown',
-  medido: 'measured',
-  parcial: 'partial',
-  linhas: 'rows',
-  dispositivo: 'device',
-  grandeza: 'quantity',
-  quando: 'when',
-  mais: 'more',
-  desde: 'since',
-  idade: 'age',
-  afeta: 'affects'
-};
-
-/**
- * The payload under the names of `Dashboard` (payload.d.ts).
- * @param {any} json
- * @returns {Dashboard}
- */
-export function readDashboard(json) {
-  return rename(json);
-}
-
-/** @type {(value: any) => any} */
-function rename(value) {
-  if (Array.isArray(value)) {
-    return typeof value[0] === 'object' && !Array.isArray(value[0]) ? value.map(rename) : value;
-  }
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [NAMES[key] ?? key, rename(item)]));
-}
 
 /* The server cuts the same way (tds_new/web/dashboard/parts.py). */
 const POINTS_PER_PART = 32;
