@@ -14,7 +14,9 @@ def consumer_command(*arguments: str) -> list[str]:
 
 
 def metric_value(text: str, name: str) -> float:
-    """Return a figure of a Prometheus text by its name with its labels; without labels the sum over all.
+    """Return a figure of a Prometheus text by its name with its labels.
+
+    Without labels the sum over all.
 
     It is 0 where there is none yet.
     """
@@ -23,12 +25,17 @@ def metric_value(text: str, name: str) -> float:
 
 
 class ConsumerProcess(ChildProcess):
-    """A running consumer; it serves its metrics on ``metrics_port`` where that is not 0."""
+    """A running consumer.
+
+    It serves its metrics on ``metrics_port`` where that is not 0.
+    """
 
     metrics_port = 0
 
     def wait_until_subscribed(self, times: int = 1, timeout: float = START_TIMEOUT_S) -> float:
-        """Wait until the broker has granted the subscriptions so often; return the seconds since the start.
+        """Wait until the broker has granted the subscriptions so often.
+
+        Return the seconds since the start.
 
         Raises LabError where the consumer does not get there within ``timeout`` seconds.
         """

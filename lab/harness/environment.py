@@ -56,7 +56,9 @@ def broker_variables(broker: MosquittoServer, user: str = BACKEND) -> dict[str, 
 
 
 class DatabaseEnvironment:
-    """A PostgreSQL server with the platform's tables in one database; use it as a context manager.
+    """A PostgreSQL server with the platform's tables in one database.
+
+    Use it as a context manager.
 
     ``kind`` says TimescaleDB or PostgreSQL. ``variables`` are the environment of every process that is
     started on it.
@@ -170,7 +172,10 @@ class Environment(DatabaseEnvironment):
     """A PostgreSQL and a Mosquitto with the shipped configuration, and consumers on them."""
 
     def __init__(self, kind: str = "auto", **options: Any) -> None:
-        """Choose the servers; see :class:`DatabaseEnvironment`. Raises LabError where Mosquitto is missing too."""
+        """Choose the servers; see :class:`DatabaseEnvironment`.
+
+        Raises LabError where Mosquitto is missing too.
+        """
         if find_mosquitto() is None:
             raise LabError(
                 "Mosquitto 2 is not installed; on Debian: apt-get install mosquitto mosquitto-clients"

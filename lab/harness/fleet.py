@@ -42,7 +42,9 @@ RegisteredDevice = tuple[str, str, int, int, int]
 
 
 def register(connection: Connection[Any], conta: str, sites: Sequence[Site]) -> list[RegisteredDevice]:
-    """Register a new Conta of this name with these sites; a gateway whose MAC is registered already is left out.
+    """Register a new Conta of this name with these sites.
+
+    A gateway whose MAC is registered already is left out.
 
     Returns MAC, device code, device id, gateway id and Conta id of each new device.
     """

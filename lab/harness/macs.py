@@ -1,4 +1,7 @@
-"""MAC addresses of made-up gateways. Imports nothing, for processes that start without Django."""
+"""MAC addresses of made-up gateways.
+
+Imports nothing, for processes that start without Django.
+"""
 
 
 def mac_address(digits: str) -> str:

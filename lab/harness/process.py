@@ -33,7 +33,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 class ChildProcess:
-    """A running command. ``started`` is the time of its start in seconds of the monotonic clock."""
+    """A running command.
+
+    ``started`` is the time of its start in seconds of the monotonic clock.
+    """
 
     log_errors = "replace"  # how bytes of the log that are not ASCII are decoded
 
@@ -46,7 +49,9 @@ class ChildProcess:
         death_signal: signal.Signals = signal.SIGTERM,
         own_session: bool = False,
     ) -> None:
-        """Start ``command`` with the environment ``variables``; its output goes to the file ``log``.
+        """Start ``command`` with the environment ``variables``.
+
+        Its output goes to the file ``log``.
 
         It gets ``death_signal`` when this process ends. ``own_session`` keeps the terminal's Ctrl-C away from
         it.
@@ -96,11 +101,17 @@ class ChildProcess:
         )
 
     def memory(self) -> float:
-        """Return its resident memory now, in MiB (VmRSS). Raises LabError where it has ended."""
+        """Return its resident memory now, in MiB (VmRSS).
+
+        Raises LabError where it has ended.
+        """
         return self._status("VmRSS")
 
     def peak_memory(self) -> float:
-        """Return its highest resident memory so far, in MiB (VmHWM). Raises LabError where it has ended."""
+        """Return its highest resident memory so far, in MiB (VmHWM).
+
+        Raises LabError where it has ended.
+        """
         return self._status("VmHWM")
 
     def _status(self, name: str) -> float:
@@ -131,7 +142,10 @@ class ChildProcess:
         self.process.wait()
 
     def terminate(self, timeout: float = 30) -> int:
-        """Send SIGTERM; return the exit status. Raises subprocess.TimeoutExpired after ``timeout`` seconds."""
+        """Send SIGTERM; return the exit status.
+
+        Raises subprocess.TimeoutExpired after ``timeout`` seconds.
+        """
         self.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 

@@ -23,7 +23,9 @@ class Received(NamedTuple):
 
 
 class Connection:
-    """A connection to the broker, open from the start. ``output`` is what the socket has not taken yet.
+    """A connection to the broker, open from the start.
+
+    ``output`` is what the socket has not taken yet.
 
     The socket does not block; methods that use it raise OSError where the connection is lost.
     """
@@ -67,7 +69,10 @@ class Connection:
             self.output = self.output[self.socket.send(self.output) :]
 
     def read(self) -> bytes:
-        """Return what has come; nothing where nothing has. Raises ConnectionError where the broker has closed."""
+        """Return what has come; nothing where nothing has.
+
+        Raises ConnectionError where the broker has closed.
+        """
         try:
             data = self.socket.recv(READ_SIZE)
         except BlockingIOError:

@@ -10,7 +10,10 @@ LINE_LENGTH = 120
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table; an empty string in ``head`` is a column without a title."""
+    """Return the lines of a Markdown table.
+
+    An empty string in ``head`` is a column without a title.
+    """
     return [_row(head), "|" + "---|" * len(head), *(_row(cells) for cells in rows)]
 
 

@@ -14,7 +14,9 @@ INTERVAL_S = 0.02
 def wait_until(
     condition: Callable[[], T], what: str | Callable[[], str], timeout: float, *, interval: float = INTERVAL_S
 ) -> T:
-    """Ask ``condition`` every ``interval`` seconds until it is true; return what it said.
+    """Ask ``condition`` every ``interval`` seconds until it is true.
+
+    Return what it said.
 
     Raises LabError after ``timeout`` seconds. ``what`` names the condition in its text, or is called for that
     name.

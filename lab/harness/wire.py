@@ -19,7 +19,10 @@ class Packets:
         return not self._rest
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """Take further bytes; yield each packet that is complete: its first byte, its body, and all of it."""
+        """Take further bytes.
+
+        Yield each packet that is complete: its first byte, its body, and all of it.
+        """
         self._rest += data
         position, end = 0, len(self._rest)
         while True:
@@ -50,7 +53,10 @@ def publication(first: int, body: bytes) -> tuple[str, bytes, int]:
 
 
 def identity(payload: bytes) -> int | None:
-    """Return the number that a message of the laboratory carries at its head; None for any other message."""
+    """Return the number that a message of the laboratory carries at its head.
+
+    None for any other message.
+    """
     match = _IDENTITY.match(payload[:32])
     return int(match[1]) if match else None
 

@@ -1,8 +1,9 @@
 """What a kill -9 of the broker costs: with the shipped settings, and with the platform's own acknowledgement.
 
-Mosquitto acknowledges a message before it has saved it, and saves every ``autosave_interval`` seconds. What it held in
-between, for a consumer that is away or in flight to one that keeps up, is gone with its process. A gateway that keeps each
-message until the platform answers on ``{prefix}/{id}/ack``, and sends it again, loses nothing.
+Mosquitto acknowledges a message before it has saved it, and saves every ``autosave_interval`` seconds. What
+it held in between, for a consumer that is away or in flight to one that keeps up, is gone with its process. A
+gateway that keeps each message until the platform answers on ``{prefix}/{id}/ack``, and sends it again, loses
+nothing.
 """
 
 import time
@@ -42,8 +43,8 @@ class BrokerKill:
     ) -> None:
         """Prepare a run of ``messages``.
 
-        ``away``: the consumer does not run meanwhile, and a queue grows. ``application_ack``: the gateways send again what
-        the platform has not answered.
+        ``away``: the consumer does not run meanwhile, and a queue grows. ``application_ack``: the gateways
+        send again what the platform has not answered.
         """
         environment.runs += 1
         self._environment, self._messages = environment, messages

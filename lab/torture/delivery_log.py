@@ -18,9 +18,9 @@ class Counts(NamedTuple):
 class DeliveryLog:
     """The fate of each message. Every method may be called on any thread.
 
-    The publisher's reader and the packet recorder write it, the run reads it. ``attempts`` counts by message number how often
-    each was published; ``first_order`` has the numbers in the order of their first publish; ``acknowledged`` and ``answered``
-    are the numbers that the broker, and the platform, have answered.
+    The publisher's reader and the packet recorder write it, the run reads it. ``attempts`` counts by message
+    number how often each was published; ``first_order`` has the numbers in the order of their first publish;
+    ``acknowledged`` and ``answered`` are the numbers that the broker, and the platform, have answered.
     """
 
     def __init__(self, plan: Plan) -> None:

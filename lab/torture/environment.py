@@ -11,10 +11,16 @@ KEEPALIVE_S = 5
 
 
 class TortureEnvironment(Environment):
-    """The servers of fault injection. ``runs`` counts the runs on it, so that each has a fleet of its own."""
+    """The servers of fault injection.
+
+    ``runs`` counts the runs on it, so that each has a fleet of its own.
+    """
 
     def __init__(self, kind: str = "auto") -> None:
-        """Choose the servers; ``kind`` is that of :func:`lab.harness.environment.choose_binaries`."""
+        """Choose the servers.
+
+        ``kind`` is that of :func:`lab.harness.environment.choose_binaries`.
+        """
         variables = {
             "TDS_REJECTED_KEEP": "1000000",
             "TDS_GATEWAY_RATE": "0",  # after an outage a whole backlog comes at once

@@ -23,8 +23,8 @@ class FaultNotInjectedError(Exception):
 class FaultContext:
     """A run in progress.
 
-    ``allow_messages`` lets messages flow up to a number, or up to the next fault's place (None). ``report_violation`` takes
-    an invariant and a text. ``recovery_timeout`` is in seconds.
+    ``allow_messages`` lets messages flow up to a number, or up to the next fault's place (None).
+    ``report_violation`` takes an invariant and a text. ``recovery_timeout`` is in seconds.
     """
 
     environment: TortureEnvironment

@@ -1,7 +1,7 @@
 """Faults of the broker and of the network to it.
 
-Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``. None of them kills the broker with
-messages in it: that loses some, and is measured by itself (``broker_kill``).
+Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``. None of them kills the
+broker with messages in it: that loses some, and is measured by itself (``broker_kill``).
 """
 
 import time
@@ -31,8 +31,8 @@ def away(context: FaultContext, parameters: dict[str, Any]) -> None:
 def emptied(context: FaultContext, parameters: dict[str, Any]) -> None:
     """Have the broker lose sessions and queues while the consumer holds unacknowledged messages.
 
-    It counts packet ids from 1 again. The consumer must store what it holds, but not acknowledge it: the ids belong to new
-    messages now. The publisher pauses, so that nothing is at the broker alone.
+    It counts packet ids from 1 again. The consumer must store what it holds, but not acknowledge it: the ids
+    belong to new messages now. The publisher pauses, so that nothing is at the broker alone.
     """
     client_id = context.consumer().client_id
     context.database.freeze(new_ones=True)
@@ -73,7 +73,10 @@ def cut(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def frozen(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Leave the connection half open: neither side hears the other. New connections work."""
+    """Leave the connection half open: neither side hears the other.
+
+    New connections work.
+    """
     links = context.recorder.links()
     context.allow_messages(None)
     context.recorder.freeze(new_ones=False)

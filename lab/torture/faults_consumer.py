@@ -1,7 +1,7 @@
 """Faults of the consumer's process.
 
-Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``. It raises FaultNotInjectedError where
-it could not be brought about.
+Each takes the run in progress and the parameters of its kind in ``schedule.KINDS``. It raises
+FaultNotInjectedError where it could not be brought about.
 """
 
 import signal

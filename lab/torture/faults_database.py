@@ -48,7 +48,10 @@ def terminate(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def commit(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Cut the connection around a COMMIT. Raises FaultNotInjectedError where no batch is committed."""
+    """Cut the connection around a COMMIT.
+
+    Raises FaultNotInjectedError where no batch is committed.
+    """
     context.database.arm(str(parameters["how"]))
     context.allow_messages(None)
     if not context.database.acted.wait(min(15.0, context.recovery_timeout)):

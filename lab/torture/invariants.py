@@ -38,8 +38,8 @@ SHOWN = 20
 class StoredRow(NamedTuple):
     """A reading as it is stored.
 
-    ``gateway_conta`` and ``conta`` are the names of the Contas of its gateway and of the row; ``number`` is the message that
-    its raw payload names.
+    ``gateway_conta`` and ``conta`` are the names of the Contas of its gateway and of the row; ``number`` is
+    the message that its raw payload names.
     """
 
     mac: str | None
@@ -53,7 +53,10 @@ class StoredRow(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A rejected message, and how often it is there; ``place`` is the index of the rejected reading."""
+    """A rejected message, and how often it is there.
+
+    ``place`` is the index of the rejected reading.
+    """
 
     topic: str
     payload: bytes
@@ -102,10 +105,10 @@ class InvariantChecker:
     ) -> None:
         """Take what was published of ``plan``.
 
-        ``order`` has the numbers in the order of their first publish, ``attempts`` how often each was published,
-        ``acknowledged`` those that the broker has acknowledged. With ``strict_order`` of two values for one reading the one
-        published first must be stored. With several consumers in a share group the broker gives no order: either may be
-        first there, and the other must be rejected.
+        ``order`` has the numbers in the order of their first publish, ``attempts`` how often each was
+        published, ``acknowledged`` those that the broker has acknowledged. With ``strict_order`` of two
+        values for one reading the one published first must be stored. With several consumers in a share group
+        the broker gives no order: either may be first there, and the other must be rejected.
         """
         self._acknowledged, self._strict = acknowledged, strict_order
         self._contas = dict(contas_by_mac(plan))
@@ -128,7 +131,10 @@ class InvariantChecker:
         return self._violations
 
     def _check_readings(self, rows: list[StoredRow]) -> dict[Key, Decimal]:
-        """Check that each row was published, is there once, and is its Conta's; return the values by key."""
+        """Check that each row was published, is there once, and is its Conta's.
+
+        Return the values by key.
+        """
         stored: dict[Key, Decimal] = {}
         for row in rows:
             if row.mac is None or row.codigo is None:

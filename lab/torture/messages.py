@@ -39,8 +39,8 @@ DEVICES = {"D01": "kWh", "D02": "m\u00b3", "D03": "\u00b0C"}
 class Plan:
     """What the messages of a run are made of.
 
-    ``start`` is the first readings' time (ISO 8601); gateway MACs carry the number of the ``fleet``. With ``with_seq`` every
-    message asks for the platform's answer.
+    ``start`` is the first readings' time (ISO 8601); gateway MACs carry the number of the ``fleet``. With
+    ``with_seq`` every message asks for the platform's answer.
     """
 
     seed: int
@@ -91,14 +91,20 @@ class PlannedMessage:
 def new_plan(
     seed: int, messages: int, *, fleet: int = 1, with_seq: bool = False, prefix: str = PREFIX
 ) -> Plan:
-    """Make a plan whose readings all lie in the last days, none in the future; ``prefix`` is the topics'."""
+    """Make a plan whose readings all lie in the last days, none in the future.
+
+    ``prefix`` is the topics'.
+    """
     gateways = 20
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=messages // gateways + 7_200)
     return Plan(seed, messages, start.isoformat(), fleet, gateways, prefix, with_seq)
 
 
 def mac_of(plan: Plan, gateway: int, known: bool = True) -> str:
-    """Return the MAC of a gateway; one that nobody has registered where ``known`` is False."""
+    """Return the MAC of a gateway.
+
+    One that nobody has registered where ``known`` is False.
+    """
     return mac_address(f"{'02' if known else '06'}{plan.fleet:04x}{gateway:06x}")
 
 

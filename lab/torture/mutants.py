@@ -1,6 +1,7 @@
 """Consumers that are wrong on purpose: each must be caught by the harness, or the harness proves nothing.
 
-A mutant replaces functions of the consumer from outside, in the victim's process. ``kinds`` are the faults that provoke it.
+A mutant replaces functions of the consumer from outside, in the victim's process. ``kinds`` are the faults
+that provoke it.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,10 @@ def mutant(text: str, *kinds: str, messages: int = 400) -> Callable[[Callable[[]
 
 
 def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Put ``make(original)`` in place of ``owner.name``; raises AttributeError where there is no such name any more."""
+    """Put ``make(original)`` in place of ``owner.name``.
+
+    Raises AttributeError where there is no such name any more.
+    """
     setattr(owner, name, make(getattr(owner, name)))
 
 

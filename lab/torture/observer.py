@@ -68,7 +68,7 @@ class Observer:
         self._session: psycopg.Connection[Any] | None = None
         self._devices: dict[tuple[str, str], int] = {}
 
-    # --- changing ------------------------------------------------------------------------------------------
+    # --- changing -------------------------------------------------------------------------------------------
 
     def register_fleet(self) -> None:
         """Register two Contas: the gateways with even numbers of the one, those with odd numbers of the other."""
@@ -117,7 +117,7 @@ class Observer:
         if self._session is not None:
             self._session.close()
 
-    # --- reading -------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     def search(self, identities: list[int]) -> list[int] | None:
         """Return which of these messages are neither stored nor rejected.

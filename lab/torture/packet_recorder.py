@@ -12,7 +12,8 @@ from lab.torture.proxy import Link, Proxy
 if TYPE_CHECKING:
     import socket
 
-# Takes identities; returns those of which no trace is in the database, None where the database did not answer.
+# Takes identities; returns those of which no trace is in the database, None where the database did not
+# answer.
 Search = Callable[[list[int]], list[int] | None]
 
 
@@ -28,7 +29,10 @@ class RecordedLink(Link):
         self.client_id = ""
 
     def downwards(self, data: bytes) -> bytes:
-        """Note the identity of each message that is delivered, by its packet id; everything goes on."""
+        """Note the identity of each message that is delivered, by its packet id.
+
+        Everything goes on.
+        """
         for first, body, _ in self._down.feed(data):
             kind = first & 0xF0
             if kind == wire.PUBLISH:
@@ -69,14 +73,18 @@ class RecordedLink(Link):
 class PacketRecorder(Proxy):
     """Records what consumers and broker say to each other.
 
-    A PUBACK goes on only after its message was looked up. ``violations`` has invariants and texts; ``pubacks``, ``checked``
-    and ``unchecked`` count acknowledgements. While ``swallow`` is set no PUBACK goes on.
+    A PUBACK goes on only after its message was looked up. ``violations`` has invariants and texts;
+    ``pubacks``, ``checked`` and ``unchecked`` count acknowledgements. While ``swallow`` is set no PUBACK goes
+    on.
     """
 
     link = RecordedLink
 
     def __init__(self, target: int, deliveries: DeliveryLog, search: Search, fraction: float) -> None:
-        """Listen before the broker on port ``target``; ``fraction`` of the messages are looked up by ``search``."""
+        """Listen before the broker on port ``target``.
+
+        ``fraction`` of the messages are looked up by ``search``.
+        """
         self.deliveries = deliveries
         self.swallow = False
         self.violations: list[tuple[str, str]] = []
@@ -116,7 +124,10 @@ class PacketRecorder(Proxy):
             return self._subscribed.get(client_id, 0)
 
     def wait_for_subscription(self, client_id: str, more_than: int, timeout: float) -> bool:
-        """Wait until more than so many subscriptions are answered; return False after ``timeout`` seconds."""
+        """Wait until more than so many subscriptions are answered.
+
+        Return False after ``timeout`` seconds.
+        """
         deadline = time.monotonic() + timeout
         with self._noted:
             return self._noted.wait_for(

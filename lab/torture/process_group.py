@@ -15,14 +15,18 @@ STOP_TIMEOUT_S = 20.0
 
 
 class ConsumerUnderTest(ConsumerProcess):
-    """One consumer process; it reads ``kill_order``, a file, when it is told to kill itself."""
+    """One consumer process.
+
+    It reads ``kill_order``, a file, when it is told to kill itself.
+    """
 
     def __init__(
         self, environment: TortureEnvironment, client_id: str, variables: dict[str, str], *options: str
     ) -> None:
         """Start a consumer with this client id.
 
-        ``options`` are those of ``lab.torture.system_under_test``, then those of ``start_mqtt_consumer`` after ``--``.
+        ``options`` are those of ``lab.torture.system_under_test``, then those of ``start_mqtt_consumer``
+        after ``--``.
         """
         self.client_id = client_id
         log = environment.log_path("consumer")
@@ -42,7 +46,10 @@ class ConsumerUnderTest(ConsumerProcess):
         self.send_signal(signal.SIGUSR1)
 
     def has_logged(self, text: str, timeout: float) -> bool:
-        """Wait for a line with ``text`` in its log; return False after ``timeout`` seconds or at its end."""
+        """Wait for a line with ``text`` in its log.
+
+        Return False after ``timeout`` seconds or at its end.
+        """
         try:
             self.wait_for(text, timeout=timeout)
         except LabError:
@@ -51,7 +58,10 @@ class ConsumerUnderTest(ConsumerProcess):
 
 
 class ProcessGroup:
-    """The consumers that ought to be running, by client id. ``peak_memory`` is the highest of any of them, in MiB."""
+    """The consumers that ought to be running, by client id.
+
+    ``peak_memory`` is the highest of any of them, in MiB.
+    """
 
     def __init__(
         self,
@@ -114,7 +124,10 @@ class ProcessGroup:
                     continue  # it has just ended
 
     def stop(self) -> bool:
-        """Stop all in order; return False where one had to be killed or ended with an error."""
+        """Stop all in order.
+
+        Return False where one had to be killed or ended with an error.
+        """
         self.measure_memory()
         current = list(self.members.values())
         for consumer in current:

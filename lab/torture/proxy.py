@@ -104,7 +104,10 @@ class Proxy:
             link.cut()
 
     def freeze(self, *, new_ones: bool) -> None:
-        """Freeze every connection until :meth:`thaw`; with ``new_ones`` those made meanwhile too."""
+        """Freeze every connection until :meth:`thaw`.
+
+        With ``new_ones`` those made meanwhile too.
+        """
         self._frozen = new_ones
         for link in self.links():
             link.freeze()
@@ -177,7 +180,8 @@ class DatabaseLink(Link):
 class DatabaseProxy(Proxy):
     """A proxy in front of PostgreSQL.
 
-    ``terminate`` ends the consumer's sessions from elsewhere; ``acted`` is set once an armed action was carried out.
+    ``terminate`` ends the consumer's sessions from elsewhere; ``acted`` is set once an armed action was
+    carried out.
     """
 
     link = DatabaseLink
@@ -189,7 +193,10 @@ class DatabaseProxy(Proxy):
         super().__init__(target)
 
     def arm(self, action: str) -> None:
-        """Have ``cut_before``, ``cut_after`` or ``terminate`` happen at the next COMMIT; nothing with an empty action."""
+        """Have ``cut_before``, ``cut_after`` or ``terminate`` happen at the next COMMIT.
+
+        Nothing with an empty action.
+        """
         self.acted.clear()
         self._action = action
 

@@ -1,12 +1,12 @@
 """The gateways of a run: QoS 1, a log of what the broker acknowledged, everything else published again.
 
-A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input. Then it takes
-orders, a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes events to standard output: ``P``
-published, ``R`` published again, ``A`` acknowledged by the broker, ``D`` answered by the platform (where messages carry
-``seq``), each with numbers.
+A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input.
+Then it takes orders, a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes
+events to standard output: ``P`` published, ``R`` published again, ``A`` acknowledged by the broker, ``D``
+answered by the platform (where messages carry ``seq``), each with numbers.
 
-The demonstration's publisher does not do here: a run needs messages that are wrong on purpose, by number and up to a limit,
-and has to know of each single one whether the broker has acknowledged it.
+The demonstration's publisher does not do here: a run needs messages that are wrong on purpose, by number and
+up to a limit, and has to know of each single one whether the broker has acknowledged it.
 """
 
 import json
@@ -53,7 +53,8 @@ class Job:
 class GatewayConnection:
     """One connection: the messages of its gateways, in order.
 
-    Those that are not acknowledged are sent again, in order, after a reconnect. ``place`` is its number among all.
+    Those that are not acknowledged are sent again, in order, after a reconnect. ``place`` is its number among
+    all.
     """
 
     def __init__(
@@ -173,7 +174,10 @@ class Publisher:
         self._input = b""
 
     def tell(self, event: str, number: int) -> None:
-        """Note an event about a message; it is reported at the end of the loop's iteration."""
+        """Note an event about a message.
+
+        It is reported at the end of the loop's iteration.
+        """
         self._events.setdefault(event, []).append(number)
 
     def run(self) -> None:

@@ -13,7 +13,10 @@ STOP_TIMEOUT_S = 10
 
 
 class PublisherProcess:
-    """A publisher that publishes up to a limit. It ends with its input, and so with this process too."""
+    """A publisher that publishes up to a limit.
+
+    It ends with its input, and so with this process too.
+    """
 
     def __init__(self, job: Job, deliveries: DeliveryLog) -> None:
         self._deliveries = deliveries

@@ -34,8 +34,9 @@ DROPPED = "Outgoing messages are being dropped"
 class RunOptions:
     """What to run.
 
-    ``group`` is the share group of several ``consumers``, ``check`` the share of PUBACKs that are looked up in the database,
-    ``rate`` in messages/s. A consumer that does not recover is given up after ``recovery_timeout`` seconds.
+    ``group`` is the share group of several ``consumers``, ``check`` the share of PUBACKs that are looked up
+    in the database, ``rate`` in messages/s. A consumer that does not recover is given up after
+    ``recovery_timeout`` seconds.
     """
 
     seed: int
@@ -53,8 +54,8 @@ class RunOptions:
 class FaultReport:
     """One fault: how long it lasted and the recovery from it, in seconds.
 
-    The recovery ends when the consumer has acknowledged everything published before the next fault; it is None where that
-    never came. ``missed`` says why a fault could not be brought about.
+    The recovery ends when the consumer has acknowledged everything published before the next fault; it is
+    None where that never came. ``missed`` says why a fault could not be brought about.
     """
 
     fault: Fault
@@ -70,7 +71,10 @@ class FaultReport:
 
 @dataclass
 class RunResult:
-    """The result of a run; ``seconds`` is its length, ``peak_memory`` the consumers' in MiB."""
+    """The result of a run.
+
+    ``seconds`` is its length, ``peak_memory`` the consumers' in MiB.
+    """
 
     options: RunOptions
     database: str
@@ -112,7 +116,10 @@ class Run:
         self._reports: list[FaultReport] = []
 
     def execute(self) -> RunResult:
-        """Run everything, then check the invariants. Raises LabError where nothing goes on any more."""
+        """Run everything, then check the invariants.
+
+        Raises LabError where nothing goes on any more.
+        """
         started = time.monotonic()
         try:
             self._start_consumers()
@@ -146,7 +153,10 @@ class Run:
         return bool(self._options.mutant and (self._violations or self._setup.recorder.violations))
 
     def _publish_below(self, place: int) -> None:
-        """Publish every message below ``place`` and wait for the broker. Raises LabError where that gets stuck."""
+        """Publish every message below ``place`` and wait for the broker.
+
+        Raises LabError where that gets stuck.
+        """
         self._setup.publisher.limit(place)
         deadline = time.monotonic() + self._options.recovery_timeout + place / self._options.rate
         while self._deliveries.counts().acknowledged < place and not self._mutant_is_caught():
@@ -155,7 +165,10 @@ class Run:
             time.sleep(0.01)
 
     def _allow_messages(self, place: int | None) -> None:
-        """Let messages flow during a fault; the last few wait for its end, to see the whole way work again."""
+        """Let messages flow during a fault.
+
+        The last few wait for its end, to see the whole way work again.
+        """
         end = self._next_place - PROBES
         self._setup.publisher.limit(end if place is None else min(place, end))
 

@@ -23,8 +23,8 @@ KILL_POINTS = (
     "all_pubacks",
     "finishing",
 )
-# Errors of conflicts between transactions, a full disk, a failing disk, a migration under way, a lost privilege and a bug of the
-# server.
+# Errors of conflicts between transactions, a full disk, a failing disk, a migration under way, a lost
+# privilege and a bug of the server.
 SQLSTATES = ("40001", "40P01", "53100", "58030", "42P01", "42501", "XX000")
 COMMITS = ("cut_before", "cut_after", "terminate")
 
@@ -46,8 +46,8 @@ class Fault:
 class FaultKind:
     """A kind of fault.
 
-    ``text`` describes it, ``parameters`` chooses its parameters by chance, ``target`` is the longest recovery in seconds
-    (I7). ``shared`` says whether it makes sense with several consumers in one share group too.
+    ``text`` describes it, ``parameters`` chooses its parameters by chance, ``target`` is the longest recovery
+    in seconds (I7). ``shared`` says whether it makes sense with several consumers in one share group too.
     """
 
     text: str
@@ -94,8 +94,9 @@ KINDS: dict[str, FaultKind] = {
     "database_cut": FaultKind("network to the database cut", _none),
     "database_frozen": FaultKind("network to the database frozen", _seconds(1, 5)),
     "database_slow": FaultKind("network to the database slow: 100 ms a packet", _seconds(2, 4), target=20.0),
-    # Not in a group: Mosquitto 2.0 does not save shared subscriptions, so until each member has subscribed again it acknowledges
-    # messages that it keeps for nobody (3 of 3 lost on 2.0.11). Only the application's acknowledgement closes that.
+    # Not in a group: Mosquitto 2.0 does not save shared subscriptions, so until each member has subscribed
+    # again it acknowledges messages that it keeps for nobody (3 of 3 lost on 2.0.11). Only the application's
+    # acknowledgement closes that.
     "broker_restart": FaultKind("Mosquitto stopped in order and started", _none, shared=False),
     "broker_away": FaultKind("Mosquitto away for some seconds", _seconds(1, 4), shared=False),
     "broker_emptied": FaultKind(
@@ -123,9 +124,9 @@ def make_schedule(
 ) -> list[Fault]:
     """Return the faults of a run: every kind in turn, shuffled, at uneven distances.
 
-    ``messages`` is the length of the run, ``faults`` how many there are, ``group`` whether several consumers form a share
-    group. With ``kinds`` the faults are exactly these, in their order. Raises ValueError where there are fewer than 20
-    messages a fault, or a kind is unknown.
+    ``messages`` is the length of the run, ``faults`` how many there are, ``group`` whether several consumers
+    form a share group. With ``kinds`` the faults are exactly these, in their order. Raises ValueError where
+    there are fewer than 20 messages a fault, or a kind is unknown.
     """
     chance = random.Random(f"torture {seed} {messages} {faults} {group}")
     unknown = set(kinds) - KINDS.keys()

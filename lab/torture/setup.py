@@ -14,7 +14,10 @@ from tds_new.embedded.ports import LOOPBACK
 
 
 class Setup:
-    """The publisher sends straight to the broker; consumers see broker and database through proxies."""
+    """The publisher sends straight to the broker.
+
+    Consumers see broker and database through proxies.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,9 @@ class Setup:
         share_group: str = "",
         mutant: str = "",
     ) -> None:
-        """Register the fleet of ``plan`` and start the proxies and the publisher; no consumer yet.
+        """Register the fleet of ``plan`` and start the proxies and the publisher.
+
+        No consumer yet.
 
         ``check`` is the share of PUBACKs that are looked up in the database, ``rate`` in messages/s.
         """

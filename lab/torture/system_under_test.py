@@ -1,8 +1,8 @@
 """A consumer that kills itself on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
 
-``python -m lab.torture.system_under_test --kill-order FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it reads FILE, ``POINT
-TIMES``, and from then on it kills itself (SIGKILL) when POINT is reached for the TIMES-th time. Without an order it is the
-shipped consumer.
+``python -m lab.torture.system_under_test --kill-order FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it
+reads FILE, ``POINT TIMES``, and from then on it kills itself (SIGKILL) when POINT is reached for the TIMES-th
+time. Without an order it is the shipped consumer.
 """
 
 import argparse
@@ -16,14 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# A fault every few seconds would count as one endless failure to the delays between connections: hours of operation pass
-# here in seconds.
+# A fault every few seconds would count as one endless failure to the delays between connections: hours of
+# operation pass here in seconds.
 STABLE_AFTER_S = 0.5
 SEND_S = 0.2  # seconds for the network thread to send acknowledgements
 
 
 class KillSwitch:
-    """Kills this process when the ordered point is reached often enough; ``order`` is the file with the order."""
+    """Kills this process when the ordered point is reached often enough.
+
+    ``order`` is the file with the order.
+    """
 
     def __init__(self, order: Path) -> None:
         self._order = order
@@ -74,7 +77,10 @@ def before(owner: Any, name: str, action: Callable[[], None]) -> None:
 
 
 def install_kill_points(kill_switch: KillSwitch) -> None:
-    """Wrap the consumer's steps. Raises AttributeError where one of them does not exist any more."""
+    """Wrap the consumer's steps.
+
+    Raises AttributeError where one of them does not exist any more.
+    """
     import psycopg
 
     from tds_new.ingestion import preparation, rejected, store

@@ -21,12 +21,13 @@ from lab.torture.system_under_test import KillSwitch, install_kill_points
 from tds_new.embedded.mosquitto import find_mosquitto
 
 PLAN = new_plan(5, 3_000)
-# One schedule for every change, so that a red run is the change's doing; other seeds by TORTURE_SEED and the command.
+# One schedule for every change, so that a red run is the change's doing; other seeds by TORTURE_SEED and the
+# command.
 SEED = int(os.environ.get("TORTURE_SEED") or 20261121)
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto 2 is not installed")
 
 
-# --- the schedule and the messages are pure -------------------------------------------------------------------------------------
+# --- the schedule and the messages are pure -----------------------------------------------------------------
 
 
 def test_one_seed_gives_one_schedule() -> None:
@@ -105,7 +106,7 @@ def test_packets_are_cut_wherever_the_stream_is() -> None:
         assert (topic, wire.identity(payload), packet_id, found[1][1]) == ("a/b", 12, 7, b"\0\x07")
 
 
-# --- the checker ------------------------------------------------------------------------------------------------------------------
+# --- the checker --------------------------------------------------------------------------------------------
 
 
 def _rows(numbers: range) -> list[StoredRow]:
@@ -185,7 +186,7 @@ def test_macs_of_two_runs_differ() -> None:
     assert mac_of(new_plan(1, 100, fleet=1), 3) != mac_of(new_plan(1, 100, fleet=2), 3)
 
 
-# --- for real -------------------------------------------------------------------------------------------------------------------
+# --- for real -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
