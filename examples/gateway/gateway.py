@@ -1,13 +1,14 @@
-"""A gateway for TDS New: reads meters, keeps every message on disk until the platform says that it is stored, sends again what is not.
+"""A gateway for TDS New: no reading that it has taken is lost or doubled.
 
-Copy this file and replace the source (``--source``). It needs Python 3.11 and paho-mqtt 2; see README.md
-beside it.
+It reads meters, keeps every message on disk until the platform says that it is stored, and sends again what
+is not. Copy this file and replace the source (``--source``). It needs Python 3.11 and paho-mqtt 2; see
+README.md beside it.
 
 Two threads share nothing but the queue, a SQLite file:
 
     main thread      read() ──► queue          at every interval, broker or no broker
     network thread   queue ──► broker          at most --window messages under way, each with a number ("seq")
-                     {"seq": n} on .../ack     the platform has committed message n: only now it leaves the queue
+                     {"seq": n} on .../ack     the platform has committed message n: now it leaves the queue
 
 A PUBACK of the broker is not enough: the broker may lose what it acknowledged (power cut). The platform's
 answer comes after the commit. Sending twice is free, because the platform stores a reading (device, time)
@@ -57,7 +58,10 @@ Source = Callable[[], list[Reading]]
 
 
 def demo_source() -> list[Reading]:
-    """What a meter might say: a register that rises 1 kWh an hour, and the temperature of a day. Put your Modbus reads in its place."""
+    """Return what meters might say; put your Modbus reads in its place.
+
+    A register rises 1 kWh an hour, and a temperature swings with the day.
+    """
     hours = time.time() / 3600
     return [
         Reading("D01", f"{hours % 1_000_000:.4f}", "kWh"),
@@ -91,21 +95,27 @@ class Queue:
         self._db.execute("COMMIT")
 
     def put(self, body: Mapping[str, object]) -> bool:
-        """Keep a message; False where the queue is full: what is oldest is kept."""
+        """Keep a message.
+
+        Return False where the queue is full: the oldest messages are kept.
+        """
         if len(self) >= self._limit:
             return False
         self._db.execute("INSERT INTO message (body) VALUES (?)", (json.dumps(body, ensure_ascii=False),))
         return True
 
     def after(self, seq: int, count: int) -> list[tuple[int, str]]:
-        """The next messages with a number above ``seq``: number and payload, at most ``count``."""
+        """Return number and payload of the next messages above ``seq``, at most ``count``."""
         rows = self._db.execute(
             "SELECT seq, body FROM message WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
         )
         return [(number, self._payload(number, body)) for number, body in rows]
 
     def get(self, seq: int) -> str:
-        """The payload of a message that is still here. Raises LookupError where it is not."""
+        """Return the payload of a queued message.
+
+        Raises LookupError where it is not there.
+        """
         row = self._db.execute("SELECT body FROM message WHERE seq = ?", (seq,)).fetchone()
         if row is None:
             raise LookupError(seq)
@@ -126,7 +136,10 @@ class Queue:
 
 
 class Window:
-    """The messages under way on one connection: at most ``size``, each with the time at which it is sent again."""
+    """The messages under way on one connection, at most ``size``.
+
+    Each has the time at which it is sent again.
+    """
 
     def __init__(self, size: int, resend_after: float) -> None:
         self._size, self._resend_after = size, resend_after
@@ -139,22 +152,25 @@ class Window:
         return self._size - len(self._due)
 
     def sent(self, seq: int, now: float) -> None:
-        """A message was sent: the second wait is twice as long as the first, and so on, up to ten minutes."""
+        """Note that a message was sent.
+
+        The second wait is twice as long as the first, and so on, up to ten minutes.
+        """
         wait = min(self._due[seq][1] * 2, LONGEST_RESEND_S) if seq in self._due else self._resend_after
         self._due[seq] = now + wait, wait
         self.last = max(self.last, seq)
 
     def answered(self, seq: int) -> None:
-        """The platform has stored it."""
+        """Note that the platform has stored a message."""
         self._due.pop(seq, None)
 
     def overdue(self, now: float) -> list[int]:
-        """What is to be sent again."""
+        """Return the numbers to send again."""
         return [seq for seq, (due, _) in self._due.items() if due <= now]
 
 
 class Link:
-    """The network thread: connects, sends what is in the queue, and comes back after every loss."""
+    """The network thread: connects, sends what is queued, connects again."""
 
     def __init__(self, options: argparse.Namespace, stop: threading.Event) -> None:
         self._options, self._stop = options, stop
@@ -163,9 +179,9 @@ class Link:
         self._answers: list[int] = []
 
     def run(self) -> None:
-        """Until told to stop.
+        """Connect again and again until told to stop.
 
-        Delays between connections: 1 s doubling to 60 s, of which up to half is left to chance.
+        Delays between connections are 1 s doubling to 60 s, of which up to half is left to chance.
         """
         queue, attempt = Queue(self._options.queue, self._options.limit), 0
         while not self._stop.is_set():
@@ -181,9 +197,9 @@ class Link:
             self._stop.wait(delay)
 
     def _session(self, queue: Queue) -> None:
-        """One connection, from CONNECT to its end.
+        """Run one connection, from CONNECT to its end.
 
-        A client of its own: paho would send again what an older one had under way.
+        It has a client of its own: paho would send again what an older one had under way.
         """
         client, window = self._client(), Window(self._options.window, self._options.resend_after)
         client.connect(self._options.host, self._options.port, self._options.keepalive)
@@ -263,10 +279,10 @@ class Link:
         try:
             self._answers.append(int(json.loads(message.payload)["seq"]))
         except (ValueError, KeyError, TypeError):
-            logger.warning("an answer that is none: %r", message.payload[:100])
+            logger.warning("not an answer: %r", message.payload[:100])
 
     def _settle(self, window: Window, queue: Queue) -> None:
-        """What is answered leaves the queue, and makes room in the window."""
+        """Remove what is answered from the queue and from the window."""
         if self._answers:
             queue.remove(self._answers)
             for seq in self._answers:
@@ -298,9 +314,9 @@ class Link:
 
 
 def measure(source: Source, queue: Queue) -> None:
-    """Read once and keep what was read.
+    """Read the meters once and queue the readings.
 
-    A source that fails is logged; the next turn tries again.
+    A source that fails is logged, and asked again at the next interval.
     """
     moment = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
@@ -317,9 +333,9 @@ def measure(source: Source, queue: Queue) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line.
+    """Read the command line.
 
-    The password only from a file or the environment, because others can read command lines.
+    The password comes only from a file or the environment, because others can read command lines.
     """
     parser = argparse.ArgumentParser(
         description="Reads meters and publishes to TDS New; loses nothing that it has read."
@@ -376,7 +392,7 @@ def arguments() -> argparse.Namespace:
 
 
 def load(name: str) -> Source:
-    """The function ``MODULE:FUNCTION``."""
+    """Return the function ``MODULE:FUNCTION``, or the demonstration without a name."""
     if not name:
         return demo_source
     module, _, function = name.partition(":")

@@ -3,6 +3,7 @@
 Each is a function of the two, so that one of a million can be made again alone.
 """
 
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from lab.fuzz import literals
 from lab.fuzz.fleet import Fleet, FleetGateway
 
 MAX_TOPIC = 65_535
+_BAD_MESSAGE_TIMES = (*literals.BAD_TIMES, "null")
+_GOOD_READING = '{"dispositivo_codigo":"D01","valor":1},'
 INVALID_UTF8 = (
     b"\xff",
     b"\xc3",
@@ -43,21 +46,22 @@ class Case(NamedTuple):
 
 
 def good_case(number: int, fleet: Fleet, prefix: str) -> Case:
-    """A message with which nothing is wrong; stored whatever its neighbours are.
+    """Return a message with which nothing is wrong: it must be stored whatever its neighbours are.
 
-    Numbers of their own, below 0.
+    Good messages have numbers of their own, below 0.
     """
     gateway = fleet.gateways[0]
-    stamp = f"2026-02-{1 + number // 86_400 % 28:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.5Z"
-    leituras = ",".join(f'{{"dispositivo_codigo":"D0{n}","valor":{number}.{n}}}' for n in (1, 2, 3))
+    day, hour, minute = 1 + number // 86_400 % 28, number // 3600 % 24, number // 60 % 60
+    stamp = f"2026-02-{day:02}T{hour:02}:{minute:02}:{number % 60:02}.5Z"
+    readings = ",".join(f'{{"dispositivo_codigo":"D0{n}","valor":{number}.{n}}}' for n in (1, 2, 3))
     payload = (
-        f'{{"gateway_mac":"{gateway.mac}","timestamp":"{stamp}","leituras":[{leituras}],"seq":{number}}}'
+        f'{{"gateway_mac":"{gateway.mac}","timestamp":"{stamp}","leituras":[{readings}],"seq":{number}}}'
     )
     return Case(-1 - number, "good", f"{prefix}/{gateway.mac}/telemetry".encode(), payload.encode())
 
 
 def make_case(seed: int, number: int, fleet: Fleet, prefix: str) -> Case:
-    """The case of this number. ``number`` is below 2**64."""
+    """Return the case of this number, which is below 2**64."""
     r = Random(seed << 64 | number)
     chance = r.random()
     if chance < 0.03:
@@ -106,20 +110,19 @@ def _strange_topic(r: Random, fleet: Fleet, prefix: str) -> tuple[str, bytes, Fl
     mac = gateway.mac
     spelt = _spelling(r, mac)
     identifier = r.choice((
-        fleet.stranger, mac[:-1], mac + ":00", mac.replace(":", "-", 1), mac.replace(":", "."), mac.replace("0", "O"), mac.replace("a",
-        "а"), "+",
-        "#", "$", "", " " + mac, mac + " ", mac + "\n", mac + "\0", "gw 1", "GW-0.B", "x" * 32, "x" * 33, "😀", "..",
-        "%00", mac + "/" + mac,
+        fleet.stranger, mac[:-1], mac + ":00", mac.replace(":", "-", 1), mac.replace(":", "."),
+        mac.replace("0", "O"), mac.replace("a", "а"), "+", "#", "$", "", " " + mac, mac + " ", mac + "\n",
+        mac + "\0", "gw 1", "GW-0.B", "x" * 32, "x" * 33, "😀", "..", "%00", mac + "/" + mac,
     ))  # fmt: skip
     whole = r.choice((
-        f"{prefix}/{identifier}/telemetry", f"{prefix}/{identifier}/telemetry", f"{prefix}/{identifier}/status",
-        f"{prefix}/{spelt}/Telemetry",
-        f"{prefix}/{spelt}/telemetry/", f"/{prefix}/{spelt}/telemetry", f"{prefix}//{spelt}/telemetry", f"{prefix}/{spelt}",
-        f"{prefix}/{spelt}/",
-        f"{prefix}/{spelt}/ack", f"{prefix}/{spelt}/commands/x", f"{prefix}/{spelt}/telemetry/x",
-        f"{prefix.upper()}/{spelt}/telemetry", prefix, "",
-        f"$SYS/{prefix}/{spelt}/telemetry", f"$share/g/{prefix}/{spelt}/telemetry", f"{prefix}/+/telemetry", f"{prefix}/#", "#", "+", "/",
-        "/" * r.choice((2, 200, 5_000)), f"{prefix}/{'a' * r.choice((40, 60_000))}/telemetry", f"{prefix}/{spelt}/tele\0metry",
+        f"{prefix}/{identifier}/telemetry", f"{prefix}/{identifier}/telemetry",
+        f"{prefix}/{identifier}/status", f"{prefix}/{spelt}/Telemetry", f"{prefix}/{spelt}/telemetry/",
+        f"/{prefix}/{spelt}/telemetry", f"{prefix}//{spelt}/telemetry", f"{prefix}/{spelt}",
+        f"{prefix}/{spelt}/", f"{prefix}/{spelt}/ack", f"{prefix}/{spelt}/commands/x",
+        f"{prefix}/{spelt}/telemetry/x", f"{prefix.upper()}/{spelt}/telemetry", prefix, "",
+        f"$SYS/{prefix}/{spelt}/telemetry", f"$share/g/{prefix}/{spelt}/telemetry", f"{prefix}/+/telemetry",
+        f"{prefix}/#", "#", "+", "/", "/" * r.choice((2, 200, 5_000)),
+        f"{prefix}/{'a' * r.choice((40, 60_000))}/telemetry", f"{prefix}/{spelt}/tele\0metry",
         f"{prefix}/{spelt}/{'x/' * 200}", f"{prefix}s/{spelt}/telemetry", f"{spelt}/telemetry",
         f"{prefix}/{r.randrange(10**9)}/telemetry",
     )).encode()  # fmt: skip
@@ -131,12 +134,11 @@ def _strange_topic(r: Random, fleet: Fleet, prefix: str) -> tuple[str, bytes, Fl
 
 def _other_kind(r: Random) -> bytes:
     return r.choice((
-        b"", b" ", b"online", b"offline", b" ONLINE\n", b"Offline", b"on", b"\xffonline", b"online\0", b"{}", b"[]", b"null", b"1",
-        b"\xef\xbb\xbf{}",
-        b'{"firmware_version":"1.2","uptime_s":5,"rssi":-70}', b'{"firmware_version":"\\u0000\\ud800"}', b'{"firmware_version":5}',
-        b"[" * 3_000,
-        b'{"firmware_version":"' + b"v" * 300 + b'"}', b'{"a":1,"a":2}', b"\0", b'{"uptime_s":1e999}', b"x" * 70_000,
-        b'{"firmware_version":"\\ud800"}',
+        b"", b" ", b"online", b"offline", b" ONLINE\n", b"Offline", b"on", b"\xffonline", b"online\0", b"{}",
+        b"[]", b"null", b"1", b"\xef\xbb\xbf{}", b'{"firmware_version":"1.2","uptime_s":5,"rssi":-70}',
+        b'{"firmware_version":"\\u0000\\ud800"}', b'{"firmware_version":5}', b"[" * 3_000,
+        b'{"firmware_version":"' + b"v" * 300 + b'"}', b'{"a":1,"a":2}', b"\0", b'{"uptime_s":1e999}',
+        b"x" * 70_000, b'{"firmware_version":"\\ud800"}',
     ))  # fmt: skip
 
 
@@ -144,17 +146,17 @@ def _other_kind(r: Random) -> bytes:
 
 
 def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
-    """What was done, and the text."""
+    """Return what was done to a telemetry message, and its text."""
     if r.random() < 0.06:
         return "top_level", _other_top_level(r)
     hostile = r.random()
     bad = 0.0 if hostile < 0.2 else 0.3
     count = r.choice((0, 1, 1, 2, 2, 3, 3, 3, 4, 6)) if r.random() < 0.995 else r.choice((60, 200, 700))
-    leituras = "[" + ",".join([_reading(r, gateway, bad) for _ in range(count)]) + "]"
-    fields = [f'"leituras":{leituras}']
+    readings = "[" + ",".join([_reading(r, gateway, bad) for _ in range(count)]) + "]"
+    fields = [f'"leituras":{readings}']
     if r.random() < 0.85:
         fields.append(
-            f'"timestamp":{literals.time(r) if r.random() < 0.92 else r.choice((*literals.BAD_TIMES, "null"))}'
+            f'"timestamp":{literals.time(r) if r.random() < 0.92 else r.choice(_BAD_MESSAGE_TIMES)}'
         )
     if r.random() < 0.4:
         claimed = (
@@ -250,16 +252,15 @@ def _reading(r: Random, gateway: FleetGateway, bad: float) -> str:
 
 def _other_top_level(r: Random) -> str:
     return r.choice((
-        "", " ", "null", "true", "1", "-", "NaN", '"x"', "[]", "[1]", "{}", '[{"leituras":[]}]', '{"leituras":null}',
-        '{"leituras":{}}', "[" * 50_000,
-        '{"leituras":"x"}', '{"leituras":1}', '{"timestamp":"2026-02-18T14:30:00Z"}', '{"leituras":[]', '{"leituras":[]}}',
-        '{"leituras":[],}', "[" * 900,
-        "{'leituras':[]}", '{"Leituras":[]}', '{"leituras":[],"seq":7}', "{" * 3_000, '{"a":' * 1_500, '{"leituras":[' * 700,
-        '{"leituras":[]}\0',
-        '\ufeff{"leituras":[]}', '{"leituras":[]}{"leituras":[]}', '{"leituras":[' + "{}," * 400 + "{}]}", '{"leituras":[[[[[]]]]]}',
+        "", " ", "null", "true", "1", "-", "NaN", '"x"', "[]", "[1]", "{}", '[{"leituras":[]}]',
+        '{"leituras":null}', '{"leituras":{}}', "[" * 50_000, '{"leituras":"x"}', '{"leituras":1}',
+        '{"timestamp":"2026-02-18T14:30:00Z"}', '{"leituras":[]', '{"leituras":[]}}', '{"leituras":[],}',
+        "[" * 900, "{'leituras':[]}", '{"Leituras":[]}', '{"leituras":[],"seq":7}', "{" * 3_000,
+        '{"a":' * 1_500, '{"leituras":[' * 700, '{"leituras":[]}\0', '\ufeff{"leituras":[]}',
+        '{"leituras":[]}{"leituras":[]}', '{"leituras":[' + "{}," * 400 + "{}]}", '{"leituras":[[[[[]]]]]}',
         "x" * 70_000,
-        '{"leituras":[' + '{"dispositivo_codigo":"D01","valor":1},' * 100 + '{}],"timestamp":"2026-02-18T14:30:00Z"}', "\x0b{}",
-        '"\\ud800"', "\t\n\r {}",
+        '{"leituras":[' + _GOOD_READING * 100 + '{}],"timestamp":"2026-02-18T14:30:00Z"}',
+        "\x0b{}", '"\\ud800"', "\t\n\r {}",
     ))  # fmt: skip
 
 
@@ -273,37 +274,56 @@ def _noise(r: Random) -> bytes:
 
 
 def _mangle(r: Random, payload: bytes) -> tuple[str, bytes]:
+    """Return what was done to the bytes of a payload, and the result."""
     form = r.randrange(11)
     at = r.randrange(len(payload) + 1)
-    if form == 0:
-        return "truncated", payload[:at]
-    if form < 3:
-        data = bytearray(payload or b"\0")
-        for _ in range(r.choice((1, 1, 2, 3, 8))):
-            data[r.randrange(len(data))] ^= 1 << r.randrange(8)
-        return "bits_flipped", bytes(data)
-    if form == 3:
-        return "invalid_utf8", payload[:at] + r.choice(INVALID_UTF8) + payload[at:]
-    if form < 6:
-        return "inserted", payload[:at] + r.choice(WORDS) + payload[at:]
-    if form == 6:
-        return "cut_out", payload[:at] + payload[at + r.choice((1, 1, 2, 10, 50)) :]
-    if form == 7:
-        return "copied", payload[:at] + payload[at : at + r.choice((1, 5, 30, 100))] * 2 + payload[at:]
-    if form == 8:
-        return "digit", bytes(
-            r.choice(b"0123456789") if 48 <= byte < 58 and r.random() < 0.05 else byte for byte in payload
-        )
-    if form == 9:
-        return r.choice(
-            (
-                ("bom", b"\xef\xbb\xbf" + payload),
-                ("utf16", payload.decode("utf-8", "replace").encode("utf-16", "surrogatepass")),
-                ("trailing", payload + b"\0"),
-            )
-        )
+    return _MANGLERS[form](r, payload, at)
+
+
+def _flip_bits(r: Random, payload: bytes, _: int) -> tuple[str, bytes]:
+    data = bytearray(payload or b"\0")
+    for _ in range(r.choice((1, 1, 2, 3, 8))):
+        data[r.randrange(len(data))] ^= 1 << r.randrange(8)
+    return "bits_flipped", bytes(data)
+
+
+def _insert(r: Random, payload: bytes, at: int) -> tuple[str, bytes]:
+    return "inserted", payload[:at] + r.choice(WORDS) + payload[at:]
+
+
+def _copy(r: Random, payload: bytes, at: int) -> tuple[str, bytes]:
+    return "copied", payload[:at] + payload[at : at + r.choice((1, 5, 30, 100))] * 2 + payload[at:]
+
+
+def _change_digits(r: Random, payload: bytes, _: int) -> tuple[str, bytes]:
+    digits = (r.choice(b"0123456789") if 48 <= byte < 58 and r.random() < 0.05 else byte for byte in payload)
+    return "digit", bytes(digits)
+
+
+def _change_encoding(r: Random, payload: bytes, _: int) -> tuple[str, bytes]:
+    utf16 = payload.decode("utf-8", "replace").encode("utf-16", "surrogatepass")
+    return r.choice((("bom", b"\xef\xbb\xbf" + payload), ("utf16", utf16), ("trailing", payload + b"\0")))
+
+
+def _add_blanks(r: Random, payload: bytes, _: int) -> tuple[str, bytes]:
     if r.random() < 0.97:
         return "blanks", payload.replace(b",", b" , ").replace(b":[", b":\r\n[")
-    return "padded", payload + b" " * (
-        r.choice((65_536, 65_537, 70_000, 300_000)) - min(len(payload), 60_000)
-    )
+    size = r.choice((65_536, 65_537, 70_000, 300_000)) - min(len(payload), 60_000)
+    return "padded", payload + b" " * size
+
+
+_Mangler = Callable[[Random, bytes, int], tuple[str, bytes]]
+# As often as each is to be chosen. The third argument is a place in the payload.
+_MANGLERS: tuple[_Mangler, ...] = (
+    lambda _, payload, at: ("truncated", payload[:at]),
+    _flip_bits,
+    _flip_bits,
+    lambda r, payload, at: ("invalid_utf8", payload[:at] + r.choice(INVALID_UTF8) + payload[at:]),
+    _insert,
+    _insert,
+    lambda r, payload, at: ("cut_out", payload[:at] + payload[at + r.choice((1, 1, 2, 10, 50)) :]),
+    _copy,
+    _change_digits,
+    _change_encoding,
+    _add_blanks,
+)

@@ -10,6 +10,7 @@ from lab.fuzz.cases import Case
 from lab.fuzz.oracle import NOTHING, Expectation, Expected
 from tds_new.ingestion.preparation import Answer
 
+# What a reading may be rejected for whose form the contract leaves open.
 OPEN = frozenset({"valor_invalido", "timestamp_invalido"})
 NOT_ANSWERED = frozenset({"topico_invalido", "gateway_desconhecido", "gateway_inativo", "limite_excedido"})
 
@@ -43,7 +44,7 @@ class Rejection(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What the pipeline says of one message."""
+    """What the pipeline has made of one message; ``kept`` by the place of the reading."""
 
     kept: dict[int, Kept] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
@@ -65,12 +66,10 @@ class Failure:
 
     def __str__(self) -> str:
         case = self.case
-        shown = f"payload={case.payload[:600]!r}" + (
-            f" ... {len(case.payload)} bytes" if len(case.payload) > 600 else ""
-        )
-        shorter = (
-            f"\n  shrunk to {self.payload[:600]!r}" if self.payload and self.payload != case.payload else ""
-        )
+        more = f" ... {len(case.payload)} bytes" if len(case.payload) > 600 else ""
+        shown = f"payload={case.payload[:600]!r}{more}"
+        is_shorter = self.payload and self.payload != case.payload
+        shorter = f"\n  shrunk to {self.payload[:600]!r}" if is_shorter else ""
         text = "; ".join(self.problems[:5])
         name = f"case {case.number} ({case.kind}, {self.path})"
         return f"{name}: {text}\n  topic={case.topic[:300]!r} {shown}{shorter}"
@@ -88,7 +87,7 @@ class Totals:
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome, path: str) -> None:
-        """Count a case and what came of it."""
+        """Count a case and what became of it."""
         self.cases[path] += 1
         self.kinds[case.kind.partition("+")[2] or case.kind] += 1
         self.reasons.update(rejection.reason for rejection in outcome.rejections)
@@ -101,16 +100,13 @@ def assign_answers(
     outcomes: list[Outcome],
     answers: Sequence[Answer],
 ) -> list[Outcome]:
-    """Give each message of a batch the answer that it asked for.
+    """Assign to each message of a batch the answer that it asked for.
 
-    What nobody asked for is said of the last.
-
-    Answers come in the messages' order, but do not name them, and some messages may go without: the way with
-    the fewest faults counts.
+    An answer that nobody asked for is a problem of the last. Answers come in the messages' order, but do not
+    name them, and some messages may go without: the assignment with the fewest faults counts.
     """
-    ways: dict[int, tuple[int, tuple[int, ...]]] = {
-        0: (0, ())
-    }  # by how many answers are dealt: faults, and who got them
+    # By how many answers are assigned: the faults, and the messages that got them.
+    ways: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
     for number, (case, expectation) in enumerate(zip(cases, expectations, strict=True)):
         asked = {expectation.seq, *expectation.seq_open} - {None}
         if not asked:
@@ -118,23 +114,27 @@ def assign_answers(
         topic = case.topic.decode("utf-8", "replace").rpartition("/")[0] + "/ack"
         must = expectation.seq is not None and not expectation.open
         further: dict[int, tuple[int, tuple[int, ...]]] = {}
-        for dealt, (faults, who) in ways.items():
-            steps = [(dealt, (faults + must, who))]
-            if dealt < len(answers) and answers[dealt].topic == topic and answers[dealt].seq in asked:
-                steps.append((dealt + 1, (faults, (*who, number))))
+        for assigned, (faults, who) in ways.items():
+            steps = [(assigned, (faults + must, who))]
+            if (
+                assigned < len(answers)
+                and answers[assigned].topic == topic
+                and answers[assigned].seq in asked
+            ):
+                steps.append((assigned + 1, (faults, (*who, number))))
             for place, way in steps:
                 further[place] = min(way, further.get(place, way))
         ways = further
-    dealt, (_, who) = min(ways.items(), key=lambda item: len(answers) - item[0] + item[1][0])
+    assigned, (_, who) = min(ways.items(), key=lambda item: len(answers) - item[0] + item[1][0])
     for answer, number in zip(answers, who, strict=False):
         outcomes[number].answers.append(answer.seq)
-    if dealt < len(answers):
-        outcomes[-1].problems.append(f"answers that nobody asked for: {answers[dealt : dealt + 3]}")
+    if assigned < len(answers):
+        outcomes[-1].problems.append(f"answers that nobody asked for: {answers[assigned : assigned + 3]}")
     return outcomes
 
 
 def compare(case: Case, expectation: Expectation, outcome: Outcome) -> list[str]:
-    """Everything that is wrong with ``outcome``.
+    """Return everything that is wrong with ``outcome``.
 
     Nothing may be lost, doubled, changed, or be another's.
     """
@@ -144,9 +144,8 @@ def compare(case: Case, expectation: Expectation, outcome: Outcome) -> list[str]
         if rejection.topic != topic or rejection.payload != case.payload:
             problems.append(f"rejected with another topic or payload ({rejection.reason})")
         if (rejection.gateway_id, rejection.conta_id) != (expectation.gateway_id, expectation.conta_id):
-            problems.append(
-                f"rejected for gateway {rejection.gateway_id} of conta {rejection.conta_id} ({rejection.reason})"
-            )
+            whose = f"gateway {rejection.gateway_id} of conta {rejection.conta_id}"
+            problems.append(f"rejected for {whose} ({rejection.reason})")
     whole = [rejection for rejection in outcome.rejections if rejection.reading is None]
     if whole:
         problems += _compare_whole(expectation, outcome, whole)
@@ -182,25 +181,32 @@ def _compare_readings(readings: tuple[Expected, ...], outcome: Outcome) -> list[
     for rejection in outcome.rejections:
         reasons.setdefault(rejection.reading or 0, []).append(rejection.reason)
     for index, expected in enumerate(readings):
-        kept, why = outcome.kept.get(index), reasons.pop(index, [])
-        if (kept is not None) + len(why) != 1:
-            problems.append(f"reading {index} is accounted for {(kept is not None) + len(why)} times")
-        elif kept is None:
-            if why[0] not in expected.faults and not (
-                expected.open and not expected.faults and why[0] in ("valor_invalido", "timestamp_invalido")
-            ):
-                problems.append(
-                    f"reading {index} is rejected as {why[0]}; expected {sorted(expected.faults) or 'to be stored'}"
-                )
-        elif expected.faults:
-            problems.append(f"reading {index} is kept; expected {sorted(expected.faults)}")
-        elif kept != expected[2:]:
-            problems.append(f"reading {index} is kept as {kept}; expected {expected[2:]}")
+        problem = _compare_reading(expected, outcome.kept.get(index), reasons.pop(index, []))
+        if problem:
+            problems.append(f"reading {index} {problem}")
     problems += [
         f"reading {index} is kept, and was never sent"
         for index in outcome.kept.keys() - set(range(len(readings)))
     ]
     return problems + [f"reading {index} is rejected, and was never sent" for index in reasons]
+
+
+def _compare_reading(expected: Expected, kept: Kept | None, reasons: list[str]) -> str:
+    """Return what is wrong with one reading; an empty text where nothing is.
+
+    It was ``kept``, or rejected for ``reasons``.
+    """
+    times = (kept is not None) + len(reasons)
+    if times != 1:
+        return f"is accounted for {times} times"
+    if kept is None:
+        allowed = expected.faults or (OPEN if expected.open else NOTHING)
+        if reasons[0] in allowed:
+            return ""
+        return f"is rejected as {reasons[0]}; expected {sorted(expected.faults) or 'to be stored'}"
+    if expected.faults:
+        return f"is kept; expected {sorted(expected.faults)}"
+    return "" if kept == expected[2:] else f"is kept as {kept}; expected {expected[2:]}"
 
 
 def _compare_answers(expectation: Expectation, answers: list[int], refused_for: set[str]) -> list[str]:

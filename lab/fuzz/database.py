@@ -39,9 +39,9 @@ Key = tuple[int, int]
 
 
 class DatabaseChecker:
-    """Judges batches of cases by what is stored of them.
+    """Checks batches of cases by what is stored and rejected of them.
 
-    One processor for all batches: it has to go on after each.
+    One processor takes all batches: it has to go on after each.
     """
 
     path = "in the database"
@@ -49,17 +49,12 @@ class DatabaseChecker:
     def __init__(
         self, processor: TelemetryProcessor, connection: Connection, prefix: str, totals: Totals, *, keep: int
     ) -> None:
-        """``connection`` is for looking, in autocommit mode.
+        """Check with ``processor`` on the topics of ``prefix``; count in ``totals``.
 
-        ``keep`` is the setting TDS_REJECTED_KEEP.
+        ``connection`` is for reading, in autocommit mode; ``keep`` is the setting TDS_REJECTED_KEEP.
         """
-        self._processor, self._connection, self._prefix, self._totals, self._keep = (
-            processor,
-            connection,
-            prefix,
-            totals,
-            keep,
-        )
+        self._processor, self._connection = processor, connection
+        self._prefix, self._totals, self._keep = prefix, totals, keep
         self._packet_reader = PacketReader(prefix)
         self._batches = 0
         self.duplicates = self.conflicts = self.sent_again = 0
@@ -230,9 +225,8 @@ class DatabaseChecker:
             missing, extra = wanted - found, found - wanted
             self._fail(
                 batch[-1],
-                f"{missing.total()} set-rejection rows are missing, {extra.total()} are too many: {[*missing, *extra][:2]}"[
-                    :600
-                ],
+                f"{missing.total()} rejected rows are missing, {extra.total()} are too many: "
+                f"{[*missing, *extra][:2]}"[:500],
             )
 
     def _send_again(
@@ -249,7 +243,10 @@ class DatabaseChecker:
             known,
             result.conflicts,
         ) or after != before:
-            said = f"stored {again.stored}, duplicates {again.duplicates} of {known}, conflicts {again.conflicts} of {result.conflicts}"
+            said = (
+                f"stored {again.stored}, duplicates {again.duplicates} of {known}, "
+                f"conflicts {again.conflicts} of {result.conflicts}"
+            )
             self._fail(
                 batch[-1],
                 f"delivered again: {said}; rows, last rejected, counted {before} became {after}",

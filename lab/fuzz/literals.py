@@ -97,7 +97,8 @@ BAD_VALUES: tuple[Make, ...] = (
     lambda r: f"0e{'9' * r.randrange(3, 9)}",
 )
 HOSTILE_TEXT = (
-    "\\u0000", "a\\u0000b", "\\ud800", "\\udfff\\ud800", "\\ud83d\\ude00", "😀", "e\u0301", "\u202e", "\ufeff",
+    "\\u0000", "a\\u0000b", "\\ud800", "\\udfff\\ud800", "\\ud83d\\ude00", "😀", "e\u0301", "\u202e",
+    "\ufeff",
     "\\n", "\\\\", '\\"', "\\/", "%s", "'; DROP TABLE tds_new_conta; --", "=1+1", "<script>alert(1)</script>",
     "x" * 300, "\\u0044\\u0030\\u0031", "", " ", "D01 ", "d01", "Ｄ01", "\\t", "\\b", "\x7f", "\u2028",
     "../../etc/passwd", "\\u00e1gua", "$", "#", "+", "\\N", "{}",

@@ -132,12 +132,11 @@ def brings(document: Any, index: int, codigo: str, valor: Decimal) -> bool:
     """Whether a message, as :func:`written`, has this reading at this place."""
     if document is None:
         return True
-    leituras = document.get("leituras")
-    if type(leituras) is not list or index >= len(leituras) or not isinstance(leituras[index], _Pairs):
+    entries = document.get("leituras")
+    if type(entries) is not list or index >= len(entries) or not isinstance(entries[index], _Pairs):
         return False
     return (
-        leituras[index].get("dispositivo_codigo") == codigo
-        and _exact(leituras[index].get("valor"))[0] == valor
+        entries[index].get("dispositivo_codigo") == codigo and _exact(entries[index].get("valor"))[0] == valor
     )
 
 
@@ -177,8 +176,8 @@ def _telemetry(document: Any, gateway: FleetGateway) -> Expectation:
     if not isinstance(document, _Pairs):
         return Expectation(frozenset({"esquema_invalido"}))
     faults = set()
-    leituras, mac = document.get("leituras"), document.get("gateway_mac")
-    if type(leituras) is not list or any(
+    entries, mac = document.get("leituras"), document.get("gateway_mac")
+    if type(entries) is not list or any(
         document.count_of(key) > 1 for key in ("leituras", "timestamp", "gateway_mac", "seq")
     ):
         faults.add("esquema_invalido")
@@ -187,7 +186,7 @@ def _telemetry(document: Any, gateway: FleetGateway) -> Expectation:
     seq, seq_open = _sequence(document)
     if faults:
         return Expectation(frozenset(faults), seq=seq, seq_open=seq_open)
-    readings = tuple(_reading(leitura, document.get("timestamp"), gateway) for leitura in leituras)
+    readings = tuple(_reading(entry, document.get("timestamp"), gateway) for entry in entries)
     return Expectation(readings=readings, seq=seq, seq_open=seq_open)
 
 
@@ -211,21 +210,21 @@ def _sequence(document: _Pairs) -> tuple[int | None, frozenset[int]]:
     return None, numbers
 
 
-def _reading(leitura: Any, message_time: Any, gateway: FleetGateway) -> Expected:
-    if not isinstance(leitura, _Pairs):
+def _reading(entry: Any, message_time: Any, gateway: FleetGateway) -> Expected:
+    if not isinstance(entry, _Pairs):
         return Expected(frozenset({"esquema_invalido"}))
     faults = set()
     keys = ("dispositivo_codigo", "valor", "unidade", "timestamp")
     codigo, unidade, own_time = (
-        leitura.get("dispositivo_codigo"),
-        leitura.get("unidade"),
-        leitura.get("timestamp"),
+        entry.get("dispositivo_codigo"),
+        entry.get("unidade"),
+        entry.get("timestamp"),
     )
     if (
-        any(leitura.count_of(key) > 1 for key in keys)
+        any(entry.count_of(key) > 1 for key in keys)
         or type(codigo) is not str
         or not codigo
-        or not leitura.count_of("valor")
+        or not entry.count_of("valor")
     ):
         faults.add("esquema_invalido")
     device = next((d for d in gateway.devices if d.codigo == codigo), None) if type(codigo) is str else None
@@ -237,7 +236,7 @@ def _reading(leitura: Any, message_time: Any, gateway: FleetGateway) -> Expected
         type(unidade) is not str or (device is not None and not _same_unit(unidade, device.unidade))
     ):
         faults.add("unidade_invalida")
-    valor, open_value = _exact(leitura.get("valor"))
+    valor, open_value = _exact(entry.get("valor"))
     if valor is None:
         faults.add("valor_invalido")
     time, late, open_time = _instant(message_time if own_time is None else own_time)

@@ -23,7 +23,7 @@ class LabCommand(BaseCommand):
         self.stderr.write(f"[OK] {text}")
 
     def show(self, markdown: str, found: object, output: Path | None) -> None:
-        """Print a report, and write it to OUTPUT.md and OUTPUT.json where an ``output`` is given."""
+        """Print a report, and write it to OUTPUT.md and OUTPUT.json if asked."""
         self.stdout.write(markdown)
         if output:
             report.write(output, markdown, found)

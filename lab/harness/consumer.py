@@ -1,4 +1,4 @@
-"""The consumer as a child process: the one that benchmarks, fault injection and tests start."""
+"""The consumer as a child process of an experiment or a test."""
 
 import http.client
 import time

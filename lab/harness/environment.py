@@ -1,4 +1,7 @@
-"""Servers of an experiment's own: started in a temporary directory, removed with everything at the end."""
+"""Servers of an experiment's own.
+
+They are started in a temporary directory, and removed with everything at the end.
+"""
 
 import os
 import secrets
@@ -33,7 +36,9 @@ NO_BACKGROUND_WORKERS = {
 
 
 def choose_binaries(kind: str) -> Binaries:
-    """Return a PostgreSQL: ``timescale``, ``plain``, or ``auto`` for TimescaleDB where it is installed.
+    """Return a PostgreSQL of this kind.
+
+    ``kind`` is ``timescale``, ``plain``, or ``auto`` for TimescaleDB where it is installed.
 
     Raises LabError where none of this kind is found.
     """
@@ -46,7 +51,7 @@ def choose_binaries(kind: str) -> Binaries:
 
 
 def broker_variables(broker: MosquittoServer, user: str = BACKEND) -> dict[str, str]:
-    """Return the settings of a process that connects to ``broker`` as this user of the platform."""
+    """Return the settings of a process that connects to ``broker`` as ``user``."""
     return {
         "MQTT_BROKER_HOST": LOOPBACK,
         "MQTT_BROKER_PORT": str(broker.port),
@@ -169,7 +174,10 @@ class DatabaseEnvironment:
 
 
 class Environment(DatabaseEnvironment):
-    """A PostgreSQL and a Mosquitto with the shipped configuration, and consumers on them."""
+    """A PostgreSQL and a Mosquitto with the shipped configuration.
+
+    It also starts consumers on them.
+    """
 
     def __init__(self, kind: str = "auto", **options: Any) -> None:
         """Choose the servers; see :class:`DatabaseEnvironment`.

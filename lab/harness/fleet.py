@@ -1,4 +1,6 @@
-"""Register a fleet in the database of an experiment: the demonstration's sites and devices, by the thousand.
+"""Register a fleet in the database of an experiment.
+
+Its sites and devices are described as the demonstration's.
 
 The demonstration registers through the models, device by device; 10,000 gateways would take minutes.
 """

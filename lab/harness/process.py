@@ -1,4 +1,7 @@
-"""Child processes of an experiment: they end with it, and write what they say to a file."""
+"""Child processes of an experiment.
+
+They end with it, and write their output to a file.
+"""
 
 import os
 import re
@@ -150,7 +153,7 @@ class ChildProcess:
         return self.process.wait(timeout)
 
     def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
-        """End it in order, or with SIGKILL where that takes longer than ``timeout`` seconds."""
+        """End it in order, or with SIGKILL after ``timeout`` seconds."""
         self.send_signal(signal.SIGTERM)
         if not self.ends_within(timeout):
             self.kill()

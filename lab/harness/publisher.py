@@ -1,4 +1,6 @@
-"""One connection that publishes with QoS 1: what the load generator and the gateways under fault injection send over.
+"""One connection that publishes with QoS 1.
+
+The load generator and the gateways under fault injection send over it.
 
 The demonstration's publisher is a faithful gateway on the platform's own transport. The laboratory's is
 neither: it knows nothing of the code that it tests, tells of each PUBACK, and costs little enough to send
@@ -16,7 +18,10 @@ READ_SIZE = 262_144
 
 
 class Received(NamedTuple):
-    """What one read brought: PUBACKs by packet id, and answers of the platform by their ``seq``."""
+    """What one read brought.
+
+    These are PUBACKs by packet id, and answers of the platform by their ``seq``.
+    """
 
     packet_ids: list[int]
     answers: list[int]
@@ -39,7 +44,9 @@ class Connection:
         answers: str = "",
         timeout: float = 10,
     ) -> None:
-        """Connect to ``address`` as ``account`` (user, password), and subscribe to the topic filter ``answers`` if given.
+        """Connect to ``address`` as ``account``, a user and a password.
+
+        It subscribes to the topic filter ``answers`` if one is given.
 
         Raises OSError where the broker refuses, or does not answer within ``timeout`` seconds.
         """
@@ -82,7 +89,10 @@ class Connection:
         return data
 
     def read_pubacks_or_packets(self) -> int | Received:
-        """Return the number of PUBACKs where nothing else has come, which is quick to tell, or else everything."""
+        """Return the number of PUBACKs where nothing else has come, or everything.
+
+        The number alone is quick to tell.
+        """
         data = self.read()
         if self._packets.empty and len(data) % 4 == 0 and data[::4].count(wire.PUBACK) * 4 == len(data):
             return len(data) // 4

@@ -1,4 +1,6 @@
-"""What a kill -9 of the broker costs: with the shipped settings, and with the platform's own acknowledgement.
+"""The messages that a kill -9 of the broker costs.
+
+They are counted with the shipped settings alone, and with the platform's own acknowledgement.
 
 Mosquitto acknowledges a message before it has saved it, and saves every ``autosave_interval`` seconds. What
 it held in between, for a consumer that is away or in flight to one that keeps up, is gone with its process. A
@@ -25,7 +27,10 @@ SLOWEST = 500  # messages/s that are waited for at least
 
 @dataclass(frozen=True)
 class BrokerKillResult:
-    """One measurement: messages that the broker had acknowledged when it was killed, and how many of all were lost."""
+    """One measurement: how many messages were lost.
+
+    ``acknowledged`` had the broker when it was killed.
+    """
 
     situation: str
     application_ack: bool

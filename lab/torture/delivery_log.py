@@ -1,4 +1,4 @@
-"""What was published, what the broker acknowledged, and what the consumer has acknowledged to the broker since."""
+"""The fate of each message between publisher, broker and consumer."""
 
 import threading
 from collections import Counter
@@ -59,14 +59,17 @@ class DeliveryLog:
             self._delivered.add(identity)
 
     def confirm(self, identities: Iterable[int]) -> None:
-        """Note that a consumer has acknowledged these, or that they need no acknowledgement any more."""
+        """Note that a consumer has acknowledged these messages.
+
+        Messages that need no acknowledgement any more are confirmed too.
+        """
         with self._lock:
             for identity in identities:
                 self._confirmed.add(identity)
                 self._outstanding.discard(identity)
 
     def outstanding(self) -> set[int]:
-        """Return the identities that the broker has taken and no consumer has acknowledged."""
+        """Return the identities that no consumer has acknowledged to the broker yet."""
         with self._lock:
             return set(self._outstanding)
 

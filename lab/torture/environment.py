@@ -1,4 +1,4 @@
-"""The environment of the fault injection, shared by the runs that follow each other on it."""
+"""The servers of the fault injection, shared by consecutive runs."""
 
 import socket
 
@@ -31,7 +31,7 @@ class TortureEnvironment(Environment):
         self._broker_log = ""
 
     def variables_behind(self, database_port: int, broker_port: int) -> dict[str, str]:
-        """Return the environment variables of a consumer that sees database and broker on these ports."""
+        """Return the variables of a consumer behind proxies on these ports."""
         return {
             **self.variables,
             "DATABASE_URL": self.url().replace(f":{self.postgres.port}/", f":{database_port}/"),
@@ -60,7 +60,10 @@ class TortureEnvironment(Environment):
         return self._broker_log + self.broker.log_text()
 
     def forget_session(self, client_id: str) -> None:
-        """End a consumer's persistent session at the broker, so that nothing is queued for it any more."""
+        """End a consumer's persistent session at the broker.
+
+        Then nothing is queued for it any more.
+        """
         with socket.create_connection((LOOPBACK, self.broker.port), timeout=5) as sock:
             sock.sendall(wire.connect(client_id, ADMIN, self.admin_secret))
             sock.recv(4)

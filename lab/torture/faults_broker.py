@@ -29,7 +29,9 @@ def away(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def emptied(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Have the broker lose sessions and queues while the consumer holds unacknowledged messages.
+    """Have the broker lose sessions and queues while the consumer holds messages.
+
+    The consumer has not acknowledged them yet.
 
     It counts packet ids from 1 again. The consumer must store what it holds, but not acknowledge it: the ids
     belong to new messages now. The publisher pauses, so that nothing is at the broker alone.
@@ -96,7 +98,7 @@ def slow(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def pubacks_lost(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Swallow the acknowledgements, so that the broker delivers the whole window again."""
+    """Swallow the PUBACKs, so that the broker delivers the window again."""
     context.recorder.swallow = True
     context.let_messages_flow()
     time.sleep(float(parameters["seconds"]))

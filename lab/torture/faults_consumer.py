@@ -51,7 +51,10 @@ def sigterm(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def sigterm_alone(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Stop the consumer in order while the database is away: unstored messages must stay with the broker."""
+    """Stop the consumer in order while the database is away.
+
+    Messages that are not stored must stay with the broker.
+    """
     consumer = context.consumer()
     context.environment.postgres.stop()
     context.let_messages_flow()
@@ -81,7 +84,10 @@ def sigstop(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def usurped(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Have a frozen leader lose its lock to a standby and wake up: it must not write, and step back."""
+    """Have a frozen leader lose its lock to a standby and wake up.
+
+    It must not write, and step back.
+    """
     old = context.consumer()
     standby = _standby(context, old.client_id)
     context.let_messages_flow()
@@ -110,7 +116,10 @@ def takeover(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def second_consumer(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Start a second consumer with the same client id: it must refuse to work, and say so by its status."""
+    """Start a second consumer with the same client id.
+
+    It must refuse to work, and say so by its status.
+    """
     context.let_messages_flow()
     client_id = context.consumer().client_id
     second = context.consumers.spawn(client_id, standby=False)

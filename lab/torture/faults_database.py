@@ -14,7 +14,8 @@ LOCK = "LOCK TABLE tds_new_leitura_dispositivo IN ACCESS EXCLUSIVE MODE"
 FAIL = """
 CREATE OR REPLACE FUNCTION torture_fail() RETURNS trigger LANGUAGE plpgsql AS
 $$BEGIN RAISE EXCEPTION 'torture' USING ERRCODE = '{state}'; END$$;
-CREATE TRIGGER torture BEFORE INSERT ON tds_new_leitura_dispositivo FOR EACH ROW EXECUTE FUNCTION torture_fail()
+CREATE TRIGGER torture BEFORE INSERT ON tds_new_leitura_dispositivo
+FOR EACH ROW EXECUTE FUNCTION torture_fail()
 """
 MEND = "DROP TRIGGER IF EXISTS torture ON tds_new_leitura_dispositivo"
 
@@ -100,7 +101,10 @@ def no_connections(context: FaultContext, parameters: dict[str, Any]) -> None:
 
 
 def sqlstate(context: FaultContext, parameters: dict[str, Any]) -> None:
-    """Have every insert of a reading fail, as with a full disk, a missing column or a lost privilege."""
+    """Have every insert of a reading fail with a SQLSTATE.
+
+    So it is with a full disk, a missing column or a lost privilege.
+    """
     with psycopg.connect(
         context.environment.url(), autocommit=True, application_name="torture trigger"
     ) as session:

@@ -1,4 +1,7 @@
-"""The invariants that are checked in the end, from what was published and what the database has. Pure."""
+"""The invariants that are checked in the end.
+
+Pure: they follow from what was published and what the database has.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -68,7 +71,10 @@ class RejectedRow(NamedTuple):
 
 @dataclass
 class Violations:
-    """Violations by invariant: all of them counted, at most ``SHOWN`` of each in words."""
+    """Violations by invariant.
+
+    All of them are counted, at most ``SHOWN`` of each are told in words.
+    """
 
     texts: dict[str, list[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -167,7 +173,10 @@ class InvariantChecker:
             self._violations.add("I2", f"{_words(key)} has the unit {row.unidade}")
 
     def _check_rejections(self, rows: list[RejectedRow]) -> set[RejectionKey]:
-        """Check that each rejection has a reason, comes no oftener than its message, and is its Conta's."""
+        """Check that each rejection has a reason and is its Conta's.
+
+        It must not be there oftener than its message was published.
+        """
         present: set[RejectionKey] = set()
         for row in rows:
             key = (row.topic, row.payload, row.motivo, row.place)
@@ -211,7 +220,10 @@ class InvariantChecker:
 
 
 def _possible_rejections(message: PlannedMessage) -> Iterator[tuple[str, int | None]]:
-    """Yield motivo and index of what may be rejected of a message: what must be, and conflicts."""
+    """Yield motivo and index of what may be rejected of a message.
+
+    That is what must be rejected, and conflicts.
+    """
     if not message.rejections or message.kind == CONFLICT:
         yield from (("conflito", index) for index in range(len(message.readings)))
     yield from (rejection for rejection in message.rejections if rejection[0] != "conflito")

@@ -1,4 +1,7 @@
-"""Every message of a run as a pure function of its number: its bytes, and what must become of it."""
+"""Every message of a run, and what must become of it.
+
+Each is a pure function of its number.
+"""
 
 import zlib
 from collections.abc import Iterator
@@ -155,7 +158,10 @@ def _original(plan: Plan, number: int) -> int:
 
 
 def values(number: int) -> dict[str, Decimal]:
-    """Return the values of a normal message by device: two registers, and a temperature that may be negative."""
+    """Return the values of a normal message by device.
+
+    They are two registers, and a temperature that may be negative.
+    """
     return {
         "D01": Decimal(4_000_000_000 + number).scaleb(-2),
         "D02": Decimal(137 * number).scaleb(-4),
@@ -174,18 +180,18 @@ def message_of(plan: Plan, number: int) -> PlannedMessage:
     gateway = number % plan.gateways
     base = _original(plan, number) if kind == CONFLICT else number
     time = datetime.fromisoformat(plan.start) + timedelta(seconds=base // plan.gateways)
-    mac, valores = mac_of(plan, gateway), values(base)
+    mac, by_device = mac_of(plan, gateway), values(base)
     topic_mac = claimed_mac = mac
     if kind == "other_mac":
         claimed_mac = mac_of(plan, (number + 1) % plan.gateways)
     elif kind == "unknown_gateway":
         topic_mac = claimed_mac = mac_of(plan, gateway, known=False)
     if kind == CONFLICT:
-        valores["D01"] += 1
+        by_device["D01"] += 1
     readings: tuple[ExpectedReading, ...] = ()
     if kind not in _BAD_MESSAGES:
-        readings = tuple(ExpectedReading(mac, codigo, time, valor) for codigo, valor in valores.items())
-    payload = _damaged(kind, _text(plan, number, kind, claimed_mac, time, valores).encode())
+        readings = tuple(ExpectedReading(mac, codigo, time, valor) for codigo, valor in by_device.items())
+    payload = _damaged(kind, _text(plan, number, kind, claimed_mac, time, by_device).encode())
     topic = f"{plan.prefix}/{topic_mac}/telemetry"
     return PlannedMessage(number, number, kind, topic, payload, readings, _rejections(kind))
 
@@ -202,19 +208,22 @@ def _rejections(kind: str) -> tuple[tuple[str, int | None], ...]:
 
 
 def _text(
-    plan: Plan, number: int, kind: str, claimed_mac: str, time: datetime, valores: dict[str, Decimal]
+    plan: Plan, number: int, kind: str, claimed_mac: str, time: datetime, by_device: dict[str, Decimal]
 ) -> str:
-    """Return the JSON of a message: its values, with a bad reading between good neighbours where the kind has one."""
-    leituras = [
+    """Return the JSON of a message.
+
+    A bad reading is between good neighbours where the kind has one.
+    """
+    entries = [
         f'{{"dispositivo_codigo": "{codigo}", "valor": {valor}, "unidade": "{DEVICES[codigo]}"}}'
-        for codigo, valor in valores.items()
+        for codigo, valor in by_device.items()
     ]
     if kind in _BAD_READINGS:
-        leituras.insert(1, _BAD_READINGS[kind].text)
+        entries.insert(1, _BAD_READINGS[kind].text)
     seq = f'"seq": {number}, ' if plan.with_seq else ""
     note = '"nota": "a\\u0000b", ' if kind == "nul_stored" else ""
     head = f'"n": {number}, {seq}{note}"gateway_mac": "{claimed_mac}", "timestamp": "{time.isoformat()}"'
-    return f'{{{head}, "leituras": [{", ".join(leituras)}]}}'
+    return f'{{{head}, "leituras": [{", ".join(entries)}]}}'
 
 
 def _damaged(kind: str, payload: bytes) -> bytes:

@@ -1,7 +1,9 @@
-"""Consumers that are wrong on purpose: each must be caught by the harness, or the harness proves nothing.
+"""Consumers that are wrong on purpose.
 
-A mutant replaces functions of the consumer from outside, in the victim's process. ``kinds`` are the faults
-that provoke it.
+Each must be caught, or the fault injection proves nothing.
+
+A mutant replaces functions of the consumer from outside, in the process of the system under test. It is named
+by the function that installs it; the faults of its decorator provoke it.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is wrong, and the faults of the small run that shows it."""
+    """What is wrong (``text``), and the faults and messages of the small run that shows it."""
 
     text: str
     install: Callable[[], None]
@@ -22,11 +24,15 @@ class Mutant:
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(text: str, *kinds: str, messages: int = 400) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register a function that installs a mutant of its name."""
+def mutant(*kinds: str, messages: int = 400) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a function that installs a mutant.
+
+    The function names the mutant, its docstring says what is wrong. ``kinds`` are the faults that provoke it.
+    """
 
     def register(install: Callable[[], None]) -> Callable[[], None]:
-        MUTANTS[install.__name__] = Mutant(text, install, kinds, messages)
+        doc = (install.__doc__ or "").strip().rstrip(".")
+        MUTANTS[install.__name__] = Mutant(doc[:1].lower() + doc[1:], install, kinds, messages)
         return install
 
     return register
@@ -41,7 +47,7 @@ def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _created_subscribers() -> list[Any]:
-    """A list to which every MQTTSubscriber is added once it is made."""
+    """Return a list to which every MQTTSubscriber is added once it is made."""
     from tds_new.ingestion.transport import MQTTSubscriber
 
     created: list[Any] = []
@@ -57,8 +63,9 @@ def _created_subscribers() -> list[Any]:
     return created
 
 
-@mutant("acknowledges a message when it arrives", "kill")
+@mutant("kill")
 def acknowledge_on_arrival() -> None:
+    """Acknowledges a message when it arrives."""
     from tds_new.ingestion.transport import MQTTSubscriber
     from tds_new.ingestion.transport.routing import Router
 
@@ -76,8 +83,9 @@ def acknowledge_on_arrival() -> None:
     _replace(MQTTSubscriber, "ack", lambda _: lambda *_: None)
 
 
-@mutant("acknowledges a batch before it is committed", "database_frozen")
+@mutant("database_frozen")
 def acknowledge_before_commit() -> None:
+    """Acknowledges a batch before it is committed."""
     from tds_new.ingestion.consumer import Consumer
 
     def make(process: Any) -> Any:
@@ -90,8 +98,9 @@ def acknowledge_before_commit() -> None:
     _replace(Consumer, "_process", make)
 
 
-@mutant("drops a batch that holds a reading already known", "connection_cut")
+@mutant("connection_cut")
 def no_conflict_clause() -> None:
+    """Drops a batch that holds a reading already known."""
     from psycopg.errors import UniqueViolation
 
     from tds_new.ingestion import store
@@ -116,8 +125,9 @@ def no_conflict_clause() -> None:
     _replace(store, "insert_readings", make_insert)
 
 
-@mutant("swallows database errors and acknowledges", "terminate", "sqlstate")
+@mutant("terminate", "sqlstate")
 def swallow_database_errors() -> None:
+    """Swallows database errors and acknowledges."""
     import psycopg
 
     from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
@@ -135,8 +145,9 @@ def swallow_database_errors() -> None:
         _replace(TelemetryProcessor, name, make)
 
 
-@mutant("connects with a clean session", "kill", "kill")
+@mutant("kill", "kill")
 def clean_session() -> None:
+    """Connects with a clean session."""
     from tds_new.ingestion.transport import MQTTSubscriber
 
     def make(init: Any) -> Any:
@@ -147,8 +158,9 @@ def clean_session() -> None:
     _replace(MQTTSubscriber, "__init__", make)
 
 
-@mutant("acknowledges with packet ids of an earlier connection", "broker_emptied")
+@mutant("broker_emptied")
 def stale_acknowledgements() -> None:
+    """Acknowledges with packet ids of an earlier connection."""
     from tds_new.ingestion.transport import MQTTSubscriber
 
     def make(acknowledge: Any) -> Any:
@@ -159,15 +171,9 @@ def stale_acknowledgements() -> None:
     _replace(MQTTSubscriber, "_acknowledge", make)
 
 
-@mutant(
-    "takes every redelivered message for stored",
-    "commit",
-    "database_cut",
-    "kill",
-    "connection_cut",
-    messages=800,
-)
+@mutant("commit", "database_cut", "kill", "connection_cut", messages=800)
 def skip_redelivered() -> None:
+    """Takes every redelivered message for stored."""
     from tds_new.ingestion.inbox import Inbox
 
     subscribers = _created_subscribers()
@@ -180,8 +186,9 @@ def skip_redelivered() -> None:
     _replace(Inbox, "put", make_put)
 
 
-@mutant("lets the last of two values win")
+@mutant()
 def last_value_wins() -> None:
+    """Lets the last of two values win."""
     from tds_new.ingestion import store
 
     _replace(
@@ -191,8 +198,9 @@ def last_value_wins() -> None:
     )
 
 
-@mutant("loses the good neighbours of a bad reading")
+@mutant()
 def lose_neighbours() -> None:
+    """Loses the good neighbours of a bad reading."""
     import msgspec
 
     from tds_new.ingestion import preparation
@@ -207,8 +215,9 @@ def lose_neighbours() -> None:
     _replace(preparation, "parse_telemetry", make)
 
 
-@mutant("stores readings for the wrong tenant")
+@mutant()
 def wrong_tenant() -> None:
+    """Stores readings for the wrong tenant."""
     from tds_new.ingestion import store
 
     _replace(
@@ -218,22 +227,25 @@ def wrong_tenant() -> None:
     )
 
 
-@mutant("does not subscribe again on a new connection", "broker_emptied")
+@mutant("broker_emptied")
 def forget_to_subscribe() -> None:
+    """Does not subscribe again on a new connection."""
     from tds_new.ingestion.transport.subscriptions import Subscriptions
 
     _replace(Subscriptions, "forget_answers", lambda _: lambda *_: None)
 
 
-@mutant("does not connect again", "connection_cut")
+@mutant("connection_cut")
 def stay_disconnected() -> None:
+    """Does not connect again."""
     from tds_new.ingestion.transport.connection import ConnectionLoop
 
     _replace(ConnectionLoop, "_lost", lambda lost: lambda self: (lost(self), self._stop.set())[0])
 
 
-@mutant("rejects a redelivered message again", "pubacks_lost", "pubacks_lost")
+@mutant("pubacks_lost", "pubacks_lost")
 def set_aside_again() -> None:
+    """Rejects a redelivered message again."""
     from tds_new.ingestion import rejected
 
     _replace(
@@ -243,15 +255,17 @@ def set_aside_again() -> None:
     )
 
 
-@mutant("drops what it cannot use without keeping it as rejected")
+@mutant()
 def drop_silently() -> None:
+    """Drops what it cannot use without keeping it as rejected."""
     from tds_new.ingestion import rejected
 
     _replace(rejected, "insert_rejected", lambda _: lambda *_: None)
 
 
-@mutant("stamps readings with the server's clock")
+@mutant()
 def server_clock() -> None:
+    """Stamps readings with the server's clock."""
     from datetime import timedelta
 
     import msgspec
@@ -272,8 +286,9 @@ def server_clock() -> None:
     _replace(preparation, "parse_telemetry", make)
 
 
-@mutant("calculates with binary floats of single precision")
+@mutant()
 def short_floats() -> None:
+    """Calculates with binary floats of single precision."""
     import struct
     from decimal import Decimal
 
@@ -289,8 +304,9 @@ def short_floats() -> None:
     _replace(payload, "_valor", make)
 
 
-@mutant("never acknowledges poison")
+@mutant()
 def keep_poison() -> None:
+    """Never acknowledges poison."""
     from tds_new.ingestion.transport import MQTTSubscriber
 
     def make(ack: Any) -> Any:
@@ -301,8 +317,9 @@ def keep_poison() -> None:
     _replace(MQTTSubscriber, "ack", make)
 
 
-@mutant("acknowledges what is in hand when it is told to stop", "sigterm_alone")
+@mutant("sigterm_alone")
 def acknowledge_at_the_end() -> None:
+    """Acknowledges what is in hand when it is told to stop."""
     from tds_new.ingestion.consumer import Consumer
     from tds_new.ingestion.retry import StoppedError
 

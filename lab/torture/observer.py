@@ -1,4 +1,4 @@
-"""A database session directly to the server: what the consumer has done, as everybody else sees it."""
+"""A database session past the proxies: the database as everybody sees it."""
 
 import threading
 import time
@@ -71,7 +71,7 @@ class Observer:
     # --- changing -------------------------------------------------------------------------------------------
 
     def register_fleet(self) -> None:
-        """Register two Contas: the gateways with even numbers of the one, those with odd numbers of the other."""
+        """Register two Contas: one has the even gateways, the other the odd ones."""
         plan = self._plan
         self._session = self._open()
         for rest in (0, 1):

@@ -1,4 +1,7 @@
-"""The proxy between consumer and broker: it reads MQTT, and looks the message of each PUBACK up in the database."""
+"""The proxy between consumer and broker, which reads their packets.
+
+It looks the message of each PUBACK up in the database.
+"""
 
 import threading
 import time
@@ -55,7 +58,8 @@ class RecordedLink(Link):
                 if packet_id not in self._delivered:
                     self._recorder.report_violation(
                         "I8",
-                        f"PUBACK for packet id {packet_id}, which this connection of {self.client_id} did not deliver",
+                        f"PUBACK for packet id {packet_id}, which this connection of {self.client_id} "
+                        "did not deliver",
                     )
                 elif (number := self._delivered.pop(packet_id)) is not None:
                     confirmed.append(number)

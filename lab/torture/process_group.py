@@ -1,4 +1,7 @@
-"""The consumers of a run as processes: started, killed, stopped, frozen, and measured."""
+"""The consumers of a run as processes.
+
+They are started, killed, stopped, frozen, and measured.
+"""
 
 import signal
 import sys
@@ -41,7 +44,7 @@ class ConsumerUnderTest(ConsumerProcess):
         super().__init__([*command, *options], log, variables, death_signal=signal.SIGKILL, own_session=True)
 
     def order_kill(self, point: str, times: int) -> None:
-        """Have it kill itself when it reaches ``point`` for the ``times``-th time from now on."""
+        """Have it kill itself when it reaches ``point`` so many times from now on."""
         self.kill_order.write_text(f"{point} {times}", encoding="ascii")
         self.send_signal(signal.SIGUSR1)
 
@@ -72,7 +75,10 @@ class ProcessGroup:
         share_group: str = "",
         mutant: str = "",
     ) -> None:
-        """``recorder`` is between the consumers and the broker, a proxy on ``database_port`` before the database."""
+        """Prepare to start consumers.
+
+        ``recorder`` is between them and the broker; a proxy on ``database_port`` is before the database.
+        """
         self._environment, self._recorder = environment, recorder
         self._share_group, self._mutant = share_group, mutant
         self._variables = environment.variables_behind(database_port, recorder.port)
@@ -91,7 +97,9 @@ class ProcessGroup:
         return consumer
 
     def start(self, client_id: str) -> ConsumerUnderTest:
-        """Start a consumer that takes the place of its client id, and wait until it is subscribed.
+        """Start a consumer and wait until it is subscribed.
+
+        It takes the place of its client id.
 
         Raises LabError where it does not get there.
         """

@@ -39,7 +39,10 @@ class Link:
         return data
 
     def freeze(self) -> None:
-        """Move nothing any more and tell neither side: the connection is half open for both."""
+        """Move nothing any more and tell neither side.
+
+        The connection is half open for both.
+        """
         self._flows.clear()
 
     def thaw(self) -> None:

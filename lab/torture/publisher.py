@@ -1,4 +1,4 @@
-"""The gateways of a run: QoS 1, a log of what the broker acknowledged, everything else published again.
+"""The gateways of a run: they publish again what the broker has not got.
 
 A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input.
 Then it takes orders, a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes
@@ -70,7 +70,7 @@ class GatewayConnection:
         self._unanswered: dict[int, float] = {}  # number -> when to send it again
 
     def _advance(self, number: int) -> int:
-        """Return the first number from this one on that is of a gateway of this connection."""
+        """Return the first number from this one on that is of this connection."""
         while number % self._job.plan.gateways % self._job.connections != self._place:
             number += 1
         return number
@@ -205,7 +205,10 @@ class Publisher:
         return bool(data)
 
     def _report(self) -> None:
-        """Write the events by their kind: what is published is told before what is acknowledged."""
+        """Write the events by their kind.
+
+        What is published is told before what is acknowledged.
+        """
         if self._events:
             for event in sorted(self._events, key="PRAD".index):
                 sys.stdout.write(f"{event} {' '.join(map(str, self._events[event]))}\n")

@@ -20,7 +20,8 @@ def markdown(result: RunResult) -> str:
         *((name, f"{count:,}") for name, count in result.counts.items()),
         *((f"messages: {kind}", f"{count:,}") for kind, count in sorted(result.kinds.items())),
     ]
-    what = f"{options.messages:,} messages, {len(options.schedule)} faults, seed {options.seed}, {result.database}"
+    what = f"{options.messages:,} messages, {len(options.schedule)} faults, seed {options.seed}"
+    what += f", {result.database}"
     if options.group:
         what += f", {options.consumers} consumers in share group {options.group}"
     if options.mutant:

@@ -197,20 +197,23 @@ class Run:
             self._report(FaultReport(fault, ended - started, recovery, missed))
 
     def _report(self, report: FaultReport) -> None:
-        """Keep the report of a fault, and hold its recovery to the target of its kind (I7)."""
+        """Keep the report of a fault, and compare its recovery to the target (I7)."""
         fault, options, target = report.fault, self._options, KINDS[report.fault.kind].target
         if report.recovery is None or report.recovery > target:
             timeout = f"more than {options.recovery_timeout:.0f} s"
             took = timeout if report.recovery is None else f"{report.recovery:.1f} s"
             self._violations.add(
                 "I7",
-                f"fault {fault.number} ({fault}): {took} until everything was acknowledged; target {target:.0f} s",
+                f"fault {fault.number} ({fault}): {took} until everything was acknowledged; "
+                f"target {target:.0f} s",
             )
         self._reports.append(report)
         self._say(f"fault {fault.number}/{len(options.schedule)} {report}")
 
     def _recover(self, ended: float, place: int) -> float | None:
-        """Return the seconds from ``ended`` until every message below ``place`` is acknowledged; None for never.
+        """Return the seconds of the recovery from ``ended`` on; None for never.
+
+        It has ended when every message below ``place`` is acknowledged.
 
         Some of them are published after the fault.
         """

@@ -1,4 +1,4 @@
-"""The faults of a run: which, where in the stream of messages, and with what parameters.
+"""The faults of a run, their places in the stream and their parameters.
 
 Pure: one seed gives one schedule.
 """
@@ -31,7 +31,10 @@ COMMITS = ("cut_before", "cut_after", "terminate")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The ``number``-th fault (from 1), injected when the broker has acknowledged ``at`` messages to the publisher."""
+    """The ``number``-th fault of a run, from 1.
+
+    It is injected when the broker has acknowledged ``at`` messages to the publisher.
+    """
 
     number: int
     kind: str

@@ -1,4 +1,4 @@
-"""The parts of one run on the servers of an environment: messages, publisher, proxies, consumers, observer."""
+"""The parts of one run: publisher, proxies, consumers, observer."""
 
 from lab.harness.environment import ADMIN
 from lab.torture.delivery_log import DeliveryLog
@@ -49,7 +49,10 @@ class Setup:
         self.publisher = PublisherProcess(job, self.deliveries)
 
     def close(self) -> None:
-        """Stop publisher, consumers and proxies, and end the consumers' sessions at the broker."""
+        """Stop publisher, consumers and proxies.
+
+        The consumers' sessions at the broker end too.
+        """
         self.publisher.close()
         self.consumers.stop()
         self.recorder.close()

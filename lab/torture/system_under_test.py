@@ -1,4 +1,6 @@
-"""A consumer that kills itself on order: ``start_mqtt_consumer`` with its steps wrapped from outside.
+"""A consumer that kills itself on order.
+
+It is ``start_mqtt_consumer`` with its steps wrapped from outside.
 
 ``python -m lab.torture.system_under_test --kill-order FILE [--mutant NAME] -- ARGUMENTS``. On SIGUSR1 it
 reads FILE, ``POINT TIMES``, and from then on it kills itself (SIGKILL) when POINT is reached for the TIMES-th

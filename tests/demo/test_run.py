@@ -1,4 +1,4 @@
-"""`make run`, from nothing: it serves, stops completely, and finds its data again, however it ended."""
+"""`make run`: it serves, stops completely, and finds its data again."""
 
 import json
 import os
@@ -83,7 +83,7 @@ class Demo:
         return self.process.wait(PATIENCE_S)
 
     def processes(self) -> list[str]:
-        """Every process that has our data directory on its command line or in its environment."""
+        """Every process that has our data directory in its arguments or environment."""
         mark, found = os.fsencode(self.data), []
         for path in Path("/proc").glob("[0-9]*"):
             try:

@@ -1,4 +1,7 @@
-"""``simulate_gateways`` against a real broker and a real consumer: it ends well only where everything was answered."""
+"""``simulate_gateways`` with a real broker and a real consumer.
+
+It ends well only where everything was answered.
+"""
 
 import os
 import subprocess
@@ -101,8 +104,8 @@ def test_without_answers_it_says_so_and_fails(world: World, mosquitto: Broker) -
     status, said = result(simulate(mosquitto, "--patience", "1"))
     assert status == 1
     assert (
-        f"{COUNT} messages: 0 answered as stored, {COUNT} not answered, 0 publications not acknowledged by the broker"
-        in said
+        f"{COUNT} messages: 0 answered as stored, {COUNT} not answered, "
+        "0 publications not acknowledged by the broker" in said
     )
     assert "Does the consumer run?" in said
 

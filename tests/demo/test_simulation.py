@@ -1,4 +1,4 @@
-"""The simulation: registers never go backwards, differences add up, and what is published is accepted as it is."""
+"""The simulation: registers, gauges, payloads and the publisher."""
 
 import json
 from collections.abc import Callable, Iterable

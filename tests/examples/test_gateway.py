@@ -1,4 +1,4 @@
-"""The reference gateway of examples/, as a process of its own: whatever is killed, what it has read is stored once."""
+"""The reference gateway of examples/: whatever is killed, what it has read is stored once."""
 
 import json
 import os
@@ -140,9 +140,10 @@ def stored_numbers() -> list[int]:
 
 
 def wait_until_all_is_stored(gateway: GatewayProcess, before: int) -> None:
-    """Wait until the meter was read more than ``before`` times, the last reading is stored, and nothing waits.
+    """Wait until the meter was read again and everything is stored.
 
-    The queue alone does not tell: it is empty too while a reading is on its way into it.
+    It was read more than ``before`` times then, and nothing waits. The queue alone does not tell: it is empty
+    too while a reading is on its way into it.
     """
     until(
         lambda: gateway.read > before and gateway.read - 1 in stored_numbers() and gateway.waiting() == [],
@@ -151,7 +152,10 @@ def wait_until_all_is_stored(gateway: GatewayProcess, before: int) -> None:
 
 
 def lose_everything(broker: Broker) -> None:
-    """kill -9, and nothing of its store is left: sessions, queues and messages that it acknowledged are gone."""
+    """Kill the broker and delete its store.
+
+    Sessions, queues and messages that it acknowledged are gone.
+    """
     broker.kill()
     (broker.directory / "data" / "mosquitto.db").unlink(missing_ok=True)
     broker.start()

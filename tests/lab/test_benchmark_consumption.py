@@ -1,4 +1,4 @@
-"""The consumption benchmark: each part at a tiny size, what it says of it, and the data set held to the real ledger."""
+"""The consumption benchmark: each part at a tiny size, and its data set."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,10 @@ def bench(environment: BenchmarkEnvironment) -> Bench:
 
 
 def _report(name: str, found: Any) -> tuple[str, list[bool]]:
-    """The part's section, through JSON as in a report, and whether what is asked is met."""
+    """The part's section, and whether its requirements are met.
+
+    Both go through JSON, as in a report.
+    """
     plain = json.loads(json.dumps(asdict(found)))
     text = "\n".join(PARTS[name].section(plain))
     assert text.isascii()

@@ -1,4 +1,4 @@
-"""The ingestion benchmark: each part at a tiny size, what it says of them, and that one gateway's flood costs the others nothing."""
+"""The ingestion benchmark: each part at a tiny size, and its command."""
 
 import json
 import os
@@ -122,7 +122,10 @@ def test_a_reading_that_is_missing_fails_the_run(bench: Bench) -> None:
 
 
 class _Doubled(Load):
-    """Sends the same readings twice under other numbers, so that half of what is published is not stored."""
+    """Sends the same readings twice under other numbers.
+
+    So half of what is published is not stored.
+    """
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -351,7 +354,10 @@ def test_an_interrupted_command_leaves_nothing(number: signal.Signals, tmp_path:
 
 
 def _processes_with(directory: Path, needed: str) -> list[int]:
-    """Processes that have the directory in their arguments, once a file of the name ``needed`` is in it."""
+    """Processes that have the directory in their arguments.
+
+    They are told once a file of the name ``needed`` is in it.
+    """
     if not list(directory.glob(f"tds-new-benchmark-*/{needed}*")):
         return []
     found = []

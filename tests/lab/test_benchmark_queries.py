@@ -1,4 +1,7 @@
-"""The query benchmark at a tiny size: every question is asked, of the same cases for the same seed, and the data set is right."""
+"""The query benchmark at a tiny size.
+
+Every question is asked, of the same cases for the same seed, and the data set is right.
+"""
 
 import json
 from collections.abc import Iterator

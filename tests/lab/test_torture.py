@@ -1,4 +1,4 @@
-"""The torture harness: its schedule is a pure function, a small run passes, and consumers that are wrong on purpose are caught."""
+"""The fault injection: schedule and messages, a small run, mutants."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A real Mosquitto with the shipped configuration, and a small client to look at it from outside."""
+"""A real Mosquitto with the shipped configuration, and a small client."""
 
 import queue
 import threading
@@ -33,7 +33,10 @@ class Broker(MosquittoServer):
         return broker_variables(self, user)
 
     def client(self, user: str, client_id: str = "", **options: Any) -> "Client":
-        """A connected client: on the device listener for a gateway, on the platform's for everybody else."""
+        """A connected client.
+
+        A gateway connects to the device listener, everybody else to the platform's.
+        """
         port = self.device_port if len(user) == 12 and user.isalnum() else self.port
         return Client(
             options.pop("port", port),

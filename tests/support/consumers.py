@@ -1,4 +1,4 @@
-"""``start_mqtt_consumer`` as child processes of a test, against its database and its broker."""
+"""``start_mqtt_consumer`` as child processes of a test."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping

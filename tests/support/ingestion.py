@@ -1,4 +1,4 @@
-"""A Conta with a gateway and three devices, messages as such a gateway sends them, and what the database has of them."""
+"""A Conta with a gateway and three devices, its messages and readings."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Clock:
 
 
 class World:
-    """The registry that most tests need: one gateway, with a meter of energy, one of water and a thermometer."""
+    """The registry that most tests need: a gateway with three devices."""
 
     def __init__(self) -> None:
         self.conta = Conta.objects.create(name="Condomínio Aurora")
