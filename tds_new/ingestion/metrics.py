@@ -24,7 +24,7 @@ class Metrics:
             "tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=made
         )
         self._rejected = Counter(
-            "tds_rejected", "Messages and readings set aside, by reason", ["reason"], registry=made
+            "tds_rejected", "Messages and readings rejected, by reason", ["reason"], registry=made
         )
         self._batches = Counter("tds_batches", "Batches committed", registry=made)
         self._batch_size = Histogram(

@@ -50,7 +50,7 @@ def rows() -> int:
 
 
 def all_stored(count: int) -> None:
-    """Wait until ``count`` readings are there, and see that they are the numbered ones, each once."""
+    """Wait until ``count`` readings are stored; each number must be there once."""
     until(lambda: rows() >= count, f"{count} readings")
     assert sorted(LeituraDispositivo.objects.values_list("valor", flat=True)) == list(range(count))
 
@@ -108,7 +108,8 @@ def test_a_message_is_acknowledged_only_after_its_commit(
 def waits_for_a_lock() -> bool:
     with psycopg.connect(database_url()) as session:
         row = session.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tds_new_consumer%' AND wait_event_type = 'Lock'"
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'tds_new_consumer%' AND wait_event_type = 'Lock'"
         )
         return bool(row.fetchone()[0])  # type: ignore[index]
 
@@ -168,7 +169,8 @@ def test_a_lost_connection_is_survived(
     until(lambda: rows() == 100, "the first are stored")
     if fault != "broker restarted":
         execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tds_new_consumer%%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'tds_new_consumer%%'"
         )
     if fault != "backend terminated":
         mosquitto.restart()
@@ -232,7 +234,7 @@ def test_a_silent_gateway_goes_offline(
     consumer.wait_for("1 gateways gave no sign of life")
 
 
-def test_hostile_messages_are_set_aside_and_cannot_break_the_log(
+def test_hostile_messages_are_rejected_and_cannot_break_the_log(
     world: World, mosquitto: Broker, start_consumer: StartConsumer
 ) -> None:
     consumer = start_consumer(mosquitto, "--debug")

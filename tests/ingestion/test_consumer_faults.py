@@ -1,4 +1,4 @@
-"""The consumer without a database, or with wrong credentials; and the queue between network and batches."""
+"""The consumer without a database or with wrong credentials, and its inbox."""
 
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def test_a_database_that_stops_and_starts_again_loses_nothing(
             row = session.execute("SELECT count(*) FROM tds_new_mensagem_rejeitada").fetchone()
         return int(row[0]) if row else 0
 
-    until(lambda: rejected() == 5, "all are set aside: nobody has registered the gateway")
+    until(lambda: rejected() == 5, "all are rejected: nobody has registered the gateway")
     consumer.wait_for("the database is back")
     assert consumer.terminate() == 0
 

@@ -1,4 +1,4 @@
-"""The whole consumer on MQTT 5: what it promises on 3.1.1 it keeps there too, and it says how much it takes at a time."""
+"""The consumer on MQTT 5: it keeps the promises of 3.1.1, and limits its window."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_what_is_not_committed_is_not_acknowledged_and_its_session_outlives_kill
 
 
 class Counting(Link):
-    """Counts what the consumer gets with QoS 1 before it acknowledges anything, and keeps its CONNECT."""
+    """Counts what comes before the first acknowledgement, and keeps the CONNECT."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ class Counting(Link):
 
 
 class CountingProxy(Proxy):
-    """In front of the broker."""
+    """A proxy in front of the broker that counts."""
 
     link = Counting
 
@@ -123,7 +123,8 @@ def test_it_takes_no_more_at_a_time_than_it_says_whatever_the_broker_allows(
                     f"{PREFIX}/{MAC}/heartbeat", b"", qos=0
                 )  # no window holds this back: all that comes before it has come
             until(lambda: link.heard, "the last message")
-            # Only before the first PUBACK: Mosquitto 2.0.11 then sends a whole window more for each (measured; on 3.1.1 too).
+            # Only before the first PUBACK: Mosquitto 2.0.11 then sends a whole window more for each
+            # (measured; on 3.1.1 too).
             assert (link.acknowledged, link.delivered) == (0, RECEIVE_MAXIMUM)
         all_stored(RECEIVE_MAXIMUM + 500)
         assert consumer.terminate() == 0

@@ -1,4 +1,7 @@
-"""A consumer whose subscription is refused, by a real broker: Mosquitto's dynamic security plugin, which answers so in the SUBACK."""
+"""A consumer whose subscription a real broker refuses.
+
+Mosquitto's dynamic security plugin refuses in the SUBACK.
+"""
 
 import base64
 import hashlib
@@ -21,7 +24,7 @@ SALT, ITERATIONS = b"twelve bytes", 101
 
 
 def find_plugin() -> Path | None:
-    """The plugin, where distributions put it."""
+    """The plugin, in one of the places of the distributions."""
     return next(
         (
             path
@@ -33,7 +36,7 @@ def find_plugin() -> Path | None:
 
 
 def account(user: str, secret: str, *roles: str) -> dict[str, object]:
-    """A client as the plugin's file has it."""
+    """A client in the form of the plugin's file."""
     key = hashlib.pbkdf2_hmac("sha512", secret.encode(), SALT, ITERATIONS, 64)
     return {
         "username": user,
@@ -50,7 +53,10 @@ def allow(kind: str, topic: str) -> dict[str, object]:
 
 @pytest.fixture
 def strict_broker(make_broker: BrokerFactory, tmp_path: Path) -> Broker:
-    """Everybody may publish and receive; nobody but the administrator may subscribe."""
+    """A broker at which only the administrator may subscribe.
+
+    Everybody may publish and receive.
+    """
     plugin = find_plugin()
     if plugin is None:
         pytest.skip("Mosquitto's dynamic security plugin is not installed")

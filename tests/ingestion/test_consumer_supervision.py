@@ -1,4 +1,7 @@
-"""The consumer as systemd sees it: started when it is subscribed, alive while it makes progress, stopping at SIGTERM."""
+"""The consumer as systemd sees it.
+
+It is ready when it is subscribed, alive while it makes progress, and stopping at SIGTERM.
+"""
 
 import signal
 import socket
@@ -28,7 +31,7 @@ class Supervisor:
         self._socket.close()
 
     def hears(self, seconds: float = 30) -> str:
-        """The next word; empty where none comes in time."""
+        """The next state; empty if none comes in time."""
         self._socket.settimeout(seconds)
         try:
             return self._socket.recv(4096).decode("ascii").partition("\n")[0]
@@ -36,7 +39,7 @@ class Supervisor:
             return ""
 
     def hears_until(self, word: str) -> list[str]:
-        """What is said before ``word``. Fails where it does not come."""
+        """The states before ``word``. Fails if it does not come."""
         before = []
         while (heard := self.hears()) != word:
             assert heard, f"no {word} after {before}"

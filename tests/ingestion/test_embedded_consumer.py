@@ -147,7 +147,10 @@ def test_requests_leave_no_connection_behind(world: World, serve: Callable[..., 
     server.wait_until_subscribed()
     server.wait_until_served()
     with psycopg.connect(database_url(), autocommit=True) as session:
-        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        count = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
 
         def connections() -> int:
             return int(session.execute(count).fetchone()[0])  # type: ignore[index]

@@ -29,9 +29,12 @@ def refused_whole(payload: bytes) -> Reason:
             for payload in (
                 b"", b" ", b"{", b"x", b"\xff", b"\xc0\x80", b"\xed\xa0\x80",
                 b'{"leituras":[]}\0', b'{"leituras":[]} x', b'{"leituras":[],}',
-                b"\xef\xbb\xbf" + message(GOOD), message(GOOD).decode().encode("utf-16"), message(GOOD).decode().encode("utf-32"),
-                message(with_valor("01")), message(with_valor("+1")), message(with_valor("1.")), message(with_valor("'1'")),
-                message('{"dispositivo_codigo":"D","valor":1,"x":"a\nb"}'), message('{"dispositivo_codigo":"D\0","valor":1}'),
+                b"\xef\xbb\xbf" + message(GOOD), message(GOOD).decode().encode("utf-16"),
+                message(GOOD).decode().encode("utf-32"),
+                message(with_valor("01")), message(with_valor("+1")), message(with_valor("1.")),
+                message(with_valor("'1'")),
+                message('{"dispositivo_codigo":"D","valor":1,"x":"a\nb"}'),
+                message('{"dispositivo_codigo":"D\0","valor":1}'),
                 b"[" * 30_000, b"[" * 30_000 + b"]" * 30_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
                 message(GOOD, rest=f',"x":{"[" * 30_000}{"]" * 30_000}'),
             )
@@ -39,9 +42,11 @@ def refused_whole(payload: bytes) -> Reason:
         *[
             (payload, Reason.ESQUEMA_INVALIDO)
             for payload in (
-                b"[]", b"1", b'"x"', b"null", b"true", b"NaN", b"{}", b'{"leituras":null}', b'{"leituras":{}}', b'{"leituras":"x"}',
+                b"[]", b"1", b'"x"', b"null", b"true", b"NaN", b"{}", b'{"leituras":null}',
+                b'{"leituras":{}}', b'{"leituras":"x"}',
                 b'{"leituras":[],"leituras":[]}', message(GOOD, rest=f',"timestamp":"{TIME}"'),
-                message(GOOD, rest=f',"gateway_mac":"{MAC}","gateway_mac":"11:22:33:44:55:66"'), message(GOOD, rest=',"seq":1,"seq":2'),
+                message(GOOD, rest=f',"gateway_mac":"{MAC}","gateway_mac":"11:22:33:44:55:66"'),
+                message(GOOD, rest=',"seq":1,"seq":2'),
                 message(GOOD, rest=',"seq":1,"\\u0073eq":2'),
             )
         ],
@@ -73,7 +78,8 @@ def test_a_deep_extra_field_is_kept_or_the_message_refused_but_nothing_else_happ
     ("literal", "seq"),
     [
         ("7", 7), ("0", 0), ("-1", -1), ("9223372036854775807", 2**63 - 1),
-        ("9223372036854775808", None), ("1" + "0" * 30, None), ("1" + "0" * 5000, None), ("1.0", None), ("1e3", None), ("true", None),
+        ("9223372036854775808", None), ("1" + "0" * 30, None), ("1" + "0" * 5000, None), ("1.0", None),
+        ("1e3", None), ("true", None),
         ("null", None), ('"7"', None), ("[7]", None), ("NaN", None),
     ],
 )  # fmt: skip

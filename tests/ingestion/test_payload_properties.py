@@ -1,4 +1,4 @@
-"""Payloads by the thousand: whatever comes in, and whatever way a message takes through the parser."""
+"""Payloads by the thousand, whatever they hold and whichever way the parser takes."""
 
 import json
 import math

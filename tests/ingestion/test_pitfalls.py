@@ -1,6 +1,7 @@
-"""Ways in which systems of this kind have failed at taking in messages, as far as no other test has them already.
+"""Ways in which systems of this kind have lost messages.
 
-docs/reliability.md ("Known failure modes of such systems") names the test for each.
+They are those that no other test has; docs/reliability.md ("Known failure modes of such systems") names the
+test for each.
 """
 
 from collections import Counter

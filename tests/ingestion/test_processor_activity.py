@@ -1,4 +1,4 @@
-"""Signs of life, and what the processor counts: online and offline, last_seen, the Contas' counters, bounded rejects."""
+"""Signs of life and counters: online and offline, last_seen, bounded rejects."""
 
 from datetime import datetime, timedelta
 
@@ -25,13 +25,16 @@ def gateway() -> Gateway:
 
 
 def process(processor: TelemetryProcessor, clock: Clock, *messages: Message) -> None:
-    """A batch, a second after the one before, so that its signs of life are written at once."""
+    """Process a batch a second after the one before.
+
+    So its signs of life are written.
+    """
     clock.time += 1
     processor.process(messages)
 
 
 def seen(world: World, minutes_ago: float) -> None:
-    """The gateway as if it had been heard of so long ago."""
+    """Make the gateway one that was last heard so long ago."""
     Gateway.objects.update(is_online=True, last_seen=now() - timedelta(minutes=minutes_ago))
 
 
@@ -182,7 +185,7 @@ def test_the_contas_counters_move_with_data_and_with_changes_of_state(
     assert counters() == (1, 3)
 
 
-# --- a flood of rejects -------------------------------------------------------------------------------------------------------
+# --- a flood of rejects -------------------------------------------------------------------------------------
 
 
 def test_of_rejects_the_newest_are_kept_per_gateway_and_reason_and_all_are_counted(
@@ -218,7 +221,7 @@ def test_a_message_of_many_bad_readings_is_not_copied_for_each(
     assert result.stored == 1
 
 
-def test_what_the_broker_delivers_again_is_not_set_aside_again(
+def test_what_the_broker_delivers_again_is_not_rejected_again(
     world: World, processor: TelemetryProcessor
 ) -> None:
     bad = [

@@ -1,4 +1,7 @@
-"""A database that fails: what passes by itself stores nothing and raises, what one message causes costs that message only."""
+"""A database that fails.
+
+A failure that passes by itself stores nothing and raises; one that a message causes costs only that message.
+"""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +43,8 @@ def failing(world: World) -> Iterator[None]:
             RETURN NEW;
         END $$""")
     execute(
-        "CREATE TRIGGER test_fail BEFORE INSERT ON tds_new_leitura_dispositivo FOR EACH ROW EXECUTE FUNCTION test_fail()"
+        "CREATE TRIGGER test_fail BEFORE INSERT ON tds_new_leitura_dispositivo "
+        "FOR EACH ROW EXECUTE FUNCTION test_fail()"
     )
     yield
     execute("DROP TRIGGER test_fail ON tds_new_leitura_dispositivo")
@@ -61,8 +65,10 @@ BATCH = [
 
 @pytest.mark.parametrize(
     "sqlstate",
-    ["40001", "40P01", "57014", "55P03", "25006", "25P03", "53100", "53200", "53400", "57P01", "58030", "08006", "42P01", "42703", "42501",
-     "XX000"],
+    [
+     "40001", "40P01", "57014", "55P03", "25006", "25P03", "53100", "53200", "53400", "57P01", "58030",
+     "08006", "42P01", "42703", "42501", "XX000",
+    ],
 )  # fmt: skip
 def test_what_is_not_one_rows_fault_raises_and_stores_nothing(
     processor: TelemetryProcessor, failing: None, sqlstate: str
@@ -82,7 +88,7 @@ def test_what_is_not_one_rows_fault_raises_and_stores_nothing(
     assert rejected() == [("json_invalido", None)]
 
 
-def test_a_batch_whose_commit_was_not_answered_is_set_aside_once(
+def test_a_batch_whose_commit_was_not_answered_is_rejected_once(
     processor: TelemetryProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transaction = processor._connection.transaction
@@ -188,13 +194,14 @@ def test_a_lost_session_raises_and_another_goes_on(world: World, processor: Tele
         assert processor.process(BATCH).stored == 2
 
 
-# --- payload_raw --------------------------------------------------------------------------------------------------------------
+# --- payload_raw --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("extra", "kept"),
     [
-        ('"a\\u0000b"', "a\ufffdb"), ('"\\ud800"', "\ufffd"), ("NaN", "NaN"), ('"\\u00b3\\ud83d\\ude00"', "³😀"), ("1e30", 10**30),
+        ('"a\\u0000b"', "a\ufffdb"), ('"\\ud800"', "\ufffd"), ("NaN", "NaN"),
+        ('"\\u00b3\\ud83d\\ude00"', "³😀"), ("1e30", 10**30),
         ('{"a":[1,null,"<b>\\\\\\n\\t"]}', {"a": [1, None, "<b>\\\n\t"]}),
     ],
 )  # fmt: skip
@@ -234,7 +241,7 @@ def test_payloads_are_not_kept_where_the_setting_says_so(
     assert LeituraDispositivo.objects.get().payload_raw is None
 
 
-# --- cost ---------------------------------------------------------------------------------------------------------------------
+# --- cost ---------------------------------------------------------------------------------------------------
 
 
 class CountingCursor(Cursor[Any]):

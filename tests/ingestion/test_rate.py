@@ -47,7 +47,7 @@ def test_a_rate_of_zero_does_not_limit(rate: float) -> None:
     assert all(GatewayRate(rate, Clock()).allows(1) for _ in range(1_000))
 
 
-def test_what_is_over_the_rate_is_set_aside_counted_and_not_answered(world: World) -> None:
+def test_what_is_over_the_rate_is_rejected_counted_and_not_answered(world: World) -> None:
     Dispositivo.objects.create(
         gateway=Gateway.objects.create(conta=world.conta, codigo="GW-B", mac=OTHER_MAC), codigo="D01"
     )
@@ -65,7 +65,7 @@ def test_what_is_over_the_rate_is_set_aside_counted_and_not_answered(world: Worl
 def test_a_flood_is_kept_up_to_the_number_kept_and_then_of_each_batch_a_sample_while_all_is_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither another gateway's few, nor what is set aside for another reason, is sampled."""
+    """Neither another gateway's few, nor what is rejected for another reason, is sampled."""
     monkeypatch.setattr(rejected, "SAMPLE", 3)
     Gateway.objects.create(conta=world.conta, codigo="GW-B", mac=OTHER_MAC)
     heartbeat, other = f"{PREFIX}/{MAC}/heartbeat", f"{PREFIX}/{OTHER_MAC}/heartbeat"

@@ -1,4 +1,7 @@
-"""Set-aside messages given another try: what is mended is stored, what is not keeps its new reason, twice changes nothing."""
+"""Rejected messages processed again.
+
+Those whose cause is removed are stored, the others keep their new reason, and twice changes nothing.
+"""
 
 import psycopg
 import pytest
@@ -13,7 +16,7 @@ OTHER_TOPIC = f"{PREFIX}/{OTHER_MAC}/telemetry"
 
 
 def again() -> tuple[int, int]:
-    """Re-process everything; accepted and refused."""
+    """Process everything again; return how many were accepted and refused."""
     result: ReprocessResult = reprocess(MensagemRejeitada.objects.all())
     return result.accepted, result.refused
 

@@ -1,4 +1,4 @@
-"""Messages to rows: what is stored, what is set aside and why, duplicates and conflicts, a registry that changes."""
+"""Messages to rows: what is stored, rejected and why; changed registrations."""
 
 import json
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def deactivate(*names: str) -> Change:
 
 
 def nothing(world: World) -> None:
-    """The registry as it is."""
+    """Leave the registry as it is."""
 
 
 # What is sent, the change before, the reason, the reading concerned, and whether the gateway is known.
@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Message, Change, Reason, int | None, bool]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_cannot_be_stored_is_set_aside_as_it_came_and_costs_nothing_else(
+def test_what_cannot_be_stored_is_rejected_as_it_came_and_costs_nothing_else(
     world: World, processor: TelemetryProcessor, name: str
 ) -> None:
     sent, change, reason, index, known = CASES[name]
@@ -254,7 +254,7 @@ def test_a_reading_is_stored_with_the_devices_owner_unit_and_kind(
         ),  # not registered: it may keep it until it is
     ],
 )
-def test_what_is_set_aside_is_answered_too_so_that_a_gateway_need_not_keep_it(
+def test_what_is_rejected_is_answered_too_so_that_a_gateway_need_not_keep_it(
     world: World, processor: TelemetryProcessor, sent: Message, answered: bool
 ) -> None:
     assert [answer.seq for answer in processor.process([sent]).answers] == [1] * answered
@@ -356,7 +356,7 @@ def test_times_up_to_the_tolerance_and_from_the_horizon_are_accepted(
     assert rejected() == [("timestamp_antigo", 0)]
 
 
-# --- a registry that changes --------------------------------------------------------------------------------------------------
+# --- a registry that changes --------------------------------------------------------------------------------
 
 
 def test_a_gateway_that_moves_to_another_conta_takes_only_new_readings_along(

@@ -28,11 +28,16 @@ def test_the_prefix_is_a_setting_and_a_gateway_may_have_a_name(topic: str, prefi
 @pytest.mark.parametrize(
     "topic",
     [
-        "", "/", PREFIX, f"{PREFIX}/", f"{PREFIX}/a", f"{PREFIX}/a/", f"{PREFIX}//telemetry", f"{PREFIX}/a/Telemetry", f"{PREFIX}/a/ack",
-        f"{PREFIX}/a/telemetry/", f"{PREFIX}/a/telemetry/x", f"{PREFIX}/a/b/telemetry", f"/{PREFIX}/a/telemetry", f"{PREFIX}s/a/telemetry",
-        f"{PREFIX}/+/telemetry", f"{PREFIX}/#", f"{PREFIX}/a b/telemetry", f"{PREFIX}/a\n/telemetry", f"{PREFIX}/á/telemetry",
-        f"{PREFIX}/{'a' * 33}/telemetry", f"{PREFIX}/a\0/telemetry", f"{PREFIX}/aa:bb:cc:dd:ee:ff\n/telemetry", "$SYS/broker/uptime",
-        f"$share/g/{PREFIX}/a/telemetry", "x" * 65_535, "/" * 200, f"{PREFIX}/a/commands/x", f"{PREFIX}/\ufffd/telemetry",
+        "", "/", PREFIX, f"{PREFIX}/", f"{PREFIX}/a", f"{PREFIX}/a/", f"{PREFIX}//telemetry",
+        f"{PREFIX}/a/Telemetry", f"{PREFIX}/a/ack",
+        f"{PREFIX}/a/telemetry/", f"{PREFIX}/a/telemetry/x", f"{PREFIX}/a/b/telemetry",
+        f"/{PREFIX}/a/telemetry", f"{PREFIX}s/a/telemetry",
+        f"{PREFIX}/+/telemetry", f"{PREFIX}/#", f"{PREFIX}/a b/telemetry", f"{PREFIX}/a\n/telemetry",
+        f"{PREFIX}/á/telemetry",
+        f"{PREFIX}/{'a' * 33}/telemetry", f"{PREFIX}/a\0/telemetry",
+        f"{PREFIX}/aa:bb:cc:dd:ee:ff\n/telemetry", "$SYS/broker/uptime",
+        f"$share/g/{PREFIX}/a/telemetry", "x" * 65_535, "/" * 200, f"{PREFIX}/a/commands/x",
+        f"{PREFIX}/\ufffd/telemetry",
     ],
 )  # fmt: skip
 def test_any_other_topic_is_none_of_ours(topic: str) -> None:
@@ -51,14 +56,20 @@ def test_a_subscription_is_to_all_gateways_shared_where_a_group_is_named() -> No
 @pytest.mark.parametrize(
     ("pattern", "topic", "expected"),
     [
-        ("a/b", "a/b", True), ("a/b", "a/b/c", False), ("a/b", "a", False), ("a/b", "A/b", False), ("a", "a/", False), ("a/", "a/", True),
-        ("+", "a", True), ("+", "a/b", False), ("+", "", True), ("+/+", "/a", True), ("+/+", "a", False), ("/+", "/a", True),
+        ("a/b", "a/b", True), ("a/b", "a/b/c", False), ("a/b", "a", False), ("a/b", "A/b", False),
+        ("a", "a/", False), ("a/", "a/", True),
+        ("+", "a", True), ("+", "a/b", False), ("+", "", True), ("+/+", "/a", True), ("+/+", "a", False),
+        ("/+", "/a", True),
         ("+", "/a", False),
-        ("a/+/c", "a/b/c", True), ("a/+/c", "a//c", True), ("a/+/c", "a/b/d", False), ("a/+/c", "a/b/b/c", False), ("a/+", "a", False),
-        ("#", "a", True), ("#", "a/b/c", True), ("a/#", "a", True), ("a/#", "a/", True), ("a/#", "a/b/c", True), ("a/#", "ab", False),
+        ("a/+/c", "a/b/c", True), ("a/+/c", "a//c", True), ("a/+/c", "a/b/d", False),
+        ("a/+/c", "a/b/b/c", False), ("a/+", "a", False),
+        ("#", "a", True), ("#", "a/b/c", True), ("a/#", "a", True), ("a/#", "a/", True),
+        ("a/#", "a/b/c", True), ("a/#", "ab", False),
         ("a/+/#", "a", False), ("a/+/#", "a/b", True), ("+/#", "a/b", True),
-        ("#", "$SYS/x", False), ("+/x", "$SYS/x", False), ("$SYS/#", "$SYS/x", True), ("$SYS/+", "$SYS/x", True), ("a/+", "a/$x", True),
-        ("sport/tennis/player1/#", "sport/tennis/player1/ranking", True), ("sport/+/player1", "sport/tennis/player1", True),
+        ("#", "$SYS/x", False), ("+/x", "$SYS/x", False), ("$SYS/#", "$SYS/x", True),
+        ("$SYS/+", "$SYS/x", True), ("a/+", "a/$x", True),
+        ("sport/tennis/player1/#", "sport/tennis/player1/ranking", True),
+        ("sport/+/player1", "sport/tennis/player1", True),
     ],
 )  # fmt: skip
 def test_patterns_match_as_the_standard_says(pattern: str, topic: str, expected: bool) -> None:

@@ -204,7 +204,7 @@ def test_no_consumption_is_lost_of_a_device_that_was_silent_across_the_border() 
     assert "done; 0 block rows differed" in rebuild()
 
 
-def test_a_reading_before_the_border_is_set_aside_and_changes_nothing(
+def test_a_reading_before_the_border_is_rejected_and_changes_nothing(
     world: World, processor: TelemetryProcessor
 ) -> None:
     entry = {"dispositivo_codigo": "D01", "valor": 5, "timestamp": OLDEST.isoformat()}

@@ -1,4 +1,4 @@
-"""Commands without a database: one line that says what to do, and not a traceback."""
+"""Commands without a database: one line that says what to do, and no traceback."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ COMMANDS = (
 
 
 def run(command: str, folder: Path, **environment: str) -> tuple[int, str]:
-    """The exit status and what stderr says, in an environment that holds this alone."""
+    """The exit status and standard error, in an environment that has only this."""
     quiet = {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""``check_telemetry``: what arrived, per gateway, and exit 1 where something is inconsistent."""
+"""``check_telemetry``: what arrived per gateway, and exit 1 if it is inconsistent."""
 
 from datetime import UTC, datetime, timedelta
 

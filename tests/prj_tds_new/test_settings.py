@@ -1,4 +1,4 @@
-"""Configuration: nonsense stops the program at start with one line that says what to do; production's is clean."""
+"""Configuration: nonsense stops the program with one line; production's is clean."""
 
 import os
 import subprocess
@@ -22,7 +22,10 @@ pytestmark = pytest.mark.once
 
 
 def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """``manage.py`` in a process of its own, with production's environment and ``changes``; a blank value takes a name away."""
+    """Run ``manage.py`` with production's environment and ``changes``.
+
+    A blank value removes a name.
+    """
     environment = (
         {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         | PRODUCTION
@@ -115,7 +118,8 @@ def test_credentials_that_differ_by_name_are_refused_without_showing_them() -> N
     result = manage("check", MQTT_BROKER_PASSWORD="first-secret", MQTT_BACKEND_PASSWORD="other-secret")
     assert result.returncode == 2
     assert result.stderr == (
-        "[ERROR] configuration: MQTT_BROKER_PASSWORD and MQTT_BACKEND_PASSWORD are both set and differ; keep one of them\n"
+        "[ERROR] configuration: MQTT_BROKER_PASSWORD and MQTT_BACKEND_PASSWORD are both set and differ; "
+        "keep one of them\n"
     )
 
 

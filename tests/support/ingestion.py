@@ -89,7 +89,7 @@ def stored() -> list[tuple[str, int, Decimal]]:
 
 
 def rejected() -> list[tuple[str, int | None]]:
-    """What is set aside, in order: reason and reading."""
+    """The rejected rows in order: reason and reading."""
     return list(MensagemRejeitada.objects.order_by("id").values_list("motivo", "leitura_indice"))
 
 
@@ -116,7 +116,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def processor(world: World, clock: Clock) -> Iterator[TelemetryProcessor]:
-    """A processor on a session of its own, which looks every gateway up anew."""
+    """A processor on a session of its own that looks every gateway up again."""
     with connect("test") as session:
         processor = TelemetryProcessor(session, clock=clock)
         processor._resolver._max_age = 0  # tests of the cache set their own

@@ -1,4 +1,7 @@
-"""A broker that keeps to no window: what is read, and held in memory, is bounded here, and the connection lasts."""
+"""A broker that keeps to no window.
+
+Memory is bounded on our side, and the connection lasts.
+"""
 
 import socket
 import threading
@@ -30,7 +33,10 @@ OVERSHOOT = READ_SIZE // SIZE  # messages that one read may bring on top of the 
 
 
 class FloodingBroker:
-    """Sends everything at once, acknowledged or not, and over again on a new connection; pings are never answered."""
+    """A broker that sends everything at once, on every connection again.
+
+    It does not wait for acknowledgements, and never answers pings.
+    """
 
     def __init__(self, messages: int = MESSAGES) -> None:
         self._numbers = range(messages)
@@ -87,7 +93,7 @@ class FloodingBroker:
             return
 
     def cut(self) -> None:
-        """Lose the connection without a word."""
+        """Close the connection without a DISCONNECT."""
         for connection in self._sockets:
             with suppress(OSError):  # closed already
                 connection.shutdown(socket.SHUT_RDWR)

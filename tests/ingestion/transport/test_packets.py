@@ -1,4 +1,4 @@
-"""PUBLISH packets as the consumer takes them out of its buffer: whole ones, cut ones, and ones that no broker should send."""
+"""PUBLISH packets in the buffer: whole ones, cut ones, and malformed ones."""
 
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion

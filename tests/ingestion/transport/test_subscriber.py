@@ -1,4 +1,7 @@
-"""The connection to the broker, on a real Mosquitto: handlers, persistence, acknowledgements, refusals, both protocols, TLS."""
+"""The connection to a real Mosquitto.
+
+Handlers, persistence, acknowledgements, refusals, both protocols, TLS.
+"""
 
 import logging
 import subprocess
@@ -27,7 +30,7 @@ Connect = Callable[..., MQTTSubscriber]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Start subscribers as the platform's user; all are ended after the test."""
+    """Start subscribers as the platform's user, and end them after the test."""
     started: list[MQTTSubscriber] = []
 
     def start(
@@ -214,7 +217,7 @@ def test_restarts_of_a_broker_do_not_add_up_to_a_wait_of_a_minute_but_quick_loss
     delay = ReconnectDelay()
 
     def lose(after: float) -> float:
-        """Lose a connection after so many seconds, made at the sixth try; return the longest delay that follows."""
+        """Lose a connection that was made at the sixth try; return the longest next delay."""
         for _ in range(5):
             delay.next()
         delay.connection_lost(after)
@@ -305,7 +308,7 @@ def test_acknowledgements_from_many_threads_all_arrive(mosquitto: Broker, connec
     assert payloads(again) == [b"new"]
 
 
-# --- TLS ----------------------------------------------------------------------------------------------------------------------
+# --- TLS ----------------------------------------------------------------------------------------------------
 
 
 def certificate(directory: Path, name: str, *, issuer: str | None = None) -> None:
