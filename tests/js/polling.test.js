@@ -9,7 +9,6 @@ import {
   keepFailedBlocks,
   marksHeld,
   outcomeOf,
-  readDashboard,
   structureOf
 } from '../../tds_new/static/tds_new/js/polling.js';
 import { card, dashboard, lines, point, series } from './samples.js';
@@ -114,7 +113,7 @@ afterEach(() => {
 });
 
 test('it asks an interval later, with the ETag of the page, then with that of the answer', async () => {
-  const json = { v: 4, graficos: [] };
+  const json = { version: 5, charts: [] };
   answers = [
     answer(200, { json, headers: { ETag: '"two"', Date: 'Wed, 18 Feb 2026 12:00:00 GMT' } }),
     answer(304)
@@ -126,7 +125,7 @@ test('it asks an interval later, with the ETag of the page, then with that of th
   await pass(1);
   assert.deepEqual(told, [
     ['answered', Date.parse('2026-02-18T12:00:00Z')],
-    ['changed', { version: 4, charts: [] }]
+    ['changed', { version: 5, charts: [] }]
   ]);
   await pass(1000);
   assert.deepEqual(requests, [{ 'If-None-Match': '"one"' }, { 'If-None-Match': '"two"' }]);
@@ -193,7 +192,7 @@ test('an answer that arrives after pausing is not shown', async () => {
   const poll = newPoll();
   globalThis.fetch = async () => {
     poll.pause(true);
-    return answer(200, { json: { v: 4 } });
+    return answer(200, { json: { version: 5 } });
   };
   poll.start();
   await pass(1000);
@@ -204,29 +203,6 @@ test('an answer that arrives after pausing is not shown', async () => {
 });
 
 /* --- answers --- */
-
-test('the payload gets the names used here; points, parts and texts stay as they are', () => {
-  const json = {
-    v: 4,
-    titulo: 'hoje',
-    janela: { de: 1, ate: 2, passo: 3, fuso: 'UTC', marcas: [1, 2] },
-    cartoes: [{ id: 'demanda', exibe: 'valor', ate: null }],
-    graficos: [{ series: [{ un: 'kW', partes: [[5, 'abc']], pontos: [[1, null, null, null, 0, 0]] }] }],
-    barras: [{ meses: [{ mes: 'fev/26', exibe_anterior: '—' }] }],
-    leituras: { vazio: '', linhas: [] },
-    falhas: { barras: 'oh' }
-  };
-  assert.deepEqual(readDashboard(json), {
-    version: 4,
-    title: 'hoje',
-    window: { start: 1, end: 2, step: 3, zone: 'UTC', ticks: [1, 2] },
-    cards: [{ id: 'demanda', shown: 'valor', end: null }],
-    charts: [{ series: [{ unit: 'kW', parts: [[5, 'abc']], points: [[1, null, null, null, 0, 0]] }] }],
-    bars: [{ months: [{ month: 'fev/26', previous_shown: '—' }] }],
-    readings: { empty: '', rows: [] },
-    failures: { bars: 'oh' }
-  });
-});
 
 /* A part has 32 points of 5 minutes; points 160 minutes apart are in neighbouring parts. */
 const FIRST = Math.floor(point(0, 0)[0] / (32 * 5 * 60_000));

@@ -81,7 +81,7 @@ export const card = (id, more = {}) => ({
 });
 
 export const dashboard = (more = {}) => ({
-  version: 4,
+  version: 5,
   sequence: 7,
   title: 'today',
   window: SPAN,
