@@ -44,19 +44,7 @@ JOIN _timescaledb_catalog.hypertable hypertable ON hypertable.id = aggregate.mat
 JOIN _timescaledb_catalog.continuous_aggs_watermark mark ON mark.mat_hypertable_id = hypertable.id
 WHERE aggregate.user_view_name = ANY(%(views)s::name[]) AND mark.watermark > 0
 """
-SUM_COLUMNS = """consumo, leituras, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico,
-    minimo, maximo, soma, amostras, ultimo"""
-# The months' table has two of them under other names.
-MONTH_COLUMNS = SUM_COLUMNS.replace(
-    "consumo, leituras,", "total_consumo AS consumo, leituras_count AS leituras,"
-)
-# A block in the columns of the sums.
-BLOCK_COLUMNS = """consumo, leituras, 1 AS blocos, fracao_medida AS blocos_medidos,
-    (qualidade = 'INTERPOLADO')::int AS blocos_interpolados,
-    (qualidade = 'ESTIMADO')::int AS blocos_estimados,
-    CASE WHEN fracao_medida = 1 AND qualidade = 'MEDIDO' THEN consumo END AS pico,
-    minimo, maximo, soma, amostras, ultimo"""
-CONTA_COLUMNS = "consumo, blocos, blocos_medidos, blocos_interpolados, blocos_estimados, pico"
+SUM_COLUMNS = ", ".join(rollups.COMMON_SUMS)
 
 
 # --- the tables ---
@@ -101,10 +89,12 @@ class Layer:
         return f"{within} AND {self.index_condition.format(start=f'%({start})s', end=f'%({end})s')}"
 
 
-BLOCKS = Layer("tds_new_consumo_15min", "bloco", BLOCK_COLUMNS, "15 minutes", BLOCK)
+BLOCKS = Layer("tds_new_consumo_15min", "bloco", rollups.one_block(rollups.COMMON_SUMS), "15 minutes", BLOCK)
 HOURS = Layer(rollups.HOURLY.name, "hora", SUM_COLUMNS, "1 hour", HOUR, rollups.HOURLY.end)
 DAYS = Layer(rollups.DAILY.name, "dia", SUM_COLUMNS, "1 day", DAY + HOUR)
-MONTHS = Layer(rollups.MONTHLY.name, "mes_referencia", MONTH_COLUMNS, "1 month", 31 * DAY + HOUR)
+MONTHS = Layer(
+    rollups.MONTHLY.name, "mes_referencia", rollups.MONTHLY.select_list, "1 month", 31 * DAY + HOUR
+)
 # Four rows a day, from 2, 3, 4 and 5 o'clock UTC on: the days of every zone of Brazil are made of them.
 DAY_PARTS = Layer(
     rollups.DAY_PARTS.name,
@@ -116,9 +106,17 @@ DAY_PARTS = Layer(
     index_condition="dia > {start} - interval '1 day' AND dia < {end}",
 )
 CONTA_HOURS = Layer(
-    rollups.CONTA_HOURLY.name, "hora", CONTA_COLUMNS, "1 hour", HOUR, rollups.CONTA_HOURLY.end, of_conta=True
+    rollups.CONTA_HOURLY.name,
+    "hora",
+    rollups.CONTA_HOURLY.select_list,
+    "1 hour",
+    HOUR,
+    rollups.CONTA_HOURLY.end,
+    of_conta=True,
 )
-CONTA_DAYS = Layer(rollups.CONTA_DAILY.name, "dia", CONTA_COLUMNS, "1 day", DAY + HOUR, of_conta=True)
+CONTA_DAYS = Layer(
+    rollups.CONTA_DAILY.name, "dia", rollups.CONTA_HOURLY.select_list, "1 day", DAY + HOUR, of_conta=True
+)
 # The coarsest first.
 OF_DEVICES = (MONTHS, DAYS, HOURS)
 OF_CONTAS = (CONTA_DAYS, CONTA_HOURS)

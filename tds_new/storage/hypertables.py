@@ -18,8 +18,8 @@ SELECT add_compression_policy('{table}', INTERVAL '45 days', if_not_exists => tr
 class Hypertable:
     """A table that is partitioned by time.
 
-    ``time`` is its time column, ``chunk`` the length of a partition (an SQL interval), and ``segments`` the columns
-    whose values a compressed batch of rows stores once.
+    ``time`` is its time column, ``chunk`` the length of a partition (an SQL interval), and ``segments`` the
+    columns whose values a compressed batch of rows stores once.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Hypertable:
         )
 
 
-# Compressed by everything that hardly changes for a device: 9.6 bytes a reading; 11.6 by dispositivo_id alone.
+# Compressed by everything that hardly changes for a device: 9.6 bytes a reading; 11.6 by dispositivo_id
+# alone.
 READINGS = Hypertable(
     "tds_new_leitura_dispositivo",
     "time",

@@ -1,47 +1,162 @@
 """Sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
 
-Of each device: hours, the parts of days that all of Brazil's calendars are made of, days and months. Of each Conta, by quantity and unit:
-hours and days, so that a question about a thousand devices reads a few rows. Days, parts and hours sit on the blocks, months on the days
-and a Conta's days on its hours: a bucket in a zone costs several microseconds a row, so a month of 1,000 devices took 27 s from its
-3 million blocks and takes 3 s from its 31,000 days. So what others sit on is refreshed before them (``ROLLUPS`` is in order). Late data
-costs only the buckets that it falls in.
+Sums of each device are kept by hours, by the parts of days that all of Brazil's calendars are made of, by
+days and by months. Sums of each Conta, by quantity and unit, are kept by hours and days, so that a question
+about a thousand devices reads a few rows.
+
+Days, parts and hours sum blocks, months sum days, and a Conta's days sum its hours. A bucket in a zone costs
+several microseconds a row: a month of 1,000 devices took 27 s from its 3 million blocks and takes 3 s from
+its 31,000 days. A rollup is therefore refreshed before those that sum it (``ROLLUPS`` is in that order). Late
+data costs only the buckets that it falls in.
+
+This module is what live code makes the sums from. ``tds_new/sql`` shows the resulting SQL, and migrations
+carry frozen copies; tests hold all three equal.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
+
+from tds_new.storage.timescale import has_timescale
+
+
+class Sum(NamedTuple):
+    """A column of the sums: how it is computed from blocks, from finer sums, and what a single block counts for."""
+
+    of_blocks: str
+    of_sums: str
+    of_one_block: str
+
+
+SUMS = {
+    "consumo": Sum("sum(consumo)", "sum(consumo)", "consumo"),
+    "leituras": Sum("sum(leituras)", "sum(leituras)::bigint", "leituras"),
+    "blocos": Sum("count(*)", "sum(blocos)::bigint", "1"),
+    # Blocks with readings that are not gauges'. A day counts for the month's daily mean where it has one.
+    "blocos_lidos": Sum(
+        "count(*) FILTER (WHERE leituras > 0 AND consumo IS NOT NULL)",
+        "sum(blocos_lidos)::bigint",
+        "(leituras > 0 AND consumo IS NOT NULL)::int",
+    ),
+    "blocos_medidos": Sum("sum(fracao_medida)", "sum(blocos_medidos)", "fracao_medida"),
+    "blocos_interpolados": Sum(
+        "count(*) FILTER (WHERE qualidade = 'INTERPOLADO')",
+        "sum(blocos_interpolados)::bigint",
+        "(qualidade = 'INTERPOLADO')::int",
+    ),
+    "blocos_estimados": Sum(
+        "count(*) FILTER (WHERE qualidade = 'ESTIMADO')",
+        "sum(blocos_estimados)::bigint",
+        "(qualidade = 'ESTIMADO')::int",
+    ),
+    # The greatest block among those that determine a peak (docs/metering.md), so that a peak is looked for
+    # only where it can be.
+    "pico": Sum(
+        "max(consumo) FILTER (WHERE fracao_medida = 1 AND qualidade = 'MEDIDO')",
+        "max(pico)",
+        "CASE WHEN fracao_medida = 1 AND qualidade = 'MEDIDO' THEN consumo END",
+    ),
+    "minimo": Sum("min(minimo)", "min(minimo)", "minimo"),
+    "maximo": Sum("max(maximo)", "max(maximo)", "maximo"),
+    "soma": Sum("sum(soma)", "sum(soma)", "soma"),
+    "amostras": Sum("sum(amostras)", "sum(amostras)::bigint", "amostras"),
+    "ultimo": Sum("{last}", "{last}", "ultimo"),
+}
+# What the sums of devices have, in this order. Months lack one of them: they have a mean in place of the days
+# that it is taken over. Two others have other names there.
+DEVICE_SUMS = tuple(SUMS)
+COMMON_SUMS = tuple(name for name in DEVICE_SUMS if name != "blocos_lidos")
+MONTHLY_NAMES = (("consumo", "total_consumo"), ("leituras", "leituras_count"))
+# What the sums of Contas have.
+CONTA_SUMS = ("consumo", "blocos", "blocos_medidos", "blocos_interpolados", "blocos_estimados", "pico")
+
+
+def _of_blocks(names: Iterable[str]) -> str:
+    return ",\n    ".join(f"{SUMS[name].of_blocks} AS {name}" for name in names)
+
+
+def _of_sums(names: Iterable[str], renamed: Iterable[tuple[str, str]] = ()) -> str:
+    return ",\n    ".join(f"{SUMS[name].of_sums} AS {dict(renamed).get(name, name)}" for name in names)
+
+
+def one_block(names: Iterable[str]) -> str:
+    """Return the select list that gives a single block in these columns of the sums."""
+    return ", ".join(
+        name if SUMS[name].of_one_block == name else f"{SUMS[name].of_one_block} AS {name}" for name in names
+    )
+
+
+class Bucket(NamedTuple):
+    """A length of time that sums are kept for: its SQL on TimescaleDB and on plain PostgreSQL, and its length as SQL."""
+
+    timescale: str
+    plain: str
+    length: str
+
+
+HOUR = Bucket("time_bucket('1 hour', {time})", "date_trunc('hour', {time}, 'UTC')", "1 hour")
+DAY = Bucket("time_bucket('1 day', {time}, '{zone}')", "date_trunc('day', {time}, '{zone}')", "1 day")
+MONTH = Bucket("time_bucket('1 month', {time}, '{zone}')", "date_trunc('month', {time}, '{zone}')", "1 month")
+# From 5 o'clock UTC on, when the last of Brazil's days has begun.
+DAY_FROM_5 = Bucket(
+    """time_bucket('1 day', {time}, "offset" => INTERVAL '5 hours')""",
+    "date_bin('1 day', {time}, TIMESTAMPTZ '2000-01-01 05:00Z')",
+    "1 day",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """One of them: its name, its time column, what it selects out of which time column, its bucket, and its refresh policy.
+    """A kind of sum, and how it is kept.
 
-    ``bucket``: on TimescaleDB and on plain PostgreSQL; ``length``: its length. ``end``: what is younger is not kept; ``every``: how often
-    the server refreshes. ``key``: by what it is looked up, and by the time; ``rest``: what else tells its rows apart. ``base``: the one
-    that it sits on, where not on the blocks.
+    ``name``: its name in the database.
+    ``column``: its time column, where a bucket begins.
+    ``bucket``: how long its buckets are.
+    ``time``: what is put into buckets, a column of what ``select`` reads.
+    ``select``: the statement, with places for the bucket, the time column and the last value.
+    ``end``: how old a bucket's end must be before the policy keeps the bucket; younger ones are computed when
+    asked for.
+    ``every``: how often the server refreshes it.
+    ``sums``: the columns that it has, by their names in ``SUMS``; ``renamed``: which of them have another
+    name here.
+    ``key``: by which column, and by the time, it is looked up; ``rest``: which columns else tell its rows
+    apart.
+    ``base``: the rollup that it sums, where it does not sum blocks.
     """
 
     name: str
     column: str
-    select: str
+    bucket: Bucket
     time: str
-    bucket: tuple[str, str]
-    length: str
+    select: str
     end: timedelta
     every: timedelta
+    sums: tuple[str, ...] = DEVICE_SUMS
     key: str = "dispositivo_id"
     rest: str = "conta_id, gateway_id"
     base: "Rollup | None" = None
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @property
     def index(self) -> str:
-        """The name of the index on its rows."""
+        """The name of the unique index on its rows."""
         return f"{self.name}_chave"
+
+    @property
+    def select_list(self) -> str:
+        """The SQL that selects its sums under their names in ``SUMS``."""
+        names = dict(self.renamed)
+        return ", ".join(f"{names[name]} AS {name}" if name in names else name for name in self.sums)
+
+    @property
+    def length(self) -> str:
+        """The length of its buckets, as an SQL interval."""
+        return self.bucket.length
 
     @property
     def open_interval(self) -> str:
@@ -49,198 +164,171 @@ class Rollup:
         return f"INTERVAL '{int(self.end.total_seconds())} seconds'"
 
     def bucket_of(self, time: str) -> str:
-        """The SQL for the bucket of ``time`` (SQL too) on TimescaleDB."""
-        return self.bucket[0].format(time=time, zone=_zone())
+        """Return the SQL for the bucket of ``time``, itself SQL, on TimescaleDB."""
+        return self.bucket.timescale.format(time=time, zone=_zone())
 
 
-HOUR = "time_bucket('1 hour', {time})", "date_trunc('hour', {time}, 'UTC')"
-DAY = "time_bucket('1 day', {time}, '{zone}')", "date_trunc('day', {time}, '{zone}')"
-MONTH = "time_bucket('1 month', {time}, '{zone}')", "date_trunc('month', {time}, '{zone}')"
-# From 5 o'clock UTC on, when the last of Brazil's days has begun.
-DAY_FROM_5 = (
-    """time_bucket('1 day', {time}, "offset" => INTERVAL '5 hours')""",
-    "date_bin('1 day', {time}, TIMESTAMPTZ '2000-01-01 05:00Z')",
-)
-
-# A day counts for the month's daily mean where a block of it has readings that are not gauges'. ``pico`` is the greatest block among
-# those that determine a peak (docs/metering.md), so that a peak is looked for only where it can be.
-SUMS = """
-    sum(consumo) AS consumo,
-    sum(leituras) AS leituras,
-    count(*) AS blocos,
-    count(*) FILTER (WHERE leituras > 0 AND consumo IS NOT NULL) AS blocos_lidos,
-    sum(fracao_medida) AS blocos_medidos,
-    count(*) FILTER (WHERE qualidade = 'INTERPOLADO') AS blocos_interpolados,
-    count(*) FILTER (WHERE qualidade = 'ESTIMADO') AS blocos_estimados,
-    max(consumo) FILTER (WHERE fracao_medida = 1 AND qualidade = 'MEDIDO') AS pico,
-    min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras) AS amostras,
-    {last} AS ultimo
-FROM tds_new_consumo_15min"""
-BLOCKS = f"""
-SELECT {{bucket}} AS {{column}}, conta_id, gateway_id, dispositivo_id,{SUMS}
+# The days of Brazil begin at 2, 3, 4 or 5 o'clock UTC: the hours from 2, 3 and 4 on are parts of their own,
+# the rest of a day is one.
+START_OF_PART = """CASE extract(hour FROM bloco AT TIME ZONE 'UTC')
+        WHEN 2 THEN 2 WHEN 3 THEN 3 WHEN 4 THEN 4 ELSE 5 END"""
+OF_BLOCKS = f"""
+SELECT {{bucket}} AS {{column}}, conta_id, gateway_id, dispositivo_id,
+    {_of_blocks(DEVICE_SUMS)}
+FROM tds_new_consumo_15min
 GROUP BY 1, 2, 3, 4"""
-# The days of Brazil begin at 2, 3, 4 or 5 o'clock UTC: the hours from 2, 3 and 4 on are parts of their own, the rest of a day is one.
-PARTS = f"""
+PARTS_OF_BLOCKS = f"""
 SELECT {{bucket}} AS {{column}},
-    CASE extract(hour FROM bloco AT TIME ZONE 'UTC') WHEN 2 THEN 2 WHEN 3 THEN 3 WHEN 4 THEN 4 ELSE 5 END AS hora_utc,
-    conta_id, gateway_id, dispositivo_id,{SUMS}
+    {START_OF_PART} AS hora_utc,
+    conta_id, gateway_id, dispositivo_id,
+    {_of_blocks(DEVICE_SUMS)}
+FROM tds_new_consumo_15min
 GROUP BY 1, 2, 3, 4, 5"""
-DAYS = """
-SELECT {bucket} AS {column}, conta_id, gateway_id, dispositivo_id,
-    sum(consumo) AS total_consumo,
+OF_DAYS = f"""
+SELECT {{bucket}} AS {{column}}, conta_id, gateway_id, dispositivo_id,
+    {_of_sums(COMMON_SUMS[:1], MONTHLY_NAMES)},
     round(sum(consumo) / nullif(count(*) FILTER (WHERE blocos_lidos > 0), 0), 4) AS media_diaria,
-    sum(leituras)::bigint AS leituras_count,
-    sum(blocos)::bigint AS blocos,
-    sum(blocos_medidos) AS blocos_medidos,
-    sum(blocos_interpolados)::bigint AS blocos_interpolados,
-    sum(blocos_estimados)::bigint AS blocos_estimados,
-    max(pico) AS pico,
-    min(minimo) AS minimo, max(maximo) AS maximo, sum(soma) AS soma, sum(amostras)::bigint AS amostras,
-    {last} AS ultimo
+    {_of_sums(COMMON_SUMS[1:], MONTHLY_NAMES)}
 FROM tds_new_consumo_diario
 GROUP BY 1, 2, 3, 4"""
-# A device's unit stays as it is while it has readings; where people give it another quantity, a trigger has its blocks summed again.
-OF_CONTAS = """
-SELECT {bucket} AS {column}, b.conta_id, d.grandeza, d.unidade,
-    sum(b.consumo) AS consumo,
-    count(*) AS blocos,
-    sum(b.fracao_medida) AS blocos_medidos,
-    count(*) FILTER (WHERE b.qualidade = 'INTERPOLADO') AS blocos_interpolados,
-    count(*) FILTER (WHERE b.qualidade = 'ESTIMADO') AS blocos_estimados,
-    max(b.consumo) FILTER (WHERE b.fracao_medida = 1 AND b.qualidade = 'MEDIDO') AS pico
+# A device's unit stays as it is while it has readings. Where people give it another quantity, a trigger has
+# its blocks summed again.
+OF_BLOCKS_OF_CONTAS = f"""
+SELECT {{bucket}} AS {{column}}, b.conta_id, d.grandeza, d.unidade,
+    {_of_blocks(CONTA_SUMS)}
 FROM tds_new_consumo_15min b JOIN tds_new_dispositivo d ON d.id = b.dispositivo_id
 WHERE b.consumo IS NOT NULL
 GROUP BY 1, 2, 3, 4"""
-DAYS_OF_CONTAS = """
-SELECT {bucket} AS {column}, conta_id, grandeza, unidade,
-    sum(consumo) AS consumo,
-    sum(blocos)::bigint AS blocos,
-    sum(blocos_medidos) AS blocos_medidos,
-    sum(blocos_interpolados)::bigint AS blocos_interpolados,
-    sum(blocos_estimados)::bigint AS blocos_estimados,
-    max(pico) AS pico
+OF_HOURS_OF_CONTAS = f"""
+SELECT {{bucket}} AS {{column}}, conta_id, grandeza, unidade,
+    {_of_sums(CONTA_SUMS)}
 FROM tds_new_consumo_conta_horario
 GROUP BY 1, 2, 3, 4"""
 
 OPEN_HOUR, OPEN_DAY = timedelta(hours=1), timedelta(days=1)
 OFTEN, SELDOM = timedelta(minutes=5), timedelta(minutes=10)
-HOURLY = Rollup("tds_new_consumo_horario", "hora", BLOCKS, "bloco", HOUR, "1 hour", OPEN_HOUR, OFTEN)
+HOURLY = Rollup("tds_new_consumo_horario", "hora", HOUR, "bloco", OF_BLOCKS, OPEN_HOUR, OFTEN)
+DAILY = Rollup("tds_new_consumo_diario", "dia", DAY, "bloco", OF_BLOCKS, OPEN_DAY, SELDOM)
+# A month's end must lie within the month before, or its policy would never have a whole bucket.
+MONTHLY = Rollup(
+    "tds_new_consumo_mensal",
+    "mes_referencia",
+    MONTH,
+    "dia",
+    OF_DAYS,
+    OPEN_DAY,
+    SELDOM,
+    sums=COMMON_SUMS,
+    renamed=MONTHLY_NAMES,
+    base=DAILY,
+)
 DAY_PARTS = Rollup(
     "tds_new_consumo_parte_do_dia",
     "dia",
-    PARTS,
-    "bloco",
     DAY_FROM_5,
-    "1 day",
+    "bloco",
+    PARTS_OF_BLOCKS,
     OPEN_DAY,
     SELDOM,
     rest="hora_utc, conta_id, gateway_id",
 )
-DAILY = Rollup("tds_new_consumo_diario", "dia", BLOCKS, "bloco", DAY, "1 day", OPEN_DAY, SELDOM)
-# A month's end must lie within the month before, or its policy would never have a whole bucket.
-MONTHLY = Rollup(
-    "tds_new_consumo_mensal", "mes_referencia", DAYS, "dia", MONTH, "1 month", OPEN_DAY, SELDOM, base=DAILY
-)
-WHAT = "grandeza, unidade"
 CONTA_HOURLY = Rollup(
     "tds_new_consumo_conta_horario",
     "hora",
-    OF_CONTAS,
-    "b.bloco",
     HOUR,
-    "1 hour",
+    "bloco",
+    OF_BLOCKS_OF_CONTAS,
     OPEN_HOUR,
     OFTEN,
-    "conta_id",
-    WHAT,
+    sums=CONTA_SUMS,
+    key="conta_id",
+    rest="grandeza, unidade",
 )
 CONTA_DAILY = Rollup(
     "tds_new_consumo_conta_diario",
     "dia",
-    DAYS_OF_CONTAS,
-    "hora",
     DAY,
-    "1 day",
+    "hora",
+    OF_HOURS_OF_CONTAS,
     OPEN_DAY,
     SELDOM,
-    "conta_id",
-    WHAT,
-    CONTA_HOURLY,
+    sums=CONTA_SUMS,
+    key="conta_id",
+    rest="grandeza, unidade",
+    base=CONTA_HOURLY,
 )
 OF_DEVICES = (HOURLY, DAILY, MONTHLY)
 ROLLUPS = (*OF_DEVICES, DAY_PARTS, CONTA_HOURLY, CONTA_DAILY)
 
 CONTINUOUS = """
 CREATE MATERIALIZED VIEW {name}
-WITH (timescaledb.continuous, timescaledb.materialized_only = false, timescaledb.create_group_indexes = false) AS {select} WITH NO DATA;
+WITH (timescaledb.continuous, timescaledb.materialized_only = false, timescaledb.create_group_indexes = false) AS {select}
+WITH NO DATA
 """
-# Unique, on the table that TimescaleDB keeps the view in: two refreshes side by side (the server's own job, ours, somebody's by hand) of
-# stretches that overlap would both store their buckets, and the sums be twice what they are from then on (2.22.1: 17,942 of 21,960 days,
-# `test_no_refresh_stores_a_bucket_twice`). So the second one fails, and what it had to do is left for the next.
-KEEPER = """
-SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
-FROM timescaledb_information.continuous_aggregates WHERE view_name = '{name}'
+IS_CONTINUOUS = "SELECT 1 FROM timescaledb_information.continuous_aggregates WHERE view_name = %s"
+MATERIALIZED_IN = """
+SELECT format('%%I.%%I', materialization_hypertable_schema, materialization_hypertable_name)
+FROM timescaledb_information.continuous_aggregates WHERE view_name = %s
 """
-UNIQUE = "CREATE UNIQUE INDEX {index} ON {keeper} ({key}, {column} DESC, {rest})"
-# No start: late data of any age is followed up, and only buckets that changed are computed again. What is younger than the end is
-# answered from the blocks themselves.
+# Unique, on the table that TimescaleDB keeps the view in. Two refreshes side by side (the server's own job,
+# ours, somebody's by hand) of stretches that overlap would both store their buckets, and the sums be twice
+# what they are from then on (2.22.1: 17,942 of 21,960 days, `test_no_refresh_stores_a_bucket_twice`). With
+# the index the second one fails, and what it had to do is left for the next.
+UNIQUE = "CREATE UNIQUE INDEX {index} ON {table} ({key}, {column} DESC, {rest})"
+# No start: late data of any age is followed up, and only buckets that changed are computed again. What is
+# younger than the end is answered from the blocks themselves.
 POLICY = """
 SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => {end},
-    schedule_interval => INTERVAL '{every} seconds', if_not_exists => true{single});
+    schedule_interval => INTERVAL '{every} seconds', if_not_exists => true{one_batch})
 """
 # In one batch: what fails is taken back as a whole. Older versions know no batches.
-SINGLE = ", buckets_per_batch => 0"
-KNOWS_BATCHES = "SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)"
-
-
+ONE_BATCH = ", buckets_per_batch => 0"
+KNOWS_BATCHES = """
+SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)
+"""
 ZONE = re.compile(r"(?:time_bucket\('1 mon[^)]*|date_trunc\('month'[^)]*), '([^']+)'")
 
 
-def statements(rollup: Rollup, *, timescale: bool) -> str:
-    """The SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
-    bucket = (
-        rollup.bucket_of(rollup.time)
-        if timescale
-        else rollup.bucket[1].format(time=rollup.time, zone=_zone())
-    )
+def statement(rollup: Rollup, *, timescale: bool) -> str:
+    """Return the SQL that creates ``rollup`` on TimescaleDB, or on plain PostgreSQL."""
+    bucket = rollup.bucket.timescale if timescale else rollup.bucket.plain
     if timescale:
         last = f"last(ultimo, {rollup.time}) FILTER (WHERE ultimo IS NOT NULL)"
     else:
         last = f"(array_agg(ultimo ORDER BY {rollup.time} DESC) FILTER (WHERE ultimo IS NOT NULL))[1]"
-    select = rollup.select.format(bucket=bucket, column=rollup.column, last=last)
-    if not timescale:
-        return f"CREATE VIEW {rollup.name} AS {select}"
-    return CONTINUOUS.format(name=rollup.name, select=select)
+    select = rollup.select.format(
+        bucket=bucket.format(time=rollup.time, zone=_zone()), column=rollup.column, last=last
+    )
+    if timescale:
+        return CONTINUOUS.format(name=rollup.name, select=select)
+    return f"CREATE VIEW {rollup.name} AS{select}"
 
 
 def _zone() -> str:
     return str(settings.TDS_TIME_ZONE).replace("'", "''")
 
 
-def create(connection: BaseDatabaseWrapper, *, timescale: bool, which: Iterable[Rollup] = ROLLUPS) -> None:
-    """Create them all, or ``which``, empty, with their refresh policies where there are any."""
+def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
+    """Create all rollups, empty; on TimescaleDB with their unique indexes and refresh policies."""
     with connection.cursor() as cursor:
         cursor.execute(KNOWS_BATCHES)
-        single = SINGLE if cursor.fetchone() else ""
-        for rollup in which:
-            cursor.execute(statements(rollup, timescale=timescale))
-            if timescale:
-                cursor.execute(KEEPER.format(name=rollup.name))
-                (keeper,) = cursor.fetchone() or ("",)
-                columns = {"key": rollup.key, "column": rollup.column, "rest": rollup.rest}
-                cursor.execute(UNIQUE.format(index=rollup.index, keeper=keeper, **columns))
-                cursor.execute(
-                    POLICY.format(
-                        name=rollup.name,
-                        end=rollup.open_interval,
-                        every=int(rollup.every.total_seconds()),
-                        single=single,
-                    )
-                )
+        one_batch = ONE_BATCH if cursor.fetchone() else ""
+        for rollup in ROLLUPS:
+            cursor.execute(statement(rollup, timescale=timescale))
+            if not timescale:
+                continue
+            cursor.execute(MATERIALIZED_IN, [rollup.name])
+            (table,) = cursor.fetchone() or ("",)
+            columns = {"key": rollup.key, "column": rollup.column, "rest": rollup.rest}
+            cursor.execute(UNIQUE.format(index=rollup.index, table=table, **columns))
+            every = int(rollup.every.total_seconds())
+            cursor.execute(
+                POLICY.format(name=rollup.name, end=rollup.open_interval, every=every, one_batch=one_batch)
+            )
 
 
 def zone_of(connection: BaseDatabaseWrapper) -> str | None:
-    """The zone that days and months were made for; None where there are none yet."""
+    """Return the zone that days and months were made for; None where there are none yet."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MONTHLY.name])
         row = cursor.fetchone()
@@ -248,21 +336,16 @@ def zone_of(connection: BaseDatabaseWrapper) -> str | None:
     return found[1] if found else None
 
 
-def drop(connection: BaseDatabaseWrapper, which: Iterable[Rollup] = ROLLUPS) -> None:
-    """Drop them all, or ``which``, whichever kind each is."""
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Drop all rollups, whichever kind each is."""
+    timescale = has_timescale(connection)
     with connection.cursor() as cursor:
-        for rollup in reversed(tuple(which)):
-            drop_one(cursor, rollup.name)
-
-
-def drop_one(cursor: CursorWrapper, name: str) -> None:
-    """Drop a continuous aggregate or a view."""
-    cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
-    if cursor.fetchone():
-        cursor.execute(
-            "SELECT 1 FROM timescaledb_information.continuous_aggregates WHERE view_name = %s", [name]
-        )
-        if cursor.fetchone():
-            cursor.execute(f"DROP MATERIALIZED VIEW {name}")
-            return
-    cursor.execute(f"DROP VIEW IF EXISTS {name}")
+        for rollup in reversed(ROLLUPS):
+            if timescale:
+                cursor.execute(IS_CONTINUOUS, [rollup.name])
+            continuous = timescale and cursor.fetchone() is not None
+            cursor.execute(
+                f"DROP MATERIALIZED VIEW {rollup.name}"
+                if continuous
+                else f"DROP VIEW IF EXISTS {rollup.name}"
+            )

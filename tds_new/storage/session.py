@@ -7,9 +7,9 @@ from django.db import connections
 from psycopg import Connection
 
 # A statement that hangs, a lock that is never granted and a peer that is gone all end within half a minute.
-# Late readings may fall into compressed chunks: TimescaleDB's limit on what one transaction decompresses there would refuse the same
-# batch for ever (plain PostgreSQL takes the name for a placeholder).
-# The server, too, notices within half a minute that this client is gone, and frees its lock.
+# Late readings may fall into compressed chunks: TimescaleDB's limit on what one transaction decompresses
+# there would refuse the same batch for ever (plain PostgreSQL takes the name for a placeholder). The server,
+# too, notices within half a minute that this client is gone, and frees its lock.
 SESSION_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s "
     "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0 "
