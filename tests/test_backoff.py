@@ -4,6 +4,8 @@ import pytest
 
 from tds_new.backoff import Backoff
 
+pytestmark = pytest.mark.once
+
 ATTEMPTS = [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (8, 60.0), (10_000, 60.0)]
 
 
