@@ -54,7 +54,7 @@ def wait_drawn(page: Page, figure: str) -> None:
 
 def last_point(page: Page) -> Any:
     return page.evaluate(
-        "() => { const d = Chart.getChart(document.querySelector('figure canvas')).data.datasets[0].data; return d.at(-1).y; }"
+        "Chart.getChart(document.querySelector('figure canvas')).data.datasets[0].data.at(-1).y"
     )
 
 
@@ -163,7 +163,8 @@ def test_pause_stops_asking_and_resume_catches_up(measured_conta: Conta, open_pa
 def test_a_hidden_tab_does_not_ask(measured_conta: Conta, open_page: OpenPage) -> None:
     page = open_page(dashboard(measured_conta))
     page.evaluate(
-        """() => { Object.defineProperty(document, 'hidden', {get: () => window.escondida}); window.escondida = true;
+        """() => { Object.defineProperty(document, 'hidden', { get: () => window.tabIsHidden });
+                   window.tabIsHidden = true;
                    document.dispatchEvent(new Event('visibilitychange')); }"""
     )
     requests: list[str] = []
@@ -173,7 +174,7 @@ def test_a_hidden_tab_does_not_ask(measured_conta: Conta, open_page: OpenPage) -
 
     with page.expect_response(lambda r: "/dados/" in r.url):
         page.evaluate(
-            "() => { window.escondida = false; document.dispatchEvent(new Event('visibilitychange')); }"
+            "() => { window.tabIsHidden = false; document.dispatchEvent(new Event('visibilitychange')); }"
         )
 
 
@@ -242,9 +243,10 @@ def test_what_was_not_measured_is_marked_in_the_chart_and_named_in_its_table(
 
     expect(figure.locator(".as-table td", has_text="(interpolado)").first).to_be_visible()
     dashed = page.evaluate(
-        """() => { const chart = Chart.getChart(document.querySelector('figure canvas')), { data } = chart.getDatasetMeta(0);
-            const { borderDash } = chart.data.datasets[0].segment;
-            return data.slice(1).map((p1, i) => Boolean(borderDash({ p0DataIndex: i, p1DataIndex: i + 1, p1 }))); }"""
+        """() => { const chart = Chart.getChart(document.querySelector('figure canvas'));
+            const { data } = chart.getDatasetMeta(0), { borderDash } = chart.data.datasets[0].segment;
+            return data.slice(1).map(
+              (p1, i) => Boolean(borderDash({ p0DataIndex: i, p1DataIndex: i + 1, p1 }))); }"""
     )
     assert any(dashed)
     assert not all(dashed)
@@ -371,13 +373,13 @@ def test_a_chart_breaks_where_nothing_was_measured(measured_conta: Conta, open_p
     page = open_page(dashboard(measured_conta))
 
     segments = page.locator("figure[data-chart='°C'] canvas").evaluate(
-        """(canvas) => { canvas.scrollIntoView(); return new Promise((pronto) => { const olhar = () => {
+        """(canvas) => { canvas.scrollIntoView(); return new Promise((resolve) => { const look = () => {
              const chart = Chart.getChart(canvas);
-             if (!chart) return requestAnimationFrame(olhar);
+             if (!chart) return requestAnimationFrame(look);
              const i = chart.data.datasets.findIndex((d) => d.role === 'line' && d.series.gateway === 'GW-1');
-             const elemento = chart.getDatasetMeta(i).dataset;
-             pronto(elemento.segments.map((s) => [elemento.points[s.start].skip, elemento.points[s.end].skip]));
-           }; olhar(); }); }"""
+             const { points, segments } = chart.getDatasetMeta(i).dataset;
+             resolve(segments.map((s) => [points[s.start].skip, points[s.end].skip]));
+           }; look(); }); }"""
     )
 
     assert len(segments) >= 2
@@ -419,10 +421,13 @@ def test_the_browser_writes_numbers_dates_and_ages_as_the_server_does(
 
     answers = page.evaluate(
         """async (v) => {
-             const { formats: f } = await import('/static/tds_new/js/formats.js'), ms = Date.parse, now = ms(v.now);
+             const { formats: f } = await import('/static/tds_new/js/formats.js');
+             const ms = Date.parse, now = ms(v.now);
              return {
-               value: v.value.map((c) => f.value(c[0], c[1])), with_unit: v.with_unit.map((c) => f.withUnit(c[0], c[1])),
-               duration: v.duration.map((c) => f.duration(c[0])), age: v.age.map((c) => f.age(now - c[0] * 1000, now, v.zone)),
+               value: v.value.map((c) => f.value(c[0], c[1])),
+               with_unit: v.with_unit.map((c) => f.withUnit(c[0], c[1])),
+               duration: v.duration.map((c) => f.duration(c[0])),
+               age: v.age.map((c) => f.age(now - c[0] * 1000, now, v.zone)),
                date_time: v.date_time.map((c) => f.dateTime(ms(c[0]), v.zone)),
                day_month: v.day_month.map((c) => f.dayMonth(ms(c[0]), v.zone)) }; }""",
         VECTORS,
@@ -438,8 +443,9 @@ def test_late_readings_fix_old_points_without_sending_the_others_again(
     page = open_page(dashboard(measured_conta))
     wait_drawn(page, "figure[data-chart='°C']")
     freezer = Dispositivo.objects.get(gateway__codigo="GW-1", codigo="D03")
-    counting = """() => { const chart = Chart.getChart(document.querySelector("figure[data-chart='°C'] canvas"));
-                        return chart.data.datasets.find((d) => d.role === 'line').data.filter((p) => p.y !== null).length; }"""
+    counting = """() => {
+        const { datasets } = Chart.getChart(document.querySelector("figure[data-chart='°C'] canvas")).data;
+        return datasets.find((d) => d.role === 'line').data.filter((p) => p.y !== null).length; }"""
     before = page.evaluate(counting)
 
     with page.expect_response(lambda r: "/dados/" in r.url and r.status == 200) as response:
