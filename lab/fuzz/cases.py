@@ -46,7 +46,9 @@ class Case(NamedTuple):
 
 
 def good_case(number: int, fleet: Fleet, prefix: str) -> Case:
-    """Return a message with which nothing is wrong: it must be stored whatever its neighbours are.
+    """Return a message with which nothing is wrong.
+
+    It must be stored whatever its neighbours are.
 
     Good messages have numbers of their own, below 0.
     """

@@ -1,4 +1,4 @@
-"""What came of a message beside what had to come of it."""
+"""Compare what became of a message to what had to become of it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -44,7 +44,10 @@ class Rejection(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What the pipeline has made of one message; ``kept`` by the place of the reading."""
+    """What the pipeline has made of one message.
+
+    ``kept`` has readings by their place in the message.
+    """
 
     kept: dict[int, Kept] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
@@ -83,7 +86,7 @@ class Totals:
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     readings: int = 0
-    not_judged: int = 0
+    unchecked: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome, path: str) -> None:
@@ -151,17 +154,17 @@ def compare(case: Case, expectation: Expectation, outcome: Outcome) -> list[str]
         problems += _compare_whole(expectation, outcome, whole)
     elif expectation.refused:
         problems.append(f"not rejected as {' or '.join(sorted(expectation.refused))}")
-    elif expectation.judged:
+    elif expectation.checkable:
         problems += _compare_readings(expectation.readings, outcome)
     refused_for = {rejection.reason for rejection in whole}
     return problems + (
-        _compare_answers(expectation, outcome.answers, refused_for) if expectation.judged else []
+        _compare_answers(expectation, outcome.answers, refused_for) if expectation.checkable else []
     )
 
 
 def _compare_whole(expectation: Expectation, outcome: Outcome, whole: list[Rejection]) -> list[str]:
     allowed = expectation.refused | (
-        frozenset({"json_invalido"}) if expectation.open or not expectation.judged else NOTHING
+        frozenset({"json_invalido"}) if expectation.open or not expectation.checkable else NOTHING
     )
     problems = [
         f"rejected as {rejection.reason}; expected {sorted(allowed) or 'its readings'}"

@@ -66,11 +66,11 @@ class DatabaseChecker:
         """
         fleet = register(self._connection, number)
         batch: list[Case] = []
-        too_deep: list[Case] = []  # apart, so that they do not keep the oracle from judging the whole batch
+        too_deep: list[Case] = []  # apart, so that they do not keep the oracle from checking the whole batch
         for place, one in enumerate(numbers):
             case = make_case(seed, one, fleet, self._prefix)
-            judged = expect(case.topic, case.payload, fleet, self._prefix).judged
-            (batch if judged else too_deep).append(case)
+            checkable = expect(case.topic, case.payload, fleet, self._prefix).checkable
+            (batch if checkable else too_deep).append(case)
             if place % GOOD_EVERY == GOOD_EVERY - 1:
                 batch.append(good_case(place // GOOD_EVERY, fleet, self._prefix))
         self.compare([*batch, good_case(AFTER, fleet, self._prefix)], fleet)
@@ -114,6 +114,7 @@ class DatabaseChecker:
     def _compare_messages(
         self, batch: list[Case], fleet: Fleet, result: BatchResult, stored: dict[Key, Any]
     ) -> None:
+        """Compare each message's outcome, and the processor's figures, to what had to become of the batch."""
         expectations = [expect(case.topic, case.payload, fleet, self._prefix) for case in batch]
         outcomes = [Outcome() for _ in batch]
         for row in result.rejected_rows:
@@ -121,33 +122,33 @@ class DatabaseChecker:
         assign_answers(batch, expectations, outcomes, result.answers)
         codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
         first: dict[Key, Decimal] = {}
-        totals: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
         for case, expectation, outcome in zip(batch, expectations, outcomes, strict=True):
-            self._totals.not_judged += not expectation.judged
-            totals.update(self._account(case, expectation, outcome, first, stored, codes))
+            self._totals.unchecked += not expectation.checkable
+            counted.update(self._account(case, expectation, outcome, first, stored, codes))
             self._totals.add(case, outcome, self.path)
             if problems := compare(case, expectation, outcome):
                 self._totals.failures.append(Failure(case, problems, self.path))
-        unjudged = any(not expectation.judged for expectation in expectations)
-        if not unjudged and (extra := stored.keys() - first.keys()):
-            self._fail(batch[-1], f"{len(extra)} readings are stored that nobody sent: {sorted(extra)[:3]}")
+        self.duplicates += result.duplicates
+        self.conflicts += result.conflicts
+        if all(expectation.checkable for expectation in expectations):
+            self._compare_figures(batch[-1], result, counted + Counter(messages=len(batch)), len(stored))
+            if extra := stored.keys() - first.keys():
+                self._fail(
+                    batch[-1], f"{len(extra)} readings are stored that nobody sent: {sorted(extra)[:3]}"
+                )
+
+    def _compare_figures(self, last: Case, result: BatchResult, counted: Counter[str], rows: int) -> None:
+        """Compare what the processor says of a batch to what was counted in its ``rows``."""
         figures = {
             "stored": result.stored,
             "duplicates": result.duplicates,
             "conflicts": result.conflicts,
             "messages": result.messages,
         }
-        wrong = {
-            name: figure
-            for name, figure in figures.items()
-            if figure != totals[name] + len(batch) * (name == "messages")
-        }
-        if not unjudged and (wrong or len(stored) != result.stored):
-            self._fail(batch[-1], f"the result says {wrong}; counted {dict(totals)}; {len(stored)} rows")
-        self.duplicates, self.conflicts = (
-            self.duplicates + result.duplicates,
-            self.conflicts + result.conflicts,
-        )
+        wrong = {name: figure for name, figure in figures.items() if figure != counted[name]}
+        if wrong or rows != result.stored:
+            self._fail(last, f"the result says {wrong}; counted {dict(counted)}; {rows} rows")
 
     def _account(
         self,
@@ -158,7 +159,9 @@ class DatabaseChecker:
         stored: dict[Key, Any],
         codes: dict[int, str],
     ) -> Counter[str]:
-        """Find what had to be stored: its row, or that of the one before it with its key.
+        """Find what had to be stored of a case, and note it in ``outcome``.
+
+        It is the reading's row, or that of an earlier reading with its key.
 
         Right conflicts are taken off the rejections.
         """
@@ -232,7 +235,7 @@ class DatabaseChecker:
     def _send_again(
         self, batch: list[Case], result: BatchResult, before: tuple[int, int, int], fleet: Fleet
     ) -> None:
-        """As the broker delivers after a lost PUBACK: nothing may change."""
+        """Deliver a batch again, as after a lost PUBACK: nothing may change."""
         self.sent_again += len(batch)
         again = self._processor.process(self._packet_reader.read(batch, redelivered=True))
         rows = self._connection.execute(KEPT_ROWS, [[gateway.id for gateway in fleet.gateways]]).fetchall()
@@ -253,7 +256,7 @@ class DatabaseChecker:
             )
 
     def _first_failing(self, batch: Sequence[Case], messages: Sequence[Message]) -> Case:
-        """The first that goes wrong alone."""
+        """Return the first case that goes wrong alone, or else the last."""
         for case, message in zip(batch, messages, strict=True):
             try:
                 self._processor.process([message])
@@ -270,7 +273,7 @@ class DatabaseChecker:
 
 
 def _has_brought(case: Case, payload_raw: str | None, codigo: str, valor: Decimal) -> bool:
-    """Whether ``payload_raw`` has this reading alone.
+    """Return whether ``payload_raw`` has this reading alone.
 
     It may be left out where jsonb cannot hold a number of the message.
     """

@@ -72,7 +72,7 @@ class Fleet(NamedTuple):
 
 
 def make_fleet(number: int) -> Fleet:
-    """The fleet of this number, with ids of its own making."""
+    """Return the fleet of this number, with ids of its own."""
     meters = (
         KnownDevice("D01", "kWh"),
         KnownDevice("D02", "m³"),
@@ -121,7 +121,7 @@ def _site(gateway: FleetGateway) -> Site:
 
 
 class Registry(Resolver):
-    """The resolver's place where there is no database."""
+    """Resolves identifiers without a database."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(0)
@@ -129,7 +129,7 @@ class Registry(Resolver):
         self._known = {gateway.mac: _known(gateway) for gateway in fleet.gateways}
 
     def resolve(self, connection: Connection, identifiers: Iterable[str]) -> dict[str, KnownGateway | None]:
-        """As the real one, from memory."""
+        """Resolve as the real resolver does, from memory."""
         found = {identifier: self._fleet.find(identifier) for identifier in identifiers}
         return {
             identifier: self._known[gateway.mac] if gateway else None for identifier, gateway in found.items()

@@ -144,7 +144,7 @@ SEQUENCES = (
 
 
 def time(r: Random) -> str:
-    """A time within the horizon, in one of its spellings."""
+    """Return a time within the horizon, in one of its spellings."""
     moment = NOW - timedelta(
         seconds=r.randrange(-240, 30 * 86_400), microseconds=r.choice((0, 0, 0, r.randrange(1_000_000)))
     )
@@ -164,13 +164,13 @@ def time(r: Random) -> str:
 
 
 def extra_field(r: Random) -> str:
-    """A field that nobody asked for."""
+    """Return a field that the contract does not know."""
     name = r.choice(("extra", "valor2", "", "a\\u0000", "\\ud800", "leitura", "fw", "x" * 100))
     return f'"{name}":{extra_value(r)}'
 
 
 def extra_value(r: Random) -> str:
-    """Any JSON, and what passes for it."""
+    """Return any JSON value, or what some parsers take for one."""
     form = r.randrange(12)
     if form == 0:
         return (

@@ -38,7 +38,7 @@ class PacketReader:
             self._subscriber.register_handler(subscription(prefix, kind), self._messages.append)
 
     def read(self, cases: Sequence[Case], *, redelivered: bool = False) -> list[Message]:
-        """The messages of these cases, in their order."""
+        """Return the messages of these cases, in their order."""
         client, dispatch = self._subscriber._client, self._subscriber._router.dispatch
         client._incoming, client._position = b"".join([_packet(case, redelivered) for case in cases]), 0
         self._messages.clear()
@@ -52,7 +52,7 @@ class PacketReader:
 
 
 def _packet(case: Case, redelivered: bool) -> bytes:
-    """PUBLISH with QoS 1 (MQTT 3.1.1, section 3.3)."""
+    """Return a PUBLISH with QoS 1 (MQTT 3.1.1, section 3.3)."""
     body = (
         len(case.topic).to_bytes(2, "big")
         + case.topic
@@ -66,7 +66,7 @@ def _packet(case: Case, redelivered: bool) -> bytes:
 
 
 class MemoryChecker:
-    """Judges batches of cases without a database."""
+    """Checks batches of cases without a database."""
 
     path = "in memory"
 
@@ -90,13 +90,13 @@ class MemoryChecker:
             return
         for case, outcome in zip(batch, outcomes, strict=True):
             expectation = self._expected(case)
-            self.totals.not_judged += not expectation.judged
+            self.totals.unchecked += not expectation.checkable
             self.totals.add(case, outcome, self.path)
             if problems := compare(case, expectation, outcome):
                 self.totals.failures.append(Failure(case, problems, self.path, self.shrink(case)))
 
     def problems_of(self, case: Case, *, count: bool = False) -> list[str]:
-        """What is wrong with this case alone.
+        """Return what is wrong with this case alone.
 
         An exception out of the pipeline is such a problem.
         """
@@ -109,7 +109,7 @@ class MemoryChecker:
         return compare(case, self._expected(case), outcome)
 
     def shrink(self, case: Case) -> bytes:
-        """The payload with as much taken out as still goes wrong."""
+        """Return the shortest payload found that still goes wrong."""
         if len(self.totals.failures) >= SHRUNK_FAILURES:
             return b""
         shortest, size, tries = case.payload, max(1, len(case.payload) // 2), SHRINK_TRIES
@@ -158,7 +158,10 @@ class MemoryChecker:
         return assign_answers(batch, [self._expected(case) for case in batch], outcomes, prepared.answers)
 
     def _prepared(self, prepared: Prepared, size: int) -> list[Outcome]:
-        """What a prepared batch says of each message, as the text for COPY has it."""
+        """Return what a prepared batch says of each message.
+
+        It is read from the text that COPY would get.
+        """
         outcomes = [Outcome() for _ in range(size)]
         texts = dict(line.split("\t", 1) for line in prepared.payloads.split("\n") if line)
         documents = {number: written(_unescaped(text)) for number, text in texts.items()}
@@ -182,14 +185,14 @@ class MemoryChecker:
 
 
 def rejection_of(row: RejectedRow) -> Rejection:
-    """A row for the table of set-rejection messages."""
+    """Return a row for the table of rejected messages as a rejection."""
     return Rejection(
         row.refusal.reason.value, row.refusal.index, row.topic, row.payload, row.gateway_id, row.conta_id
     )
 
 
 def _unescaped(text: str) -> str:
-    """COPY's text format undone.
+    """Undo COPY's text format.
 
     Raises ValueError where a character is left that ends a column or a row.
     """

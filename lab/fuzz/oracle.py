@@ -53,14 +53,14 @@ class Expectation(NamedTuple):
 
     It is rejected as a whole for one of ``refused``, or else it has its ``readings``.
 
-    ``open``: it may be refused as a whole too. ``judged`` False: too deep to be read here. ``seq`` is to be
-    answered; None: no answer, but one of ``seq_open`` may be.
+    An ``open`` message may be rejected as a whole too; one that is not ``checkable`` is too deep to be read
+    here. ``seq`` is to be answered; where it is None there is no answer, but one of ``seq_open`` may be.
     """
 
     refused: frozenset[str] = NOTHING
     readings: tuple[Expected, ...] = ()
     open: bool = False
-    judged: bool = True
+    checkable: bool = True
     seq: int | None = None
     seq_open: frozenset[int] = frozenset()
     gateway_id: int | None = None
@@ -72,7 +72,7 @@ class _Number(str):
 
 
 class _Constant(str):
-    """NaN, Infinity, -Infinity."""
+    """One of NaN, Infinity and -Infinity."""
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -86,7 +86,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def microseconds(moment: datetime) -> int:
-    """An aware time as microseconds since the year 1 in UTC."""
+    """Return an aware time as microseconds since the year 1 in UTC."""
     offset = moment.utcoffset() or timedelta()
     since = moment.replace(tzinfo=None) - datetime(1, 1, 1)  # noqa: DTZ001
     return (since - offset) // timedelta(microseconds=1)
@@ -96,7 +96,7 @@ EARLIEST, LATEST = microseconds(ACCEPTS_SINCE), microseconds(NOW + TOLERANCE)
 
 
 def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectation:
-    """The expectation on one message."""
+    """Return what must become of one message."""
     levels = topic.decode("utf-8", "replace").split("/")
     if (
         levels[:-2] != prefix.split("/")
@@ -116,7 +116,7 @@ def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectati
 
 
 def written(text: str) -> Any:
-    """JSON with its numbers as they are written and repeated keys kept.
+    """Parse JSON, with its numbers as they are written and repeated keys kept.
 
     None where it is nested too deeply. Raises ValueError.
     """
@@ -129,7 +129,7 @@ def written(text: str) -> Any:
 
 
 def brings(document: Any, index: int, codigo: str, valor: Decimal) -> bool:
-    """Whether a message, as :func:`written`, has this reading at this place."""
+    """Return whether a message, as :func:`written`, has this reading here."""
     if document is None:
         return True
     entries = document.get("leituras")
@@ -163,7 +163,8 @@ def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
         return not_json
     if document is None and text.strip() != "null":
         return Expectation(
-            judged=False, seq_open=frozenset(int(seq) for seq in re.findall(r'"seq":(-?[0-9]{1,25})', text))
+            checkable=False,
+            seq_open=frozenset(int(seq) for seq in re.findall(r'"seq":(-?[0-9]{1,25})', text)),
         )
     if kind == "heartbeat":
         return Expectation(
@@ -327,7 +328,7 @@ def _instant(value: Any) -> tuple[int | None, frozenset[str], bool]:
 
 
 def _calculate(match: re.Match[str]) -> int:
-    """By the calendar's arithmetic.
+    """Calculate microseconds by the calendar's arithmetic.
 
     More than six decimals are rounded to the nearest microsecond. Raises ValueError.
     """

@@ -1,4 +1,4 @@
-"""A whole run: in memory or into the database, case by case, and the summary."""
+"""A whole run: cases in memory and in the database, and the summary."""
 
 import time
 from collections import Counter
@@ -45,7 +45,7 @@ class FuzzResult:
 
     @property
     def cases(self) -> int:
-        """Cases judged; the known-good messages among them are not counted."""
+        """Cases that were checked, without the known-good messages among them."""
         return self.totals.cases.total() - self.totals.kinds["good"]
 
     @property
@@ -135,7 +135,7 @@ def markdown(result: FuzzResult) -> str:
         ("of them in the database", f"duplicates {result.duplicates}, conflicts {result.conflicts}"),
         ("delivered again, with nothing changed", f"{result.sent_again} messages"),
         ("rejected", _counted(totals.reasons)),
-        ("too deep for the oracle", str(totals.not_judged)),
+        ("too deep for the oracle", str(totals.unchecked)),
         ("kinds", _counted(totals.kinds)),
         ("failures", str(len(totals.failures))),
     ]

@@ -26,7 +26,7 @@ GAS = (0, 0, 0, 0, 0, 1, 4, 6, 5, 5, 9, 15, 14, 6, 3, 3, 4, 6, 9, 7, 3, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """A meter.
+    """A meter's consumption over a day and a week.
 
     ``per_day`` is its mean consumption of a working day in units, ``weekend`` the share of it at weekends,
     ``hours`` the shape of a day.

@@ -86,10 +86,10 @@ def test_every_message_is_answered(
 def test_what_the_broker_acknowledged_and_lost_is_sent_again(
     world: World, mosquitto: Broker, start_consumer: StartConsumer
 ) -> None:
-    with mosquitto.client("dashboard") as witness:
-        witness.subscribe(TOPIC)
+    with mosquitto.client("dashboard") as observer:
+        observer.subscribe(TOPIC)
         simulation = simulate(mosquitto, "--patience", "100")
-        witness.receive(10)
+        observer.receive(10)
     mosquitto.kill()  # nobody has consumed them, and nothing was saved
     (mosquitto.directory / "data" / "mosquitto.db").unlink(missing_ok=True)
     mosquitto.start()

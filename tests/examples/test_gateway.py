@@ -170,10 +170,10 @@ def finish(gateway: GatewayProcess) -> None:
 def test_what_the_broker_acknowledged_and_lost_is_sent_again(
     world: World, mosquitto: Broker, start_consumer: StartConsumer, start_gateway: StartGateway
 ) -> None:
-    with mosquitto.client("dashboard") as witness:
-        witness.subscribe(TOPIC)
+    with mosquitto.client("dashboard") as observer:
+        observer.subscribe(TOPIC)
         gateway = start_gateway(mosquitto)
-        witness.receive(50)
+        observer.receive(50)
     lose_everything(mosquitto)  # nobody has consumed them
     consumer = start_consumer(mosquitto)
     consumer.wait_until_subscribed()

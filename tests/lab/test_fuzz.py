@@ -45,7 +45,7 @@ def test_a_slice_goes_through_whole(transactional_db: None, capsys: pytest.Captu
     assert result.complete
     assert result.cases == 10_000
     assert result.totals.cases["in the database"] > 1_000
-    assert result.totals.not_judged < 200
+    assert result.totals.unchecked < 200
     assert result.sent_again
     # A slice that misses what it is for would pass too.
     assert result.totals.reasons.keys() == {reason.value for reason in Reason}
@@ -139,7 +139,7 @@ def test_the_oracle_knows_whole_messages() -> None:
     assert expectation("", topic=f"$SYS/{PREFIX}/{MAC}/telemetry".encode()).refused == {"topico_invalido"}
     assert expect(TOPIC, b"\xff", FLEET, PREFIX).refused == {"json_invalido"}
     assert expect(TOPIC, b"x" * 65_537, FLEET, PREFIX).refused == {"limite_excedido"}
-    assert not expect(TOPIC, b"[" * 50_000, FLEET, PREFIX).judged
+    assert not expect(TOPIC, b"[" * 50_000, FLEET, PREFIX).checkable
 
 
 # --- pipelines that are wrong on purpose --------------------------------------------------------------------

@@ -19,7 +19,7 @@ class Command(LabCommand):
     """Starts a database of its own; nothing of yours is touched."""
 
     help = (
-        "Send hostile messages through the ingestion, and judge each by an independent oracle. "
+        "Send hostile messages through the ingestion, and check each by an independent oracle. "
         "Uses a database of its own."
     )
 
