@@ -1,8 +1,8 @@
 """The contract of a dashboard's JSON: what the page is rendered from, and what polls get.
 
-``payload.d.ts`` beside this module has the same types for the scripts; a test holds both to the same keys. Numbers
-that people read come as text, in the language and with the decimals that they are shown with. Moments are
-milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
+``payload.d.ts`` beside this module has the same types for the scripts; a test holds both to the same keys.
+Numbers that people read come as text, in the language and with the decimals that they are shown with. Moments
+are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 """
 
 from typing import TypedDict
