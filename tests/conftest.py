@@ -7,13 +7,13 @@ from django.conf import settings
 from tests.support.brokers import make_broker, mosquitto
 from tests.support.consumers import start_consumer
 from tests.support.ingestion import clock, processor, world
-from tests.support.sums import upkeep_session
+from tests.support.sums import maintenance_session
 
 # The time that an example takes depends more on the machine than on the code.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "upkeep_session", "world"]
+__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "maintenance_session", "world"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

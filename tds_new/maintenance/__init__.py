@@ -1,1 +1,6 @@
-"""What the platform does so that its figures stay right and its database small: refresh, compression, retention (docs/metering.md)."""
+"""Keeps the database's sums current and its size bounded (docs/metering.md).
+
+Enters: TimescaleDB's policies, and how long readings are kept. Leaves: refreshed sums, compressed and dropped
+chunks, and a record of each run; a plain database moved to TimescaleDB. May import: metering, models,
+storage, backoff, logs.
+"""

@@ -1,4 +1,4 @@
-"""The keeper: does what is due, one process at a time, and says what it did."""
+"""The scheduler of maintenance: one process at a time runs the tasks that are due."""
 
 import logging
 import threading
@@ -20,21 +20,24 @@ from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-PASS_S = 10.0  # late data is in hours, days and months after so long, and the time of the refresh
-REST = 4  # a refresh that took a second is followed by as many without one
+PASS_S = (
+    10.0  # from one look for due tasks to the next; so long, and the refresh, until late data is in the sums
+)
+REST = 4  # a refresh that took a second is followed by so many without one
 STANDBY_S = 30.0
 RETRY = Backoff(first=STANDBY_S, longest=STANDBY_S, jitter=0.5)
 WORTH_SAYING_S = 5.0
 RETENTION, RETENTION_EVERY = "retention tds_new_leitura_dispositivo", timedelta(hours=1)
 LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
 
-# What takes long may take long, but never makes others wait for a lock. The planner's estimates of refreshes invite a useless compiler.
+# A task may take long, but never waits long for a lock, for others would wait behind it. The planner's
+# estimates of refreshes would start a compiler that is of no use.
 SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '5s'", "SET jit = off")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A piece of upkeep that was run: how long it took, and its error, empty where it succeeded."""
+    """A task that was run: how long it took, and its error, empty if it succeeded."""
 
     name: str
     seconds: float
@@ -42,22 +45,22 @@ class Done:
 
 
 def open_session() -> Connection[Any]:
-    """A session for upkeep. Raises psycopg.OperationalError."""
+    """Open a session for maintenance. Raises psycopg.OperationalError."""
     connection = session.connect("tds_new_upkeep")
     for statement in SESSION:
         connection.execute(statement)
-    connection.execute(policies.ALONE)
+    connection.execute(policies.REFRESH_ONE_BY_ONE)
     return connection
 
 
 def take_lock(connection: Connection[Any]) -> bool:
-    """Become the one that does upkeep, as long as the session lasts; False where another is."""
+    """Become the one that does the maintenance, until the session ends; False if another is."""
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
     return bool(row and row[0])
 
 
 def refresh(connection: Connection[Any]) -> list[Done]:
-    """Bring the sums up to date; also beside the one that does the upkeep, which may be resting."""
+    """Refresh the sums, also beside the process that does the maintenance, which may be resting."""
     found = [policy for policy in policies.find(connection) if policy.kind == policies.REFRESH]
     return [
         _run(connection, policy.name, policy.interval, partial(policies.run, connection, policy))
@@ -68,9 +71,10 @@ def refresh(connection: Connection[Any]) -> list[Done]:
 def run_due(
     connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False
 ) -> list[Done]:
-    """Run what is due and not ``paused`` (``everything``: due or not), and record it.
+    """Run the tasks that are due and not ``paused`` (``everything``: due or not), and record them.
 
-    A piece that fails does not keep the others from running. Raises psycopg.Error where the session is lost, or what runs is cancelled.
+    A task that fails does not keep the others from running. Raises psycopg.Error if the session is lost, or
+    what runs is cancelled.
     """
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     done, names = [], []
@@ -105,26 +109,29 @@ def _run(connection: Connection[Any], name: str, interval: timedelta, work: Call
 
 
 class Scheduler:
-    """Upkeep in a thread of its own, until it is told to stop. A database that is away is waited for."""
+    """Runs due tasks in a thread of its own until it is told to stop.
+
+    It waits for a database that is away.
+    """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name="maintenance", daemon=True)
         self._connection: Connection[Any] | None = None
-        self._resume: dict[str, float] = {}  # when a piece of upkeep may run again
+        self._resume: dict[str, float] = {}  # when a task may run again, monotonic seconds
         self._errors: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start it; waits for nothing."""
+        """Start the thread, without waiting for anything."""
         self._thread.start()
 
-    def hurry(self) -> None:
-        """Look at once: what was long ago has changed."""
+    def wake(self) -> None:
+        """Look for due tasks at once: figures of long ago have changed."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End it; what it is at is taken back and done the next time."""
+        """End the thread; what it is running is rolled back and done the next time."""
         self._stop.set()
         self._wake.set()
         while self._thread.is_alive():
@@ -142,7 +149,7 @@ class Scheduler:
                 wait = RETRY.delay_before(1)
                 if not self._stop.is_set():
                     logger.warning(
-                        "upkeep: the database failed (%s); trying again in %.0f s",
+                        "maintenance: the database failed (%s); trying again in %.0f s",
                         printable(str(error)),
                         wait,
                     )
@@ -151,7 +158,7 @@ class Scheduler:
         self._disconnect()
 
     def _pass(self) -> float:
-        """Do what is due; return how long to wait."""
+        """Run what is due; return the seconds to wait until the next pass."""
         if self._connection is None:
             self._connection = open_session()
             if not take_lock(self._connection):
@@ -164,14 +171,14 @@ class Scheduler:
         return PASS_S
 
     def _say(self, done: Done) -> None:
-        """Log what took long, and an error once."""
+        """Log a task that took long, and an error once."""
         if done.error != self._errors.get(done.name, ""):
             if done.error:
-                logger.error("upkeep: %s failed: %s", done.name, done.error)
+                logger.error("maintenance: %s failed: %s", done.name, done.error)
             else:
-                logger.info("upkeep: %s works again", done.name)
+                logger.info("maintenance: %s works again", done.name)
         elif done.seconds >= WORTH_SAYING_S:
-            logger.info("upkeep: %s took %.1f s", done.name, done.seconds)
+            logger.info("maintenance: %s took %.1f s", done.name, done.seconds)
         self._errors[done.name] = done.error
 
     def _disconnect(self) -> None:

@@ -1,4 +1,4 @@
-"""The move itself, step by step; each looks at the database for what is left to do."""
+"""The move of a plain database to TimescaleDB; each step asks the database what is left to do."""
 
 import time
 from collections.abc import Callable
@@ -25,9 +25,10 @@ class CannotMoveError(Exception):
 
 
 def run(say: Say, progress: Say) -> None:
-    """Move the database over, or go on with it. ``say`` takes a line, ``progress`` what replaces the line before.
+    """Move the database, or go on with a move that was stopped.
 
-    Raises CannotMoveError, psycopg.Error; either way the platform works on, and the next run goes on.
+    ``say`` prints a line; ``progress`` prints one that replaces the progress before it. Raises
+    CannotMoveError or psycopg.Error; either way the platform works on, and the next run goes on.
     """
     if settings.TDS_TIMESCALEDB == "off":
         raise CannotMoveError(
@@ -35,7 +36,8 @@ def run(say: Say, progress: Say) -> None:
         )
     if not timescale.ensure_timescale(django_connection):
         raise CannotMoveError(
-            "this server has no TimescaleDB: install it, add it to shared_preload_libraries, restart PostgreSQL"
+            "this server has no TimescaleDB: install it, add it to shared_preload_libraries, "
+            "restart PostgreSQL"
         )
     with session.connect("tds_new_move") as connection:
         for statement in SESSION:
@@ -45,7 +47,7 @@ def run(say: Say, progress: Say) -> None:
             raise CannotMoveError("another process is moving this database")
         if not timescale_shadow.moved(connection):
             _copy(connection, say, progress)
-            _patiently(_swap, say)
+            _patiently(_put_in_place, say)
             say("[OK] readings and blocks are hypertables, their sums continuous aggregates")
         _patiently(lambda: timescale_shadow.finish(connection), say)
         _settle(connection, say)
@@ -57,22 +59,19 @@ def _copy(connection: Connection[Any], say: Say, progress: Say) -> None:
     for table in timescale_shadow.TABLES:
         started = time.monotonic()
         for done, devices, rows in timescale_shadow.copy(connection, table):
-            share = 100 * done // max(devices, 1)
-            progress(
-                f"{share:3d} %  {table.name}: {done} of {devices} devices, {rows} rows, {time.monotonic() - started:.0f} s"
-            )
+            share, elapsed = 100 * done // max(devices, 1), time.monotonic() - started
+            progress(f"{share:3d} %  {table.name}: {done} of {devices} devices, {rows} rows, {elapsed:.0f} s")
         connection.execute(f"ANALYZE {table.shadow}")
         say(f"[OK] {table.name} is copied")
 
 
-def _swap() -> None:
-    """All at once, under a lock that keeps everybody out for some moments."""
+def _put_in_place() -> None:
+    """Put the hypertables in place, all at once, under a lock that keeps everybody out for some moments."""
     with transaction.atomic(), django_connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '2s'")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute(
-            f"LOCK TABLE {', '.join(table.name for table in timescale_shadow.TABLES)} IN ACCESS EXCLUSIVE MODE"
-        )
+        names = ", ".join(table.name for table in timescale_shadow.TABLES)
+        cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
         connection: Connection[Any] = django_connection.connection
         grants = [
             statement
@@ -81,14 +80,14 @@ def _swap() -> None:
         ]
         rollups.drop(django_connection)
         for table in timescale_shadow.TABLES:
-            timescale_shadow.swap(connection, table)
+            timescale_shadow.put_in_place(connection, table)
         rollups.create(django_connection, timescale=True)
         for statement in grants:
             cursor.execute(statement)
 
 
 def _settle(connection: Connection[Any], say: Say) -> None:
-    """Materialise the sums and compress what is old; the platform's upkeep would do it too, by and by."""
+    """Materialise the sums and compress what is old, so that they need not wait for maintenance."""
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     for policy in policies.find(connection):
         started = time.monotonic()
@@ -97,7 +96,7 @@ def _settle(connection: Connection[Any], say: Say) -> None:
 
 
 def _patiently(step: Callable[[], None], say: Say) -> None:
-    """Do a step that needs a lock; where it is not to be had in 2 s, let others work and try again."""
+    """Do a step that needs a lock; if it is not granted in 2 s, let others work and try again."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
         try:

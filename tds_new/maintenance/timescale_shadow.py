@@ -1,6 +1,7 @@
-"""A hypertable beside each large table: filled device by device, kept up by triggers, and put in its place in the end. All SQL of the move.
+"""A hypertable beside each large table, which takes the table's place in the end.
 
-What is done is written down in the transaction that does it, so a move that is killed goes on where it was.
+It is filled device by device, and triggers keep it current meanwhile. What is done is recorded in the
+transaction that does it, so a move that was killed goes on where it was.
 """
 
 import re
@@ -58,41 +59,59 @@ TABLES = (READINGS, BLOCKS)
 CREATE = "CREATE TABLE {shadow} (LIKE {name} INCLUDING ALL)"
 CREATE_PROGRESS = f"""
 CREATE TABLE {PROGRESS} (
-    tabela text NOT NULL, dispositivo_id bigint NOT NULL, ate timestamptz, linhas bigint NOT NULL, PRIMARY KEY (tabela, dispositivo_id))
+    tabela text NOT NULL, dispositivo_id bigint NOT NULL, ate timestamptz, linhas bigint NOT NULL,
+        PRIMARY KEY (tabela, dispositivo_id))
 """
-# Rows are never given another key. A worker's insert that meets a row updates it, so both triggers see their share.
+# A row's key never changes. A worker's insert that meets a row updates it, so both triggers see their share.
 MIRROR = """
 CREATE FUNCTION {shadow}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        DELETE FROM {shadow} n USING velhas v WHERE {same};
+        DELETE FROM {shadow} n USING old_rows v WHERE {same};
     ELSE
-        INSERT INTO {shadow} ({columns}) SELECT {columns} FROM novas ON CONFLICT ({key}) DO UPDATE SET {update};
+        INSERT INTO {shadow} ({columns}) SELECT {columns} FROM new_rows ON CONFLICT ({key}) DO UPDATE
+            SET {update};
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER {shadow}_insert AFTER INSERT ON {name} REFERENCING NEW TABLE AS novas FOR EACH STATEMENT EXECUTE FUNCTION {shadow}();
-CREATE TRIGGER {shadow}_update AFTER UPDATE ON {name} REFERENCING NEW TABLE AS novas FOR EACH STATEMENT EXECUTE FUNCTION {shadow}();
-CREATE TRIGGER {shadow}_delete AFTER DELETE ON {name} REFERENCING OLD TABLE AS velhas FOR EACH STATEMENT EXECUTE FUNCTION {shadow}();
+CREATE TRIGGER {shadow}_insert AFTER INSERT ON {name} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+    EXECUTE FUNCTION {shadow}();
+CREATE TRIGGER {shadow}_update AFTER UPDATE ON {name} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+    EXECUTE FUNCTION {shadow}();
+CREATE TRIGGER {shadow}_delete AFTER DELETE ON {name} REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT
+    EXECUTE FUNCTION {shadow}();
 """
-COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-# Every device that has rows, each found by a look at the key's index.
+COLUMNS = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+# Every device that has rows, found by one look at the key's index each.
 DEVICES = """
 INSERT INTO tds_new_mudanca_timescale (tabela, dispositivo_id, ate, linhas)
 WITH RECURSIVE d (id) AS (
     (SELECT dispositivo_id FROM {name} ORDER BY dispositivo_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT dispositivo_id FROM {name} WHERE dispositivo_id > d.id ORDER BY dispositivo_id LIMIT 1) FROM d WHERE d.id IS NOT NULL)
+    SELECT (SELECT dispositivo_id FROM {name} WHERE dispositivo_id > d.id ORDER BY dispositivo_id LIMIT 1)
+    FROM d WHERE d.id IS NOT NULL)
 SELECT '{name}', id, '-infinity', 0 FROM d WHERE id IS NOT NULL
 ON CONFLICT DO NOTHING
 """
-LEFT = f"SELECT dispositivo_id, ate::text FROM {PROGRESS} WHERE tabela = %s AND ate IS NOT NULL ORDER BY dispositivo_id"
-DONE = f"SELECT count(*) FILTER (WHERE ate IS NULL), count(*), coalesce(sum(linhas), 0)::bigint FROM {PROGRESS} WHERE tabela = %s"
-# The worker of these devices waits for a moment: so a block is never taken away between being read and being copied.
+LEFT = f"""
+SELECT dispositivo_id, ate::text FROM {PROGRESS} WHERE tabela = %s AND ate IS NOT NULL ORDER BY dispositivo_id
+"""
+DONE = f"""
+SELECT count(*) FILTER (WHERE ate IS NULL), count(*), coalesce(sum(linhas), 0)::bigint FROM {PROGRESS}
+WHERE tabela = %s
+"""
+# The worker of these devices waits for a moment, so that no block is deleted between being read and being
+# copied.
 LOCK_PARTITION = (
     f"SELECT FROM tds_new_consumo_particao WHERE id = %s %% {ConsumoParticao.PARTICOES} FOR UPDATE"
 )
-NEXT = "SELECT {time} FROM {name} WHERE dispositivo_id = %s AND {time} >= %s::timestamptz ORDER BY {time} OFFSET {rows} LIMIT 1"
+NEXT = """
+SELECT {time} FROM {name} WHERE dispositivo_id = %s AND {time} >= %s::timestamptz
+ORDER BY {time} OFFSET {rows} LIMIT 1
+"""
 COPY = """
 INSERT INTO {shadow} ({columns}) SELECT {columns} FROM {name}
 WHERE dispositivo_id = %(device)s AND {time} >= %(since)s::timestamptz AND {time} < %(until)s::timestamptz
@@ -103,30 +122,38 @@ ADVANCE = f"UPDATE {PROGRESS} SET ate = %s, linhas = linhas + %s WHERE tabela = 
 HYPERTABLES = (
     "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_name = ANY(%s)"
 )
-TRIGGERS = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgname NOT LIKE %s"
+TRIGGERS = """
+SELECT pg_get_triggerdef(oid) FROM pg_trigger
+WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgname NOT LIKE %s
+"""
 INDEXES = """
 SELECT i.indexrelid::regclass::text, c.conname, pg_get_indexdef(i.indexrelid)
-FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid WHERE i.indrelid = %s::regclass
+FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
+WHERE i.indrelid = %s::regclass
 """
 GRANTS = """
-SELECT format('GRANT %%s ON %%I TO %%s', a.privilege_type, c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+SELECT format('GRANT %%s ON %%I TO %%s', a.privilege_type, c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC'
+    ELSE a.grantee::regrole::text END)
 FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = %s::regclass AND a.grantee <> c.relowner
 """
 
 
 def exists(connection: Connection[Any], table: str) -> bool:
-    """Whether there is a table of this name."""
+    """Return whether there is a table of this name."""
     row = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
     return row is not None and row[0] is not None
 
 
 def moved(connection: Connection[Any]) -> bool:
-    """Whether the tables are hypertables."""
+    """Return whether the tables are hypertables."""
     return len(connection.execute(HYPERTABLES, [[table.name for table in TABLES]]).fetchall()) == len(TABLES)
 
 
 def prepare(connection: Connection[Any]) -> None:
-    """Make the empty hypertables and the triggers that keep them up, all or nothing. Waits for batches being stored, briefly."""
+    """Make the empty hypertables and the triggers that keep them current, all or nothing.
+
+    Waits briefly for batches that are being stored.
+    """
     with connection.transaction():
         connection.execute(CREATE_PROGRESS)
         for table in TABLES:
@@ -152,7 +179,10 @@ def _columns(connection: Connection[Any], table: str) -> list[str]:
 
 
 def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, int]]:
-    """Copy what is not copied yet, in small transactions; after each yield the devices done, the devices there are, and rows copied."""
+    """Copy what is not copied yet, in small transactions.
+
+    After each, yield the number of devices that are done, of all devices, and of rows copied.
+    """
     connection.execute(DEVICES.format(name=table.name))
     for device, since in connection.execute(LEFT, [table.name]).fetchall():
         at = since
@@ -163,7 +193,10 @@ def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, 
 
 
 def _copy_some(connection: Connection[Any], table: Table, device: int, since: str) -> str | None:
-    """Copy a stretch of a device's rows; return where the next one begins."""
+    """Copy the next rows of a device from ``since`` on; return where those after them begin.
+
+    None if these were the last.
+    """
     with connection.transaction():
         if table is BLOCKS:
             connection.execute(LOCK_PARTITION, [device])
@@ -180,8 +213,11 @@ def _copy_some(connection: Connection[Any], table: Table, device: int, since: st
     return until
 
 
-def swap(connection: Connection[Any], table: Table) -> None:
-    """Put the hypertable in the table's place, with its names, triggers and rights; inside the caller's transaction."""
+def put_in_place(connection: Connection[Any], table: Table) -> None:
+    """Put the hypertable in the table's place, with its names, triggers and rights.
+
+    Inside the caller's transaction.
+    """
     triggers = [row[0] for row in connection.execute(TRIGGERS, [table.name, f"{table.shadow}%"])]
     grants = rights(connection, table.name)
     for name in ("insert", "update", "delete"):
@@ -203,12 +239,12 @@ def swap(connection: Connection[Any], table: Table) -> None:
 
 
 def rights(connection: Connection[Any], relation: str) -> list[str]:
-    """The statements that give others their rights on a table or view again."""
+    """Return the statements that give others their rights on a table or view again."""
     return [statement for (statement,) in connection.execute(GRANTS, [relation])]
 
 
 def _shape(definition: str) -> str:
-    """An index's definition without names."""
+    """Return an index's definition without names."""
     return re.sub(r"INDEX \S+ ON (ONLY )?\S+", "INDEX", definition)
 
 
@@ -225,7 +261,7 @@ def _rename(connection: Connection[Any], table: str, index: str, constraint: str
 
 
 def finish(connection: Connection[Any]) -> None:
-    """Take away the plain tables and the record of the move."""
+    """Drop the plain tables and the record of the move."""
     for table in TABLES:
         connection.execute(f"DROP TABLE IF EXISTS {table.old}")
     connection.execute(f"DROP TABLE IF EXISTS {PROGRESS}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connection
 
+from tds_new.metering.inputs import NEVER_BASES_SQL
 from tds_new.models import Conta
 from tds_new.queries.points import Point, Series
 from tds_new.queries.window import Window
@@ -19,14 +20,14 @@ from tds_new.queries.window import Window
 # happened). The rhythm is the expected interval or, for a device that sends more seldom, its mean. Every
 # access is bound by device and time, the primary key; conta_id keeps out what a transferred device measured
 # for others.
-VALID_READINGS = """
+VALID_READINGS = f"""
     SELECT reading.time, reading.valor, occurrence.classe, occurrence.consumo AS counted
     FROM tds_new_leitura_dispositivo reading
     LEFT JOIN tds_new_ocorrencia_medicao occurrence
         ON occurrence.dispositivo_id = reading.dispositivo_id AND occurrence.leitura_em = reading.time
     WHERE reading.dispositivo_id = device.id AND reading.conta_id = device.conta_id
       AND reading.unidade = device.unidade AND reading.tipo_leitura = device.tipo_leitura
-      AND coalesce(occurrence.classe, '') NOT IN ('SUSPEITA', 'QUEDA')
+      AND coalesce(occurrence.classe, '') NOT IN ({NEVER_BASES_SQL})
       AND NOT EXISTS (
           SELECT FROM tds_new_revisao_leitura review
           WHERE review.dispositivo_id = reading.dispositivo_id AND review.leitura_em = reading.time

@@ -35,7 +35,7 @@ from tests.support.sums import refresh, rows, totals
 
 DAYS = 60
 OLDEST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=90)
-pytestmark = pytest.mark.usefixtures("upkeep_session")
+pytestmark = pytest.mark.usefixtures("maintenance_session")
 Session = psycopg.Connection[Any]
 
 
@@ -154,14 +154,16 @@ def of(device: Dispositivo) -> tuple[list[Any], list[Any]]:
     ]
 
 
-def test_what_comes_after_the_border_counts_as_if_nothing_had_been_dropped(upkeep_session: Session) -> None:
+def test_what_comes_after_the_border_counts_as_if_nothing_had_been_dropped(
+    maintenance_session: Session,
+) -> None:
     """Devices that are silent across the border for weeks or minutes, and whose later readings come in any order."""
     random, pairs, later = Random(7), twins(8), []
     expired_at = OLDEST + timedelta(days=2)
     # One on each day, so that on TimescaleDB there is every chunk up to the border; this device is not compared.
     insert(pairs[0][0], [(OLDEST + timedelta(days=day, microseconds=1), day) for day in range(31)])
     drain()
-    expired = retention.find(upkeep_session, DAYS)
+    expired = retention.find(maintenance_session, DAYS)
     assert expired is not None
     for n, (whole, cut) in enumerate(pairs):
         shift = timedelta(seconds=random.randrange(600_000)) if n % 3 else timedelta(0)
@@ -246,33 +248,35 @@ def test_readings_that_the_ledger_has_not_computed_are_kept() -> None:
 
 
 def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(
-    upkeep_session: Session, monkeypatch: pytest.MonkeyPatch
+    maintenance_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "SESSION", ("SET lock_timeout = '100ms'",))
     stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
-    with upkeep_session.transaction():
-        upkeep_session.execute("LOCK TABLE tds_new_leitura_dispositivo IN ROW EXCLUSIVE MODE")
+    with maintenance_session.transaction():
+        maintenance_session.execute("LOCK TABLE tds_new_leitura_dispositivo IN ROW EXCLUSIVE MODE")
         with pytest.raises(CommandError, match="in use by a long transaction"):
             apply()
     assert not ConsumoCongelado.objects.exists()
     assert apply().startswith("[OK] dropped ")
 
 
-def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(upkeep_session: Session) -> None:
+def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(
+    maintenance_session: Session,
+) -> None:
     """Without statistics, as on a database that was just filled, the planner would rather hash every reading."""
     gateway = factories.gateway(factories.conta())
     devices = [factories.device(gateway, f"D{n:02}") for n in range(20)]
     for device in devices:
         insert(device, [(OLDEST + n * timedelta(minutes=15), n) for n in range(20 * 96)])
     drain()
-    expired = retention.find(upkeep_session, DAYS)
+    expired = retention.find(maintenance_session, DAYS)
     assert expired is not None
-    with upkeep_session.transaction():
+    with maintenance_session.transaction():
         for statement in retention.BY_KEY:
-            upkeep_session.execute(statement)
-        upkeep_session.execute(retention.BASES, {"border": expired.border})
+            maintenance_session.execute(statement)
+        maintenance_session.execute(retention.BASES, {"border": expired.border})
         explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {retention.ANCHOR}"
-        lines = [line for (line,) in upkeep_session.execute(explain, {"border": expired.border})]
+        lines = [line for (line,) in maintenance_session.execute(explain, {"border": expired.border})]
     plan = [line for line in lines if "tds_new_leitura_dispositivo" in line or "_hyper_" in line]
     read = sum(
         int(rows) * int(loops)
@@ -283,13 +287,13 @@ def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(upkeep
     assert read < 10 * len(devices), "\n".join(lines)
 
 
-def test_killed_after_the_border_was_set_the_next_run_goes_on(upkeep_session: Session) -> None:
+def test_killed_after_the_border_was_set_the_next_run_goes_on(maintenance_session: Session) -> None:
     device = factories.device(factories.gateway(factories.conta()))
     stored(device, *hostile(1))
     before = figures()
-    expired = retention.find(upkeep_session, DAYS)
+    expired = retention.find(maintenance_session, DAYS)
     assert expired is not None
-    retention._freeze(upkeep_session, expired.border)
+    retention._freeze(maintenance_session, expired.border)
     assert LeituraDispositivo.objects.filter(time__lt=expired.border).exists()
     assert "done; 0 block rows differed" in rebuild()
     apply()
@@ -335,21 +339,23 @@ def test_readings_are_kept_for_ever_unless_the_settings_say_otherwise(settings: 
     assert LeituraDispositivo.objects.count() == 1
 
 
-def test_upkeep_drops_what_is_too_old_once_an_hour(upkeep_session: Session) -> None:
+def test_upkeep_drops_what_is_too_old_once_an_hour(maintenance_session: Session) -> None:
     stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
-    done = [piece.name for piece in scheduler.run_due(upkeep_session)]
+    done = [piece.name for piece in scheduler.run_due(maintenance_session)]
     assert scheduler.RETENTION in done
     assert not LeituraDispositivo.objects.exists()
     assert ManutencaoExecucao.objects.get(nome=scheduler.RETENTION).erro == ""
-    assert scheduler.RETENTION not in [piece.name for piece in scheduler.run_due(upkeep_session)]
+    assert scheduler.RETENTION not in [piece.name for piece in scheduler.run_due(maintenance_session)]
 
 
 @pytest.mark.timescale
-def test_the_age_at_which_data_is_compressed_is_a_setting(upkeep_session: Session, settings: Any) -> None:
+def test_the_age_at_which_data_is_compressed_is_a_setting(
+    maintenance_session: Session, settings: Any
+) -> None:
     policies = """
         SELECT hypertable_name, config ->> 'compress_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'
         ORDER BY 1"""
     tables = ("tds_new_consumo_15min", "tds_new_leitura_dispositivo")
     for settings.TDS_COMPRESS_AFTER_DAYS, said in ((7, "7 days"), (0, None), (45, "45 days")):
-        scheduler.run_due(upkeep_session)
+        scheduler.run_due(maintenance_session)
         assert rows(policies) == ([(table, said) for table in tables] if said else [])

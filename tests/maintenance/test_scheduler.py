@@ -1,4 +1,4 @@
-"""Upkeep: sums are refreshed and old data compressed, by whichever works, TimescaleDB's scheduler or a session of our own."""
+"""Maintenance: sums are refreshed and old data compressed, by whichever works, TimescaleDB's scheduler or a session of our own."""
 
 import subprocess
 import sys
@@ -48,9 +48,9 @@ def store(processor: TelemetryProcessor, *values: int, at: datetime = LONG_AGO, 
 
 
 @pytest.mark.timescale
-def test_every_policy_succeeds_by_the_scheduler_or_by_us(upkeep_session: Session) -> None:
-    scheduler.run_due(upkeep_session)
-    found = policies.find(upkeep_session)
+def test_every_policy_succeeds_by_the_scheduler_or_by_us(maintenance_session: Session) -> None:
+    scheduler.run_due(maintenance_session)
+    found = policies.find(maintenance_session)
     assert [policy.name for policy in found] == REFRESHES + COMPRESSIONS
     own = dict(ManutencaoExecucao.objects.values_list("nome", "ultimo_sucesso"))
     for policy in found:
@@ -62,7 +62,7 @@ def test_every_policy_succeeds_by_the_scheduler_or_by_us(upkeep_session: Session
 
 @pytest.mark.timescale
 def test_policies_refresh_in_one_batch_because_several_side_by_side_materialise_twice(
-    upkeep_session: Session,
+    maintenance_session: Session,
 ) -> None:
     configs = rows(
         "SELECT config ->> 'buckets_per_batch' FROM timescaledb_information.jobs WHERE proc_name = 'policy_refresh_continuous_aggregate'"
@@ -72,10 +72,10 @@ def test_policies_refresh_in_one_batch_because_several_side_by_side_materialise_
 
 @pytest.mark.timescale
 def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session
+    world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     store(processor, 1, 2, 4)
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     assert set(totals().values()) == {Decimal(7)}
     watermarks = rows("SELECT watermark FROM _timescaledb_catalog.continuous_aggs_watermark")
     assert (
@@ -83,18 +83,22 @@ def test_late_data_of_any_age_is_in_every_sum_after_a_pass(
     )  # all of it is materialised: what comes now is late
     store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
     assert totals()[DAILY.name] == Decimal(7)
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     assert set(totals().values()) == {Decimal(15)}
 
 
 @pytest.mark.timescale
 @pytest.mark.parametrize("command", [["process_consumption", "--once"], ["rebuild_consumption"]])
 def test_commands_that_compute_bring_late_readings_into_every_sum(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session, settings: Any, command: list[str]
+    world: World,
+    processor: TelemetryProcessor,
+    maintenance_session: Session,
+    settings: Any,
+    command: list[str],
 ) -> None:
     settings.TDS_UPKEEP = True
     store(processor, 1, 2, 4)
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     late = {
         "dispositivo_codigo": "D01",
         "valor": 8,
@@ -102,7 +106,7 @@ def test_commands_that_compute_bring_late_readings_into_every_sum(
     }
     processor.process([message(payload(late), TOPIC)])
     call_command(*command, stdout=StringIO())
-    upkeep_session.execute(f"CALL refresh_continuous_aggregate('{MONTHLY.name}', NULL, NULL)")
+    maintenance_session.execute(f"CALL refresh_continuous_aggregate('{MONTHLY.name}', NULL, NULL)")
     assert set(totals().values()) == {Decimal(15)}
 
 
@@ -111,23 +115,23 @@ def test_commands_that_compute_bring_late_readings_into_every_sum(
     "by_hand", [[MONTHLY.name], [rollup.name for rollup in ROLLUPS]], ids=["months", "all"]
 )
 def test_what_was_kept_by_hand_before_it_was_over_is_followed_up(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session, by_hand: list[str]
+    world: World, processor: TelemetryProcessor, maintenance_session: Session, by_hand: list[str]
 ) -> None:
     """A refresh up to NULL keeps the running hour, day and month as they are; TimescaleDB computes them at no question any more."""
     noon = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     store(processor, 1, 2, 4, at=noon - timedelta(days=40))
     store(processor, 10, at=noon - timedelta(days=1, hours=2))
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     for name in by_hand:
-        upkeep_session.execute(f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)")
+        maintenance_session.execute(f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)")
     store(processor, 30, at=noon - timedelta(days=1))
     store(processor, 100, at=noon)
     store(processor, 1000, at=now() - timedelta(minutes=20))
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     assert set(totals().values()) == {Decimal(1147)}
     store(processor, 2000, at=now() - timedelta(minutes=2))
     store(processor, 3, at=noon - timedelta(days=39, hours=23, minutes=30))
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     assert set(totals().values()) == {Decimal(3150)}
 
 
@@ -140,26 +144,26 @@ FROM timescaledb_information.continuous_aggregates WHERE view_name = %s
 @pytest.mark.timescale
 @pytest.mark.parametrize("rollup", ROLLUPS, ids=[rollup.name for rollup in ROLLUPS])
 def test_no_refresh_stores_a_bucket_twice(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session, rollup: Rollup
+    world: World, processor: TelemetryProcessor, maintenance_session: Session, rollup: Rollup
 ) -> None:
     """Two refreshes of overlapping stretches at the same time would: the second must fail, and is done again."""
     store(processor, 1, 2, 4)
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     ((table,),) = rows(KEPT_IN, rollup.name)
     with pytest.raises(psycopg.errors.UniqueViolation):
-        upkeep_session.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+        maintenance_session.execute(f"INSERT INTO {table} SELECT * FROM {table}")
     store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
-    upkeep_session.execute("CREATE SEQUENCE IF NOT EXISTS refused")
-    upkeep_session.execute(REFUSE_ONCE)
+    maintenance_session.execute("CREATE SEQUENCE IF NOT EXISTS refused")
+    maintenance_session.execute(REFUSE_ONCE)
     try:
-        upkeep_session.execute(
+        maintenance_session.execute(
             f"CREATE TRIGGER refuse_once BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_once()"
         )
-        assert {done.error for done in scheduler.run_due(upkeep_session)} == {""}
+        assert {done.error for done in scheduler.run_due(maintenance_session)} == {""}
     finally:
-        upkeep_session.execute(f"DROP TRIGGER IF EXISTS refuse_once ON {table}")
-        upkeep_session.execute("DROP FUNCTION refuse_once")
-        upkeep_session.execute("DROP SEQUENCE refused")
+        maintenance_session.execute(f"DROP TRIGGER IF EXISTS refuse_once ON {table}")
+        maintenance_session.execute("DROP FUNCTION refuse_once")
+        maintenance_session.execute("DROP SEQUENCE refused")
     assert set(totals().values()) == {Decimal(15)}
 
 
@@ -176,26 +180,26 @@ END $$
 
 @pytest.mark.timescale
 def test_maintenance_beside_another_process_refreshes_all_the_same(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session
+    world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     store(processor, 1, 2, 4)
-    scheduler.run_due(upkeep_session)
-    assert scheduler.take_lock(upkeep_session)
+    scheduler.run_due(maintenance_session)
+    assert scheduler.take_lock(maintenance_session)
     store(processor, 8, at=LONG_AGO + timedelta(minutes=20))
     said = StringIO()
     call_command("run_maintenance", stdout=said)
     text = said.getvalue()
-    assert text.startswith("[OK] another process does the upkeep")
+    assert text.startswith("[OK] another process does the maintenance")
     assert "compression" not in text
     assert set(totals().values()) == {Decimal(15)}
 
 
 @pytest.mark.timescale
 def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session
+    world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     store(processor, 1, 2)
-    scheduler.run_due(upkeep_session)
+    scheduler.run_due(maintenance_session)
     at = [NOW, LONG_AGO + timedelta(minutes=20)]
     processor.process(
         [
@@ -213,19 +217,19 @@ def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
 
 @pytest.mark.timescale
 def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session
+    world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     store(processor, 1)
-    assert [done.name for done in scheduler.run_due(upkeep_session)] == REFRESHES + COMPRESSIONS
+    assert [done.name for done in scheduler.run_due(maintenance_session)] == REFRESHES + COMPRESSIONS
     compressed = rows(
         "SELECT DISTINCT hypertable_name FROM timescaledb_information.chunks WHERE is_compressed"
     )
     assert {("tds_new_leitura_dispositivo",), ("tds_new_consumo_15min",)} <= set(compressed)
-    assert [done.name for done in scheduler.run_due(upkeep_session)] == REFRESHES
+    assert [done.name for done in scheduler.run_due(maintenance_session)] == REFRESHES
     ManutencaoExecucao.objects.filter(nome=COMPRESSIONS[0]).update(
         ultima_execucao=now() - timedelta(hours=13)
     )
-    assert [done.name for done in scheduler.run_due(upkeep_session, {REFRESHES[0]})] == [
+    assert [done.name for done in scheduler.run_due(maintenance_session, {REFRESHES[0]})] == [
         *REFRESHES[1:],
         COMPRESSIONS[0],
     ]
@@ -233,7 +237,7 @@ def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
 
 @pytest.mark.timescale
 def test_a_piece_that_fails_is_told_and_the_others_are_done(
-    upkeep_session: Session, monkeypatch: pytest.MonkeyPatch
+    maintenance_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = policies.run
 
@@ -257,7 +261,7 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(
 
 @pytest.mark.timescale
 def test_the_keeper_ends_in_the_middle_of_its_work(
-    upkeep_session: Session, monkeypatch: pytest.MonkeyPatch
+    maintenance_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "run", lambda connection, _: connection.execute("SELECT pg_sleep(3600)"))
     kept = Scheduler()
@@ -276,7 +280,7 @@ def test_the_keeper_ends_in_the_middle_of_its_work(
 
 @pytest.mark.timescale
 def test_the_worker_of_consumption_keeps_the_sums(
-    world: World, processor: TelemetryProcessor, upkeep_session: Session
+    world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     environment = {**ConsumerProcess.environment(), "DATABASE_URL": database_url(), "TDS_UPKEEP": "on"}
     process = subprocess.Popen(
@@ -324,8 +328,8 @@ def test_a_server_whose_own_jobs_run_or_fail_has_its_sums_refreshed(own_postgres
             assert policy.scheduler_works or policy.ran_lately, policy.name
 
 
-def test_on_plain_postgresql_there_are_no_policies(upkeep_session: Session, on_timescale: bool) -> None:
-    assert bool(policies.find(upkeep_session)) == on_timescale
+def test_on_plain_postgresql_there_are_no_policies(maintenance_session: Session, on_timescale: bool) -> None:
+    assert bool(policies.find(maintenance_session)) == on_timescale
 
 
 @pytest.mark.django_db

@@ -45,7 +45,7 @@ def totals_in(direct: psycopg.Connection[Any]) -> dict[str, Decimal | None]:
 
 
 @pytest.fixture
-def upkeep_session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+def maintenance_session(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
     """Open a session for maintenance, and empty what it refreshed afterwards.
 
     Stored sums would outlive the blocks, and hide those of later tests from sums that are not refreshed yet.

@@ -1,4 +1,7 @@
-"""``apply_retention``: drop raw readings older than ``TDS_RAW_RETENTION_DAYS``; upkeep does it every hour."""
+"""``apply_retention``: drops raw readings older than ``TDS_RAW_RETENTION_DAYS``.
+
+The scheduler of maintenance does it every hour.
+"""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -12,17 +15,20 @@ from tds_new.maintenance.scheduler import open_session
 
 
 class Command(BaseCommand):
-    """Says what it drops. Consumption stays: hours, days and months are the same after it as before."""
+    """Drops old readings and says which.
+
+    Consumption stays: hours, days and months are the same after it as before.
+    """
 
     help = "Drop raw readings older than TDS_RAW_RETENTION_DAYS. Their consumption stays, and is final."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Without arguments: drop."""
+        """Declare the options; without any, it drops."""
         parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look, say, drop."""
+        """Look for what is too old, drop it, and print what was dropped."""
         days = settings.TDS_RAW_RETENTION_DAYS
         if not days:
             self.stdout.write("[OK] TDS_RAW_RETENTION_DAYS is 0: readings are kept for ever")
@@ -41,6 +47,7 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
             except (LockNotAvailable, DeadlockDetected) as error:
                 raise CommandError(
-                    "the readings are in use by a long transaction; what was not dropped yet stays: run it again"
+                    "the readings are in use by a long transaction; "
+                    "what was not dropped yet stays: run it again"
                 ) from error
             self.stdout.write(f"[OK] dropped {expired}")

@@ -1,4 +1,4 @@
-"""``enable_timescale``: a plain database becomes a TimescaleDB one, while the platform works."""
+"""``enable_timescale``: moves a plain database to TimescaleDB while the platform works."""
 
 from typing import Any
 
@@ -9,13 +9,16 @@ from tds_new.maintenance import timescale_move
 
 
 class Command(BaseCommand):
-    """Stopped or killed at any point, the next run goes on."""
+    """Moves the database; after it was stopped or killed, the next run goes on."""
 
-    help = "Move this database over to TimescaleDB, while the platform works; may be stopped and run again at any time."
+    help = (
+        "Move this database over to TimescaleDB, while the platform works; "
+        "may be stopped and run again at any time."
+    )
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Move, and say how far it is."""
+        """Move, and print how far it is."""
         self._open = False
         try:
             timescale_move.run(self._say, self._progress)

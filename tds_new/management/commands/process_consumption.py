@@ -29,11 +29,11 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Without arguments: until a signal."""
+        """Declare the options; without any, it runs until a signal."""
         parser.add_argument(
             "--once",
             action="store_true",
-            help="compute what is queued now, do the upkeep, say what was done, and end",
+            help="compute what is queued now, do the maintenance, say what was done, and end",
         )
         parser.add_argument(
             "--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends"
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 raise CommandError(failure)
             return
         scheduler = Scheduler() if settings.TDS_UPKEEP else None
-        worker = Worker(on_late=scheduler.hurry) if scheduler else Worker()
+        worker = Worker(on_late=scheduler.wake) if scheduler else Worker()
 
         def stop(number: int, frame: FrameType | None) -> None:
             worker.stop()

@@ -1,4 +1,4 @@
-"""``rebuild_consumption``: blocks from the raw readings again; the figures must not change by it."""
+"""``rebuild_consumption``: computes blocks from the raw readings again, which must not change them."""
 
 import time
 from argparse import ArgumentParser
@@ -20,17 +20,23 @@ from tds_new.models import Dispositivo, Gateway
 from tds_new.queries.consistency import check_consumption
 from tds_new.storage import session
 
-WAIT_S = 0.2  # between two looks at what a worker beside has in hand
+WAIT_S = 0.2  # between two looks at what a worker beside is computing
 
 
 class Command(BaseCommand):
-    """Queues some devices, computes them, takes the next. Stopped or killed, the next run with the same options goes on."""
+    """Queues some devices, computes them, takes the next.
 
-    help = "Compute all consumption from the raw readings again. May be stopped or killed, and started again, at any time."
+    After it was stopped or killed, the next run with the same options goes on.
+    """
+
+    help = (
+        "Compute all consumption from the raw readings again. May be stopped or killed, and started again, "
+        "at any time."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Without arguments: everything."""
+        """Declare the options; without any, everything is computed."""
         parser.add_argument(
             "--gateway", metavar="CODE|MAC", action="append", default=[], help="only its devices; repeatable"
         )
@@ -44,14 +50,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Queue, compute, and say how many rows differed."""
+        """Queue, compute, and print how many rows differed."""
         since = parse_datetime(options["since"]) if options["since"] else None
         if options["since"] and (since is None or since.tzinfo is None):
             raise CommandError(
-                f"--from {options['since']}: give ISO 8601 with an offset, for example 2026-02-01T00:00:00-03:00"
+                f"--from {options['since']}: give ISO 8601 with an offset, "
+                "for example 2026-02-01T00:00:00-03:00"
             )
         queue.retry_now(connection)
-        catch_up()  # what waits for the worker does not differ: it is new
+        catch_up()  # what waits for the worker is new, so it must not count as a difference
         rebuild = self._begin(
             [self._gateway(name) for name in options["gateway"]], since, anew=options["anew"]
         )
@@ -63,7 +70,7 @@ class Command(BaseCommand):
             raise CommandError(failure)
 
     def _begin(self, gateways: list[Gateway], since: datetime | None, *, anew: bool) -> Rebuild:
-        """The run, new or gone on with."""
+        """Return the run with these options: the one that was stopped, or a new one (always if ``anew``)."""
         words = [f"--gateway {mac}" for mac in sorted({gateway.mac for gateway in gateways})]
         request = " ".join([*words, *([f"--from {since.astimezone(UTC).isoformat()}"] if since else [])])
         if anew:
@@ -87,23 +94,23 @@ class Command(BaseCommand):
         return rebuild
 
     def _compute(self, rebuild: Rebuild) -> None:
-        """Portion by portion the blocks that were over when the run began, then the newest."""
+        """Compute, portion by portion, the blocks that were complete when the run began, then the newest."""
         self._rows, self._shared = 0, False
         self._work_off(rebuild, "devices left")
         while rebuild.next_portion():
             self._work_off(rebuild, "devices left")
-        over, self._rows = self._rows, 0
+        complete, self._rows = self._rows, 0
         rebuild.queue_newest()
         self._work_off(rebuild, "devices left to complete with their newest blocks")
         rebuild.forget()
-        self.stdout.write(f"\n[OK] done; {over} block rows differed from what was stored")
+        self.stdout.write(f"\n[OK] done; {complete} block rows differed from what was stored")
         if self._rows:
             self.stdout.write(f"[OK] and {self._rows} of the newest blocks, which readings go on filling")
         if self._shared:
             self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
 
     def _work_off(self, rebuild: Rebuild, what: str) -> None:
-        """Compute what the run has in the queue, together with a worker where one runs."""
+        """Compute what the run has in the queue, together with a worker if one runs."""
         while rebuild.waiting():
             processed = process_partition(session.of_django(), long_ranges=True)
             if processed is None:  # a worker beside has the partitions that are left
@@ -112,11 +119,13 @@ class Command(BaseCommand):
             else:
                 self._rows += processed.written.rows
             waiting = rebuild.waiting()
-            line = f"{int(100 * rebuild.share(waiting)):3d} %  {rebuild.left(waiting)} {what}, {self._rows} rows differed"
+            share, left = int(100 * rebuild.share(waiting)), rebuild.left(waiting)
+            line = f"{share:3d} %  {left} {what}, {self._rows} rows differed"
             self.stdout.write(f"\r{line:90}", ending="")
             self.stdout.flush()
 
     def _gateway(self, name: str) -> Gateway:
+        """Return the gateway with this code or MAC. Raises CommandError."""
         found = list(Gateway.objects.filter(Q(codigo=name) | Q(mac=normalise_mac(name) or "")))
         if len(found) != 1:
             how_many = "several gateways have" if found else "no gateway has"
