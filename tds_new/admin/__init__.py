@@ -1,4 +1,9 @@
-"""The operator's admin: Contas, people, gateways, devices, meters, what was set aside, consumers. Of readings only what needs people."""
+"""Shows the operator what the platform stores, and takes what people enter.
+
+Enters: forms of staff.
+Leaves: pages; rows, signed for the audit trail. Of readings it shows only those that need people.
+May import: models, queries, metering.preview, ingestion.reprocess, storage, formats.
+"""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _

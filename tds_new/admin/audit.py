@@ -1,4 +1,7 @@
-"""Who changed what about a device's metering, in words. Only looked at: the database writes it and lets nobody change it."""
+"""The audit trail in words: who changed what about a device's metering.
+
+Triggers write it, and nobody can change it.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -37,7 +40,7 @@ UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_e
 
 @admin.register(AuditoriaMedicao)
 class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
-    """The trail of all devices; ``?dispositivo=`` shows that of one."""
+    """Shows the trail of all devices, or of one (``?dispositivo=``)."""
 
     list_display = ("when", "who", "device", "what", "changes", "why")
     list_filter = ("tabela", "acao", ContaWithRowsFilter, ("em", by_date(gettext_lazy("data"))))
@@ -60,39 +63,39 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
         css = {"all": ("tds_new/css/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The changes with their devices."""
+        """Return the changes with their devices."""
         return super().get_queryset(request).select_related(*self.list_select_related)
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
-        """The device that was changed."""
+        """Return the device that was changed."""
         change = self.get_object(request, unquote(object_id)) if object_id else None
         return change.dispositivo if change else None
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list, with the gateways that its lines name asked for at once."""
+        """Return the list, with all gateways that its lines mention looked up at once."""
         changelist = super().get_changelist_instance(request)
         name_gateways(changelist.result_list)
         return changelist
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """One change, with the gateways that it names."""
+        """Return one change, with the gateways that it mentions."""
         change = super().get_object(request, object_id, from_field)
         name_gateways([change] if change else [])
         return change
 
     @admin.display(description=gettext_lazy("data e hora"), ordering="id")
     def when(self, change: AuditoriaMedicao) -> str:
-        """When, in the Conta's time."""
+        """Show when it was changed, in the Conta's time."""
         return clock_with_zone(change.em, change.dispositivo.conta.zone)
 
     @admin.display(description=gettext_lazy("quem"), ordering="usuario")
     def who(self, change: AuditoriaMedicao) -> str:
-        """Who signed it; what nobody signed was done outside these pages."""
+        """Show who signed it; a change that nobody signed was made outside these pages."""
         return change.usuario or _("(sem assinatura)")
 
     @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
     def device(self, change: AuditoriaMedicao) -> str:
-        """The device, its gateway and its Conta."""
+        """Show the device, its gateway and its Conta."""
         url = reverse("admin:tds_new_dispositivo_change", args=[change.dispositivo_id])
         device = change.dispositivo
         return format_html(
@@ -105,12 +108,12 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("o quê"), ordering="tabela")
     def what(self, change: AuditoriaMedicao) -> str:
-        """What kind of entry, and what was done to it."""
+        """Show the kind of entry, and what was done to it."""
         return format_html("{}<br>{}", change.get_tabela_display(), change.get_acao_display())
 
     @admin.display(description=gettext_lazy("antes e depois"))
     def changes(self, change: AuditoriaMedicao) -> str:
-        """A line for each field that differs, or for each of an entry that came or went."""
+        """Show a line for each field that differs, or each of an entry that came or went."""
         lines = [
             (_label(change, name), " → ".join(_readable(change, name, value) for value in values))
             for name, values in _told(change)
@@ -119,12 +122,15 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("motivo"))
     def why(self, change: AuditoriaMedicao) -> str:
-        """The reason given."""
+        """Show the reason given."""
         return labelled(_("motivo"), change.motivo or MISSING)
 
 
 def name_gateways(changes: Iterable[AuditoriaMedicao]) -> None:
-    """Give each change the names of the gateways between which devices were moved, or where they began. One statement for all of them."""
+    """Give each change the names of the gateways that it mentions, in one statement.
+
+    The names are kept in ``change.gateways``, by id.
+    """
     sides = [side for change in changes for side in (change.antes, change.depois) if side]
     ids = {side["gateway_id"] for side in sides if "gateway_id" in side}
     names = {gateway.pk: str(gateway) for gateway in Gateway.objects.filter(pk__in=ids)} if ids else {}
@@ -133,13 +139,16 @@ def name_gateways(changes: Iterable[AuditoriaMedicao]) -> None:
 
 
 def _fields(change: AuditoriaMedicao) -> dict[str, Any]:
-    """The fields of what was changed, by column, in their order; none where the table is gone."""
+    """Return the fields of the changed entry, by column; none if the table is gone."""
     model = MODELS.get(change.tabela)
     return {field.attname: field for field in model._meta.concrete_fields} if model else {}
 
 
 def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
-    """The columns to tell of: with both values where they differ, with the only one where it says something."""
+    """Yield the columns worth showing, with their values.
+
+    Both values where they differ; the only one, of an entry that came or went, where it says something.
+    """
     sides = [side for side in (change.antes, change.depois) if side is not None]
     for name in dict.fromkeys([*_fields(change), *(name for side in sides for name in side)]):
         values = [side.get(name) for side in sides]
@@ -151,14 +160,14 @@ def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _label(change: AuditoriaMedicao, name: str) -> str:
-    """What people call the column."""
+    """Return what people call the column."""
     field = _fields(change).get(name)
     label = str(field.verbose_name) if field else name
     return label[:1].upper() + label[1:]
 
 
 def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
-    """A value of the trail as people read it."""
+    """Return a value of the trail as people read it."""
     if value is None or value == "":
         return MISSING
     if name == "gateway_id":

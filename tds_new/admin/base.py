@@ -1,4 +1,7 @@
-"""What the admin's pages share: who signs a change, deletion that is refused in words, pages in a Conta's zone, pages that only show."""
+"""What the admin's pages share.
+
+Signed changes, deletion that is refused in words, pages in a Conta's zone, pages that only show.
+"""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,7 +42,7 @@ def labelled(label: str, text: str) -> str:
 
 
 class ReasonForm(forms.Form):
-    """Why."""
+    """Asks for a reason."""
 
     motivo = forms.CharField(
         label=gettext_lazy("Motivo"),
@@ -50,7 +53,7 @@ class ReasonForm(forms.Form):
 
 
 class ReasonedForm(BaseModelForm):
-    """A form that asks why, where one of ``reasoned`` changes and figures were computed with it as it was.
+    """Asks for a reason if one of ``reasoned`` changes after figures were computed.
 
     Once it is valid, ``recomputed`` names the fields that change what is computed already.
     """
@@ -69,11 +72,14 @@ class ReasonedForm(BaseModelForm):
     )
 
     def has_figures(self) -> bool:
-        """Whether anything was computed with the fields as they are stored."""
+        """Return whether anything was computed with the fields as they are stored."""
         return bool(self.instance.has_readings())
 
     def clean(self) -> dict[str, Any] | None:
-        """Refuse to change what was computed without a reason. Values are compared, not what was typed: ``1,0`` is 1."""
+        """Refuse a change without a reason of what figures were computed with.
+
+        Values are compared, not what was typed: ``1,0`` is 1.
+        """
         cleaned, data = super().clean(), self.cleaned_data
         changed = tuple(
             name for name in self.reasoned if name in data and data[name] != getattr(self.instance, name)
@@ -87,10 +93,13 @@ class ReasonedForm(BaseModelForm):
 
 
 class SignedAdmin(BaseAdmin):
-    """An admin whose changes the audit trail puts down to the person who is logged in, with the reason that the form asked for."""
+    """An admin whose changes are signed.
+
+    The audit trail names the person who is logged in, and the reason in the form.
+    """
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Store, signed."""
+        """Store the object, signed."""
         with transaction.atomic():
             sign(request.user, _reason(form))
             super().save_model(request, obj, form, change)
@@ -102,28 +111,28 @@ class SignedAdmin(BaseAdmin):
             super().save_formset(request, form, formset, change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete, signed."""
+        """Delete the object, signed."""
         with transaction.atomic():
             sign(request.user)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Delete the chosen, signed."""
+        """Delete the chosen objects, signed."""
         with transaction.atomic():
             sign(request.user)
             super().delete_queryset(request, queryset)
 
 
 def _reason(form: Any) -> str:
-    """Why; empty where the form does not ask."""
+    """Return the reason; empty if the form asks for none."""
     return form.cleaned_data.get("motivo") or ""
 
 
 class LocalTimeAdmin(BaseAdmin):
-    """An admin whose pages about one device show and take times by the clock of its Conta."""
+    """An admin whose pages about one device use the clock of its Conta."""
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
-        """The device that the page is about."""
+        """Return the device that the page is about; None if there is none."""
         raise NotImplementedError
 
     def changeform_view(
@@ -133,7 +142,7 @@ class LocalTimeAdmin(BaseAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> Any:
-        """The page, processed and rendered in the zone of the device's Conta."""
+        """Process and render the page in the zone of the device's Conta."""
         device = self.page_device(request, object_id)
         with timezone.override(device.conta.zone if device else None):
             response = super().changeform_view(request, object_id, form_url, extra_context)
@@ -141,12 +150,18 @@ class LocalTimeAdmin(BaseAdmin):
 
 
 class ProtectedDeletionAdmin(SignedAdmin):
-    """An admin of objects that may have readings: these are never deleted, and the page says what to do instead."""
+    """An admin of objects that may have readings; those that have are never deleted.
+
+    The page says what to do instead.
+    """
 
     actions = ["delete_selected"]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with ``objs``. Below an object with readings nothing is looked up: it stays."""
+        """Return what would be deleted with ``objs``.
+
+        Below an object with readings nothing is looked up: it stays.
+        """
         kept = [str(obj) for obj in objs if obj.has_readings()]
         if kept:
             return [], {}, set(), kept
@@ -193,21 +208,22 @@ class ProtectedDeletionAdmin(SignedAdmin):
             ", ..." if len(kept) > NAMED_AT_MOST else ""
         )
         text = _(
-            "Não excluído, porque tem leituras: %(names)s. Desative em vez de excluir; o histórico continua guardado."
+            "Não excluído, porque tem leituras: %(names)s. "
+            "Desative em vez de excluir; o histórico continua guardado."
         )
         self.message_user(request, text % {"names": names}, messages.ERROR)
         return HttpResponseRedirect(url or request.get_full_path())
 
 
 class ListAdmin(BaseAdmin):
-    """An admin whose list has its own name, and a word where it is empty."""
+    """An admin whose list has a title of its own, and a text for when it is empty."""
 
     nothing: Promise | str = (
         ""  # why there is nothing; for whoever has no better reason, that there is nothing yet
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list under its own name."""
+        """Show the list under its own title."""
         title = str(self.opts.verbose_name_plural)
         return super().changelist_view(
             request, {"title": title[:1].upper() + title[1:], **(extra_context or {})}
@@ -218,7 +234,7 @@ class WideListAdmin(ListAdmin):
     """An admin whose list needs all the width that there is."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list without the navigation beside it."""
+        """Show the list without the navigation beside it."""
         return super().changelist_view(request, {"is_nav_sidebar_enabled": False, **(extra_context or {})})
 
 
@@ -228,13 +244,13 @@ class ReadOnlyAdmin(BaseAdmin):
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds rows by hand."""
+        """Return False: nobody adds rows by hand."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes rows by hand."""
+        """Return False: nobody changes rows by hand."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes rows by hand."""
+        """Return False: nobody deletes rows by hand."""
         return False

@@ -1,4 +1,4 @@
-"""Contas and who works in them."""
+"""The Contas, and who works in them."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class ContaAdmin(ListAdmin, ProtectedDeletionAdmin):
     inlines = (MembershipInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conta]:
-        """The Contas with how many active people and gateways each has, in one statement."""
+        """Return the Contas with their numbers of active people and of gateways."""
         gateways = (
             Gateway.objects.filter(conta=OuterRef("pk"))
             .order_by()
@@ -48,10 +48,10 @@ class ContaAdmin(ListAdmin, ProtectedDeletionAdmin):
 
     @admin.display(description=_("pessoas"), ordering="people_count")
     def people(self, conta: Any) -> int:
-        """Active people of the Conta."""
+        """Show the number of active people of the Conta."""
         return int(conta.people_count)
 
     @admin.display(description=_("gateways"), ordering="gateway_count")
     def gateways_total(self, conta: Any) -> int:
-        """Gateways of the Conta."""
+        """Show the number of gateways of the Conta."""
         return int(conta.gateway_count)

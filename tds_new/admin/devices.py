@@ -1,4 +1,4 @@
-"""Devices: each belongs to a gateway, and through it to a Conta."""
+"""The devices; each belongs to a gateway, and through it to a Conta."""
 
 from typing import Any
 
@@ -27,23 +27,29 @@ LATEST = 5  # entries of each kind on a device's page; all are in their lists
 
 
 class DispositivoForm(ToleranceOptional, ReasonedForm):
-    """A device; the model refuses one too many for its gateway. Its parameters hold for all of its past, so changing them has a reason."""
+    """A device. Its parameters hold for all of its past, so a change needs a reason.
+
+    The model refuses a device too many for its gateway.
+    """
 
     reasoned = PARAMETERS
 
     def has_figures(self) -> bool:
-        """Whether there are readings, or blocks of readings that are no longer kept."""
+        """Return whether there are readings, or blocks of readings that were dropped."""
         return super().has_figures() or ConsumoBloco.objects.filter(dispositivo=self.instance.pk).exists()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Let the tolerance be left empty, and name the unit where it is known."""
+        """Let the tolerance be left empty, and name the unit if it is known."""
         super().__init__(*args, **kwargs)
         self.allow_empty_tolerance()
         if self.instance.pk:
             say_units(self.fields, self.instance.unidade)
 
     def clean(self) -> dict[str, Any] | None:
-        """Wait for others who add devices to this gateway, so that the model's count below is the one that will hold."""
+        """Wait for others who add devices to this gateway.
+
+        So the model's count of its devices is the one that will hold.
+        """
         cleaned = super().clean()
         gateway = self.cleaned_data.get("gateway")
         if gateway:
@@ -65,7 +71,10 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     readonly_fields = ("conta", "last_seen", "created_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Dispositivo | None = None) -> Any:
-        """The device; once it is there, with when its parameters hold, and why they change."""
+        """Return the fields; of a stored device, also when its parameters hold.
+
+        Also why they change, for who may change them.
+        """
         parameters: dict[str, Any] = {"fields": PARAMETERS}
         if obj is not None:
             asked = ("motivo",) if self.has_change_permission(request, obj) else ()
@@ -80,12 +89,12 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
 
     @admin.display(description=gettext_lazy("gateway e conta"), ordering="gateway__codigo")
     def place(self, device: Dispositivo) -> str:
-        """The gateway by its code, and the Conta."""
+        """Show the gateway by its code, and the Conta."""
         return format_html('{}<br><span class="quiet">{}</span>', device.gateway.codigo, device.conta)
 
     @admin.display(description=gettext_lazy("medição"), ordering="grandeza")
     def measures(self, device: Dispositivo) -> str:
-        """What it measures, in what unit, and how that is read."""
+        """Show what it measures, in what unit, and how that is read."""
         kind = device.get_tipo_leitura_display()
         return format_html(
             '{} ({})<br><span class="quiet">{}</span>', device.get_grandeza_display(), device.unidade, kind
@@ -93,17 +102,20 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
 
     @admin.display(description=gettext_lazy("última leitura"), ordering="last_seen")
     def seen(self, device: Dispositivo) -> str:
-        """The meter's time of the latest reading, in the Conta's time."""
+        """Show the meter's time of the latest reading, in the Conta's time."""
         return labelled(_("última leitura"), clock_with_zone(device.last_seen, device.conta.zone))
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
-        """The device itself."""
+        """Return the device itself."""
         return self.get_object(request, unquote(object_id)) if object_id else None
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """The device, with the latest meter changes and dated parameters, and how many of its readings wait for a decision."""
+        """Show the device, with the latest of what people entered about its meter.
+
+        Also how many of its readings wait for a decision.
+        """
         device = self.page_device(request, object_id)
         meter = meter_history(request, device) if device else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **meter})
@@ -117,7 +129,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
 
 
 def _held_until(device: Dispositivo) -> str:
-    """When the device's own parameters hold."""
+    """Return when the device's own parameters hold, in words."""
     first = VigenciaParametros.objects.filter(dispositivo=device.pk).order_by("desde").first()
     if first is None:
         return _("Os parâmetros do dispositivo valem para toda a sua história.")
@@ -127,7 +139,10 @@ def _held_until(device: Dispositivo) -> str:
 
 
 def validity(request: HttpRequest, device: Dispositivo) -> str:
-    """What changing a device's own parameters does, and how they are changed from a date on instead."""
+    """Return what a change of a device's own parameters does, in words.
+
+    Also how they are changed from a date on instead.
+    """
     said = [
         _held_until(device),
         _("Mudar um deles muda o consumo de todo esse tempo, também o de meses passados."),
@@ -146,7 +161,7 @@ def validity(request: HttpRequest, device: Dispositivo) -> str:
 
 
 def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
-    """What the page of ``device`` says of its meter, as far as the person may see it."""
+    """Return what the page of ``device`` shows of its meter to this person."""
     zone, unit = device.conta.zone, device.unidade
     context: dict[str, Any] = {"device": device}
     if request.user.has_perm("tds_new.view_trocamedidor"):

@@ -193,7 +193,7 @@ def _outcome(row: LeituraEmRevisao, case: Case | None) -> str:
 
 
 def _outcome_of_ordinary(case: Case | None) -> str:
-    """Return what counts of an approved reading that the ledger finds nothing in any more."""
+    """Return what counts of a reading in which the ledger finds nothing any more."""
     accepted = case.preview.if_approved if case else None
     if case is None or accepted is None or accepted.kind != "NORMAL":
         return ""
@@ -258,10 +258,10 @@ def effect_of_undoing(row: LeituraEmRevisao, case: Case | None) -> str:
 
 
 def suggested_change(row: LeituraEmRevisao) -> tuple[Decimal, Decimal]:
-    """Return the values of the meter change that would explain ``row``, which has a base.
+    """Return final and initial value of a meter change that would explain ``row``.
 
-    The old meter ended at the base; the new one showed this reading, or began at zero if the ledger counted from
-    there.
+    The old meter ended at the base; the new one showed this reading, or began at zero if the ledger counted
+    from there.
     """
     assert row.valor is not None and row.valor_base is not None  # noqa: PT018 - one condition: it has a base
     return row.valor_base, Decimal(0) if row.classe == CLASSES.REINICIO else row.valor

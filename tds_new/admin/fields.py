@@ -16,28 +16,30 @@ from tds_new.formats import MINUS
 class NumberField(forms.DecimalField):
     """A number as it is written in the page's language, thousands grouped or not.
 
-    One that two languages read differently is refused, never guessed: in Portuguese ``12.345`` may be meant as
-    12345 or as 12,345.
+    One that two languages read differently is refused, never guessed: in Portuguese ``12.345`` may be meant
+    as 12345 or as 12,345.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """A text input, which accepts a comma in any browser."""
+        """Use a text input, which accepts a comma in any browser."""
         kwargs["widget"] = AdminTextInputWidget(attrs={"inputmode": "decimal"})
         super().__init__(**kwargs)
         self.widget.attrs.pop("step", None)
 
     def to_python(self, value: Any) -> Any:
-        """Return the Decimal, or None. Raises ValidationError if it has no or two meanings."""
+        """Return the Decimal, or None. Raises ValidationError unless it has one meaning."""
         return super().to_python(self._plain(value) if isinstance(value, str) else value)
 
     def _plain(self, text: str) -> str:
+        """Return what was typed with a decimal point and no grouping."""
         text = re.sub(r"\s", "", text).replace(MINUS, "-")
         mark = get_format("DECIMAL_SEPARATOR")
         other = "." if mark == "," else ","
         group = re.escape(other)
         if re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}{group}\d{{3}}", text):
             message = _(
-                "Escreva %(plain)s ou %(decimal)s: assim não se sabe se %(other)s separa milhares ou decimais."
+                "Escreva %(plain)s ou %(decimal)s: "
+                "assim não se sabe se %(other)s separa milhares ou decimais."
             )
             names = {"plain": text.replace(other, ""), "decimal": text.replace(other, mark), "other": other}
             raise ValidationError(message, params=names, code="ambiguous")

@@ -1,4 +1,4 @@
-"""Filters that stay short whatever the number of gateways and Contas."""
+"""Filters that stay short, however many gateways and Contas there are."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LISTED_AT_MOST = 30
 
 
 def by_date(title: Promise) -> type[admin.DateFieldListFilter]:
-    """A filter by a date that its field's name does not name: "by read at" says nothing."""
+    """Return a filter by a date under a title of its own: "by read at" says nothing."""
 
     class ByDate(admin.DateFieldListFilter):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -25,30 +25,30 @@ def by_date(title: Promise) -> type[admin.DateFieldListFilter]:
 
 
 class ReprocessedFilter(admin.SimpleListFilter):
-    """What still waits, or what was accepted later."""
+    """Selects what still waits, or what was accepted later."""
 
     title = _("situação")
     parameter_name = "situacao"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The two states."""
+        """Return the two states."""
         return [("pendente", _("À espera")), ("reprocessada", _("Aceita depois"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows in the chosen state."""
+        """Return the rows in the chosen state."""
         if self.value() in ("pendente", "reprocessada"):
             return queryset.filter(reprocessada_em__isnull=self.value() == "pendente")
         return queryset
 
 
 class _MostRefusedFilter(admin.SimpleListFilter):
-    """The objects with the most refusals, and always the one that was chosen."""
+    """Offers the objects with the most refusals, and always the one that was chosen."""
 
     model: type[Gateway] | type[Conta]
     counter_path: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Ids and names, the worst first."""
+        """Return ids and names, the most refused first."""
         path = self.counter_path
         counted = (
             RejeicaoContador.objects.filter(gateway__isnull=False)
@@ -64,7 +64,7 @@ class _MostRefusedFilter(admin.SimpleListFilter):
         return [(str(pk), names.get(pk, str(pk))) for pk in ids]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of the chosen object; none where the address was tampered with."""
+        """Return the rows of the chosen object; none if the address was tampered with."""
         value = self.value()
         if value is None:
             return queryset
@@ -76,7 +76,7 @@ class _MostRefusedFilter(admin.SimpleListFilter):
 
 
 class GatewayFilter(_MostRefusedFilter):
-    """By gateway."""
+    """Selects by gateway."""
 
     title = _("gateway (com mais rejeições)")
     parameter_name = "gateway"
@@ -85,7 +85,7 @@ class GatewayFilter(_MostRefusedFilter):
 
 
 class ContaFilter(_MostRefusedFilter):
-    """By Conta."""
+    """Selects by Conta."""
 
     title = _("conta (com mais rejeições)")
     parameter_name = "conta"
@@ -94,14 +94,14 @@ class ContaFilter(_MostRefusedFilter):
 
 
 class ContaWithRowsFilter(admin.SimpleListFilter):
-    """The Contas with the most rows in the list, and always the one that was chosen."""
+    """Offers the Contas with the most rows in the list, and the one that was chosen."""
 
     title = _("conta (com mais registros)")
     parameter_name = "conta"
     path = "dispositivo__conta"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Ids and names, the Conta with most rows first."""
+        """Return ids and names, the Conta with most rows first."""
         counted = (
             model_admin.model._default_manager.order_by()
             .values_list(self.path)
@@ -116,7 +116,7 @@ class ContaWithRowsFilter(admin.SimpleListFilter):
         return [(str(pk), names.get(pk, str(pk))) for pk in ids]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows of the chosen Conta; none where the address was tampered with."""
+        """Return the rows of the chosen Conta; none if the address was tampered with."""
         value = self.value()
         if value is None:
             return queryset
@@ -124,7 +124,7 @@ class ContaWithRowsFilter(admin.SimpleListFilter):
 
 
 class ContaOfReadingFilter(ContaWithRowsFilter):
-    """By the Conta that the reading belongs to, which after a transfer is not the device's."""
+    """Selects by the reading's Conta, which after a transfer is not the device's."""
 
     path = "conta"
 

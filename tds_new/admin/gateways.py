@@ -1,4 +1,4 @@
-"""Gateways with their devices, and how often each was refused."""
+"""The gateways with their devices, and how often each was refused."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,20 @@ else:
 
 
 class GatewayForm(ReasonedForm):
-    """A gateway whose capacity holds the devices that it has. Its interval says what counts as measured, so changing it has a reason."""
+    """A gateway. Its interval says what counts as measured: a change needs a reason."""
 
     reasoned = ("intervalo_esperado_s",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Say what the interval does besides (it is not there where the page is only looked at)."""
+        """Say what else the interval does.
+
+        On a page that is only looked at the field is not there.
+        """
         super().__init__(*args, **kwargs)
         if "intervalo_esperado_s" in self.fields:
             text = gettext(
-                "Mudá-lo muda, em toda a história dos seus dispositivos, o que conta como medido e o que conta como interpolado."
+                "Mudá-lo muda, em toda a história dos seus dispositivos, "
+                "o que conta como medido e o que conta como interpolado."
             )
             self.fields[
                 "intervalo_esperado_s"
@@ -45,7 +49,7 @@ class GatewayForm(ReasonedForm):
         )
 
     def clean_qte_max_dispositivos(self) -> int:
-        """The capacity. Refused below the number of devices already registered."""
+        """Refuse a capacity below the number of devices already registered."""
         capacity = int(self.cleaned_data["qte_max_dispositivos"])
         registered = self.instance.dispositivos.count() if self.instance.pk else 0
         if capacity < registered:
@@ -54,7 +58,7 @@ class GatewayForm(ReasonedForm):
 
 
 class DispositivoRowForm(DispositivoModelForm):
-    """A device in the table of its gateway: inputs as narrow as what goes into them, so that the row fits the page."""
+    """A device in the table of its gateway, with inputs so narrow that the row fits."""
 
     class Meta:
         widgets = {
@@ -65,7 +69,7 @@ class DispositivoRowForm(DispositivoModelForm):
 
 
 class DevicesWithinCapacity(DispositivoFormSet):
-    """The devices of one gateway, counted together: each alone may fit where all of them do not."""
+    """The devices of one gateway, counted together: one more may fit, but not two."""
 
     def clean(self) -> None:
         """Refuse more devices than the gateway holds."""
@@ -109,7 +113,7 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
     inlines = (DispositivoInline,)
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
-        """The gateway; once it is there, with why its interval changes."""
+        """Return the fields; of a stored gateway, also why its interval changes."""
         asked = ("motivo",) if obj is not None and self.has_change_permission(request, obj) else ()
         return (
             (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
@@ -125,7 +129,7 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
-        """The gateways with their number of devices and of refused messages, in one statement."""
+        """Return the gateways with their numbers of devices and of refusals."""
         devices = (
             Dispositivo.objects.filter(gateway=OuterRef("pk"))
             .order_by()
@@ -147,22 +151,22 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
 
     @admin.display(description=_("último sinal"), ordering="last_seen")
     def heard(self, gateway: Gateway) -> str:
-        """When it was last heard of, in its Conta's time."""
+        """Show when it was last heard of, in its Conta's time."""
         return clock_with_zone(gateway.last_seen, gateway.conta.zone)
 
     @admin.display(description=_("dispositivos"), ordering="device_count")
     def devices(self, gateway: Any) -> str:
-        """Devices registered of devices possible."""
+        """Show how many devices are registered, of how many possible."""
         return f"{gateway.device_count} / {gateway.qte_max_dispositivos}"
 
     @admin.display(description=_("rejeitadas"), ordering="refused_count")
     def refused(self, gateway: Any) -> int:
-        """Messages and readings refused so far."""
+        """Show how many messages and readings were refused so far."""
         return int(gateway.refused_count)
 
     @admin.display(description=_("rejeitadas por motivo"))
     def refused_by_motivo(self, gateway: Gateway) -> str:
-        """The counters of this gateway, each with a link to what is kept."""
+        """Show the counters of this gateway, each with a link to what is kept."""
         url = reverse("admin:tds_new_mensagemrejeitada_changelist")
         counters = (
             RejeicaoContador.objects.filter(gateway=gateway.pk).order_by("-total") if gateway.pk else []

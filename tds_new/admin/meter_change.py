@@ -1,4 +1,4 @@
-"""The meter change that explains a reading out of the ordinary, as a form with suggested values."""
+"""The form for the meter change that explains a reading out of the ordinary."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ else:
 
 
 class MeterChangeForm(TrocaModelForm):
-    """A meter change between a reading and its base. Times are by the clock of the Conta."""
+    """A meter change between a reading and its base, by the clock of the Conta."""
 
     row: LeituraEmRevisao
 
@@ -35,7 +35,7 @@ class MeterChangeForm(TrocaModelForm):
 
     @classmethod
     def for_reading(cls, row: LeituraEmRevisao, data: Any = None) -> "MeterChangeForm":
-        """Return the form for a reading of the list, with ``data`` as posted, else with suggested values."""
+        """Return the form for a reading: with ``data`` as posted, or suggested values."""
         final, first = suggested_change(row)
         initial = {
             "ocorrida_em": timezone.make_naive(row.leitura_em, row.conta.zone),
@@ -65,7 +65,7 @@ class MeterChangeForm(TrocaModelForm):
             super().full_clean()
 
     def clean_ocorrida_em(self) -> Any:
-        """Refuse a time that is not between base and reading: elsewhere the change would explain nothing.
+        """Refuse a time not between base and reading, where it would explain nothing.
 
         The reading's time in whole seconds stands for its exact time.
         """

@@ -1,4 +1,7 @@
-"""What people enter about a meter: changes, dated parameters, decisions. Always from the page of one device, in its Conta's time."""
+"""What people enter about a meter: changes, dated parameters, decisions.
+
+Always from the page of one device, in its Conta's time.
+"""
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,23 +46,23 @@ UNITS = {
 
 
 class ToleranceOptional:
-    """For forms with the metering parameters: an empty tolerance means that no dip is tolerated."""
+    """Lets a form's tolerance be empty, which means that no dip is tolerated."""
 
     fields: dict[str, forms.Field]
     cleaned_data: dict[str, Any]
 
     def allow_empty_tolerance(self) -> None:
-        """Let the field be left empty (it is not there where the page is only looked at)."""
+        """Let the field be left empty; on a page to be looked at it is not there."""
         if "tolerancia_queda" in self.fields:
             self.fields["tolerancia_queda"].required = False
 
     def clean_tolerancia_queda(self) -> Decimal:
-        """Nothing is zero."""
+        """Return zero for an empty tolerance."""
         return self.cleaned_data["tolerancia_queda"] or Decimal(0)
 
 
 def say_units(fields: dict[str, forms.Field], unit: str) -> None:
-    """Put the unit of the register before what each number's field says."""
+    """Put the unit of the register before the help text of each number's field."""
     for name, pattern in UNITS.items():
         if name in fields:
             said = _("Em %(unit)s.") % {"unit": pattern.format(unit)}
@@ -92,7 +95,7 @@ class RegistroForm(RegistroModelForm):
         say_units(self.fields, self.device.unidade)
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """Put what the model says of a field that this page only shows above the form."""
+        """Show above the form what the model says of a field that this page only shows."""
         if field is None and hasattr(error, "error_dict"):
             for name, errors in error.error_dict.items():
                 super().add_error(name if name in self.fields else None, errors)
@@ -119,7 +122,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     )
 
     def page_device(self, request: HttpRequest, object_id: str | None) -> Dispositivo | None:
-        """The entry's device; on the page that adds one, the device named by ``dispositivo``."""
+        """Return the entry's device; of a new entry, that in ``?dispositivo=``."""
         if object_id is not None:
             entry = self.get_object(request, unquote(object_id))
             return entry.dispositivo if entry else None
@@ -129,11 +132,11 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
         return Dispositivo.objects.select_related("gateway", "conta").filter(pk=chosen).first()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The entries with their devices."""
+        """Return the entries with their devices."""
         return super().get_queryset(request).select_related(*self.list_select_related)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """The page for a new entry of one device; without one, the way to the list of devices."""
+        """Show the page for a new entry; without a device, go to the list of devices."""
         if self.has_add_permission(request) and self.page_device(request, None) is None:
             text = _("Abra o dispositivo: na página dele está o botão para registrar “%(what)s”.")
             self.message_user(request, text % {"what": self.opts.verbose_name}, messages.WARNING)
@@ -145,58 +148,58 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """The page of one entry. Another is added on its device's page."""
+        """Show the page of one entry. Another is added on its device's page."""
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), "show_save_and_add_another": False}
         )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What the platform says of an entry is said once there is one."""
+        """Return the fields; what the platform says of an entry only once it is stored."""
         return [
             name for name in super().get_fields(request, obj) if obj or name not in ("registered", "evidence")
         ]
 
     def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        """Back to the device, which shows the entry."""
+        """Go back to the device, which shows the entry."""
         if not request.user.has_perm("tds_new.view_dispositivo"):
             return super().response_post_save_add(request, obj)
         return HttpResponseRedirect(reverse("admin:tds_new_dispositivo_change", args=[obj.dispositivo_id]))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """The form, for its device."""
+        """Return the form, for its device."""
         form = super().get_form(request, obj, change, **kwargs)
         return type(
             form.__name__, (form,), {"device": obj.dispositivo if obj else self.page_device(request, None)}
         )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Store, signed; the first to store it is its author."""
+        """Store the entry, signed; who stores it first is its author."""
         if not change:
             obj.registrado_por = request.user
         super().save_model(request, obj, form, change)
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """No deletion of many at once: each has a reason of its own."""
+        """Return the actions without that to delete many: each has a reason of its own."""
         return {
             name: action for name, action in super().get_actions(request).items() if name != "delete_selected"
         }
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Ask for the reason, and delete once that is given."""
+        """Ask for the reason, and delete once it is given."""
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if form.is_bound and not form.is_valid():
             request.POST = QueryDict()  # not confirmed yet: the page again, with what is missing
         return super().delete_view(request, object_id, {**(extra_context or {}), "form": form})
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete, signed, with the reason."""
+        """Delete the entry, signed, with the reason."""
         with transaction.atomic():
             sign(request.user, request.POST["motivo"].strip())
             obj.delete()
 
     @admin.display(description=gettext_lazy("medidor"))
     def meter(self, entry: Registro) -> str:
-        """The device, with its gateway and Conta."""
+        """Show the device, with its gateway and Conta."""
         device = entry.dispositivo
         url = reverse("admin:tds_new_dispositivo_change", args=[device.pk])
         return format_html(
@@ -205,17 +208,17 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
 
     @admin.display(description=gettext_lazy("gateway"), ordering="dispositivo__gateway__codigo")
     def gateway(self, entry: Registro) -> str:
-        """The device's gateway."""
+        """Show the device's gateway."""
         return entry.dispositivo.gateway.codigo
 
     @admin.display(description=gettext_lazy("conta"), ordering="dispositivo__conta__name")
     def conta(self, entry: Registro) -> str:
-        """The device's Conta."""
+        """Show the device's Conta."""
         return str(entry.dispositivo.conta)
 
     @admin.display(description=gettext_lazy("registrado"))
     def registered(self, entry: Registro) -> str:
-        """Who entered it, and when."""
+        """Show who entered it, and when."""
         when = clock_with_zone(entry.registrado_em, entry.dispositivo.conta.zone)
         return f"{entry.registrado_por}, {when}" if entry.registrado_por else when
 
@@ -238,21 +241,21 @@ class TrocaMedidorAdmin(RegistroAdmin):
 
     @admin.display(description=gettext_lazy("ocorrida em"), ordering="ocorrida_em")
     def when(self, entry: TrocaMedidor) -> str:
-        """When the meter was changed, in the Conta's time."""
+        """Show when the meter was changed, in the Conta's time."""
         return self._moment(entry)
 
     @admin.display(description=gettext_lazy("leitura final"), ordering="leitura_final")
     def final(self, entry: TrocaMedidor) -> str:
-        """What the old meter showed last."""
+        """Show the old meter's last value."""
         return register_with_unit(entry.leitura_final, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("leitura inicial"), ordering="leitura_inicial")
     def initial(self, entry: TrocaMedidor) -> str:
-        """What the new meter showed first."""
+        """Show the new meter's first value."""
         return register_with_unit(entry.leitura_inicial, entry.dispositivo.unidade)
 
     def save_model(self, request: HttpRequest, obj: TrocaMedidor, form: Any, change: bool) -> None:
-        """Store, and say where the values do not fit the readings around them."""
+        """Store, and warn where the values do not fit the readings around them."""
         super().save_model(request, obj, form, change)
         for text in misfits(obj):
             self.message_user(request, text, messages.WARNING)
@@ -282,7 +285,7 @@ def misfits(change: TrocaMedidor) -> list[str]:
 
 
 def _not_accepted(device: Dispositivo, judged: Preview) -> str:
-    """Say that what the meters counted together is less than nothing, or more than is plausible."""
+    """Return why the reading is not accepted: too little was counted, or too much."""
     if judged.amount < 0:
         text = _(
             "Com a troca o consumo de %(start)s a %(end)s é %(amount)s: a leitura de %(end)s fica suspeita."
@@ -339,7 +342,7 @@ class VigenciaParametrosAdmin(RegistroAdmin):
     readonly_fields = ("meter", "registered")
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What is in force now: all four are set, and mostly one of them changes."""
+        """Suggest what is in force now: all four are set, and mostly one of them changes."""
         device = self.page_device(request, None)
         given: dict[str, Any] = {**super().get_changeform_initial_data(request)}
         in_force = parameters_in_force(device, now()) if device else None
@@ -347,27 +350,27 @@ class VigenciaParametrosAdmin(RegistroAdmin):
 
     @admin.display(description=gettext_lazy("desde"), ordering="desde")
     def since(self, entry: VigenciaParametros) -> str:
-        """From when on they hold, in the Conta's time."""
+        """Show from when on they hold, in the Conta's time."""
         return self._moment(entry)
 
     @admin.display(description=gettext_lazy("fator"), ordering="fator_conversao")
     def factor(self, entry: VigenciaParametros) -> str:
-        """The CT/PT constant."""
+        """Show the CT/PT constant."""
         return f"× {register(entry.fator_conversao)}"
 
     @admin.display(description=gettext_lazy("máximo do registrador"), ordering="valor_maximo_registro")
     def capacity(self, entry: VigenciaParametros) -> str:
-        """Where the register wraps."""
+        """Show where the register returns to zero."""
         return register_with_unit(entry.valor_maximo_registro, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("máximo por hora"), ordering="consumo_maximo_hora")
     def maximum(self, entry: VigenciaParametros) -> str:
-        """The largest plausible consumption."""
+        """Show the largest plausible consumption per hour."""
         return register_with_unit(entry.consumo_maximo_hora, f"{entry.dispositivo.unidade}/h")
 
     @admin.display(description=gettext_lazy("tolerância"), ordering="tolerancia_queda")
     def tolerance(self, entry: VigenciaParametros) -> str:
-        """How far the register may dip."""
+        """Show how far the register may dip."""
         return register_with_unit(entry.tolerancia_queda, entry.dispositivo.unidade)
 
 
@@ -375,7 +378,7 @@ class RevisaoForm(RegistroForm):
     """A decision on one reading."""
 
     def clean_leitura_em(self) -> Any:
-        """The reading's exact time: people write whole seconds."""
+        """Return the reading's exact time: people write whole seconds."""
         second = self.cleaned_data["leitura_em"]
         exact = reading_within_second(self.device, second) if self.device else None
         if exact is None:
@@ -383,7 +386,7 @@ class RevisaoForm(RegistroForm):
         return exact
 
     def clean_decisao(self) -> str:
-        """Refuse to approve a reading that is accepted already: that would say nothing."""
+        """Refuse to approve a reading that is accepted already."""
         decision, moment = str(self.cleaned_data["decisao"]), self.cleaned_data.get("leitura_em")
         if decision == RevisaoLeitura.Decisao.APROVADA and moment is not None:
             found = OcorrenciaMedicao.objects.filter(dispositivo=self.device, leitura_em=moment).first()
@@ -399,7 +402,7 @@ class RevisaoForm(RegistroForm):
 
 @admin.register(RevisaoLeitura)
 class RevisaoLeituraAdmin(RegistroAdmin):
-    """Decisions on readings. To decide otherwise, delete the decision and decide again."""
+    """Decisions on readings. To change one, delete it and decide again."""
 
     form = RevisaoForm
     list_display = (
@@ -417,27 +420,27 @@ class RevisaoLeituraAdmin(RegistroAdmin):
     fields = ("meter", "leitura_em", "decisao", "motivo", "evidence", "registered")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Once taken, a decision can only be explained better."""
+        """Return all fields of a stored decision but the reason, which may get better."""
         return ("meter", "evidence", "registered") + (("leitura_em", "decisao") if obj else ())
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def reading(self, entry: RevisaoLeitura) -> str:
-        """The reading's time, in the Conta's time."""
+        """Show the reading's time, in the Conta's time."""
         return self._moment(entry)
 
     @admin.display(description=gettext_lazy("valor"), ordering="valor")
     def value(self, entry: RevisaoLeitura) -> str:
-        """The reading's value."""
+        """Show the reading's value."""
         return register_with_unit(entry.valor, entry.dispositivo.unidade)
 
     @admin.display(description=gettext_lazy("classe na decisão"), ordering="classe")
     def seen_as(self, entry: RevisaoLeitura) -> str:
-        """What the ledger said of the reading when it was decided on."""
+        """Show what the ledger said of the reading when it was decided on."""
         return str(OcorrenciaMedicao.Classe(entry.classe).label) if entry.classe else ""
 
     @admin.display(description=gettext_lazy("decidida sobre"))
     def evidence(self, entry: RevisaoLeitura) -> str:
-        """What the decision was taken on."""
+        """Show what the decision was taken on."""
         if entry.valor is None:
             return _("Sem leitura guardada com a decisão.")
         said = [self.value(entry), self.seen_as(entry)]

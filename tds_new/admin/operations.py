@@ -1,4 +1,4 @@
-"""What the operator watches: set-aside messages, which can be processed again, their counters, and the consumers."""
+"""What the operator watches: rejected messages, consumers, maintenance."""
 
 from datetime import datetime
 from typing import Any
@@ -27,13 +27,13 @@ from tds_new.queries.consumers import dropped_by_broker, is_silent, silent_consu
 
 
 def clock_here(moment: datetime | None) -> str:
-    """Return ``18/02/2026 12:47:10`` by the platform's clock: these lists are not about one Conta."""
+    """Return ``18/02/2026 12:47:10`` by the platform's clock, not a Conta's."""
     return clock(moment, ZoneInfo(settings.TIME_ZONE))
 
 
 @admin.register(MensagemRejeitada)
 class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
-    """Messages that were set aside. They can be looked at and, once their cause is mended, processed again."""
+    """Rejected messages, which can be processed again once their cause is mended."""
 
     list_display = ("received", "motivo", "origin", "detalhe", "state")
     list_filter = (
@@ -64,11 +64,11 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
     readonly_fields = ("size", "content")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MensagemRejeitada]:
-        """The rows without their payloads, which only the page of one message shows."""
+        """Return the rows without payloads, which only the page of one message shows."""
         return super().get_queryset(request).defer("payload")
 
     def has_reprocess_permission(self, request: HttpRequest) -> bool:
-        """Who may change set-aside messages may process them again."""
+        """Return whether the person may change, and so reprocess, rejected messages."""
         return request.user.has_perm("tds_new.change_mensagemrejeitada")
 
     @admin.action(permissions=["reprocess"], description=gettext_lazy("Reprocessar as selecionadas"))
@@ -80,7 +80,10 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
         permissions=["reprocess"], description=gettext_lazy("Reprocessar todas do mesmo motivo e gateway")
     )
     def reprocess_alike(self, request: HttpRequest, queryset: QuerySet[MensagemRejeitada]) -> None:
-        """Process again everything with the motivo and gateway of a chosen message (its topic, where the gateway is unknown)."""
+        """Process again everything with the motivo and gateway of a chosen message.
+
+        If the gateway is unknown, with its topic.
+        """
         alike = Q(pk__in=[])
         for motivo, gateway in (
             queryset.filter(gateway__isnull=False).order_by().values_list("motivo", "gateway").distinct()
@@ -112,12 +115,12 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("recebida em"), ordering="recebida_em")
     def received(self, mensagem: MensagemRejeitada) -> str:
-        """When it came, by the platform's clock."""
+        """Show when it came, by the platform's clock."""
         return clock_here(mensagem.recebida_em)
 
     @admin.display(description=gettext_lazy("origem"), ordering="gateway__codigo")
     def origin(self, mensagem: MensagemRejeitada) -> str:
-        """The gateway and its Conta; the topic where the gateway is not known."""
+        """Show the gateway and its Conta; the topic if the gateway is not known."""
         if mensagem.gateway is None:
             return mensagem.topico
         gateway = mensagem.gateway
@@ -127,7 +130,7 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("situação"), ordering="reprocessada_em")
     def state(self, mensagem: MensagemRejeitada) -> str:
-        """Whether it was accepted later, and when."""
+        """Show whether it was accepted later, and when."""
         if mensagem.reprocessada_em is None:
             return _("À espera")
         return format_html(
@@ -136,18 +139,18 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("tamanho"))
     def size(self, mensagem: MensagemRejeitada) -> str:
-        """Bytes kept."""
+        """Show how many bytes are kept."""
         return ngettext("%(n)d byte", "%(n)d bytes", len(mensagem.payload)) % {"n": len(mensagem.payload)}
 
     @admin.display(description=gettext_lazy("conteúdo"))
     def content(self, mensagem: MensagemRejeitada) -> str:
-        """The payload as text, or as hexadecimal where it is none."""
+        """Show the payload as text, or as hexadecimal if it is none."""
         return format_html("<pre>{}</pre>", readable(bytes(mensagem.payload)))
 
 
 @admin.register(RejeicaoContador)
 class RejeicaoContadorAdmin(ListAdmin, ReadOnlyAdmin):
-    """How often each gateway was refused, and why. Counts all, also what is no longer kept."""
+    """How often each gateway was refused for what, including what is no longer kept."""
 
     list_display = ("motivo", "gateway", "total", "primeira_em", "ultima_em")
     list_filter = ("motivo", ("ultima_em", by_date(gettext_lazy("data da última"))))
@@ -158,7 +161,10 @@ class RejeicaoContadorAdmin(ListAdmin, ReadOnlyAdmin):
 
 @admin.register(ConsumerStatus)
 class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
-    """The consumers as they last reported, with a warning about those that fell silent, and about messages that the broker dropped."""
+    """The consumers as they last reported.
+
+    With warnings about those that fell silent, and about messages that the broker dropped.
+    """
 
     list_display = ("client_id", "state", "dropped", "where", "updated", "last_batch", "begun")
     ordering = ("client_id",)
@@ -179,7 +185,10 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     readonly_fields = ("state", "dropped", "counted")
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list, with warnings on top: a consumer that says it works, but has not said so lately; messages that the broker dropped."""
+        """Show the list, with warnings on top.
+
+        About consumers that said they work, but not lately, and about messages that the broker dropped.
+        """
         response = super().changelist_view(request, extra_context)
         for consumer in silent_consumers():
             text = _(
@@ -193,7 +202,7 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """The page of one consumer, with a warning where the broker has dropped messages."""
+        """Show one consumer, with a warning if the broker has dropped messages."""
         response = super().change_view(request, object_id, form_url, extra_context)
         consumer = self.get_object(request, unquote(object_id))
         if consumer is not None and dropped_by_broker(consumer):
@@ -203,9 +212,11 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     def _warn_of_dropped(self, request: HttpRequest, consumer: ConsumerStatus) -> None:
         dropped = dropped_by_broker(consumer)
         text = ngettext(
-            "O broker descartou %(n)d mensagem desde %(since)s (visto por %(client)s). Sem “seq” no gateway, ela está perdida. "
+            "O broker descartou %(n)d mensagem desde %(since)s (visto por %(client)s). "
+            "Sem “seq” no gateway, ela está perdida. "
             "Veja max_queued_messages na configuração do broker.",
-            "O broker descartou %(n)d mensagens desde %(since)s (visto por %(client)s). Sem “seq” no gateway, elas estão perdidas. "
+            "O broker descartou %(n)d mensagens desde %(since)s (visto por %(client)s). "
+            "Sem “seq” no gateway, elas estão perdidas. "
             "Veja max_queued_messages na configuração do broker.",
             dropped,
         )
@@ -216,34 +227,34 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("máquina"), ordering="host")
     def where(self, consumer: ConsumerStatus) -> str:
-        """Machine and process."""
+        """Show machine and process."""
         return format_html(
             '{}<br><span class="quiet">{} {}</span>', consumer.host, _("processo"), consumer.pid
         )
 
     @admin.display(description=gettext_lazy("atualizado em"), ordering="updated_at")
     def updated(self, consumer: ConsumerStatus) -> str:
-        """When it last said something of itself."""
+        """Show when it last reported."""
         return clock_here(consumer.updated_at)
 
     @admin.display(description=gettext_lazy("último lote"), ordering="last_batch_at")
     def last_batch(self, consumer: ConsumerStatus) -> str:
-        """When it last stored something."""
+        """Show when it last stored something."""
         return clock_here(consumer.last_batch_at)
 
     @admin.display(description=gettext_lazy("desde"), ordering="since")
     def begun(self, consumer: ConsumerStatus) -> str:
-        """Since when it is in its state."""
+        """Show since when it is in its state."""
         return clock_here(consumer.since)
 
     @admin.display(description=gettext_lazy("descartadas pelo broker"))
     def dropped(self, consumer: ConsumerStatus) -> int:
-        """Messages that the broker has dropped since this consumer became active."""
+        """Show how many messages the broker has dropped since this consumer became active."""
         return dropped_by_broker(consumer)
 
     @admin.display(description=gettext_lazy("estado"), ordering="estado")
     def state(self, consumer: ConsumerStatus) -> str:
-        """The state, with the age of the report where it is too old to be believed."""
+        """Show the state, with the age of the report if it is too old to be relied on."""
         state = consumer.get_estado_display()
         if not is_silent(consumer):
             return state
@@ -256,25 +267,26 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("contadores"))
     def counted(self, consumer: ConsumerStatus) -> str:
-        """The counters, a line each."""
+        """Show the counters, a line each."""
         return format_html_join("", "<div>{}: {}</div>", sorted(consumer.counters.items()))
 
 
 @admin.register(ManutencaoExecucao)
 class ManutencaoExecucaoAdmin(ListAdmin, ReadOnlyAdmin):
-    """The platform's upkeep, with a warning about what should have succeeded again by now."""
+    """Maintenance tasks, with a warning about those that are overdue."""
 
     list_display = ("nome", "ultimo_sucesso", "ultima_execucao", "prazo", "erro")
     nothing = gettext_lazy(
-        "Nenhuma rotina rodou ainda. Elas rodam com o processo de consumo (process_consumption): confira se ele está no ar."
+        "Nenhuma rotina rodou ainda. "
+        "Elas rodam com o processo de consumo (process_consumption): confira se ele está no ar."
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list, with a warning on top for each piece that is overdue."""
+        """Show the list, with a warning on top for each task that is overdue."""
         response = super().changelist_view(request, extra_context)
-        for piece in ManutencaoExecucao.objects.overdue():
+        for task in ManutencaoExecucao.objects.overdue():
             text = _("%(name)s está em atraso: nenhum processo de consumo roda, ou a execução falha.") % {
-                "name": piece.nome
+                "name": task.nome
             }
             self.message_user(request, text, messages.WARNING)
         return response

@@ -4,10 +4,10 @@ HEX_BYTES_A_LINE = 16
 
 
 def readable(payload: bytes) -> str:
-    """``payload`` as text where it is UTF-8, as a hexadecimal listing where it is not.
+    """Return ``payload`` as text if it is UTF-8, else as a hexadecimal listing.
 
-    Characters that do not print, or that change the direction of what is printed, appear as escapes; the template still has to
-    escape HTML.
+    Characters that do not print, or that change the direction of what is printed, appear as escapes; the
+    template still has to escape HTML.
     """
     try:
         text = payload.decode("utf-8")
@@ -19,7 +19,7 @@ def readable(payload: bytes) -> str:
 
 
 def hex_listing(payload: bytes) -> str:
-    """Offset, bytes and ASCII, sixteen bytes a line."""
+    """Return offset, bytes and ASCII, sixteen bytes a line."""
     lines = []
     for offset in range(0, len(payload), HEX_BYTES_A_LINE):
         part = payload[offset : offset + HEX_BYTES_A_LINE]

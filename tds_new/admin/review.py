@@ -1,4 +1,7 @@
-"""Readings out of the ordinary: the list, and what people decide on them, with a reason and after a look at the neighbours."""
+"""The readings out of the ordinary, and what people decide on them.
+
+Always with a reason, and after a look at the neighbouring readings.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,9 +43,17 @@ from tds_new.storage.audit import sign
 AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
 CLASSES = OcorrenciaMedicao.Classe
 SYMBOLS = {
-    CLASSES.SUSPEITA: "◆", CLASSES.IMPLAUSIVEL: "▲", CLASSES.REINICIO: "≈", CLASSES.VIRADA: "↻", CLASSES.TROCA: "⇄", CLASSES.QUEDA: "▽",
-    "ESPERA": "▲", "RESOLVIDA": "○", "APROVADA": "✓", "DESCARTADA": "✕",
-}  # fmt: skip
+    CLASSES.SUSPEITA: "◆",
+    CLASSES.IMPLAUSIVEL: "▲",
+    CLASSES.REINICIO: "≈",
+    CLASSES.VIRADA: "↻",
+    CLASSES.TROCA: "⇄",
+    CLASSES.QUEDA: "▽",
+    "ESPERA": "▲",
+    "RESOLVIDA": "○",
+    "APROVADA": "✓",
+    "DESCARTADA": "✕",
+}
 
 
 @dataclass(frozen=True)
@@ -62,25 +73,43 @@ def _may_be_explained_by_a_change(row: LeituraEmRevisao) -> bool:
 
 
 APPROVE = Decision(
-    "approve", gettext_lazy("Aprovar leituras"), gettext_lazy("Aprovar"), lambda row: row.decisao_id is None and may_be_approved(row.classe),
-    gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."), effect_of_approval,
-)  # fmt: skip
+    name="approve",
+    title=gettext_lazy("Aprovar leituras"),
+    button=gettext_lazy("Aprovar"),
+    allowed=lambda row: row.decisao_id is None and may_be_approved(row.classe),
+    refusal=gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."),
+    effect=effect_of_approval,
+)
 DISCARD = Decision(
-    "discard", gettext_lazy("Descartar leituras"), gettext_lazy("Descartar"), lambda row: row.decisao_id is None,
-    gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."), effect_of_discard,
-)  # fmt: skip
+    name="discard",
+    title=gettext_lazy("Descartar leituras"),
+    button=gettext_lazy("Descartar"),
+    allowed=lambda row: row.decisao_id is None,
+    refusal=gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."),
+    effect=effect_of_discard,
+)
 CHANGE = Decision(
-    "declare_change", gettext_lazy("Registrar troca de medidor"), gettext_lazy("Registrar troca"), _may_be_explained_by_a_change,
-    gettext_lazy("Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."), effect_of_change,
-)  # fmt: skip
+    name="declare_change",
+    title=gettext_lazy("Registrar troca de medidor"),
+    button=gettext_lazy("Registrar troca"),
+    allowed=_may_be_explained_by_a_change,
+    refusal=gettext_lazy(
+        "Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."
+    ),
+    effect=effect_of_change,
+)
 UNDO = Decision(
-    "undo", gettext_lazy("Desfazer decisões"), gettext_lazy("Desfazer"), lambda row: row.decisao_id is not None,
-    gettext_lazy("Só se desfaz o que foi decidido."), effect_of_undoing,
-)  # fmt: skip
+    name="undo",
+    title=gettext_lazy("Desfazer decisões"),
+    button=gettext_lazy("Desfazer"),
+    allowed=lambda row: row.decisao_id is not None,
+    refusal=gettext_lazy("Só se desfaz o que foi decidido."),
+    effect=effect_of_undoing,
+)
 
 
 def change_in_words(change: TrocaMedidor, row: LeituraEmRevisao) -> str:
-    """A meter change before a reading, in one line and in its Conta's time."""
+    """Return a meter change before a reading, in one line and in its Conta's time."""
     text = _("Troca de medidor em %(when)s: final %(final)s, inicial %(initial)s.")
     final, initial = (
         register_with_unit(value, row.dispositivo.unidade)
@@ -94,7 +123,7 @@ def change_in_words(change: TrocaMedidor, row: LeituraEmRevisao) -> str:
 
 
 def badge(kind: str, text: str) -> str:
-    """A word with its symbol and colour."""
+    """Return a word with its symbol and colour."""
     return format_html(
         '<span class="badge badge-{}"><span aria-hidden="true">{}</span> {}</span>',
         kind.lower(),
@@ -116,7 +145,10 @@ class Neighbour:
 
 
 def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neighbour]:
-    """The readings around ``row`` in its Conta's time, each with its difference to the one before."""
+    """Return the readings around ``row``, each with its difference to the one before.
+
+    Times are the Conta's.
+    """
     lines, zone = [], row.conta.zone
     for number_, reading in enumerate(around):
         badges = [badge(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
@@ -134,23 +166,26 @@ def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neigh
 
 
 class SituacaoFilter(admin.SimpleListFilter):
-    """What still waits for people, and what does not."""
+    """Selects what still waits for people, or what does not."""
 
     title = gettext_lazy("situação")
     parameter_name = "situacao"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """The four states."""
+        """Return the four states."""
         return [(str(value), label) for value, label in LeituraEmRevisao.Situacao.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows in the chosen state."""
+        """Return the rows in the chosen state."""
         return queryset.filter(situacao=self.value()) if self.value() else queryset
 
 
 @admin.register(LeituraEmRevisao)
 class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
-    """Readings that the ledger found out of the ordinary, or that somebody has decided on; what waits for people comes first."""
+    """Readings that the ledger found unusual, or that somebody has decided on.
+
+    What waits for people comes first.
+    """
 
     list_display = ("when", "place", "value", "base", "jump", "kind", "state")
     list_filter = (
@@ -188,25 +223,25 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         css = {"all": ("tds_new/css/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The rows with all that a line shows."""
+        """Return the rows with all that a line shows."""
         return super().get_queryset(request).select_related(*self.list_select_related)
 
     def get_fields(self, request: HttpRequest, obj: LeituraEmRevisao | None = None) -> tuple[str, ...]:
-        """The reading, and the decision on it where there is one."""
+        """Return the fields of the reading, and of the decision on it if there is one."""
         return self.readonly_fields if obj and obj.decisao_id else self.readonly_fields[:-1]
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Who may change readings under review decides on them."""
+        """Return whether the person may change, and so decide on, readings under review."""
         return bool(request.user.has_perm("tds_new.change_leituraemrevisao"))
 
     def has_declare_permission(self, request: HttpRequest) -> bool:
-        """Who decides, and may add meter changes, declares one."""
+        """Return whether the person may decide and add meter changes, and so declare one."""
         return self.has_decide_permission(request) and bool(request.user.has_perm("tds_new.add_trocamedidor"))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """One reading among its neighbours, with what may be done about it."""
+        """Show one reading among its neighbours, with what may be done about it."""
         row = self.get_object(request, unquote(object_id))
         context: dict[str, Any] = {
             **(extra_context or {}),
@@ -234,12 +269,12 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.action(permissions=["decide"], description=gettext_lazy("Aprovar as leituras selecionadas"))
     def approve(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Believe the chosen readings, whatever the plausible maximum says."""
+        """Have the chosen readings accepted, whatever the plausible maximum says."""
         return self._decide(request, queryset, APPROVE)
 
     @admin.action(permissions=["decide"], description=gettext_lazy("Descartar as leituras selecionadas"))
     def discard(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Leave the chosen readings out."""
+        """Have the chosen readings left out."""
         return self._decide(request, queryset, DISCARD)
 
     @admin.action(
@@ -254,44 +289,49 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         permissions=["decide"], description=gettext_lazy("Desfazer a decisão sobre as leituras selecionadas")
     )
     def undo(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Take the decisions on the chosen readings back."""
+        """Undo the decisions on the chosen readings."""
         return self._decide(request, queryset, UNDO)
 
     def _decide(
         self, request: HttpRequest, queryset: QuerySet[Any], decision: Decision
     ) -> HttpResponse | None:
-        """Ask for the reason, and do it once that is given."""
+        """Ask for the reason, and take the decision once it is given."""
         rows = list(queryset[: AT_ONCE + 1])
-        refusal = _refusal(rows, decision)
-        if refusal:
+        if refusal := _refusal(rows, decision):
             self.message_user(request, refusal, messages.ERROR)
             return None
-        answered = "confirmar" in request.POST
-        form = ReasonForm(request.POST if answered else None)
-        changes = (
-            [MeterChangeForm.for_reading(row, request.POST if answered else None) for row in rows]
-            if decision is CHANGE
-            else []
-        )
-        if answered and all([form.is_valid(), *(change.is_valid() for change in changes)]):
-            try:
-                with transaction.atomic():
-                    sign(request.user, form.cleaned_data["motivo"])
-                    _apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
-            except IntegrityError:
-                self.message_user(
-                    request,
-                    _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo."),
-                    messages.ERROR,
-                )
-                return None
-            self._say_done(request, len(rows), decision)
-            for change in changes:
-                for text in misfits(change.instance):
-                    self.message_user(request, f"{change.row}: {text}", messages.WARNING)
+        answer = request.POST if "confirmar" in request.POST else None
+        form = ReasonForm(answer)
+        changes = [MeterChangeForm.for_reading(row, answer) for row in rows] if decision is CHANGE else []
+        if answer is None or not all([form.is_valid(), *(change.is_valid() for change in changes)]):
+            return self._confirmation(request, rows, decision, form, changes)
+        try:
+            with transaction.atomic():
+                sign(request.user, form.cleaned_data["motivo"])
+                _apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
+        except IntegrityError:
+            text = _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo.")
+            self.message_user(request, text, messages.ERROR)
             return None
+        self._say_done(request, len(rows), decision)
+        for change in changes:
+            for text in misfits(change.instance):
+                self.message_user(request, f"{change.row}: {text}", messages.WARNING)
+        return None
+
+    def _confirmation(
+        self,
+        request: HttpRequest,
+        rows: list[LeituraEmRevisao],
+        decision: Decision,
+        form: ReasonForm,
+        changes: list[MeterChangeForm],
+    ) -> HttpResponse:
+        """Show the page that asks for the reason, with each reading and what ``decision`` does to it.
+
+        ``changes``: the forms of a decision that declares meter changes, one a reading; else none.
+        """
         around = readings_around([(row.dispositivo, row.leitura_em) for row in rows])
-        cases = cases_of(rows)
         context = {
             **self.admin_site.each_context(request),
             "title": decision.title,
@@ -314,7 +354,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                     "lines": neighbours(row, lines),
                     "change": changes[n] if changes else None,
                 }
-                for n, (row, lines, case) in enumerate(zip(rows, around, cases, strict=True))
+                for n, (row, lines, case) in enumerate(zip(rows, around, cases_of(rows), strict=True))
             ],
         }
         return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirm.html", context)
@@ -331,21 +371,21 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def when(self, row: LeituraEmRevisao) -> str:
-        """The meter's time, in the Conta's zone."""
+        """Show the meter's time, in the Conta's zone."""
         zone = row.conta.zone
         day, time = clock(row.leitura_em, zone).split(NBSP)
         return format_html('{} <br>{} <span class="quiet">{}</span>', day, time, offset(row.leitura_em, zone))
 
     @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
     def place(self, row: LeituraEmRevisao) -> str:
-        """The device, its gateway and the Conta."""
+        """Show the device, its gateway and the Conta."""
         return format_html(
             '{}<br><span class="quiet">{} · {}</span>', self.device(row), row.gateway.codigo, row.conta
         )
 
     @admin.display(description=gettext_lazy("dispositivo"), ordering="dispositivo__codigo")
     def device(self, row: LeituraEmRevisao) -> str:
-        """The device, with a link to its page."""
+        """Show the device, with a link to its page."""
         return format_html(
             '<a href="{}">{}</a>',
             reverse("admin:tds_new_dispositivo_change", args=[row.dispositivo_id]),
@@ -359,7 +399,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("base"), ordering="valor_base")
     def base(self, row: LeituraEmRevisao) -> str:
-        """The reading that it was tested against, with its time."""
+        """Show the reading that it is measured from, with its time."""
         if row.inicio is None:
             return MISSING
         value = labelled(_("base"), register_with_unit(row.valor_base, row.dispositivo.unidade))
@@ -367,13 +407,13 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("salto"), ordering="salto")
     def jump(self, row: LeituraEmRevisao) -> str:
-        """How far it is from its base."""
+        """Show how far it is from its base."""
         sign = "+" if row.salto is not None and row.salto > 0 else ""
         return labelled(_("salto"), sign + register_with_unit(row.salto, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("classe"), ordering="classe")
     def kind(self, row: LeituraEmRevisao) -> str:
-        """What the ledger says of it; where it finds nothing any more, what it said when somebody decided."""
+        """Show what the ledger says of it, or said when somebody decided."""
         if row.classe:
             return badge(row.classe, row.get_classe_display())
         now_ = _("Normal") if row.situacao == row.Situacao.APROVADA else _("Fora das contas")
@@ -386,14 +426,14 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("situação"), ordering="situacao")
     def state(self, row: LeituraEmRevisao) -> str:
-        """Whether people have to decide, or who has decided."""
+        """Show whether people have to decide, or who has decided."""
         who = row.decisao.registrado_por if row.decisao else None
         by = format_html('<br><span class="quiet person">{}</span>', who) if who else ""
         return format_html("{}{}", badge(row.situacao, row.get_situacao_display()), by)
 
     @admin.display(description=gettext_lazy("decisão"))
     def evidence(self, row: LeituraEmRevisao) -> str:
-        """Why and when it was decided, and on what."""
+        """Show why and when it was decided, and on what."""
         decision = row.decisao
         if decision is None:
             return MISSING
@@ -401,7 +441,8 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
             "{} ({})<br>{} {} · {} {} · {}",
             decision.motivo, clock_with_zone(decision.registrado_em, row.conta.zone),
             _("valor"), register_with_unit(decision.valor, row.dispositivo.unidade),
-            _("base"), register_with_unit(decision.valor_base, row.dispositivo.unidade), row.get_classe_decisao_display() or MISSING,
+            _("base"), register_with_unit(decision.valor_base, row.dispositivo.unidade),
+            row.get_classe_decisao_display() or MISSING,
         )  # fmt: skip
 
 
@@ -414,7 +455,7 @@ def _changes_between(row: LeituraEmRevisao, case: Case | None) -> list[TrocaMedi
 
 
 def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
-    """Why ``decision`` cannot be taken on ``rows``; empty where it can."""
+    """Return why ``decision`` cannot be taken on ``rows``; empty if it can."""
     if not rows:
         return _(
             "As leituras escolhidas não estão mais na lista: o consumo foi recalculado. Veja a lista de novo."
@@ -435,7 +476,10 @@ def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
 def _apply(
     rows: list[LeituraEmRevisao], decision: Decision, changes: list[MeterChangeForm], motivo: str, user: Any
 ) -> None:
-    """Take ``decision`` on ``rows``. Raises IntegrityError where somebody else has decided meanwhile."""
+    """Take ``decision`` on ``rows``. Raises IntegrityError if another was faster.
+
+    ``changes``: the filled forms of a decision that declares meter changes; ``motivo``: why; ``user``: who.
+    """
     taken = {APPROVE.name: RevisaoLeitura.Decisao.APROVADA, DISCARD.name: RevisaoLeitura.Decisao.DESCARTADA}
     for row in rows if decision.name in taken else []:
         entry = {

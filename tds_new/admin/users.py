@@ -1,4 +1,4 @@
-"""People, who log in with an e-mail address."""
+"""The people, who log in with an e-mail address."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,17 @@ POWER = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class UserCreationByEmailForm(CreationForm):
-    """A new person: an address and a password typed twice."""
+    """A new person: an address, and a password typed twice."""
 
     class Meta:
         model = User
         fields = ("email", "name")
 
     def clean_email(self) -> str:
-        """The address as it is kept, so that one taken in another spelling is this field's error."""
+        """Return the address as it is stored.
+
+        So one that is taken in another spelling is this field's error.
+        """
         return _kept_email(self.cleaned_data)
 
 
@@ -44,7 +47,10 @@ class UserChangeByEmailForm(ChangeForm):
         fields = "__all__"
 
     def clean_email(self) -> str:
-        """The address as it is kept, so that one taken in another spelling is this field's error."""
+        """Return the address as it is stored.
+
+        So one that is taken in another spelling is this field's error.
+        """
         return _kept_email(self.cleaned_data)
 
 
@@ -86,20 +92,23 @@ class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
     )
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        """A new person first gets an address and a password, then Contas."""
+        """Return no Contas for a new person, who first gets an address and a password."""
         return self.inlines if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Rights are shown, but not given, by staff who are no superusers."""
+        """Return the rights, too, unless a superuser asks: others see but never give them."""
         own = tuple(super().get_readonly_fields(request, obj))
         return own if request.user.is_superuser else own + POWER
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A superuser's address or password is changed by superusers only: it would be a way to their rights."""
+        """Return whether the person may change ``obj``.
+
+        Only superusers change a superuser's address or password: it would be a way to their rights.
+        """
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A superuser is deleted by superusers only."""
+        """Return whether the person may delete ``obj``; only superusers delete one."""
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
 

@@ -1,6 +1,6 @@
 """Keeps the database's sums current and its size bounded (docs/metering.md).
 
-Enters: TimescaleDB's policies, and how long readings are kept. Leaves: refreshed sums, compressed and dropped
-chunks, and a record of each run; a plain database moved to TimescaleDB. May import: metering, models,
-storage, backoff, logs.
+Enters: TimescaleDB's policies, and how long readings are kept.
+Leaves: refreshed sums, compressed or dropped chunks, a record of each run; a plain database as TimescaleDB.
+May import: metering, models, storage, backoff, logs.
 """

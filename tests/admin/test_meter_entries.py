@@ -168,7 +168,7 @@ def test_words_are_english_where_the_page_is(root: Client) -> None:
     assert "Write 12345 or 12.345" in answer.content.decode()
 
 
-def test_the_modulus_is_the_one_in_force_on_each_side_of_the_change(root: Client) -> None:
+def test_the_capacity_is_the_one_in_force_on_each_side_of_the_change(root: Client) -> None:
     device = meter(JUMP)
     assert (
         errors(

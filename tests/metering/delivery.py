@@ -67,7 +67,7 @@ TAKE_AWAY = "DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[])
 
 
 def columns(p: Parameters) -> tuple[Any, ...]:
-    return p.modulus, p.pmax, p.eps, p.factor
+    return p.capacity, p.pmax, p.eps, p.factor
 
 
 # By table: the statement that enters rows, the values of one, and table and column for taking away.

@@ -81,13 +81,13 @@ def parameters(random: Random, *, extreme: bool = False) -> Parameters:
     """Each of M, PMAX and eps on or off."""
     if extreme:
         return Parameters(
-            modulus=random.choice([None, LEAST, GREATEST]),
+            capacity=random.choice([None, LEAST, GREATEST]),
             pmax=random.choice([None, Decimal(0), LEAST, GREATEST]),
             eps=random.choice([Decimal(0), LEAST, GREATEST]),
             factor=random.choice(FACTORS + EXTREME_FACTORS),
         )
     return Parameters(
-        modulus=random.choice([None, MODULUS]),
+        capacity=random.choice([None, MODULUS]),
         pmax=random.choice([None, Decimal(60), Decimal("100.5")]),
         eps=random.choice([Decimal(0), Decimal("0.5"), Decimal(10)]),
         factor=random.choice(FACTORS),

@@ -34,7 +34,7 @@ class Reading:
 class Parameters:
     """Of a device, or of a dated change: M, PMAX, eps and the factor."""
 
-    modulus: Decimal | None = None
+    capacity: Decimal | None = None
     pmax: Decimal | None = None
     eps: Decimal = Decimal(0)
     factor: Decimal = Decimal(1)
@@ -208,7 +208,7 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
     """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None where it is not believed."""
     refused = (None, Decimal(0))
     parameters = meter.parameters(reading.time)
-    r0, r1, modulus = base.valor, reading.valor, parameters.modulus
+    r0, r1, capacity = base.valor, reading.valor, parameters.capacity
     changes = meter.changes_between(base.time, reading.time)
     if changes:
         starts = [r0, *(change.initial for change in changes)]
@@ -220,12 +220,12 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
         return ("NORMAL", r1 - r0) if plausible(meter, base, reading, r1 - r0) else refused
     if r0 - r1 <= parameters.eps:
         return "QUEDA", Decimal(0)
-    if modulus is not None:
-        c = modulus - r0 + r1
+    if capacity is not None:
+        c = capacity - r0 + r1
         near = (
             plausible(meter, base, reading, c)
             if pmax(meter, reading) is not None
-            else r0 >= modulus * Decimal("0.9")
+            else r0 >= capacity * Decimal("0.9")
         )
         if c >= 0 and near:
             return "VIRADA", c

@@ -91,7 +91,7 @@ RULES: dict[str, Callable[[Readings], Decimal]] = {
         (after if after < before else after - before for before, after in pairwise(in_order(received))),
         Decimal(0),
     ),
-    "a fall is a rollover: add the modulus": lambda received: sum(wrapped(in_order(received)), Decimal(0)),
+    "a fall is a rollover: add the capacity": lambda received: sum(wrapped(in_order(received)), Decimal(0)),
     "the same, as received": lambda received: sum(wrapped([value for _, value in received]), Decimal(0)),
     "the same in order, each difference at most 30": lambda received: sum(
         (min(s, Decimal(30)) for s in wrapped(in_order(received))), Decimal(0)

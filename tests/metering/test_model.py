@@ -100,19 +100,19 @@ def test_a_drop_below_the_tolerance_is_a_reset() -> None:
 
 
 def test_a_rollover_within_the_plausible_maximum() -> None:
-    blocks, occurrences = compute(meter((0, 50), (60, 10), modulus=100, pmax=60))
+    blocks, occurrences = compute(meter((0, 50), (60, 10), capacity=100, pmax=60))
     assert (total(blocks), classes(occurrences)) == (D(60), [(60, "VIRADA", D(60), 60)])
-    blocks, occurrences = compute(meter((0, 50), (60, "10.0001"), modulus=100, pmax=60))
+    blocks, occurrences = compute(meter((0, 50), (60, "10.0001"), capacity=100, pmax=60))
     assert classes(occurrences) == [(60, "REINICIO", D("10.0001"), 60)]
 
 
 def test_a_rollover_from_the_last_tenth_where_no_plausible_maximum_is_known() -> None:
-    assert classes(compute(meter((0, 90), (60, 10), modulus=100))[1]) == [(60, "VIRADA", D(20), 60)]
-    assert classes(compute(meter((0, "89.9999"), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), 60)]
+    assert classes(compute(meter((0, 90), (60, 10), capacity=100))[1]) == [(60, "VIRADA", D(20), 60)]
+    assert classes(compute(meter((0, "89.9999"), (60, 10), capacity=100))[1]) == [(60, "REINICIO", D(10), 60)]
 
 
 def test_a_rollover_is_never_less_than_nothing() -> None:
-    assert classes(compute(meter((0, 500), (60, 10), modulus=100))[1]) == [(60, "REINICIO", D(10), 60)]
+    assert classes(compute(meter((0, 500), (60, 10), capacity=100))[1]) == [(60, "REINICIO", D(10), 60)]
 
 
 def test_a_negative_register_is_not_believed() -> None:
@@ -341,7 +341,7 @@ def test_the_gateway_is_the_latest_readings_or_that_of_the_segments_later_readin
 
 def test_the_series_with_everything_in_it() -> None:
     """20 kWh an hour over four days, 1,920 kWh: a rollover, a dip, a gap over midnight, a meter change, a duplicate, a late reading."""
-    one = meter(modulus=100_000, pmax=100, eps="0.5", interval=3600)
+    one = meter(capacity=100_000, pmax=100, eps="0.5", interval=3600)
     truth = {hour: D(99_500 + 20 * hour) % 100_000 for hour in range(49)}  # rolls over after 25 hours
     truth |= {hour: D(17 + 20 * (hour - 49)) for hour in range(49, 97)}
     one.changes[at(48.5 * 60)] = Change(D(470), D(7))
