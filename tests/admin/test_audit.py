@@ -1,4 +1,7 @@
-"""The audit trail of metering: it names who signs and nobody else, is read in words, and stays as long as its device."""
+"""The audit trail of metering names who signs and nobody else.
+
+It is read in words, and stays as long as its device.
+"""
 
 import re
 from decimal import Decimal
@@ -73,7 +76,8 @@ def test_only_a_signature_puts_a_change_down_to_somebody() -> None:
         change.delete()
     entry(device, ana, motivo="outra")
     assert trail(device) == [
-        ("INSERT", "", "queimado"), ("UPDATE", "", "queimado"), ("DELETE", "rui@example.com", "engano"), ("INSERT", "", "outra"),
+        ("INSERT", "", "queimado"), ("UPDATE", "", "queimado"),
+        ("DELETE", "rui@example.com", "engano"), ("INSERT", "", "outra"),
     ]  # fmt: skip
 
 
@@ -98,7 +102,8 @@ def test_pages_sign_what_is_saved_and_deleted_on_them() -> None:
     ana = person("view_trocamedidor", "delete_trocamedidor")
     ana.post(url("trocamedidor", "delete", change.pk), {"post": "yes", "motivo": "era outro medidor"})
     assert trail(device) == [
-        ("INSERT", "", "queimado"), ("UPDATE", "root@example.com", "visto"), ("DELETE", "ana@example.com", "era outro medidor"),
+        ("INSERT", "", "queimado"), ("UPDATE", "root@example.com", "visto"),
+        ("DELETE", "ana@example.com", "era outro medidor"),
     ]  # fmt: skip
 
 

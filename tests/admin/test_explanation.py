@@ -1,4 +1,7 @@
-"""What the page of a reading says: why it is there, by which numbers, and what each decision does, which is what the ledger then does."""
+"""What the page of a reading says: why it is there, and what each decision does.
+
+That is what the ledger then does.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -64,37 +67,47 @@ def change(device: Dispositivo, at: int, final: float, initial: float) -> None:
     [
         (
             (1000, 1005, 1010, 1012, 1517), {"consumo_maximo_hora": "30.4"}, 4,
-            "Permitido: 7,6 kWh em 15 min (30,4 kWh/h). Foram 505 kWh. Não conta enquanto as próximas leituras, ou alguém, não decidirem.",
+            "Permitido: 7,6 kWh em 15 min (30,4 kWh/h). Foram 505 kWh. Não conta enquanto as próximas "
+            "leituras, ou alguém, não decidirem.",
         ),
-        (SPIKE, {}, 3, "Permitido: 25 kWh em 15 min (100 kWh/h). Foram 7.980 kWh. As leituras seguintes a desmentiram: não conta."),
+        (SPIKE, {}, 3, "Permitido: 25 kWh em 15 min (100 kWh/h). Foram 7.980 kWh. As leituras seguintes a "
+                       "desmentiram: não conta."),
         (
             JUMP, {}, 3,
             "Permitido: 25 kWh em 15 min (100 kWh/h). Foram 48.980 kWh. "
-            "As três leituras seguintes continuaram a partir desta, mas o salto não conta até que alguém decida.",
+            "As três leituras seguintes continuaram a partir desta, mas o salto não conta até que alguém "
+            "decida.",
         ),
         (
             ROLLOVER, {}, 2,
             "O registrador caiu de 99.990 kWh para 5 kWh em 15 min, e volta a zero em 100.000 kWh: "
             "10 kWh até a virada e 5 kWh depois dela. Contam 15 kWh.",
         ),
-        ((1000, 1010, 3, 14), {}, 2, "O registrador caiu de 1.010 kWh para 3 kWh em 15 min: recomeçou de zero. Contam 3 kWh, no mínimo."),
+        ((1000, 1010, 3, 14), {}, 2, "O registrador caiu de 1.010 kWh para 3 kWh em 15 min: recomeçou de "
+                                     "zero. Contam 3 kWh, no mínimo."),
         (
             (1000, 1010, 3, 14), {"fator_conversao": "40"}, 2,
-            "O registrador caiu de 1.010 kWh para 3 kWh em 15 min: recomeçou de zero. Contam 3 × 40 = 120 kWh, no mínimo.",
+            "O registrador caiu de 1.010 kWh para 3 kWh em 15 min: recomeçou de zero. Contam 3 × 40 = 120 "
+            "kWh, no mínimo.",
         ),
         (
             (50_000, 50_010, 400), {}, 2,
-            "O registrador caiu de 50.010 kWh para 400 kWh em 15 min. Permitido: 25 kWh em 15 min (100 kWh/h). "
-            "Como virada seriam 50.390 kWh; contados de zero, 400 kWh. Não conta enquanto as próximas leituras, ou alguém, não decidirem.",
+            "O registrador caiu de 50.010 kWh para 400 kWh em 15 min. Permitido: 25 kWh em 15 min (100 "
+            "kWh/h). "
+            "Como virada seriam 50.390 kWh; contados de zero, 400 kWh. Não conta enquanto as próximas "
+            "leituras, ou alguém, não decidirem.",
         ),
         (
             (50_000, 50_010, 400), {"valor_maximo_registro": None}, 2,
-            "O registrador caiu de 50.010 kWh para 400 kWh em 15 min. Permitido: 25 kWh em 15 min (100 kWh/h). "
-            "Contados de zero seriam 400 kWh. Não conta enquanto as próximas leituras, ou alguém, não decidirem.",
+            "O registrador caiu de 50.010 kWh para 400 kWh em 15 min. Permitido: 25 kWh em 15 min (100 "
+            "kWh/h). "
+            "Contados de zero seriam 400 kWh. Não conta enquanto as próximas leituras, ou alguém, não "
+            "decidirem.",
         ),
         (
             (1000, 1010, -3), {"consumo_maximo_hora": None, "valor_maximo_registro": None}, 2,
-            "O registrador caiu de 1.010 kWh para −3 kWh em 15 min. Um registrador não mostra valor negativo. "
+            "O registrador caiu de 1.010 kWh para −3 kWh em 15 min. Um registrador não mostra valor "
+            "negativo. "
             "Não conta enquanto as próximas leituras, ou alguém, não decidirem.",
         ),
     ],
@@ -122,7 +135,10 @@ def test_a_change_is_told_with_what_each_meter_counted(root: Client) -> None:
     device, rounded = meter(JUMP), meter(JUMP, "D02")
     change(device, 3, 1022.5, 49_995.5)
     change(rounded, 3, 1019, 49_995.5)
-    said = "Entre a base e esta leitura o medidor foi trocado: %s kWh no antigo e 4,5 kWh no novo. Contam %s kWh."
+    said = (
+        "Entre a base e esta leitura o medidor foi trocado: %s kWh no antigo e 4,5 kWh no novo. "
+        "Contam %s kWh."
+    )
     assert why(root, device, 3) == said % ("2,5", "7")
     assert why(root, rounded, 3) == said % ("−1", "3,5")
 
@@ -204,7 +220,8 @@ def test_each_effect_stands_beside_its_button_and_is_said_again_before_it_holds(
     said = effects(root, device, 3)
     assert (
         said["discard"]
-        == "A leitura fica fora de tudo, como se não tivesse chegado. A próxima é julgada contra a base, 1.020 kWh."
+        == "A leitura fica fora de tudo, como se não tivesse chegado. A próxima é julgada contra a base, "
+        "1.020 kWh."
     )
     assert said["declare_change"].endswith("com os valores sugeridos, 0 kWh.")
     assert said["approve"].endswith("As leituras seguintes passam a ser julgadas a partir desta.")
@@ -219,8 +236,8 @@ def test_each_effect_stands_beside_its_button_and_is_said_again_before_it_holds(
 def test_the_page_is_english_where_its_reader_is(root: Client) -> None:
     shown = page(root, row(meter(JUMP), 3), HTTP_ACCEPT_LANGUAGE="en").content.decode().replace("\u00a0", " ")
     assert (
-        "Allowed: 25 kWh in 15 min (100 kWh/h). It was 48,980 kWh. The next three readings went on from this one"
-        in shown
+        "Allowed: 25 kWh in 15 min (100 kWh/h). It was 48,980 kWh. The next three readings went on from this "
+        "one" in shown
     )
     assert "48,980 kWh will count, spread from Mar 2, 2026 09:30:00 to Mar 2, 2026 09:45:00." in shown
 

@@ -45,10 +45,13 @@ def device_form(of: Gateway, codigo: str = "D09", **fields: Any) -> dict[str, An
 
 def gateway_form(like: Gateway, new_devices: int = 0, **fields: Any) -> dict[str, Any]:
     form: dict[str, Any] = {
-        "conta": like.conta_id, "codigo": like.codigo, "mac": like.mac, "device_id": "", "nome": "", "descricao": "",
+        "conta": like.conta_id, "codigo": like.codigo, "mac": like.mac, "device_id": "", "nome": "",
+        "descricao": "",
         "is_active": "on", "qte_max_dispositivos": like.qte_max_dispositivos, "intervalo_esperado_s": 300,
-        "aceita_leituras_desde_0": "2024-01-01", "aceita_leituras_desde_1": "00:00:00", "latitude": "", "longitude": "",
-        "firmware_version": "", "dispositivos-INITIAL_FORMS": 0, "dispositivos-TOTAL_FORMS": new_devices, **fields,
+        "aceita_leituras_desde_0": "2024-01-01", "aceita_leituras_desde_1": "00:00:00",
+        "latitude": "", "longitude": "",
+        "firmware_version": "", "dispositivos-INITIAL_FORMS": 0, "dispositivos-TOTAL_FORMS": new_devices,
+        **fields,
     }  # fmt: skip
     for n in range(new_devices):
         prefix = f"dispositivos-{n}-"

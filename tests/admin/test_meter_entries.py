@@ -1,4 +1,7 @@
-"""Meter changes, dated parameters and decisions entered by hand: what is refused and in which words, whose time it is, what it computes."""
+"""Meter changes, dated parameters and decisions entered by hand.
+
+What is refused and in which words, whose time it is, and what it computes.
+"""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,7 +50,8 @@ CHANGE = {
     "motivo": "queimado",
 }
 DATED = {
-    "desde_0": "02/03/2026", "desde_1": "09:20:00", "fator_conversao": "40", "valor_maximo_registro": "100000",
+    "desde_0": "02/03/2026", "desde_1": "09:20:00", "fator_conversao": "40",
+    "valor_maximo_registro": "100000",
     "consumo_maximo_hora": "100", "tolerancia_queda": "", "motivo": "TC novo",
 }  # fmt: skip
 DECISION = {
@@ -230,8 +234,8 @@ def test_values_that_do_not_fit_the_readings_around_are_stored_with_a_warning(ro
     device = meter(JUMP)
     text = said(add(root, "trocamedidor", device, leitura_final="1019", leitura_inicial="50001"))
     assert (
-        "A leitura final é menor que a leitura anterior à troca (1.020\u00a0kWh em 02/03/2026\u00a009:30:00 (GMT-3))"
-        in text
+        "A leitura final é menor que a leitura anterior à troca (1.020\u00a0kWh em 02/03/2026\u00a009:30:00 "
+        "(GMT-3))" in text
     )
     assert "A leitura inicial é maior que a leitura posterior à troca (50.000\u00a0kWh" in text
     assert "é −2\u00a0kWh: a leitura de 02/03/2026\u00a009:45:00 fica suspeita." in text
@@ -474,11 +478,15 @@ def test_an_hour_that_the_conta_did_not_have_or_had_twice_is_a_form_error(root: 
 @pytest.mark.parametrize(
     ("language", "text", "number"),
     [
-        ("pt-br", "1234,5", "1234.5"), ("pt-br", "1.234,5", "1234.5"), ("pt-br", " 1 234 567,5 ", "1234567.5"),
-        ("pt-br", "1234.5", "1234.5"), ("pt-br", "1.234.567", "1234567"), ("pt-br", "0.125", "0.125"), ("pt-br", "0,125", "0.125"),
+        ("pt-br", "1234,5", "1234.5"), ("pt-br", "1.234,5", "1234.5"),
+        ("pt-br", " 1 234 567,5 ", "1234567.5"),
+        ("pt-br", "1234.5", "1234.5"), ("pt-br", "1.234.567", "1234567"),
+        ("pt-br", "0.125", "0.125"), ("pt-br", "0,125", "0.125"),
         ("pt-br", "\u22125", "-5"),
-        ("pt-br", "1.234", None), ("pt-br", "12.34,5", None), ("pt-br", "1,2,3", None), ("pt-br", "1e3", "1000"), ("pt-br", "NaN", None),
-        ("en", "1,234.5", "1234.5"), ("en", "1234.567", "1234.567"), ("en", "1,234,567", "1234567"), ("en", "1,234", None),
+        ("pt-br", "1.234", None), ("pt-br", "12.34,5", None), ("pt-br", "1,2,3", None),
+        ("pt-br", "1e3", "1000"), ("pt-br", "NaN", None),
+        ("en", "1,234.5", "1234.5"), ("en", "1234.567", "1234.567"),
+        ("en", "1,234,567", "1234567"), ("en", "1,234", None),
         ("en", "1,5", "1.5"),
     ],
 )  # fmt: skip

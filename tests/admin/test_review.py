@@ -1,4 +1,7 @@
-"""The list of readings out of the ordinary: who sees it, what is decided on it, what that does to consumption, and undoing it."""
+"""The list of readings out of the ordinary: who sees it, and what is decided on it.
+
+Also what a decision does to consumption, and how it is undone.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -52,7 +55,8 @@ def test_the_list_has_each_class_with_its_value_base_and_jump_and_what_waits_com
     found = listed(superuser())
     assert (found[0].dispositivo, found[0].classe, found[0].situacao) == (devices[1], "IMPLAUSIVEL", "ESPERA")
     assert {(r.dispositivo_id, r.classe, r.situacao) for r in found[1:]} == {
-        (devices[0].pk, "SUSPEITA", "RESOLVIDA"), (devices[2].pk, "VIRADA", "RESOLVIDA"), (devices[3].pk, "REINICIO", "RESOLVIDA"),
+        (devices[0].pk, "SUSPEITA", "RESOLVIDA"), (devices[2].pk, "VIRADA", "RESOLVIDA"),
+        (devices[3].pk, "REINICIO", "RESOLVIDA"),
     }  # fmt: skip
     spike = row(devices[0], 3)
     assert (spike.valor, spike.valor_base, spike.salto, spike.inicio) == (9000, 1020, 7980, START + 2 * STEP)
@@ -335,16 +339,15 @@ def test_a_discarded_reading_at_a_change_is_listed_once_and_leaves_the_change_to
     }  # fmt: skip
 
 
-def test_a_change_that_gives_more_than_is_plausible_is_stored_with_the_two_numbers_and_the_reading_stays_suspect() -> (
-    None
-):
+def test_a_change_that_gives_too_much_is_stored_with_the_two_numbers_and_the_reading_stays_suspect() -> None:
     device, client = meter(JUMP), superuser()
     one = row(device, 3)
     answer = decide(
         client, "declare_change", [one], **swap(one, leitura_final="1.040,5", leitura_inicial="49.990,0")
     )
     assert (
-        "Com a troca o consumo de 02/03/2026\u00a009:30:00 a 02/03/2026\u00a009:45:00 é 30,5\u00a0kWh, e o máximo plausível é 25\u00a0kWh: "
+        "Com a troca o consumo de 02/03/2026\u00a009:30:00 a 02/03/2026\u00a009:45:00 é 30,5\u00a0kWh, e o "
+        "máximo plausível é 25\u00a0kWh: "
         "a leitura de 02/03/2026\u00a009:45:00 fica suspeita."
     ) in said(answer)
     drain()

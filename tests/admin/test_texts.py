@@ -1,4 +1,7 @@
-"""The admin's Portuguese: what Django and django-axes say of our objects, whatever their gender, and a word where a list is empty."""
+"""The admin's Portuguese: texts of Django and django-axes about our objects, of either gender.
+
+Also the text of an empty list.
+"""
 
 import re
 from importlib.resources import files

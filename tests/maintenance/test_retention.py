@@ -1,4 +1,4 @@
-"""Retention: raw readings go, every figure that came of them stays, and what comes later goes on from there."""
+"""Retention drops raw readings; every figure stays, and what comes later goes on from there."""
 
 import re
 from collections.abc import Iterable
@@ -157,10 +157,11 @@ def of(device: Dispositivo) -> tuple[list[Any], list[Any]]:
 def test_what_comes_after_the_border_counts_as_if_nothing_had_been_dropped(
     maintenance_session: Session,
 ) -> None:
-    """Devices that are silent across the border for weeks or minutes, and whose later readings come in any order."""
+    """Devices are silent across the border for weeks or minutes; later readings come in any order."""
     random, pairs, later = Random(7), twins(8), []
     expired_at = OLDEST + timedelta(days=2)
-    # One on each day, so that on TimescaleDB there is every chunk up to the border; this device is not compared.
+    # One on each day, so that on TimescaleDB there is every chunk up to the border; this device is not
+    # compared.
     insert(pairs[0][0], [(OLDEST + timedelta(days=day, microseconds=1), day) for day in range(31)])
     drain()
     expired = retention.find(maintenance_session, DAYS)
@@ -263,7 +264,7 @@ def test_readings_in_use_by_others_are_said_and_dropped_the_next_time(
 def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(
     maintenance_session: Session,
 ) -> None:
-    """Without statistics, as on a database that was just filled, the planner would rather hash every reading."""
+    """Without statistics, as just after filling, the planner would rather hash every reading."""
     gateway = factories.gateway(factories.conta())
     devices = [factories.device(gateway, f"D{n:02}") for n in range(20)]
     for device in devices:
@@ -353,7 +354,8 @@ def test_the_age_at_which_data_is_compressed_is_a_setting(
     maintenance_session: Session, settings: Any
 ) -> None:
     policies = """
-        SELECT hypertable_name, config ->> 'compress_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'
+        SELECT hypertable_name, config ->> 'compress_after' FROM timescaledb_information.jobs
+        WHERE proc_name = 'policy_compression'
         ORDER BY 1"""
     tables = ("tds_new_consumo_15min", "tds_new_leitura_dispositivo")
     for settings.TDS_COMPRESS_AFTER_DAYS, said in ((7, "7 days"), (0, None), (45, "45 days")):

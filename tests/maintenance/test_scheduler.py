@@ -1,4 +1,7 @@
-"""Maintenance: sums are refreshed and old data compressed, by whichever works, TimescaleDB's scheduler or a session of our own."""
+"""Maintenance refreshes sums and compresses old data.
+
+Whichever works does it: TimescaleDB's scheduler, or a session of our own.
+"""
 
 import subprocess
 import sys
@@ -65,7 +68,8 @@ def test_policies_refresh_in_one_batch_because_several_side_by_side_materialise_
     maintenance_session: Session,
 ) -> None:
     configs = rows(
-        "SELECT config ->> 'buckets_per_batch' FROM timescaledb_information.jobs WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+        "SELECT config ->> 'buckets_per_batch' FROM timescaledb_information.jobs WHERE proc_name = "
+        "'policy_refresh_continuous_aggregate'"
     )
     assert configs == [("0",)] * len(ROLLUPS)
 
@@ -117,7 +121,10 @@ def test_commands_that_compute_bring_late_readings_into_every_sum(
 def test_what_was_kept_by_hand_before_it_was_over_is_followed_up(
     world: World, processor: TelemetryProcessor, maintenance_session: Session, by_hand: list[str]
 ) -> None:
-    """A refresh up to NULL keeps the running hour, day and month as they are; TimescaleDB computes them at no question any more."""
+    """A refresh up to NULL keeps the running hour, day and month as they are.
+
+    TimescaleDB computes them at no question any more.
+    """
     noon = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     store(processor, 1, 2, 4, at=noon - timedelta(days=40))
     store(processor, 10, at=noon - timedelta(days=1, hours=2))
@@ -146,7 +153,7 @@ FROM timescaledb_information.continuous_aggregates WHERE view_name = %s
 def test_no_refresh_stores_a_bucket_twice(
     world: World, processor: TelemetryProcessor, maintenance_session: Session, rollup: Rollup
 ) -> None:
-    """Two refreshes of overlapping stretches at the same time would: the second must fail, and is done again."""
+    """The second of two refreshes of overlapping ranges at the same time fails, and is done again."""
     store(processor, 1, 2, 4)
     scheduler.run_due(maintenance_session)
     ((table,),) = rows(KEPT_IN, rollup.name)
@@ -209,7 +216,8 @@ def test_late_readings_beside_present_ones_do_not_make_all_between_them_stale(
     )
     drain()
     changed = rows(
-        "SELECT greatest_modified_value - lowest_modified_value FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log"
+        "SELECT greatest_modified_value - lowest_modified_value FROM "
+        "_timescaledb_catalog.continuous_aggs_hypertable_invalidation_log"
     )
     assert changed
     assert max(changed)[0] < timedelta(days=3).total_seconds() * 1e6
@@ -316,7 +324,8 @@ def test_a_server_whose_own_jobs_run_or_fail_has_its_sums_refreshed(own_postgres
 
         def tried() -> bool:
             found = direct.execute(
-                "SELECT count(*) FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs USING (job_id) "
+                "SELECT count(*) FROM timescaledb_information.job_stats s JOIN timescaledb_information.jobs "
+                "USING (job_id) "
                 "WHERE proc_name = 'policy_refresh_continuous_aggregate' AND last_run_status IS NOT NULL"
             ).fetchone()
             return found is not None and found[0] == len(ROLLUPS)

@@ -1,4 +1,7 @@
-"""``enable_timescale``: a plain database becomes what a fresh one on TimescaleDB is, while it works, however often it is killed."""
+"""``enable_timescale`` makes a plain database equal to a fresh one on TimescaleDB.
+
+The platform works meanwhile, and the move may be killed any number of times.
+"""
 
 import contextlib
 import os
@@ -26,33 +29,40 @@ pytestmark = [pytest.mark.timescale, pytest.mark.django_db]
 START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=100)
 END = START + timedelta(days=1)
 FILL = """
-INSERT INTO tds_new_leitura_dispositivo ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
-SELECT t, conta_id, gateway_id, id, extract(epoch FROM t - %(start)s) / 1000, unidade, tipo_leitura, '{"n": 1}'
+INSERT INTO tds_new_leitura_dispositivo ("time", conta_id, gateway_id, dispositivo_id, valor, unidade,
+    tipo_leitura, payload_raw)
+SELECT t, conta_id, gateway_id, id, extract(epoch FROM t - %(start)s) / 1000, unidade, tipo_leitura,
+    '{"n": 1}'
 FROM tds_new_dispositivo, generate_series(%(start)s::timestamptz, %(end)s::timestamptz, %(step)s::interval) t
 """
 COPIED = "SELECT coalesce(sum(linhas), 0) FROM tds_new_mudanca_timescale"
 # What a database is, without numbers that depend on its history.
 CATALOGUE = {
-    "columns": """SELECT c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attstorage,
-        pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum WHERE c.relnamespace = 'public'::regnamespace""",
+    "columns": """SELECT c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
+        a.attnotnull, a.attstorage, pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'public'::regnamespace""",
     "options": "SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'public'::regnamespace",
     "constraints": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace""",
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "triggers": """SELECT c.relname, tgname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    "triggers": """SELECT c.relname, tgname, pg_get_triggerdef(t.oid)
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE tgname LIKE 'tds%%' AND c.relnamespace = 'public'::regnamespace""",
     "functions": "SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'tds%%'",
     "hypertables": """SELECT hypertable_name, compression_enabled, column_name, time_interval
-        FROM timescaledb_information.hypertables JOIN timescaledb_information.dimensions USING (hypertable_name)
+        FROM timescaledb_information.hypertables
+        JOIN timescaledb_information.dimensions USING (hypertable_name)
         WHERE hypertable_name LIKE 'tds%%'""",
-    "compression": """SELECT hypertable_name, attname, segmentby_column_index, orderby_column_index, orderby_asc
-        FROM timescaledb_information.compression_settings WHERE hypertable_name LIKE 'tds%%'""",
+    "compression": """SELECT hypertable_name, attname, segmentby_column_index, orderby_column_index,
+        orderby_asc FROM timescaledb_information.compression_settings WHERE hypertable_name LIKE 'tds%%'""",
     "aggregates": """SELECT view_name, materialized_only, compression_enabled, view_definition
         FROM timescaledb_information.continuous_aggregates""",
     "policies": """SELECT proc_name, coalesce(c.view_name, j.hypertable_name), schedule_interval, scheduled,
         config - 'hypertable_id' - 'mat_hypertable_id' FROM timescaledb_information.jobs j
-        LEFT JOIN timescaledb_information.continuous_aggregates c ON j.hypertable_name IN (c.materialization_hypertable_name, c.view_name)
+        LEFT JOIN timescaledb_information.continuous_aggregates c
+            ON j.hypertable_name IN (c.materialization_hypertable_name, c.view_name)
         WHERE j.hypertable_name IS NOT NULL""",
 }
 
@@ -222,7 +232,10 @@ def test_a_plain_database_becomes_what_a_fresh_one_is_however_often_it_is_killed
 def test_migrations_are_undone_and_done_again_while_a_move_is_stopped_in_the_copy(
     databases: tuple[Database, Database],
 ) -> None:
-    """The extension is there, and the tables are plain: what is undone, and made again, is plain too; the move begins anew."""
+    """The extension is there, and the tables are plain: what is undone, and made again, is plain too.
+
+    The move begins anew.
+    """
     moved, fresh = databases
     moved.manage("create_demo_data")
     moved.direct.execute(

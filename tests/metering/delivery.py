@@ -1,7 +1,9 @@
-"""Histories brought to the database, each for a device of its own, many at a time, and what the ledger makes of them.
+"""Brings histories to the database and compares what the ledger makes of them with the model.
 
-Steps are stored as they come: readings as the consumer stores them, the rest as people enter it. A case depends on its seed alone, however
-many others are delivered with it, unless workers run at the side.
+Each history becomes a device of its own; many are delivered at a time.
+
+Steps are stored as they come: readings as the consumer stores them, the rest as people enter it. A case
+depends on its seed alone, however many others are delivered with it, unless workers run at the side.
 """
 
 import threading
@@ -26,30 +28,42 @@ TABLES: dict[type[Any], str] = {Block: "tds_new_consumo_15min", Occurrence: "tds
 
 NEW_GATEWAYS = """
 INSERT INTO tds_new_gateway (conta_id, codigo, mac, qte_max_dispositivos)
-SELECT %(conta)s, 'C' || m, '0a:00:' || substr(h, 1, 2) || ':' || substr(h, 3, 2) || ':' || substr(h, 5, 2) || ':' || substr(h, 7, 2), 1
+SELECT %(conta)s, 'C' || m, '0a:00:' || substr(h, 1, 2) || ':' || substr(h, 3, 2) || ':' ||
+    substr(h, 5, 2) || ':' || substr(h, 7, 2), 1
 FROM (SELECT m + n AS m, lpad(to_hex(m + n), 8, '0') AS h
       FROM generate_series(1, %(number)s) n, (SELECT coalesce(max(id), 0) AS m FROM tds_new_gateway) m) a
 RETURNING id
 """
 NEW_DEVICES = """
-INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo) SELECT %s, id, 'D01' FROM unnest(%s::bigint[]) id RETURNING id
+INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo) SELECT %s, id, 'D01'
+FROM unnest(%s::bigint[]) id RETURNING id
 """
 READINGS = """
-INSERT INTO tds_new_leitura_dispositivo (dispositivo_id, "time", conta_id, gateway_id, valor, unidade, tipo_leitura)
-SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::text[], %s::text[])
+INSERT INTO tds_new_leitura_dispositivo (dispositivo_id, "time", conta_id, gateway_id, valor, unidade,
+    tipo_leitura)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::text[],
+    %s::text[])
 ON CONFLICT DO NOTHING
 """
 OWN = """
 UPDATE tds_new_dispositivo d
 SET valor_maximo_registro = n.m, consumo_maximo_hora = n.p, tolerancia_queda = n.e, fator_conversao = n.f
-FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[]) AS n (id, m, p, e, f) WHERE d.id = n.id
+FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[]) AS n (id, m, p, e, f)
+WHERE d.id = n.id
 """
-MOVE = "UPDATE tds_new_dispositivo d SET gateway_id = n.g FROM unnest(%s::bigint[], %s::bigint[]) AS n (id, g) WHERE d.id = n.id"
-INTERVALS = "UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s FROM unnest(%s::bigint[], %s::integer[]) AS n (id, s) WHERE g.id = n.id"
+MOVE = """
+UPDATE tds_new_dispositivo d SET gateway_id = n.g
+FROM unnest(%s::bigint[], %s::bigint[]) AS n (id, g) WHERE d.id = n.id
+"""
+INTERVALS = """
+UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s
+FROM unnest(%s::bigint[], %s::integer[]) AS n (id, s) WHERE g.id = n.id
+"""
 DATED = """
 INSERT INTO tds_new_vigencia_parametros
     (dispositivo_id, desde, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, fator_conversao)
-SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[],
+    %s::numeric[])
 ON CONFLICT (dispositivo_id, desde) DO UPDATE SET valor_maximo_registro = excluded.valor_maximo_registro,
     consumo_maximo_hora = excluded.consumo_maximo_hora, tolerancia_queda = excluded.tolerancia_queda,
     fator_conversao = excluded.fator_conversao
@@ -57,13 +71,18 @@ ON CONFLICT (dispositivo_id, desde) DO UPDATE SET valor_maximo_registro = exclud
 CHANGES = """
 INSERT INTO tds_new_troca_medidor (dispositivo_id, ocorrida_em, leitura_final, leitura_inicial)
 SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[])
-ON CONFLICT (dispositivo_id, ocorrida_em) DO UPDATE SET leitura_final = excluded.leitura_final, leitura_inicial = excluded.leitura_inicial
+ON CONFLICT (dispositivo_id, ocorrida_em) DO UPDATE SET leitura_final = excluded.leitura_final,
+    leitura_inicial = excluded.leitura_inicial
 """
 DECISIONS = """
-INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao) SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[])
+INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao) SELECT * FROM unnest(%s::bigint[],
+    %s::timestamptz[], %s::text[])
 ON CONFLICT (dispositivo_id, leitura_em) DO UPDATE SET decisao = excluded.decisao
 """
-TAKE_AWAY = "DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at) WHERE t.dispositivo_id = n.id AND t.{column} = n.at"
+TAKE_AWAY = """
+DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at)
+WHERE t.dispositivo_id = n.id AND t.{column} = n.at
+"""
 
 
 def columns(p: Parameters) -> tuple[Any, ...]:
@@ -85,7 +104,10 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
 
 @dataclass
 class Case:
-    """A history in the batches in which it comes, and the device that it becomes. The worker runs after each batch."""
+    """A history in the batches in which it comes, and the device that it becomes.
+
+    The worker runs after each batch.
+    """
 
     name: str
     batches: list[list[Step]]
@@ -95,7 +117,10 @@ class Case:
 
 
 def case(seed: int) -> Case:
-    """The history of this seed: in order, mostly in order, or in any; in batches, or nearly all of it and the rest bit by bit."""
+    """The history of this seed: in order, mostly in order, or in any.
+
+    In batches, or nearly all of it and the rest bit by bit.
+    """
     random = Random(seed)
     steps = history(random)
     order = random.choice(["in order", "some late", "any", "any"])
@@ -112,7 +137,10 @@ def case(seed: int) -> Case:
 
 
 def batches(steps: list[Step], random: Random) -> list[list[Step]]:
-    """``steps`` in random batches; or all but a few, which come one by one: what people enter, and readings about what was unusual."""
+    """``steps`` in random batches.
+
+    Or all but a few, which come one by one: what people enter, and readings about what was unusual.
+    """
     if random.random() < 0.6:
         _, unusual = compute(apply(Meter(), steps))
         times = sorted({step.at for step in steps if step.table == "readings"})
@@ -196,7 +224,7 @@ def _execute(statement: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def deliver(cases: Sequence[Case], *, drain: Callable[[], object] = worker.drain) -> None:
-    """Store the cases' batches, one of each at a time and each in two pieces, and run the worker after each."""
+    """Store the cases' batches, one of each case at a time, and run the worker after each half of them."""
     for round_ in zip_longest(*(one.batches for one in cases), fillvalue=[]):
         halves = [(steps[: len(steps) // 2], steps[len(steps) // 2 :]) for steps in round_]
         for number in (0, 1):
@@ -233,12 +261,16 @@ def workers(number: int) -> Iterator[None]:
 
 
 def stored(row: type[Any], cases: Sequence[Case]) -> dict[int, set[Any]]:
-    """All rows of the cases' devices in a table of the ledger, by device, with the history's numbers of gateways."""
+    """Return the rows of a table of the ledger, by device.
+
+    Gateways have the numbers that they have in the history.
+    """
     numbers = {pk: number for one in cases for number, pk in one.gateways.items()}
     found: dict[int, set[Any]] = {one.device: set() for one in cases}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT dispositivo_id, {', '.join(row._fields)} FROM {TABLES[row]} WHERE dispositivo_id = ANY(%s)",
+            f"SELECT dispositivo_id, {', '.join(row._fields)} FROM {TABLES[row]} WHERE dispositivo_id = "
+            f"ANY(%s)",
             [list(found)],
         )
         for device, *values in cursor.fetchall():

@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.metering.model import Change, Meter, Parameters, Reading
 
-# The last of January where it is still that in Brazil, São Paulo's clocks going forward and back, Rio Branco's back, before 1970, and
-# three times a day on which the tests' present (:data:`NOW`) falls.
+# The last of January where it is still that in Brazil, São Paulo's clocks going forward and back, Rio
+# Branco's back, before 1970, and three times a day on which the tests' present (:data:`NOW`) falls.
 STARTS = [datetime(2026, 3, 2, 22, tzinfo=UTC)] * 3 + [
     datetime(2026, 1, 31, 23, 50, tzinfo=UTC),
     datetime(2018, 11, 4, 1, 30, tzinfo=UTC),
@@ -34,7 +34,10 @@ EXTREMES = [GREATEST, -GREATEST, GREATEST - LEAST, Decimal(0), LEAST, -LEAST, De
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of ``table`` at ``at``: put there in place of what is there (readings: unless one is there), or taken away (None)."""
+    """One entry of ``table`` at ``at``: it replaces what is there, or takes it away (None).
+
+    Of readings the first one stays.
+    """
 
     table: str
     at: datetime

@@ -1,4 +1,6 @@
-"""The rules of docs/metering.md a second time: slow, from scratch, in fractions. What the ledger computes must equal this.
+"""The rules of docs/metering.md a second time: slow, from scratch, in fractions.
+
+What the ledger computes must equal this.
 
 Written from the document alone, and to be kept so: nothing here comes from ``tds_new.metering``.
 """
@@ -51,7 +53,8 @@ class Change(NamedTuple):
 class Meter:
     """Everything about one device that its consumption depends on.
 
-    ``intervals`` are the gateways' expected ones, in seconds, where not ``interval``; ``gateway`` is the one that it is behind now.
+    ``intervals`` are the gateways' expected ones, in seconds, where not ``interval``; ``gateway`` is the one
+    that it is behind now.
     """
 
     own: Parameters = Parameters()
@@ -144,13 +147,16 @@ def split(meter: Meter) -> list[list[Reading]]:
     ]
 
 
-# --- segments -----------------------------------------------------------------------------------------------------------------
+# --- segments
 
 
 def judge(
     meter: Meter, chain: Sequence[Reading], following: Reading | None
 ) -> tuple[list[Segment], list[Occurrence]]:
-    """The counted segments of a chain, and its occurrences; ``following`` is the first reading of the next chain."""
+    """The counted segments of a chain, and its occurrences.
+
+    ``following`` is the first reading of the next chain.
+    """
     segments: list[Segment] = []
     occurrences: list[Occurrence] = []
     base, waiting = chain[0], list[Reading]()
@@ -245,7 +251,10 @@ def follows(meter: Meter, waiting: Reading, reading: Reading) -> bool:
 
 
 def pmax(meter: Meter, reading: Reading) -> Decimal | None:
-    """The largest plausible consumption per hour for a pair that ends with ``reading``; None where there is no limit."""
+    """The largest plausible consumption per hour for a pair that ends with ``reading``.
+
+    None where there is no limit.
+    """
     return None if meter.decisions.get(reading.time) == "APROVADA" else meter.parameters(reading.time).pmax
 
 
@@ -257,12 +266,15 @@ def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> boo
     )
 
 
-# --- blocks -------------------------------------------------------------------------------------------------------------------
+# --- blocks
 
 
 @dataclass
 class Content:
-    """What a block's row is made of: the readings in it, the counted segments over it, the time measured, and its shares of segments."""
+    """What a block's row is made of.
+
+    The readings in it, the counted segments over it, the time measured, and its shares of segments.
+    """
 
     readings: list[Reading] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
@@ -340,7 +352,10 @@ def spread(meter: Meter, segment: Segment) -> Iterator[tuple[datetime, Decimal]]
 
 
 def portions(total: Decimal, lengths: list[timedelta], places: int) -> list[Decimal]:
-    """``total`` in proportion to ``lengths``: each but the last is cut to so many decimals, the last one is the rest."""
+    """Divide ``total`` in proportion to ``lengths``.
+
+    Each portion but the last is cut to so many decimals; the last one is the rest.
+    """
     whole = sum(lengths, timedelta(0))
     first = [cut_down(Fraction(total) * ratio(length, whole), places) for length in lengths[:-1]]
     return [*first, total - sum(first)]

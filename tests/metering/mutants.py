@@ -1,4 +1,7 @@
-"""Deliberately wrong ledgers: the product's own code with one thing changed. Each must be noticed by the property test."""
+"""Deliberately wrong ledgers: the product's own code with one thing changed.
+
+Each must be noticed by the property test.
+"""
 
 import inspect
 import textwrap
@@ -27,7 +30,10 @@ class Mutant:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Put the wrong code in place of the right one, whoever calls it. Raises AssertionError where the code is no longer there."""
+        """Put the wrong code in place of the right one, whoever calls it.
+
+        Raises AssertionError where the code is no longer there.
+        """
         assert isinstance(self.function, FunctionType)
         source = textwrap.dedent(inspect.getsource(self.function))
         assert source.count(self.right) == 1, f"{self.function.__qualname__} no longer reads {self.right!r}"

@@ -1,4 +1,7 @@
-"""Hours, days and months are the blocks' exact sums, in every zone of Brazil, on the days when clocks changed, and with late data."""
+"""Hours, days and months are the blocks' exact sums, in every zone of Brazil.
+
+Also on the days when clocks changed, and with late data.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -83,7 +86,7 @@ def stored(rows: Iterable[tuple[object, ...]]) -> Sums:
 
 
 def daily_means(zone: ZoneInfo) -> dict[tuple[object, ...], Decimal | None]:
-    """A month's consumption by its local days with readings of a meter, by Conta, gateway, device and month."""
+    """Return a month's days with consumption, by Conta, gateway, device and month."""
     totals: dict[tuple[object, ...], Decimal] = defaultdict(Decimal)
     days: dict[tuple[object, ...], set[datetime]] = defaultdict(set)
     for *key, bloco, consumo, leituras in ConsumoBloco.objects.values_list(
@@ -105,7 +108,10 @@ def daily_means(zone: ZoneInfo) -> dict[tuple[object, ...], Decimal | None]:
 
 
 def part(bloco: datetime) -> datetime:
-    """The part of the day that a block lies in: of the days of all of Brazil, the hours from 2, 3 and 4 UTC on, or from 5 on the rest."""
+    """Return the part of the day that a block lies in.
+
+    Of the days of all of Brazil these are the hours from 2, 3 and 4 UTC on, and from 5 on the rest.
+    """
     hour = bloco.replace(minute=0)
     return hour if hour.hour in (2, 3, 4) else hour - timedelta(hours=(hour.hour - 5) % 24)
 
@@ -145,7 +151,10 @@ def assert_sums_of_contas_are_right(day: Callable[[datetime], datetime]) -> None
 
 
 def assert_sums_are_right(zone: ZoneInfo) -> None:
-    """Hours (UTC), days and months (local) against the blocks, to the last decimal, no bucket too many and none too few."""
+    """Hours (UTC), days and months (local) equal the blocks' sums to the last decimal.
+
+    There is no bucket too many and none too few.
+    """
 
     def day(bloco: datetime) -> datetime:
         local = bloco.astimezone(zone)
@@ -200,13 +209,16 @@ def test_hours_days_and_months_are_sums_of_blocks_whenever_they_are_refreshed(
     assert delivery.differences(cases) == []
 
 
-# --- known days ---------------------------------------------------------------------------------------------------------------
+# --- known days
 
 HOURLY = Decimal("4.4444")  # 1.1111 in each 15 minutes
 
 
 def register(zone: ZoneInfo, first: str, last: str) -> Dispositivo:
-    """A meter that goes steadily from ``first`` to ``last``, both local, read at both and every 45 minutes between."""
+    """A meter that runs steadily from ``first`` to ``last``, both local.
+
+    It is read at both and every 45 minutes between.
+    """
     one = Case("steady", [[]])
     start, end = (datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC) for text in (first, last))
     times = [

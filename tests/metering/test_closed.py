@@ -1,4 +1,7 @@
-"""Figures after retention against the same readings without it: what is decided, what comes later, and computing everything again."""
+"""Figures after retention equal those of the same readings without it.
+
+Whatever is decided or comes later, and after everything is computed again.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -118,7 +121,10 @@ def test_undoing_what_was_discarded_before_the_border_changes_nothing(
 
 
 def test_no_decision_on_what_is_closed_changes_a_figure(device: Dispositivo) -> None:
-    """An approved jump and a reading after it, in the last block before the border. The admin refuses this, the ledger ignores it."""
+    """An approved jump and a reading after it, in the last block before the border.
+
+    The admin refuses this, the ledger ignores it.
+    """
     Dispositivo.objects.filter(pk=device.pk).update(consumo_maximo_hora=10)
     read(device, (0, 100), (110, 900), (112, 900.1))
     approved = decide(device, 110, "APROVADA")
@@ -149,7 +155,10 @@ def size(on_timescale: bool) -> int:
 
 
 def parts(steps: list[Step], borders: list[datetime], random: Random) -> list[list[list[Step]]]:
-    """Steps before the first border, between it and the second, ...: batches of each, in any order. Undated parameters come at once."""
+    """Steps before the first border, between it and the second, ...: batches of each, in any order.
+
+    Undated parameters come at once.
+    """
     found: list[list[Step]] = [[] for _ in range(len(borders) + 1)]
     for step in steps:
         number = (

@@ -201,7 +201,7 @@ def test_late_and_corrected_data_is_in_the_figures(
     assert consumption(world.d01) == (Decimal(3), Decimal("1.5"), 2)
 
 
-# --- the hypertable -----------------------------------------------------------------------------------------------------------
+# --- the hypertable
 
 
 def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -213,7 +213,10 @@ def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
 @pytest.mark.timescale
 @pytest.mark.django_db
 def test_chunks_of_readings_and_blocks_and_their_compression_by_device() -> None:
-    chunks = "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = ANY(%s) ORDER BY 2"
+    chunks = (
+        "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions "
+        "WHERE hypertable_name = ANY(%s) ORDER BY 2"
+    )
     readings, blocks = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
     assert rows(chunks, [readings, blocks]) == [(readings, timedelta(days=7)), (blocks, timedelta(days=14))]
     compressed = """
@@ -258,11 +261,13 @@ def test_the_sums_are_refreshed_however_old_their_new_data_is() -> None:
 
 @pytest.mark.timescale
 def test_late_readings_are_stored_in_compressed_chunks_however_much_must_be_unpacked(world: World) -> None:
-    # 60,000 rows a device, which are 60 segments; TimescaleDB would by default refuse to unpack more than 100,000 rows.
+    # 60,000 rows a device, which are 60 segments; TimescaleDB would by default refuse to unpack more than
+    # 100,000 rows.
     start = datetime(2026, 5, 4, 0, 0, 0, 500_000, tzinfo=UTC)
     execute(
         """
-        INSERT INTO tds_new_leitura_dispositivo ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura)
+        INSERT INTO tds_new_leitura_dispositivo ("time", conta_id, gateway_id, dispositivo_id, valor, unidade,
+            tipo_leitura)
         SELECT %s::timestamptz + n * INTERVAL '5 seconds', %s, %s, d.id, n, d.unidade, d.tipo_leitura
         FROM tds_new_dispositivo d, generate_series(0, 59999) n""",
         start, world.conta.id, world.gateway.id,

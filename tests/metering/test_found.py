@@ -52,7 +52,10 @@ def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> No
 
 
 def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
-    """At 11:30 there was a dip; a late reading makes it an ordinary step. Another range's computation sees both before."""
+    """At 11:30 there was a dip; a late reading makes it an ordinary step.
+
+    Another range's computation sees both before.
+    """
     one = Case(
         "later",
         [[Step("own", START, Parameters(eps=Decimal("0.5"))), *readings((0, 100), (90, "99.8"), (140, 110))]],
@@ -68,7 +71,7 @@ def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
 
 
 def test_a_long_range_is_computed_where_there_are_readings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device whose first readings are old, and that was silent since, took a transaction for each 120 days until now."""
+    """A silent device whose first readings are old took a transaction for each 120 days since."""
     year = 60 * 24 * 365
     later = [
         Step("readings", s.at, replace(s.value, unidade="MWh"))

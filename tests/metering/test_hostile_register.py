@@ -1,7 +1,9 @@
-"""One register with everything in it: 20 kWh an hour for four days, 1,920 kWh; what it comes to here, and what it comes to by rules in use.
+"""One register with everything in it: 20 kWh an hour for four days, 1,920 kWh.
 
-The register rolls over in a gap that lies over midnight, its meter is changed, it dips once, one message comes twice and one late.
-docs/metering.md shows the table that is checked here.
+What it comes to here, and what it comes to by rules in use.
+
+The register rolls over in a gap that lies over midnight, its meter is changed, it dips once, one message
+comes twice and one late. docs/metering.md shows the table that is checked here.
 """
 
 import re
@@ -36,7 +38,10 @@ def at(hour: float) -> datetime:
 
 
 def register(hour: int) -> Decimal:
-    """What the meter shows: it rolls over after 25 hours, and is changed after 48.5 at 470, the new one beginning at 7."""
+    """Return what the meter shows.
+
+    It rolls over after 25 hours, and is changed after 48.5 at 470; the new one begins at 7.
+    """
     return (
         (99_500 + Decimal(20) * hour) % MODULUS if hour <= 48 else 7 + Decimal(20) * (hour - Decimal("48.5"))
     )
@@ -55,7 +60,7 @@ def arrival() -> Readings:
     return [*found, (at(70), register(70))]
 
 
-# --- rules in use -------------------------------------------------------------------------------------------------------------
+# --- rules in use
 
 
 def in_order(received: Readings) -> list[Decimal]:
@@ -122,7 +127,7 @@ def test_rules_in_use_are_wrong_and_by_what_the_document_says() -> None:
     assert documented() == found
 
 
-# --- here ---------------------------------------------------------------------------------------------------------------------
+# --- here
 
 
 @pytest.mark.django_db(transaction=True)

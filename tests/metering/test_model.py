@@ -1,4 +1,7 @@
-"""The model itself, on examples computed by hand: one for each rule and class, and the series with everything in it."""
+"""The model itself, on examples computed by hand.
+
+One for each rule and class, and the series with everything in it.
+"""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -52,7 +55,7 @@ def total(blocks: Blocks) -> Decimal:
     return sum((block.consumo for block in blocks.values() if block.consumo is not None), D(0))
 
 
-# --- the rules ----------------------------------------------------------------------------------------------------------------
+# --- the rules
 
 
 def test_nothing_at_all() -> None:
@@ -129,7 +132,7 @@ def test_the_plausible_maximum_is_compared_exactly() -> None:
     assert len(compute(later)[1]) == 1
 
 
-# --- meter changes ------------------------------------------------------------------------------------------------------------
+# --- meter changes
 
 
 def changed(*changes: tuple[float, Any, Any], pmax: Any = None) -> Meter:
@@ -172,7 +175,7 @@ def test_a_meter_change_belongs_to_the_pair_that_ends_at_its_moment() -> None:
     assert classes(compute(changed((0, 104, 2)))[1]) == [(60, "REINICIO", D(7), 60)]
 
 
-# --- waiting ------------------------------------------------------------------------------------------------------------------
+# --- waiting
 
 SPIKE = [(5, 5000), (10, 5001), (15, 5002), (20, 5003)]
 
@@ -239,7 +242,7 @@ def test_a_discarded_reading_is_as_if_never_stored() -> None:
     assert compute(one) == compute(meter((0, 100), (40, 102), pmax=60))
 
 
-# --- chains -------------------------------------------------------------------------------------------------------------------
+# --- chains
 
 
 @pytest.mark.parametrize("other", [{"conta": 2}, {"unidade": "MWh"}, {"tipo": "INCREMENTAL"}])
@@ -268,7 +271,7 @@ def test_two_contas_have_a_row_each_in_the_block_of_a_move() -> None:
     }
 
 
-# --- factors ------------------------------------------------------------------------------------------------------------------
+# --- factors
 
 
 def test_a_segment_is_cut_where_the_factor_changes() -> None:
@@ -291,7 +294,7 @@ def test_dated_parameters_judge_pairs_that_end_from_then_on() -> None:
     assert classes(compute(one)[1]) == [(10, "QUEDA", None, 10), (20, "REINICIO", D(20), 20)]
 
 
-# --- other kinds --------------------------------------------------------------------------------------------------------------
+# --- other kinds
 
 
 def test_increments_are_summed_in_the_block_of_the_reading() -> None:
@@ -336,11 +339,14 @@ def test_the_gateway_is_the_latest_readings_or_that_of_the_segments_later_readin
     assert [block.gateway_id for _, block in sorted(compute(one)[0].items())] == [7, 8, 8]
 
 
-# --- everything ---------------------------------------------------------------------------------------------------------------
+# --- everything
 
 
 def test_the_series_with_everything_in_it() -> None:
-    """20 kWh an hour over four days, 1,920 kWh: a rollover, a dip, a gap over midnight, a meter change, a duplicate, a late reading."""
+    """20 kWh an hour over four days, 1,920 kWh.
+
+    With a rollover, a dip, a gap over midnight, a meter change, a duplicate and a late reading.
+    """
     one = meter(capacity=100_000, pmax=100, eps="0.5", interval=3600)
     truth = {hour: D(99_500 + 20 * hour) % 100_000 for hour in range(49)}  # rolls over after 25 hours
     truth |= {hour: D(17 + 20 * (hour - 49)) for hour in range(49, 97)}

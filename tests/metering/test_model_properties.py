@@ -1,4 +1,7 @@
-"""What holds for the model whatever the history: nothing is lost between segments and blocks. Seeds: METERING_SEED, METERING_CASES."""
+"""What holds for the model whatever the history: nothing is lost between segments and blocks.
+
+Seeds: METERING_SEED, METERING_CASES.
+"""
 
 import os
 from decimal import Decimal

@@ -1,7 +1,9 @@
-"""The ledger against the model: random histories in random batches, the worker run in between, or several at the side.
+"""The ledger equals the model on random histories.
 
-``METERING_SEED`` is the first history's seed, ``METERING_CASES`` how many there are, ``METERING_SHUFFLES`` in how many orders the same
-histories come (docs/metering.md).
+They come in random batches; the worker runs in between, or several run at the side.
+
+``METERING_SEED`` is the first history's seed, ``METERING_CASES`` how many there are, ``METERING_SHUFFLES`` in
+how many orders the same histories come (docs/metering.md).
 """
 
 import os
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def present(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger reads recent readings to their end: let some of the histories be recent, whenever this runs."""
+    """The ledger reads recent readings to their end: some histories are recent, whenever this runs."""
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
 
 
@@ -54,7 +56,7 @@ def test_the_ledger_is_what_the_model_says(size: int) -> None:
 
 
 def test_ranges_may_be_computed_one_by_one_in_any_order(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readings are seen as soon as they are stored, their ranges are computed later: here each alone, in any order."""
+    """Readings are seen as soon as they are stored, their ranges computed later, in any order."""
     random = Random(SEED)
     monkeypatch.setattr(queue, "_merged", lambda ranges: random.sample(ranges, len(ranges)))
     for seeds in groups(size // 3):
@@ -84,7 +86,10 @@ def test_long_ranges_may_be_cut_at_any_reading(size: int, monkeypatch: pytest.Mo
 
 
 def test_the_ledger_is_what_the_model_says_with_workers_at_the_side(size: int) -> None:
-    """Three workers compute while batches are stored; what each finds differs from run to run, what they leave does not."""
+    """Three workers compute while batches are stored.
+
+    What each finds differs from run to run, what they leave does not.
+    """
     for seeds in groups(size // 4):
         cases = [delivery.case(10**9 + seed) for seed in seeds]
         delivery.install(cases)

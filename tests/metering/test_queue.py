@@ -1,4 +1,7 @@
-"""The queue of stale ranges: no range is lost, whatever happens beside, and a transaction takes no more than it can hold."""
+"""The queue loses no range, whatever happens beside.
+
+A transaction takes no more than it can hold.
+"""
 
 import time
 from collections.abc import Callable

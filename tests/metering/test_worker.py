@@ -1,4 +1,7 @@
-"""The worker as it runs: a process that follows the readings, dies, runs several times at once; and computing everything again."""
+"""The worker as it runs: a process that follows the readings, dies, runs several times at once.
+
+And computing everything again.
+"""
 
 import re
 import signal
@@ -110,7 +113,8 @@ def following() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT FROM pg_stat_activity"
-            " WHERE application_name = 'tds_new_consumption' AND datname = current_database() AND state = 'idle'"
+            " WHERE application_name = 'tds_new_consumption' AND datname = current_database() AND state = "
+            "'idle'"
         )
         return cursor.fetchone() is not None
 
@@ -214,12 +218,16 @@ def queued() -> Iterator[Callable[[], list[int]]]:
 
         yield found
         cursor.execute(
-            "DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE prova_fila"
+            "DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE "
+            "prova_fila"
         )
 
 
 def killed_midway(devices: list[Dispositivo], withheld: int) -> set[int]:
-    """Start a run and kill it when all of its first portion is computed but what is in the partition ``withheld``; return what is left."""
+    """Start a run and kill it when all of its first portion is computed but a partition.
+
+    Return what is left: the devices in the partition ``withheld``.
+    """
     first, others = [d.pk for d in devices[:PORTION]], [d.pk for d in devices[PORTION:]]
     left = {pk for pk in first if pk % ConsumoParticao.PARTICOES == withheld}
     with transaction.atomic():
@@ -340,7 +348,8 @@ def refused(devices: list[Dispositivo]) -> Iterator[Dispositivo]:
     """A device whose blocks the database refuses."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"ALTER TABLE tds_new_consumo_15min ADD CONSTRAINT refused CHECK (dispositivo_id <> {devices[3].pk})"
+            f"ALTER TABLE tds_new_consumo_15min ADD CONSTRAINT refused CHECK (dispositivo_id <> "
+            f"{devices[3].pk})"
         )
         yield devices[3]
         cursor.execute("ALTER TABLE tds_new_consumo_15min DROP CONSTRAINT IF EXISTS refused")

@@ -271,7 +271,8 @@ class TestContractColumns:
             *values,
         )
         sql(
-            "INSERT INTO tds_new_mensagem_rejeitada (topico, payload, motivo) VALUES ('t', 'x', 'json_invalido')"
+            "INSERT INTO tds_new_mensagem_rejeitada (topico, payload, motivo) VALUES ('t', 'x', "
+            "'json_invalido')"
         )
         assert (conta.timezone, conta.is_active, conta.cnpj) == ("America/Sao_Paulo", True, "")
         assert (gateway.qte_max_dispositivos, gateway.is_active, gateway.is_online) == (8, True, False)
@@ -288,7 +289,8 @@ class TestPeople:
             User.objects.create_user("ANA@example.com")
         with pytest.raises(IntegrityError):
             sql(
-                "INSERT INTO tds_new_user (password, email, is_superuser) VALUES ('!', 'ANA@example.com', false)"
+                "INSERT INTO tds_new_user (password, email, is_superuser) VALUES ('!', 'ANA@example.com', "
+                "false)"
             )
 
     def test_a_new_person_has_no_power_and_no_password(self, db: None) -> None:
