@@ -39,7 +39,8 @@ COPIED = "SELECT coalesce(sum(linhas), 0) FROM tds_new_mudanca_timescale"
 # What a database is, without numbers that depend on its history.
 CATALOGUE = {
     "columns": """SELECT c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
-        a.attnotnull, a.attstorage, pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        a.attnotnull, a.attstorage, pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         WHERE c.relnamespace = 'public'::regnamespace""",
