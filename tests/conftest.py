@@ -13,7 +13,7 @@ from tests.support.sums import maintenance_session
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-__all__ = ["clock", "make_broker", "mosquitto", "processor", "start_consumer", "maintenance_session", "world"]
+__all__ = ["clock", "maintenance_session", "make_broker", "mosquitto", "processor", "start_consumer", "world"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -93,8 +93,8 @@ def test_blocks_of_readings_that_are_no_longer_kept_are_figures_too(monkeypatch:
 def test_the_page_says_when_the_parameters_hold_and_leads_to_dated_ones() -> None:
     device, root = meter(JUMP, timezone="America/Manaus"), superuser()
     address = url("dispositivo", "change", device.pk)
-    address = f"{url('vigenciaparametros', 'add')}?dispositivo={device.pk}"
-    dated = f'<a href="{address}">Para mudar a partir de uma data, registre uma vigência.</a>'
+    add = f"{url('vigenciaparametros', 'add')}?dispositivo={device.pk}"
+    dated = f'<a href="{add}">Para mudar a partir de uma data, registre uma vigência.</a>'
     page = root.get(address).content.decode()
     assert "Os parâmetros do dispositivo valem para toda a sua história." in page
     assert dated in page
