@@ -1,6 +1,6 @@
 """Numbers, dates and ages as people read them, in Portuguese and English.
 
-The browser has the same rules in ``static/tds_new/js/fmt.js``; ``tests/web/format_vectors.json`` holds both
+The browser has the same rules in ``static/tds_new/js/formats.js``; ``tests/web/format_vectors.json`` holds both
 to the same answers.
 """
 
