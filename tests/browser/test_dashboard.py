@@ -410,6 +410,24 @@ def test_the_table_behind_a_chart_is_filled_when_opened(measured_conta: Conta, o
     )
 
 
+def test_charts_take_the_colours_that_the_system_changes_to(
+    measured_conta: Conta, open_page: OpenPage, complaints: list[str]
+) -> None:
+    page = open_page(dashboard(measured_conta), color_scheme="light")
+    wait_drawn(page, "figure[data-chart=kW]")
+    line_colour = """() => Chart.getChart(document.querySelector('figure canvas')).data.datasets
+                         .find((d) => d.role === 'line').borderColor"""
+    before = page.evaluate(line_colour)
+
+    page.emulate_media(color_scheme="dark")
+
+    page.wait_for_function(f"(before) => ({line_colour})() !== before", arg=before)
+    page.locator("#cursor-range").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#cursor-text")).to_contain_text("12,0\u00a0kW")
+    assert complaints == []
+
+
 @pytest.mark.parametrize(("language", "position"), [("pt-BR", -2), ("en", -1)])
 def test_the_browser_writes_numbers_dates_and_ages_as_the_server_does(
     empty_conta: Conta, open_page: OpenPage, language: str, position: int

@@ -55,7 +55,8 @@ function draw(figure) {
 
 function redraw() {
   prepareCharts(texts);
-  for (const [figure, view] of drawn) {
+  // A copy, because a figure that is drawn again becomes the last of the map: the walk would never end.
+  for (const [figure, view] of [...drawn]) {
     removeChart(view);
     drawn.delete(figure);
     draw(figure);
