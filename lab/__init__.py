@@ -2,6 +2,5 @@
 
 Enters: options of commands.
 Leaves: reports and exit codes.
-May import: all of ``tds_new`` and ``prj_tds_new``. Nothing of them may import it, and production does not
-install it.
+May import: tds_new, prj_tds_new. Nothing of them may import it, and production does not install it.
 """

@@ -259,13 +259,45 @@ def test_no_circle_of_packages() -> None:
 
 
 def test_no_circle_of_modules() -> None:
-    """Imports inside functions count, too; a package's ``__init__``, which re-exports, counts as a module."""
-    none(
-        _circles(
-            {
-                module: {name for name in imports(module) if name in MODULES}
-                for module in MODULES
-                if within(module, "tds_new")
-            }
-        )
-    )
+    """Imports inside functions count too; the ``__init__`` of a package counts as a module."""
+    knows = {module: {name for name in imports(module) if name in MODULES} for module in MODULES}
+    none(_circles(knows))
+
+
+PACKAGES = [module for module, path in MODULES.items() if path.name == "__init__.py"]
+
+
+def _may_import(package: str) -> set[str] | None:
+    """Return the modules that a package's docstring lets it import; None where it does not say."""
+    said = re.search(r"^May import: (.+?)\.(?:\s|$)", ast.get_docstring(_tree(package)) or "", re.M | re.S)
+    if said is None:
+        return None
+    names = [name.strip() for name in said[1].split(",") if said[1] != "nothing"]
+    return {name if name.split(".")[0] in TOPS else f"tds_new.{name}" for name in names}
+
+
+def test_each_package_says_what_it_does_and_what_it_may_import() -> None:
+    missing = [
+        f"{package}: {line}"
+        for package in PACKAGES
+        for line in ("Enters: ", "Leaves: ", "May import: ")
+        if f"\n{line}" not in (ast.get_docstring(_tree(package)) or "")
+    ]
+    unknown = [
+        f"{package}: {name}"
+        for package in PACKAGES
+        for name in _may_import(package) or ()
+        if name not in MODULES
+    ]
+    none(missing + unknown)
+
+
+def test_each_package_imports_only_what_it_says() -> None:
+    broken = [
+        f"{module} > {name}"
+        for module in MODULES
+        for package in [module if module in PACKAGES else module.rpartition(".")[0]]
+        for name in imports(module)
+        if name in MODULES and not within(name, package, *(_may_import(package) or ()))
+    ]
+    none(broken)

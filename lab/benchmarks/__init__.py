@@ -2,5 +2,5 @@
 
 Enters: sizes of a measurement.
 Leaves: one report of its parts, for people and for programs.
-May import: ``lab.harness``; of ``tds_new`` what it measures and builds on.
+May import: lab.harness, tds_new, prj_tds_new.
 """

@@ -2,5 +2,5 @@
 
 Enters: a seed, from which messages follow.
 Leaves: a report of what differs from an independent oracle.
-May import: ``lab.harness``; of ``tds_new`` the ingestion, which it feeds.
+May import: lab.harness, demo, ingestion, storage. It feeds the ingestion.
 """

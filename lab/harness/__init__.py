@@ -2,5 +2,5 @@
 
 Enters: the kind of database, settings that differ.
 Leaves: running servers and processes, tables of a report.
-May import: ``tds_new`` (``broker``, ``demo``, ``embedded``); nothing else of ``lab``.
+May import: broker, demo, embedded.
 """

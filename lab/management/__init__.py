@@ -1,1 +1,6 @@
-"""Offers the laboratory on the command line."""
+"""Offers the laboratory on the command line.
+
+Enters: nothing; Django looks for ``commands`` here.
+Leaves: the commands.
+May import: nothing.
+"""

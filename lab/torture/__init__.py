@@ -2,5 +2,5 @@
 
 Enters: a seed, from which messages and faults follow.
 Leaves: a report of the invariants, checked on the wire and in the database.
-May import: ``lab.harness``; of ``tds_new`` the ingestion, which mutants change.
+May import: lab.harness, demo, embedded, ingestion. Mutants change the ingestion.
 """

@@ -2,5 +2,5 @@
 
 Enters: options of ``demo``, ``create_demo_data`` and ``simulate_gateways``.
 Leaves: registrations and logins, telemetry through the broker, running services.
-May import: ``tds_new`` (``models``, ``ingestion``, ``broker``, ``embedded``).
+May import: models, ingestion, broker, embedded.
 """

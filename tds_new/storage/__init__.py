@@ -1,6 +1,6 @@
-"""How our tables lie in the database: as hypertables and sums on TimescaleDB, as tables and views on plain PostgreSQL.
+"""Hide whether the database is TimescaleDB or plain PostgreSQL.
 
 Enters: Django's or psycopg's connections, and the settings of the database.
 Leaves: sessions, answers about the kind of database, and the SQL of hypertables and sums.
-May import: nothing of ours.
+May import: nothing.
 """

@@ -2,5 +2,5 @@
 
 Enters: options.
 Leaves: a report on standard output, an exit code.
-May import: all of ``lab``.
+May import: lab.
 """

@@ -1,8 +1,8 @@
 """Keep a connection to the MQTT broker and pass its messages to handlers.
 
-Enters: packets from the broker; acknowledgements and publications from other threads. Leaves: messages to the
-handlers of their topic. May import: ``tds_new.backoff``, ``tds_new.logs``, and of ingestion ``message`` and
-``topics``. Only this package knows paho-mqtt.
+Enters: packets from the broker; acknowledgements and publications from other threads.
+Leaves: messages to the handlers of their topic.
+May import: backoff, logs, ingestion.message, ingestion.topics. Only this package knows paho-mqtt.
 """
 
 from tds_new.ingestion.transport.config import BrokerConfig, TlsConfig, Will, broker_config
