@@ -145,7 +145,7 @@ def date_time(moment: datetime, zone: tzinfo) -> str:
 
 
 def clock(moment: datetime | None, zone: ZoneInfo) -> str:
-    """Return ``18/02/2026 12:47:10`` or ``Feb 18, 2026 12:47:10`` by the clock of ``zone``."""
+    """Return ``18/02/2026 12:47:10`` by the clock of ``zone``."""
     if moment is None:
         return MISSING
     local = moment.astimezone(zone)
@@ -165,7 +165,7 @@ def offset(moment: datetime, zone: ZoneInfo) -> str:
 
 
 def zone_label(moment: datetime, zone: ZoneInfo) -> str:
-    """Return ``Brasília (GMT-3)``: what people call a zone, and its offset at ``moment``."""
+    """Return ``Brasília (GMT-3)``: a zone's usual name, and its offset at ``moment``."""
     name = ZONE_NAMES.get(zone.key) or zone.key.rsplit("/", 1)[-1].replace("_", " ")
     return f"{name} ({offset(moment, zone)})"
 
@@ -193,7 +193,7 @@ def duration(elapsed: timedelta) -> str:
 
 
 def exact_duration(elapsed: timedelta) -> str:
-    """Return ``15 min``, ``1 h 30 min``, ``2 dias 3 h``: all of it, but no seconds from a day on."""
+    """Return ``15 min``, ``1 h 30 min`` or ``2 dias 3 h``; no seconds from a day on."""
     hours, seconds = divmod(elapsed.seconds, 3600)
     minutes, seconds = divmod(seconds, 60)
     exact = Decimal(seconds) + Decimal(elapsed.microseconds).scaleb(-6)
@@ -215,7 +215,7 @@ def _day_word(days: int) -> str:
 
 
 def age(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
-    """Return ``há 12 s``, ``há 3 min``, ``há 2 h`` or ``há 3 dias``; from a week on, the date."""
+    """Return ``há 12 s``, ``há 3 min`` or ``há 3 dias``; from a week on, the date."""
     seconds = max(0, int((now - moment).total_seconds()))
     if seconds >= 7 * 86_400:
         return date_text(moment.astimezone(zone).date())

@@ -1,4 +1,4 @@
-"""Numbers, dates and ages on the server; the browser answers the same vectors in tests/browser."""
+"""Numbers, dates and ages on the server; the browser answers the same vectors."""
 
 import json
 from datetime import date, datetime, timedelta

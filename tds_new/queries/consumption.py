@@ -1,4 +1,4 @@
-"""Consumption of local days, of months, and of the month to date beside the one before."""
+"""Consumption of local days and months, and of the month to date."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ def _comparable(month: Period, cutoff: datetime, zone: ZoneInfo) -> Period:
 
 
 def _until(latest: datetime | None, period: Period, now: datetime) -> datetime | None:
-    """Return the moment up to which there is data in ``period``, never later than ``now``.
+    """Return up to when there is data in ``period``, never later than ``now``.
 
     It is the end of the block of the newest reading, or the reading itself in the block that is still
     filling.
@@ -166,7 +166,7 @@ def monthly_consumption(
     current: Sequence[PeriodConsumption] | None = None,
     closed: Sequence[QuantitySums] | None = None,
 ) -> list[MonthlyConsumption]:
-    """Return thirteen months by the Conta's calendar, each beside the month a year before.
+    """Return thirteen months by the Conta's calendar, each with the year before.
 
     They are those of ``devices``, or with None all that was measured for the Conta, devices that have left it
     included. What is known already at ``now`` is not read again: ``current`` of :func:`month_to_date`,

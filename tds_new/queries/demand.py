@@ -1,4 +1,4 @@
-"""Demand: a device's consumption in a block over a quarter of an hour, and its peak.
+"""Demand, a device's consumption in a block per hour, and its peak.
 
 Demand is that of one meter (docs/metering.md). What several meters draw together is not asked for, because
 some measure what flows through others.
@@ -70,7 +70,7 @@ class Peak:
 
 
 class _Largest(NamedTuple):
-    """The bucket that holds the largest block of a Conta, and that block's consumption."""
+    """The bucket that holds a Conta's largest block, and that block's consumption."""
 
     period: Period
     consumption: Decimal
@@ -102,7 +102,7 @@ def greatest_peak(
     end: datetime,
     now: datetime | None = None,
 ) -> tuple[Dispositivo, Peak] | None:
-    """Return the greatest of the devices' peaks, with its device; None if there is none.
+    """Return the greatest of the devices' peaks with its device, or None.
 
     The parameters are those of :func:`peaks`.
     """
@@ -132,7 +132,7 @@ def _has_demand(device: Dispositivo) -> bool:
 def _largest_of_conta(
     conta: Conta, devices: Sequence[Dispositivo], period: Period, stored: Sequence[Grid]
 ) -> _Largest | None:
-    """Return where in ``period`` the Conta's largest block is; None if no sums are ``stored``.
+    """Return where in ``period`` the Conta's largest block is; None on plain PostgreSQL.
 
     It is looked for among all devices with the quantities of ``devices``, so it may be that of another one,
     which has left the Conta or is switched off.

@@ -102,7 +102,7 @@ def gateway_state(gateway: Gateway, now: datetime) -> GatewayState:
 
 
 def online(now: datetime) -> Q:
-    """Return the condition for gateways whose :func:`gateway_state` is ONLINE at ``now``."""
+    """Return the condition for gateways whose state is ONLINE at ``now``."""
     tolerated = tolerated_silence_expression()
     since = ExpressionWrapper(Value(now, DateTimeField()) - tolerated, DateTimeField())
     return Q(is_active=True, is_online=True, last_seen__gte=since)
@@ -111,7 +111,7 @@ def online(now: datetime) -> Q:
 def silent_gateways(
     gateways: Sequence[Gateway], devices: Sequence[Dispositivo], now: datetime
 ) -> list[SilentGateway]:
-    """Return the gateways that are not heard at ``now``, with how many of ``devices`` they have.
+    """Return the gateways that are not heard, with how many of ``devices`` they have.
 
     Offline gateways come first, the longest silent of them first; then those that were never heard.
     """

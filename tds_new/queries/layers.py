@@ -66,7 +66,7 @@ class Layer:
     columns: str
     duration: str
     width: timedelta
-    unsettled: timedelta = DAY
+    unsettled: timedelta = timedelta(0)
     of_conta: bool = False
     computed: str = ""
     index_condition: str = ""
@@ -89,12 +89,17 @@ class Layer:
         return f"{within} AND {self.index_condition.format(start=f'%({start})s', end=f'%({end})s')}"
 
 
+def _layer(
+    rollup: rollups.Rollup, width: timedelta, columns: str = SUM_COLUMNS, *, of_conta: bool = False
+) -> Layer:
+    """Return the layer of a rollup whose buckets are at most ``width`` long."""
+    return Layer(rollup.name, rollup.column, columns, rollup.length, width, rollup.end, of_conta)
+
+
 BLOCKS = Layer("tds_new_consumo_15min", "bloco", rollups.one_block(rollups.COMMON_SUMS), "15 minutes", BLOCK)
-HOURS = Layer(rollups.HOURLY.name, "hora", SUM_COLUMNS, "1 hour", HOUR, rollups.HOURLY.end)
-DAYS = Layer(rollups.DAILY.name, "dia", SUM_COLUMNS, "1 day", DAY + HOUR)
-MONTHS = Layer(
-    rollups.MONTHLY.name, "mes_referencia", rollups.MONTHLY.select_list, "1 month", 31 * DAY + HOUR
-)
+HOURS = _layer(rollups.HOURLY, HOUR)
+DAYS = _layer(rollups.DAILY, DAY + HOUR)
+MONTHS = _layer(rollups.MONTHLY, 31 * DAY + HOUR, rollups.MONTHLY.select_list)
 # Four rows a day, from 2, 3, 4 and 5 o'clock UTC on: the days of every zone of Brazil are made of them.
 DAY_PARTS = Layer(
     rollups.DAY_PARTS.name,
@@ -102,21 +107,12 @@ DAY_PARTS = Layer(
     SUM_COLUMNS,
     "21 hours",
     21 * HOUR,
+    rollups.DAY_PARTS.end,
     computed="dia + mod(hora_utc + 19, 24) * interval '1 hour'",
     index_condition="dia > {start} - interval '1 day' AND dia < {end}",
 )
-CONTA_HOURS = Layer(
-    rollups.CONTA_HOURLY.name,
-    "hora",
-    rollups.CONTA_HOURLY.select_list,
-    "1 hour",
-    HOUR,
-    rollups.CONTA_HOURLY.end,
-    of_conta=True,
-)
-CONTA_DAYS = Layer(
-    rollups.CONTA_DAILY.name, "dia", rollups.CONTA_HOURLY.select_list, "1 day", DAY + HOUR, of_conta=True
-)
+CONTA_HOURS = _layer(rollups.CONTA_HOURLY, HOUR, rollups.CONTA_HOURLY.select_list, of_conta=True)
+CONTA_DAYS = _layer(rollups.CONTA_DAILY, DAY + HOUR, rollups.CONTA_DAILY.select_list, of_conta=True)
 # The coarsest first.
 OF_DEVICES = (MONTHS, DAYS, HOURS)
 OF_CONTAS = (CONTA_DAYS, CONTA_HOURS)
@@ -199,7 +195,7 @@ def _month_boundaries(zone: ZoneInfo) -> tuple[Boundary, Boundary]:
 
 
 def _boundaries(layer: Layer, zone: ZoneInfo) -> tuple[Boundary, Boundary, timedelta]:
-    """Return floor and following boundary of a table whose zone is ``zone``, and the reach."""
+    """Return floor, following boundary and reach of a table whose zone is ``zone``."""
     if layer is MONTHS:
         return *_month_boundaries(zone), FURTHEST_ZONE
     if layer in (DAYS, CONTA_DAYS):

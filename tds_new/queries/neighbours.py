@@ -1,4 +1,4 @@
-"""The readings around a moment of a device, with the class and the decision on each."""
+"""The readings around a moment, with the class and the decision on each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class NearbyReading:
 def readings_around(
     moments: Sequence[tuple[Dispositivo, datetime]], before: int = 5, after: int = 5
 ) -> list[list[NearbyReading]]:
-    """Return, for each device and moment, the readings around it by time; one statement.
+    """Return the readings around each moment of a device, by time; one statement.
 
     They are up to ``before`` readings before the moment, the one at it, and up to ``after`` readings after
     it.
@@ -76,9 +76,9 @@ def readings_around(
 
 
 def reading_within_second(device: Dispositivo, second: datetime) -> datetime | None:
-    """Return the exact time of the device's first reading in the second from ``second`` on.
+    """Return the exact time of the device's first reading within a second.
 
-    Returns None where there is none.
+    The second begins at ``second``. Returns None where there is no reading.
     """
     with connection.cursor() as cursor:
         cursor.execute(READING_WITHIN, [device.pk, second, second + timedelta(seconds=1)])

@@ -1,4 +1,4 @@
-"""Readings of devices as points of a chart, for windows of hours: finer than blocks."""
+"""Readings as points of a chart, for windows of hours: finer than blocks."""
 
 from collections.abc import Sequence
 from datetime import timedelta

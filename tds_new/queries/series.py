@@ -74,7 +74,7 @@ OWN_COLUMNS = {BLOCK: BLOCKS.column, HOUR: HOURS.column, DAY: DAYS.column}
 def series(
     conta: Conta, devices: Sequence[Dispositivo], window: Window, now: datetime | None = None
 ) -> list[Series]:
-    """Return one series for each of ``devices`` that belongs to ``conta``, in their order.
+    """Return one series for each of ``devices`` of ``conta``, in their order.
 
     It takes at most three statements. Gauges come in their unit; registers and increments as a mean rate per
     hour of their unit (kWh gives kW). Rates come out of blocks, unless ``window`` is so short that it is cut
@@ -95,13 +95,13 @@ def series(
 
 
 def _readings_kept(window: Window) -> bool:
-    """Return whether all readings of ``window`` are kept: retention leaves only blocks."""
+    """Return whether all readings of ``window`` are kept; retention leaves blocks."""
     frozen = ConsumoCongelado.objects.first()
     return frozen is None or window.start >= frozen.ate
 
 
 def _drawn_raw(device: Dispositivo, window: Window) -> bool:
-    """Return whether a device is drawn out of readings where the step is below a block."""
+    """Return whether a device is drawn out of readings if the step is below a block."""
     return window.step <= MINUTE or device.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
 
 
@@ -147,7 +147,7 @@ def _fill(conta: Conta, wanted: Sequence[Series], window: Window, now: datetime)
 
 
 def _fitting(stored: Sequence[Grid], window: Window, step: timedelta) -> list[Grid]:
-    """Return those of ``stored`` whose buckets each lie within one bucket of the chart.
+    """Return the grids whose buckets each lie within one bucket of the chart.
 
     The platform's days do not, where the Conta's begin at another hour.
     """
@@ -288,7 +288,7 @@ def _covered_s(c: Columns, interval_s: float, step: timedelta) -> list[float]:
 
 
 def _beside(c: Columns, n: int, reach_s: float) -> list[int]:
-    """Return the positions of the buckets with readings right before and after bucket ``n``."""
+    """Return which of the buckets right before and after bucket ``n`` have readings."""
     return [
         i for i in (n - 1, n + 1) if 0 <= i < len(c.t) and abs(c.t[i] - c.t[n]) <= reach_s and c.readings[i]
     ]

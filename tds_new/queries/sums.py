@@ -70,7 +70,7 @@ _ORDER = {grandeza: n for n, grandeza in enumerate(Dispositivo.Grandeza.values)}
 
 
 def quantity_order(quantity: Quantity) -> tuple[int, str]:
-    """Return the key that sorts quantities as ``Dispositivo.Grandeza`` does, then by unit."""
+    """Return the key that sorts as ``Dispositivo.Grandeza`` does, then by unit."""
     grandeza, unidade = quantity
     return _ORDER[grandeza], unidade
 
@@ -285,7 +285,7 @@ class TableRead:
         return joined
 
     def sql(self, only: str, parameters: dict[str, Any]) -> str:
-        """Return the statement that sums the cells; its parameters are added to ``parameters``.
+        """Return the statement that sums the cells, and add its ``parameters``.
 
         ``only`` is the condition on devices, or empty.
         """

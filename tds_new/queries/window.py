@@ -28,7 +28,7 @@ MAX_MARKS = 8
 
 
 def step_for(duration: timedelta, points: int = MAX_POINTS) -> timedelta:
-    """Return the step for a window of ``duration`` on a chart with room for ``points``."""
+    """Return the step for a window of ``duration`` where there is room for ``points``."""
     return next((step for limit, step in STEPS if duration <= limit and duration <= points * step), MONTH)
 
 

@@ -1,4 +1,4 @@
-"""Whether a dashboard changed since the browser last asked, told from three counters."""
+"""Whether a dashboard changed since the browser asked, told from three counters."""
 
 import hashlib
 from datetime import datetime

@@ -103,7 +103,7 @@ def _dates_problem(first_day: date | None, last_day: date | None, today: date) -
 
 
 def _devices(query: QueryDict, devices: Sequence[Dispositivo], notices: list[Notice]) -> list[Dispositivo]:
-    """Return the devices of ``disp=12&disp=15`` or ``disp=12,15``, in the Conta's order."""
+    """Return the devices of ``disp=1&disp=2`` or ``disp=1,2``, in the Conta's order."""
     asked = {part.strip() for value in query.getlist("disp") for part in value.split(",") if part.strip()}
     selected = [d for d in devices if str(d.pk) in asked]
     if len(selected) < len(asked):

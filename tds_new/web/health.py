@@ -12,7 +12,7 @@ TIMEOUT_S = 2
 
 
 def database_answers() -> bool:
-    """Return whether a new connection to the database opens and answers in two seconds."""
+    """Return whether a new connection opens and answers within two seconds."""
     parameters = {
         **connection.get_connection_params(),
         "connect_timeout": TIMEOUT_S,

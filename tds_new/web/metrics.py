@@ -30,7 +30,7 @@ class PlatformCollector(Collector):
     """
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the figures of gateways, rejected messages, consumers, consumption and maintenance.
+        """Yield all figures, out of the database.
 
         Raises DatabaseError.
         """
@@ -125,7 +125,7 @@ def allowed(address: str) -> bool:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the figures in Prometheus's text format, or 503 while the database is away.
+    """Return the figures as text for Prometheus, or 503 while the database is away.
 
     Raises Http404 for an address that is not allowed.
     """

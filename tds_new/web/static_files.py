@@ -1,9 +1,9 @@
-"""Static files under names with a hash of their content, so that browsers may keep them for ever."""
+"""Static files whose names have a hash, so that browsers may keep them for ever."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # WhiteNoise has no types
-    """WhiteNoise's storage; the imports of JavaScript modules name the hashed files too."""
+    """WhiteNoise's storage, with imports of JavaScript modules under hashed names too."""
 
     support_js_module_import_aggregation = True

@@ -32,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture(params=[1440, 390])
 def page(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Page]:
-    """Somebody who may do everything, logged in; it fails on whatever the browser complains of."""
+    """A page of somebody who may do everything; it fails on any complaint."""
     User.objects.create_superuser("root@example.com", factories.PASSWORD)
     complaints: list[str] = []
     with sync_playwright() as playwright:
@@ -102,7 +102,7 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
 
 
 def within(page: Page, selector: str) -> bool:
-    """Whether all that ``selector`` finds is on the screen's width, without scrolling anything."""
+    """Whether all that ``selector`` finds is on the screen without scrolling."""
     boxes = [element.bounding_box() for element in page.locator(selector).all()]
     width = page.viewport_size["width"]  # type: ignore[index]
     return bool(boxes) and all(

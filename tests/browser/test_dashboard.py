@@ -34,7 +34,7 @@ def card(page: Page, card_id: str) -> Any:
 
 
 def month_energy(conta: Conta) -> str:
-    """What the server makes of the month's readings; these tests also pass in the first hours of a month."""
+    """The month's consumption as shown, also in the first hours of a month."""
     with translation.override("pt-br"):
         return formats.value(monthly_consumption(conta, None, now())[0].months[-1].total, "kWh")
 

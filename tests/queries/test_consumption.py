@@ -1,4 +1,4 @@
-"""Consumption by local calendars, coverage, the month before, and whose the months are.
+"""Consumption by local calendars, coverage, the month before, and whose it is.
 
 Totals are held against sums that are written out here, block by block.
 """

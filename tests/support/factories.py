@@ -57,7 +57,7 @@ def device(
 
 
 def readings(of: Dispositivo, timed_values: Iterable[tuple[datetime, Any]]) -> None:
-    """Store readings, set ``last_seen`` and the Conta's counters, and compute the consumption."""
+    """Store readings as the platform does, and compute the consumption."""
     rows = [
         LeituraDispositivo(
             time=when,
@@ -89,7 +89,7 @@ def block(
     quality: str = "MEDIDO",
     **fields: Any,
 ) -> ConsumoBloco:
-    """A block as the worker computes it, not saved yet; ``fraction`` of it was measured."""
+    """A block as the worker computes it, not saved; ``fraction`` of it is measured."""
     values = {"conta_id": of.conta_id, "gateway_id": of.gateway_id, "leituras": 3, **fields}
     return ConsumoBloco(
         dispositivo=of,

@@ -25,7 +25,7 @@ EDITOR = ("view_leituraemrevisao", "change_leituraemrevisao", "add_trocamedidor"
 def meter(
     values: Iterable[float], codigo: str = "D01", timezone: str = "America/Sao_Paulo", **fields: Any
 ) -> Dispositivo:
-    """A register in kWh with at most 100 an hour, read every 15 minutes, its consumption computed."""
+    """A register in kWh, read every 15 minutes, that counts at most 100 an hour."""
     gateway = factories.gateway(factories.conta(f"Conta de {codigo}", timezone=timezone), f"GW-{codigo}")
     device = factories.device(gateway, codigo)
     parameters = {"consumo_maximo_hora": Decimal(100), "valor_maximo_registro": Decimal(100_000), **fields}
@@ -77,7 +77,7 @@ def decide(
     motivo: str | None = "visto no local",
     **fields: Any,
 ) -> Any:
-    """What the list answers to an action on ``rows``, confirmed with ``motivo``; None only asks for it."""
+    """What the list answers to an action on ``rows``; it is confirmed with a ``motivo``."""
     data: dict[str, Any] = {"action": action, "_selected_action": [one.chave for one in rows], **fields}
     if motivo is not None:
         data |= {"confirmar": "sim", "motivo": motivo}
@@ -85,7 +85,7 @@ def decide(
 
 
 def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
-    """What the page of ``device`` posts where nobody has changed anything but ``fields``."""
+    """What the page of ``device`` posts where only ``fields`` were changed."""
     form = {
         "gateway": device.gateway_id,
         "codigo": device.codigo,

@@ -1,4 +1,4 @@
-"""Who gets at what: a table of addresses, each tried by everybody. A new address is a new row."""
+"""Who gets at what: a table of addresses, each tried by everybody."""
 
 import re
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_for_everybody_else_it_does_not_exist_in_the_same_words(owner: Conta, na
 
 
 def body(response: HttpResponseBase) -> str:
-    """The page without what is of the request alone: its CSRF token and its own address."""
+    """The page without the CSRF token and its own address."""
     return re.sub(r'value="[^"]*"', "", response.text)  # type: ignore[attr-defined]
 
 

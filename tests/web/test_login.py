@@ -1,4 +1,4 @@
-"""Getting in and out: login, lock-out, the choice of Conta, theme and language, worded error pages."""
+"""Login, lock-out, the choice of Conta, theme and language, and error pages."""
 
 from datetime import timedelta
 from typing import Any

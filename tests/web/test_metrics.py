@@ -1,4 +1,4 @@
-"""/metrics of the web: the platform's figures, for those who are allowed to see them."""
+"""The platform's figures, for those who are allowed to see them."""
 
 from datetime import timedelta
 from ipaddress import ip_network

@@ -1,4 +1,4 @@
-"""The types of a dashboard's JSON name the same keys for the server and for the scripts."""
+"""The types of a dashboard's JSON: server and scripts name the same keys."""
 
 import re
 from types import UnionType

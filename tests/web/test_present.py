@@ -1,4 +1,4 @@
-"""Putting a dashboard into words: it reads nothing, and says the same in a second language."""
+"""Putting a dashboard into words: it reads nothing, in any language."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Static files: references resolve, nothing comes from elsewhere, pages stay light."""
+"""Static files: references resolve, none leads elsewhere, pages stay light."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""The cards: the month's consumption, the peak demand, gateways, devices, last reading."""
+"""The cards: consumption, peak demand, gateways, devices, last reading."""
 
 from collections import Counter
 

@@ -85,7 +85,7 @@ class _Legend(NamedTuple):
 
 
 def _legend(line: Iterable[points.Point]) -> _Legend:
-    """Return the figures of a line; least and greatest value of gauges are those within buckets."""
+    """Return the figures of a line; those of gauges look into the buckets."""
     known = [(p.mean, p.minimum, p.maximum) for p in line if p.mean is not None]
     if not known:
         return _Legend()

@@ -23,7 +23,7 @@ class Link(TypedDict):
 
 
 class Option(TypedDict):
-    """A device in the filter; ``gateway`` is empty where its name holds the code already."""
+    """A device in the filter; ``gateway`` is empty where the name holds its code."""
 
     pk: int
     name: str

@@ -1,4 +1,4 @@
-"""The contract of a dashboard's JSON: what the page is rendered from, and what polls get.
+"""The contract of a dashboard's JSON, which the page and its polls get.
 
 ``payload.d.ts`` beside this module has the same types for the scripts; a test holds both to the same keys.
 Numbers that people read come as text, in the language and with the decimals that they are shown with. Moments
@@ -159,7 +159,7 @@ class Offline(TypedDict):
 
 
 class Dashboard(TypedDict):
-    """A whole dashboard. ``failures`` has a sentence for each block that could not be read."""
+    """A dashboard; ``failures`` has a sentence for each block that was not read."""
 
     version: int
     sequence: int

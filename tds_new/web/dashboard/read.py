@@ -105,7 +105,7 @@ def read_scope(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: 
 
 
 def _consumption(scope: Scope) -> tuple[list[PeriodConsumption], list[MonthlyConsumption]]:
-    """Read the month to date and the thirteen months; those that are over may be cached."""
+    """Read the month to date and thirteen months; those that are over may be cached."""
     conta, now = scope.conta, scope.now
     devices = scope.filter.selected or None
     ids = ",".join(str(d.pk) for d in devices or [])
