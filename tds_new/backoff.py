@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A delay that doubles with every failure in a row, from ``first`` to ``longest`` seconds.
+    """A delay that doubles with every failure in a row.
 
-    ``jitter`` is the share of each delay that is left to chance, so that many clients that failed together do
-    not try again together: 0.5 for a delay between half and all of its length, 1.0 ("full jitter") for one
-    between nothing and all of it.
+    It grows from ``first`` to ``longest`` seconds. ``jitter`` is the share of each delay that is left to
+    chance, so that many clients that failed together do not try again together: 0.5 for a delay between half
+    and all of its length, 1.0 ("full jitter") for one between nothing and all of it.
     """
 
     first: float

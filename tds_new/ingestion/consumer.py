@@ -20,7 +20,7 @@ from tds_new.ingestion.metrics import Metrics
 from tds_new.ingestion.preparation import Prepared
 from tds_new.ingestion.retry import DatabaseRetry, StoppedError
 from tds_new.ingestion.statistics import Statistics
-from tds_new.ingestion.status import StatusReporter
+from tds_new.ingestion.status import StatusReporter, log_outcomes
 from tds_new.ingestion.supervision import Watchdog, notify
 from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
 from tds_new.ingestion.topics import Kind, subscription
@@ -68,7 +68,7 @@ class Consumer:
         self._metrics = Metrics()
         self._watchdog = Watchdog()
         self._swept_at = 0.0
-        self._watch()
+        self._metrics.watch(lambda: self._inbox, lambda: self._subscriber, self._statistics)
 
     def stop(self) -> None:
         """End :meth:`run` after the present batch is committed and acknowledged.
@@ -171,7 +171,7 @@ class Consumer:
         for answer in result.answers:
             self._subscriber.answer(answer.topic, json.dumps({"seq": answer.seq}).encode())
         if logger.isEnabledFor(logging.DEBUG):
-            _log_outcomes(batch, result)
+            log_outcomes(batch, result)
 
     def _between_batches(self) -> None:
         """Do what is due between batches.
@@ -189,6 +189,10 @@ class Consumer:
             if silent:
                 logger.warning("%d gateways gave no sign of life and are offline now", silent)
         self._status.write_if_due(self._session.connection, self._inbox, self._subscriber)
+
+    def _report_progress(self) -> None:
+        """Tell the supervisor of this process that its loops go on."""
+        self._watchdog.report_progress(self._subscriber.subscribed, self._subscriber.last_iteration)
 
     def _has_listened(self) -> bool:
         """Whether a silence is the gateways': subscribed for a while, and nothing waits."""
@@ -275,41 +279,6 @@ class Consumer:
             self._lookup.close()
             self._lookup = None
 
-    # --- being watched --------------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        """Show Prometheus what has a value at any time."""
-        watch, statistics = self._metrics.watch, self._statistics
-        watch(
-            "tds_queue_messages",
-            "Messages waiting here to be stored; more wait at the broker",
-            lambda: len(self._inbox),
-        )
-        watch(
-            "tds_queue_age_seconds",
-            "Age of the oldest message waiting here",
-            lambda: self._inbox.oldest_age(time.time()),
-        )
-        watch(
-            "tds_broker_connected",
-            "1 while every subscription is granted",
-            lambda: float(self._subscriber.subscribed),
-        )
-        watch(
-            "tds_broker_reconnects",
-            "Connections to the broker that were lost",
-            lambda: self._subscriber.reconnects,
-        )
-        watch(
-            "tds_broker_dropped",
-            "Messages the broker has dropped since this start",
-            lambda: statistics.totals["broker_dropped"],
-        )
-
-    def _report_progress(self) -> None:
-        """Tell the supervisor of this process that its loops go on."""
-        self._watchdog.report_progress(self._subscriber.subscribed, self._subscriber.last_iteration)
-
     # --- the end --------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
@@ -328,17 +297,3 @@ class Consumer:
             self._close_lookup()
         if self._processor is not None:
             self._status.log_end(self._inbox)
-
-
-def _log_outcomes(batch: list[Message], result: BatchResult) -> None:
-    """Log a line for each message: what became of it."""
-    refused = {row.message: row.refusal for row in result.rejected_rows}
-    for number, message in enumerate(batch):
-        outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
-        logger.debug(
-            "%s %d bytes qos %d: %s",
-            printable(message.topic),
-            len(message.payload),
-            message.qos,
-            outcome,
-        )

@@ -1,10 +1,14 @@
 """The consumer's figures for Prometheus."""
 
+import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from tds_new.ingestion.inbox import Inbox
+from tds_new.ingestion.statistics import Statistics
 from tds_new.ingestion.telemetry_processor import BatchResult
+from tds_new.ingestion.transport import MQTTSubscriber
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900)
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
@@ -46,7 +50,40 @@ class Metrics:
             "tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=made
         )
 
-    def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
+    def watch(
+        self,
+        inbox: Callable[[], Inbox],
+        subscriber: Callable[[], MQTTSubscriber],
+        statistics: Statistics,
+    ) -> None:
+        """Show what has a value at any time; ``inbox`` and ``subscriber`` return the present ones."""
+        self._show(
+            "tds_queue_messages",
+            "Messages waiting here to be stored; more wait at the broker",
+            lambda: len(inbox()),
+        )
+        self._show(
+            "tds_queue_age_seconds",
+            "Age of the oldest message waiting here",
+            lambda: inbox().oldest_age(time.time()),
+        )
+        self._show(
+            "tds_broker_connected",
+            "1 while every subscription is granted",
+            lambda: float(subscriber().subscribed),
+        )
+        self._show(
+            "tds_broker_reconnects",
+            "Connections to the broker that were lost",
+            lambda: subscriber().reconnects,
+        )
+        self._show(
+            "tds_broker_dropped",
+            "Messages the broker has dropped since this start",
+            lambda: statistics.totals["broker_dropped"],
+        )
+
+    def _show(self, name: str, description: str, value: Callable[[], float]) -> None:
         """Show a figure that ``value`` returns whenever Prometheus asks."""
         Gauge(name, description, registry=self.registry).set_function(value)
 

@@ -236,7 +236,10 @@ def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
 
 
 def _in_utc(time: datetime | None) -> datetime:
-    """The same instant in UTC. Raises _RefusedError if there is none, or UTC has no date for it."""
+    """The same instant in UTC.
+
+    Raises _RefusedError if there is no time, or UTC has no date for it.
+    """
     if time is None:
         raise _RefusedError(
             Reason.TIMESTAMP_INVALIDO, "no timestamp, neither in the reading nor in the message"
@@ -257,7 +260,10 @@ def _in_utc(time: datetime | None) -> datetime:
 
 
 def _parse_tolerant(text: str) -> Telemetry:
-    """Parse a message of any form. Raises MessageRefusedError if nothing in it can be used."""
+    """Parse a message of any form.
+
+    Raises MessageRefusedError if nothing in it can be used.
+    """
     try:
         return _telemetry(load_json(text))
     except RecursionError:  # the parser goes deeper than Python can follow afterwards
@@ -294,7 +300,10 @@ def _refuse_schema(detail: str) -> NoReturn:
 
 
 def _reading(index: int, entry: Any, message_time: Any) -> Reading:
-    """An entry of ``leituras`` as a reading. Raises _RefusedError if it cannot be used."""
+    """An entry of ``leituras`` as a reading.
+
+    Raises _RefusedError if it cannot be used.
+    """
     if not isinstance(entry, Object):
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "the reading is not an object")
     if repeated := entry.repeated & _READING_KEYS:
@@ -315,7 +324,10 @@ def _reading(index: int, entry: Any, message_time: Any) -> Reading:
 
 
 def _time(value: Any) -> datetime | None:
-    """The time of a reading or a message; None without one. Raises _RefusedError if it is none."""
+    """The time of a reading or a message, None without one.
+
+    Raises _RefusedError for anything that is no time.
+    """
     if value is None:
         return None
     if type(value) is not str:

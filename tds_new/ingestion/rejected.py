@@ -59,7 +59,10 @@ SAMPLE = 50  # rows that one batch adds for a gateway over its limit of which en
 
 
 class RejectedRow(msgspec.Struct, frozen=True, gc=False):
-    """A row for ``tds_new_mensagem_rejeitada``; ``message`` is the number of its message in the batch."""
+    """A row for ``tds_new_mensagem_rejeitada``.
+
+    ``message`` is the number of its message in the batch.
+    """
 
     message: int
     received_at: datetime
@@ -88,13 +91,13 @@ class _Group(NamedTuple):
 
 
 def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
-    """Count rejected messages and readings, and keep the newest ``keep`` rows of each gateway and reason.
+    """Count what was rejected, and keep the newest rows per gateway and reason.
 
-    Of the messages in ``redelivered`` (message numbers), those whose rows are there already are skipped. A
-    gateway over its limit, of which ``keep`` rows are there, adds only the newest ``SAMPLE`` of a batch:
-    otherwise a flood would be written and deleted again at the cost of all other gateways. The remaining
-    messages of a flood are only counted. If they are delivered again, they are counted again: that is better
-    than perhaps not at all.
+    ``keep`` rows of each are kept. Of the messages in ``redelivered`` (message numbers), those whose rows are
+    there already are skipped. A gateway over its limit, of which ``keep`` rows are there, adds only the
+    newest ``SAMPLE`` of a batch: otherwise a flood would be written and deleted again at the cost of all
+    other gateways. The remaining messages of a flood are only counted. If they are delivered again, they are
+    counted again: that is better than perhaps not at all.
     """
     rows = _without_known(cursor, rows, redelivered)
     if not rows:
@@ -121,7 +124,10 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
 
 
 def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int]) -> list[RejectedRow]:
-    """The rows but for those of redelivered messages that were rejected for the same reason before."""
+    """The rows without those that were there before.
+
+    These are rows of redelivered messages that were rejected for the same reason before.
+    """
     again = [row for row in rows if row.message in redelivered]
     if not again:
         return rows
@@ -133,7 +139,11 @@ def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int
 
 
 def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: int) -> set[_Group]:
-    """The groups of more than ``SAMPLE`` messages over the limit of which ``keep`` rows are there already."""
+    """The groups that add only a sample of their rows.
+
+    They are gateways with more than ``SAMPLE`` messages over the limit, of which ``keep`` rows are there
+    already.
+    """
     floods = [
         group.gateway_id
         for group, members in groups.items()
@@ -148,7 +158,10 @@ def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: in
 
 
 def _newest(members: list[RejectedRow], keep: int) -> list[RejectedRow]:
-    """The newest ``keep`` rows of a group; a message of many bad readings is not copied for each of them."""
+    """The newest ``keep`` rows of a group.
+
+    Of one message they are at most ``MAX_ROWS_PER_MESSAGE``, because each row has its payload.
+    """
     copies: Counter[int] = Counter()
     kept = []
     for row in members[-keep:]:

@@ -56,10 +56,10 @@ def _message(row: MensagemRejeitada) -> Message:
 
 
 def _mark(row: MensagemRejeitada, refusals: Refusals) -> bool:
-    """Mark a row as accepted, or give it the new reason; return whether it was accepted.
+    """Mark a row as accepted, or give it the new reason.
 
     ``refusals`` are those of its message now. If a message is accepted now but for some of its readings, each
-    of these gets a row of its own.
+    of these gets a row of its own. Returns whether the row was accepted.
     """
     refused = refusals.get(row.leitura_indice) or refusals.get(None)
     if refused is not None:

@@ -26,7 +26,10 @@ class StoppedError(Exception):
 
 
 class DatabaseRetry:
-    """Repeats an operation while the database fails; meanwhile its caller acknowledges nothing."""
+    """Repeats an operation while the database fails.
+
+    Meanwhile its caller acknowledges nothing.
+    """
 
     def __init__(
         self,

@@ -43,9 +43,9 @@ class Statistics:
         self._lag = max(self._lag, committed - oldest)
 
     def record_broker_dropped(self, total: int) -> None:
-        """Count the messages that the broker has dropped; nothing else would show this loss.
+        """Count the messages that the broker has dropped.
 
-        ``total`` is what the broker has dropped since its own start.
+        ``total`` is what it has dropped since its own start. Nothing else would show this loss.
         """
         if self._broker_dropped is not None and total > self._broker_dropped:
             dropped = total - self._broker_dropped

@@ -10,8 +10,11 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from tds_new.ingestion.inbox import Inbox
+from tds_new.ingestion.message import Message
 from tds_new.ingestion.statistics import Statistics
+from tds_new.ingestion.telemetry_processor import BatchResult
 from tds_new.ingestion.transport import MQTTSubscriber
+from tds_new.logs import printable
 
 logger = logging.getLogger(__name__)
 
@@ -100,4 +103,18 @@ class StatusReporter:
                 "last_batch_at": datetime.fromtimestamp(last, UTC) if last else None,
                 "counters": Jsonb(counters),
             },
+        )
+
+
+def log_outcomes(batch: list[Message], result: BatchResult) -> None:
+    """Log a line for each message: what became of it."""
+    refused = {row.message: row.refusal for row in result.rejected_rows}
+    for number, message in enumerate(batch):
+        outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"
+        logger.debug(
+            "%s %d bytes qos %d: %s",
+            printable(message.topic),
+            len(message.payload),
+            message.qos,
+            outcome,
         )

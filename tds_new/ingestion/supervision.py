@@ -33,7 +33,7 @@ def notify(state: str) -> None:
 
 
 class Watchdog:
-    """Tells the supervisor once that the consumer is ready, and again and again that it makes progress.
+    """Tells the supervisor that the consumer is ready, and that it makes progress.
 
     While the network thread makes no progress, it sends nothing: the supervisor then restarts the process.
     """

@@ -253,7 +253,7 @@ def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[R
 
 
 def _is_one_rows_fault(error: Exception) -> bool:
-    """Whether ``error`` comes of what a message holds, and not of the database's state.
+    """Whether ``error`` comes of what a message holds, not of the database's state.
 
     The SQLSTATE decides: data exceptions, a NULL or a check violated, a foreign key (after one more look-up),
     limits. A value that cannot be encoded and a fault of this program count too: they do not pass by waiting.

@@ -1,6 +1,7 @@
-"""How long a gateway may be silent before it is offline: the rule in Python, for the ORM and in SQL.
+"""How long a gateway may be silent before it is offline.
 
-That is three of its expected intervals, and at least five minutes.
+That is three of its expected intervals, and at least five minutes. The rule is here in Python, for the ORM
+and in SQL.
 """
 
 from datetime import timedelta

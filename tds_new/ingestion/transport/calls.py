@@ -34,7 +34,10 @@ class PendingCalls:
                 return
 
     def run(self, connected: Callable[[], bool]) -> None:
-        """Make the calls in their order, on the thread of the connection, while ``connected()``."""
+        """Make the calls in their order for as long as ``connected`` returns True.
+
+        Only the thread of the connection calls this.
+        """
         with suppress(BlockingIOError):
             self.reader.recv(64)
         self._awake = False  # after the byte is read and before the queue is looked at: no call is overlooked

@@ -25,7 +25,10 @@ _acknowledgement = struct.Struct(">BBH").pack
 
 
 class Publication(NamedTuple):
-    """A PUBLISH packet: its topic in UTF-8, its payload and its flags; the packet id is 0 with QoS 0."""
+    """A PUBLISH packet: its topic in UTF-8, its payload and its flags.
+
+    The packet id is 0 with QoS 0.
+    """
 
     topic: bytes
     payload: bytes
@@ -36,7 +39,7 @@ class Publication(NamedTuple):
 
 
 class BufferedClient(paho.Client):
-    """paho's client with a faster way for the two frequent packets, PUBLISH and PUBACK.
+    """paho's client with a faster way for PUBLISH and PUBACK, the frequent packets.
 
     paho reads one or two bytes of the socket at a time and spends some 25 us on a message: three system
     calls, five dictionaries, and a match against every filter. :meth:`publications` takes whole PUBLISH

@@ -8,7 +8,10 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Paths of PEM files; the system's authorities are trusted if ``ca_certs`` is empty."""
+    """Paths of PEM files.
+
+    The system's authorities are trusted if ``ca_certs`` is empty.
+    """
 
     ca_certs: str = ""
     certfile: str = ""
@@ -38,7 +41,7 @@ class BrokerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """The message that the broker publishes if the connection ends without a DISCONNECT."""
+    """The message that the broker publishes if the connection breaks."""
 
     topic: str
     payload: bytes
@@ -47,7 +50,10 @@ class Will:
 
 
 def broker_config(**changes: object) -> BrokerConfig:
-    """Return the broker of the settings; ``changes`` replace fields of :class:`BrokerConfig`."""
+    """Return the broker of the settings.
+
+    ``changes`` replace fields of :class:`BrokerConfig`.
+    """
     tls = (
         TlsConfig(settings.MQTT_CA_CERTS, settings.MQTT_CERTFILE, settings.MQTT_KEYFILE)
         if settings.MQTT_USE_TLS
@@ -66,9 +72,9 @@ def broker_config(**changes: object) -> BrokerConfig:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    """Return a context that checks the broker's name and certificate, TLS 1.2 or newer.
+    """Return a context that checks the broker's name and certificate.
 
-    Raises OSError for files that cannot be read.
+    It speaks TLS 1.2 or newer. Raises OSError for files that cannot be read.
     """
     context = ssl.create_default_context(cafile=tls.ca_certs or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

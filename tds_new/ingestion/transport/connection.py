@@ -7,7 +7,6 @@ Other threads hand it acknowledgements and publications as pending calls.
 import logging
 import random
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from tds_new.ingestion.transport.client import CONNECT_TIMEOUT, BufferedClient, 
 from tds_new.ingestion.transport.config import BrokerConfig
 from tds_new.ingestion.transport.routing import Router
 from tds_new.ingestion.transport.subscriptions import Subscriptions
+from tds_new.ingestion.transport.waiter import SocketWaiter
 from tds_new.logs import printable
 
 logger = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class ConnectionLoop:
                     raise TimeoutError("the broker does not answer")
                 self._subscriptions.request_refused(now)
 
-    def _receive(self, waiter: "SocketWaiter") -> None:
+    def _receive(self, waiter: SocketWaiter) -> None:
         """Wait for something to do, and read what has arrived."""
         to_write = selectors.EVENT_WRITE if self._client.has_output else 0
         if self._under_backpressure():
@@ -276,42 +276,3 @@ class ConnectionLoop:
     def _on_message(self, _client: paho.Client, _userdata: Any, raw: paho.MQTTMessage) -> None:
         publication = Publication(raw._topic, bytes(raw.payload), raw.qos, raw.retain, raw.dup, raw.mid)
         self._router.dispatch(publication, datetime.now(UTC), self.number)
-
-
-class SocketWaiter:
-    """Waits for a connection's socket and for pending calls."""
-
-    TIMEOUT = 0.5  # seconds between two iterations in which nothing happens
-
-    def __init__(self, sock: Any, calls: socket.socket) -> None:
-        self._sock = sock
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(calls, selectors.EVENT_READ)
-        self._registered = 0
-
-    def __enter__(self) -> "SocketWaiter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
-
-    def wait(self, events: int) -> bool:
-        """Wait for ``events`` of the socket (selectors' masks) or for a pending call.
-
-        Return whether the socket is readable.
-        """
-        if events != self._registered:
-            self._register(events)
-        return any(
-            key.fileobj is self._sock and bool(found & selectors.EVENT_READ)
-            for key, found in self._selector.select(self.TIMEOUT)
-        )
-
-    def _register(self, events: int) -> None:
-        if not self._registered:
-            self._selector.register(self._sock, events)
-        elif not events:
-            self._selector.unregister(self._sock)
-        else:
-            self._selector.modify(self._sock, events)
-        self._registered = events
