@@ -410,6 +410,19 @@ def test_the_table_behind_a_chart_is_filled_when_opened(measured_conta: Conta, o
     )
 
 
+def test_a_span_without_data_is_grey_from_the_start(measured_conta: Conta, open_page: OpenPage) -> None:
+    page = open_page(dashboard(measured_conta))
+    wait_drawn(page, "figure[data-chart=kW]")
+
+    page.wait_for_function(
+        """() => { const { ctx, chartArea, currentDevicePixelRatio: ratio } =
+                   Chart.getChart(document.querySelector('figure canvas'));
+                 const [x, y] = [chartArea.left + 30, chartArea.bottom - 10];
+                 const [r, g, b] = ctx.getImageData(x * ratio, y * ratio, 1, 1).data;
+                 return [r, g, b].join() === '235,239,244'; }"""  # --surface-2
+    )
+
+
 def test_charts_take_the_colours_that_the_system_changes_to(
     measured_conta: Conta, open_page: OpenPage, complaints: list[str]
 ) -> None:

@@ -356,6 +356,7 @@ export function drawLines(canvas, chart, span) {
     })
   );
   lineContents.set(view, { chart, span });
+  view.update('none'); // the first drawing had no content for the background
   follow(view, pointText);
   canvas.onpointermove = (event) => {
     moveCursor(view.scales.x.getValueForPixel(event.clientX - canvas.getBoundingClientRect().left) ?? null);
