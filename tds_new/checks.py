@@ -1,4 +1,4 @@
-"""Checks of settings against the database; ``migrate`` and ``check --database default`` run them."""
+"""Checks of settings against the database: ``migrate`` and ``check --database default`` run them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from tds_new.storage import rollups
 def days_follow_the_settings(
     app_configs: Any, databases: Sequence[str] | None = None, **options: Any
 ) -> list[CheckMessage]:
-    """Days and months are those of the zone that was set when their tables were made."""
+    """Refuse a zone other than the one that the tables of days and months were made for."""
     zones = {alias: rollups.zone_of(connections[alias]) for alias in databases or []}
     return [
         Error(wrong_zone(zone), id="tds_new.E001")
@@ -24,5 +24,8 @@ def days_follow_the_settings(
 
 
 def wrong_zone(zone: str) -> str:
-    """What to say of sums that were made for ``zone`` while another is set."""
-    return f"TDS_TIME_ZONE is {settings.TDS_TIME_ZONE}, but days and months in this database are those of {zone}: set it back"
+    """Return what to say of sums that were made for ``zone`` while another is set."""
+    return (
+        f"TDS_TIME_ZONE is {settings.TDS_TIME_ZONE}, but days and months in this database "
+        f"are those of {zone}: set it back"
+    )

@@ -9,7 +9,8 @@ CREATE = """
 SELECT create_hypertable('{table}', by_range('{time}', INTERVAL '{chunk}'), create_default_indexes => false,
     if_not_exists => true, migrate_data => true);
 ALTER TABLE {table} SET (
-    timescaledb.compress, timescaledb.compress_orderby = '{time} DESC', timescaledb.compress_segmentby = '{segments}');
+    timescaledb.compress, timescaledb.compress_orderby = '{time} DESC',
+    timescaledb.compress_segmentby = '{segments}');
 SELECT add_compression_policy('{table}', INTERVAL '45 days', if_not_exists => true);
 """
 

@@ -26,7 +26,7 @@ from tds_new.storage.timescale import has_timescale
 
 
 class Sum(NamedTuple):
-    """A column of the sums: how it is computed from blocks, from finer sums, and what a single block counts for."""
+    """A column of the sums: its SQL over blocks and over finer sums, and of a single block."""
 
     of_blocks: str
     of_sums: str
@@ -92,7 +92,7 @@ def one_block(names: Iterable[str]) -> str:
 
 
 class Bucket(NamedTuple):
-    """A length of time that sums are kept for: its SQL on TimescaleDB and on plain PostgreSQL, and its length as SQL."""
+    """A length of time that sums are kept for, as SQL for either kind of database, and its length as SQL."""
 
     timescale: str
     plain: str
@@ -262,7 +262,8 @@ ROLLUPS = (*OF_DEVICES, DAY_PARTS, CONTA_HOURLY, CONTA_DAILY)
 
 CONTINUOUS = """
 CREATE MATERIALIZED VIEW {name}
-WITH (timescaledb.continuous, timescaledb.materialized_only = false, timescaledb.create_group_indexes = false) AS {select}
+WITH (timescaledb.continuous, timescaledb.materialized_only = false,
+    timescaledb.create_group_indexes = false) AS{select}
 WITH NO DATA
 """
 IS_CONTINUOUS = "SELECT 1 FROM timescaledb_information.continuous_aggregates WHERE view_name = %s"
@@ -284,7 +285,8 @@ SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offse
 # In one batch: what fails is taken back as a whole. Older versions know no batches.
 ONE_BATCH = ", buckets_per_batch => 0"
 KNOWS_BATCHES = """
-SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)
+SELECT 1 FROM pg_proc
+WHERE proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY(proargnames)
 """
 ZONE = re.compile(r"(?:time_bucket\('1 mon[^)]*|date_trunc\('month'[^)]*), '([^']+)'")
 

@@ -1,4 +1,4 @@
-"""The consumer's own database session: long-lived, and found out when it is dead."""
+"""Database sessions of the platform's own processes: long-lived, and noticed when they are dead."""
 
 from typing import Any
 
@@ -7,13 +7,14 @@ from django.db import connections
 from psycopg import Connection
 
 # A statement that hangs, a lock that is never granted and a peer that is gone all end within half a minute.
-# Late readings may fall into compressed chunks: TimescaleDB's limit on what one transaction decompresses
-# there would refuse the same batch for ever (plain PostgreSQL takes the name for a placeholder). The server,
-# too, notices within half a minute that this client is gone, and frees its lock.
+# The server, too, notices within half a minute that this client is gone, and frees its locks. Late readings
+# may fall into compressed chunks. TimescaleDB limits what one transaction decompresses there, and would
+# refuse the same batch for ever; so there is no limit. (Plain PostgreSQL takes the name for a placeholder.)
 SESSION_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s "
     "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0 "
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=15000"
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=15000"
 )
 KEEPALIVE = {
     "connect_timeout": 5,
@@ -32,7 +33,7 @@ def of_django() -> Connection[Any]:
 
 
 def connect(application_name: str) -> Connection[Any]:
-    """A new session in autocommit mode on Django's default database.
+    """Open a session in autocommit mode on Django's default database.
 
     Raises psycopg.OperationalError where the database cannot be reached.
     """

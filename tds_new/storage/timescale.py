@@ -53,6 +53,7 @@ def ensure_timescale(connection: Connection) -> bool:
     if settings.TDS_TIMESCALEDB == "on":
         raise ImproperlyConfigured(
             "TDS_TIMESCALEDB=on, but this server has not loaded TimescaleDB: install it, add it to "
-            "shared_preload_libraries and restart PostgreSQL, or set TDS_TIMESCALEDB=auto for plain PostgreSQL."
+            "shared_preload_libraries and restart PostgreSQL, or set TDS_TIMESCALEDB=auto "
+            "for plain PostgreSQL."
         )
     return False

@@ -1,12 +1,13 @@
 """Databases as earlier commits made them, restored from what their ``migrate`` executed.
 
-``states/NNNN_name.sql`` has every statement that a version of that migration ever executed, in an order that all its
-versions keep. Above each, ``--@`` says which versions executed it on which kind of database; a version is named by the
-commit that brought it. ``states/states.txt`` lists the states: the kind, the commit, and the version of each migration
-that was applied then. ``each`` is a database that was migrated at every commit, so it has the first version of
-everything.
+``states/NNNN_name.sql`` has every statement that a version of that migration ever executed, in an order that
+all its versions keep. Above each, ``--@`` says which versions executed it on which kind of database; a
+version is named by the commit that brought it. ``states/states.txt`` lists the states: the kind, the commit,
+and the version of each migration that was applied then. ``each`` is a database that was migrated at every
+commit, so it has the first version of everything.
 
-No state needs to be added any more: migrations are frozen since, so that today's code makes every later state.
+No state needs to be added any more: migrations are frozen since, so that today's code makes every later
+state.
 """
 
 import re

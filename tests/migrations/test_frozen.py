@@ -1,4 +1,4 @@
-"""Migrations are history: what they did for one installation they do for the next, whatever the code becomes."""
+"""Migrations are history: they do for every installation what they did for the first."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Migrations: complete, and each can be undone and done again, on the database kind that the suite runs on."""
+"""Migrations are complete, and each can be undone and done again."""
 
 from datetime import timedelta
 
@@ -8,24 +8,28 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from tds_new.storage.timescale import has_timescale
+from tests.migrations.catalog import Catalog, catalog, differences
 
 CONTRACT = {
     "tds_new_conta": {"name", "cnpj", "timezone", "is_active"},
     "tds_new_conta_membership": {"conta_id", "user_id", "role", "is_active"},
     "tds_new_gateway": {
-        "conta_id", "codigo", "mac", "device_id", "nome", "descricao", "latitude", "longitude", "qte_max_dispositivos",
-        "firmware_version", "is_active", "is_online", "last_seen",
+        "conta_id", "codigo", "mac", "device_id", "nome", "descricao", "latitude", "longitude",
+        "qte_max_dispositivos", "firmware_version", "is_active", "is_online", "last_seen",
     },
     "tds_new_dispositivo": {
-        "conta_id", "gateway_id", "codigo", "nome", "tipo", "grandeza", "unidade", "tipo_leitura", "slave_id", "register_modbus",
-        "fator_conversao", "status", "last_seen",
+        "conta_id", "gateway_id", "codigo", "nome", "tipo", "grandeza", "unidade", "tipo_leitura",
+        "slave_id", "register_modbus", "fator_conversao", "status", "last_seen",
     },
     "tds_new_leitura_dispositivo": {
         "time", "conta_id", "gateway_id", "dispositivo_id", "valor", "unidade", "tipo_leitura", "payload_raw",
     },
-    "tds_new_mensagem_rejeitada": {"recebida_em", "topico", "payload", "motivo", "detalhe", "gateway_id", "conta_id"},
+    "tds_new_mensagem_rejeitada": {
+        "recebida_em", "topico", "payload", "motivo", "detalhe", "gateway_id", "conta_id",
+    },
     "tds_new_consumo_mensal": {
-        "mes_referencia", "conta_id", "gateway_id", "dispositivo_id", "total_consumo", "media_diaria", "leituras_count",
+        "mes_referencia", "conta_id", "gateway_id", "dispositivo_id", "total_consumo", "media_diaria",
+        "leituras_count",
     },
 }  # fmt: skip
 
@@ -36,20 +40,10 @@ def rows(statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall()
 
 
-def schema() -> set[tuple[object, ...]]:
-    """Tables, views, columns, constraints, triggers and functions of the application, as the catalogue has them."""
+def ours() -> Catalog:
+    """What the catalogue says of the application's tables, views, triggers and functions."""
     return {
-        *rows(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_name LIKE 'tds_new%'"
-        ),
-        *rows(
-            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname LIKE 'tds_new%'"
-        ),
-        *rows("SELECT tgrelid::regclass::text, tgname, '' FROM pg_trigger WHERE tgname LIKE 'tds_new%'"),
-        *rows("SELECT 'function', proname, '' FROM pg_proc WHERE proname LIKE 'tds_new%'"),
-        *rows(
-            "SELECT relname, relkind, coalesce(reloptions::text, '') FROM pg_class WHERE relname LIKE 'tds_new%'"
-        ),
+        key: definition for key, definition in catalog(connection).items() if key[1].startswith("tds_new")
     }
 
 
@@ -66,15 +60,15 @@ def test_no_migration_is_missing() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_each_migration_is_undone_and_done_again_to_the_same_schema() -> None:
-    complete = schema()
-    assert {row[0] for row in complete} >= CONTRACT.keys()
+    complete = ours()
+    assert {name for _, name in complete} >= CONTRACT.keys()
     try:
         for name in [*reversed(names()[:-1]), "zero"]:
             call_command("migrate", "tds_new", name, verbosity=0)
-        assert schema() == set()
+        assert ours() == {}
         for name in names():
             call_command("migrate", "tds_new", name, verbosity=0)
-        assert schema() == complete
+        assert differences(ours(), complete) == {}
     finally:
         call_command("migrate", verbosity=0)  # other applications' tables refer to ours, and went with them
 
@@ -100,7 +94,8 @@ def test_the_database_is_of_the_kind_that_was_asked_for(on_timescale: bool) -> N
 @pytest.mark.timescale
 def test_readings_are_a_hypertable_of_weeks_compressed_after_45_days() -> None:
     assert rows(
-        "SELECT time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = 'tds_new_leitura_dispositivo'"
+        "SELECT time_interval FROM timescaledb_information.dimensions "
+        "WHERE hypertable_name = 'tds_new_leitura_dispositivo'"
     ) == [(timedelta(days=7),)]
     config = rows(
         "SELECT config->>'compress_after' FROM timescaledb_information.jobs "
@@ -115,6 +110,7 @@ def test_consumption_is_a_continuous_aggregate_that_is_refreshed() -> None:
     views = rows("SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates")
     assert ("tds_new_consumo_mensal", False) in views
     jobs = rows(
-        "SELECT count(*) FROM timescaledb_information.jobs WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+        "SELECT count(*) FROM timescaledb_information.jobs "
+        "WHERE proc_name = 'policy_refresh_continuous_aggregate'"
     )
     assert jobs[0][0] >= len(views)  # type: ignore[operator]

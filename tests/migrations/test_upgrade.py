@@ -22,22 +22,30 @@ DEVICE = """
 INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo) VALUES (%s, %s, 'M') RETURNING id
 """
 READINGS = """
-INSERT INTO tds_new_leitura_dispositivo (time, valor, unidade, tipo_leitura, conta_id, dispositivo_id, gateway_id)
-SELECT %(border)s::timestamptz + n * INTERVAL '15 minutes', n, 'kWh', 'ACUMULADA', %(conta)s, %(device)s, %(gateway)s
+INSERT INTO tds_new_leitura_dispositivo
+    (time, valor, unidade, tipo_leitura, conta_id, dispositivo_id, gateway_id)
+SELECT %(border)s::timestamptz + n * INTERVAL '15 minutes', n, 'kWh', 'ACUMULADA',
+    %(conta)s, %(device)s, %(gateway)s
 FROM generate_series(1, 200) n
 """
 BLOCKS = """
-INSERT INTO tds_new_consumo_15min (bloco, consumo, leituras, fracao_medida, qualidade, conta_id, dispositivo_id, gateway_id)
-SELECT %(border)s::timestamptz + n * INTERVAL '15 minutes', 1, 1, 1, 'MEDIDO', %(conta)s, %(device)s, %(gateway)s
+INSERT INTO tds_new_consumo_15min
+    (bloco, consumo, leituras, fracao_medida, qualidade, conta_id, dispositivo_id, gateway_id)
+SELECT %(border)s::timestamptz + n * INTERVAL '15 minutes', 1, 1, 1, 'MEDIDO',
+    %(conta)s, %(device)s, %(gateway)s
 FROM generate_series(1, 200) n
 """
 ANCHOR = """
-INSERT INTO tds_new_consumo_ancora (dispositivo_id, leitura_em, valor, tipo_leitura, unidade, conta_id, gateway_id)
-VALUES (%(device)s, %(border)s::timestamptz - INTERVAL '3 days', 7, 'ACUMULADA', 'kWh', %(conta)s, %(gateway)s)
+INSERT INTO tds_new_consumo_ancora
+    (dispositivo_id, leitura_em, valor, tipo_leitura, unidade, conta_id, gateway_id)
+VALUES (%(device)s, %(border)s::timestamptz - INTERVAL '3 days', 7, 'ACUMULADA', 'kWh',
+    %(conta)s, %(gateway)s)
 """
 TOTALS = """
-SELECT (SELECT sum(consumo) FROM tds_new_consumo_horario), (SELECT sum(consumo) FROM tds_new_consumo_diario),
-    (SELECT sum(total_consumo) FROM tds_new_consumo_mensal), (SELECT sum(valor) FROM tds_new_leitura_dispositivo)
+SELECT (SELECT sum(consumo) FROM tds_new_consumo_horario),
+    (SELECT sum(consumo) FROM tds_new_consumo_diario),
+    (SELECT sum(total_consumo) FROM tds_new_consumo_mensal),
+    (SELECT sum(valor) FROM tds_new_leitura_dispositivo)
 """
 
 
