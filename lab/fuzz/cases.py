@@ -147,6 +147,20 @@ def _other_kind(r: Random) -> bytes:
 # --- documents ----------------------------------------------------------------------------------------------
 
 
+_REPEATED_KEYS = (
+    '"leituras":[]', '"timestamp":null', '"seq":1', '"gateway_mac":null', '"leituras":null',
+    '"l\\u0065ituras":[]', '"x":1,"x":2',
+)  # fmt: skip
+_REPEATED_READING_KEYS = (
+    '"valor":1', '"valor":null', '"timestamp":null', '"unidade":null', '"dispositivo_codigo":"D02"',
+    '"val\\u006fr":2', '"y":1,"y":2',
+)  # fmt: skip
+_NO_READINGS = (
+    "null", "1", "[]", '"D01"', "{}", "true", "NaN", '{"valor":1}', '{"dispositivo_codigo":"D01"}', "[{}]",
+    "-0",
+)  # fmt: skip
+
+
 def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
     """Return what was done to a telemetry message, and its text."""
     if r.random() < 0.06:
@@ -179,17 +193,7 @@ def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
         fields.append(literals.extra_field(r))
     if hostile > 0.96:
         kind = "repeated_key"
-        again = r.choice(
-            (
-                '"leituras":[]',
-                '"timestamp":null',
-                '"seq":1',
-                '"gateway_mac":null',
-                '"leituras":null',
-                '"l\\u0065ituras":[]',
-                '"x":1,"x":2',
-            )
-        )
+        again = r.choice(_REPEATED_KEYS)
         fields.extend((again, again) if "x" in again and "l" not in again else (again,))
     if r.random() < 0.5:
         r.shuffle(fields)
@@ -197,6 +201,7 @@ def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
 
 
 def _reading(r: Random, gateway: FleetGateway, bad: float) -> str:
+    """Return the text of a reading; with the probability ``bad`` something is wrong with it."""
     device = gateway.devices[0] if r.random() < 0.3 else r.choice(gateway.devices)
     codigo = f'"{device.codigo}"'
     valor = r.choice(literals.GOOD_VALUES)(r)
@@ -206,21 +211,7 @@ def _reading(r: Random, gateway: FleetGateway, bad: float) -> str:
     if r.random() < bad:
         form = r.randrange(8)
         if form == 0:
-            return r.choice(
-                (
-                    "null",
-                    "1",
-                    "[]",
-                    '"D01"',
-                    "{}",
-                    "true",
-                    "NaN",
-                    '{"valor":1}',
-                    '{"dispositivo_codigo":"D01"}',
-                    "[{}]",
-                    "-0",
-                )
-            )
+            return r.choice(_NO_READINGS)
         if form == 1:
             unidade = r.choice(literals.BAD_UNITS)
         elif form == 2:
@@ -230,16 +221,7 @@ def _reading(r: Random, gateway: FleetGateway, bad: float) -> str:
                 (f'"{r.choice(literals.HOSTILE_TEXT)}"', "1", "null", "[]", '"D09"', '"D04"', '"D0\\u0031"')
             )
         elif form == 4:
-            repeat = (
-                '"valor":1',
-                '"valor":null',
-                '"timestamp":null',
-                '"unidade":null',
-                '"dispositivo_codigo":"D02"',
-                '"val\\u006fr":2',
-                '"y":1,"y":2',
-            )
-            more = "," + r.choice(repeat)
+            more = "," + r.choice(_REPEATED_READING_KEYS)
         elif form == 5:
             more = "," + literals.extra_field(r)
         else:

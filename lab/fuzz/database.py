@@ -114,7 +114,7 @@ class DatabaseChecker:
     def _compare_messages(
         self, batch: list[Case], fleet: Fleet, result: BatchResult, stored: dict[Key, Any]
     ) -> None:
-        """Compare each message's outcome, and the processor's figures, to what had to become of the batch."""
+        """Compare the outcome of each message, and the processor's figures."""
         expectations = [expect(case.topic, case.payload, fleet, self._prefix) for case in batch]
         outcomes = [Outcome() for _ in batch]
         for row in result.rejected_rows:

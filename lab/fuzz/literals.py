@@ -169,6 +169,12 @@ def extra_field(r: Random) -> str:
     return f'"{name}":{extra_value(r)}'
 
 
+_STRANGE_NUMBERS = (
+    "NaN", "-Infinity", "1e999", "1e-999", "9" * 400, "1e400000", "-0.0", "1E+2", "9" * 5_000, "1e131071",
+    "1e-16383",
+)  # fmt: skip
+
+
 def extra_value(r: Random) -> str:
     """Return any JSON value, or what some parsers take for one."""
     form = r.randrange(12)
@@ -181,21 +187,7 @@ def extra_value(r: Random) -> str:
         depth = r.choice((5, 60, 150, 400, 900, 1_100, 3_000, 20_000))
         return "[" * depth + "]" * depth if r.random() < 0.5 else '{"a":' * depth + "1" + "}" * depth
     if form == 2:
-        return r.choice(
-            (
-                "NaN",
-                "-Infinity",
-                "1e999",
-                "1e-999",
-                "9" * 400,
-                "1e400000",
-                "-0.0",
-                "1E+2",
-                "9" * 5_000,
-                "1e131071",
-                "1e-16383",
-            )
-        )
+        return r.choice(_STRANGE_NUMBERS)
     if form < 6:
         return f'"{r.choice(HOSTILE_TEXT)}"'
     if form == 6:

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is wrong (``text``), and the faults and messages of the small run that shows it."""
+    """What is wrong (``text``), and the small run that must show it."""
 
     text: str
     install: Callable[[], None]

@@ -1,4 +1,4 @@
-"""The reference gateway of examples/: whatever is killed, what it has read is stored once."""
+"""The reference gateway of examples/: what it has read is stored once."""
 
 import json
 import os
@@ -162,7 +162,7 @@ def lose_everything(broker: Broker) -> None:
 
 
 def finish(gateway: GatewayProcess) -> None:
-    """Let it stop reading (SIGTERM), then run once more without a new reading until the queue is empty."""
+    """Stop it with SIGTERM: it must end in order."""
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(30) == 0, gateway.log
 

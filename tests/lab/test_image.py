@@ -19,7 +19,7 @@ Manage = Callable[..., str]
 
 
 def copied_into_the_image() -> list[str]:
-    """Names at the top of the checkout that the Dockerfile copies and .dockerignore lets in."""
+    """Paths that the Dockerfile copies and .dockerignore lets in."""
     copied = re.findall(
         r"^COPY (?!--from)(\S+) ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
     )
