@@ -1,4 +1,4 @@
-"""TimescaleDB's policies for our tables, whose work is done in a session of our own.
+"""TimescaleDB's policies for our tables, run in a session of our own.
 
 A server's background jobs may fail where the same work succeeds in a session (TimescaleDB 2.22.1 on
 PostgreSQL 15.20: ``cannot drop portal "" while it is being set up``), or be switched off; and late data
@@ -69,7 +69,7 @@ WHERE h.hypertable_name IN ('tds_new_leitura_dispositivo', 'tds_new_consumo_15mi
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy of TimescaleDB: what it does to which table, how often, and how it fares.
+    """A policy of TimescaleDB: what it does to which table, and how often.
 
     ``scheduled_success``: when TimescaleDB's scheduler last succeeded with it, None if never;
     ``scheduler_works``: whether that is recent; ``ran_lately``: whether our record has a run within the
@@ -91,7 +91,10 @@ class Policy:
 
     @property
     def due(self) -> bool:
-        """Whether it is ours to run now. A refresh always is: what did not change costs nothing."""
+        """Whether it is ours to run now.
+
+        A refresh always is: what did not change costs nothing.
+        """
         return self.kind == REFRESH or not (self.scheduler_works or self.ran_lately)
 
 
@@ -178,7 +181,9 @@ def _refresh_open_end(connection: Connection[Any], rollup: Rollup) -> None:
 
 
 def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
-    """Wait until no other session is summing a part of the rollup: what sits on it needs that part.
+    """Wait until no other session is summing a part of the rollup.
+
+    What sits on the rollup needs that part.
 
     The server's own job may be at it, or a session of ours. The wait ends after ``GIVE_UP_S`` seconds.
     """
@@ -191,7 +196,7 @@ def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
 
 
 def set_compression(connection: Connection[Any], days: int) -> None:
-    """Have what is older than ``days`` days compressed from now on; nothing if ``days`` is 0."""
+    """Have what is older than ``days`` days compressed; nothing if ``days`` is 0."""
     if not is_timescale(connection):
         return
     wanted = timedelta(days=days) if days else None

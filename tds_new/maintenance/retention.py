@@ -122,7 +122,10 @@ class NotYetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What is too old: ``chunks`` and ``bytes`` on TimescaleDB, else ``readings``, before ``border``."""
+    """What is too old, before ``border``.
+
+    ``chunks`` and ``bytes`` on TimescaleDB, else ``readings``.
+    """
 
     border: datetime
     chunks: int | None = None
@@ -155,7 +158,9 @@ def _border(connection: Connection[Any], days: int) -> datetime | None:
 
 
 def apply(connection: Connection[Any], days: int) -> datetime | None:
-    """Drop what is older than ``days`` days; return the border before which everything is final.
+    """Drop what is older than ``days`` days; return the border that was reached.
+
+    Everything before it is final.
 
     None if there was nothing to drop, or ``days`` is 0. The connection must be in autocommit mode. Raises
     NotYetError, psycopg.Error.
@@ -174,7 +179,10 @@ def apply(connection: Connection[Any], days: int) -> datetime | None:
 
 
 def _freeze(connection: Connection[Any], border: datetime) -> None:
-    """Set the border and the anchors. Raises NotYetError while ranges before it wait to be computed."""
+    """Set the border and the anchors.
+
+    Raises NotYetError while ranges before the border wait to be computed.
+    """
     row = connection.execute(FROZEN).fetchone()
     if row and row[0] >= border:
         return

@@ -54,13 +54,16 @@ def open_session() -> Connection[Any]:
 
 
 def take_lock(connection: Connection[Any]) -> bool:
-    """Become the one that does the maintenance, until the session ends; False if another is."""
+    """Become the one that does the maintenance; False if another session is.
+
+    The lock is held until the session ends.
+    """
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
     return bool(row and row[0])
 
 
 def refresh(connection: Connection[Any]) -> list[Done]:
-    """Refresh the sums, also beside the process that does the maintenance, which may be resting."""
+    """Refresh the sums, also beside the process that does the maintenance."""
     found = [policy for policy in policies.find(connection) if policy.kind == policies.REFRESH]
     return [
         _run(connection, policy.name, policy.interval, partial(policies.run, connection, policy))
@@ -71,7 +74,7 @@ def refresh(connection: Connection[Any]) -> list[Done]:
 def run_due(
     connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False
 ) -> list[Done]:
-    """Run the tasks that are due and not ``paused`` (``everything``: due or not), and record them.
+    """Run and record the tasks that are due and not ``paused``; ``everything``: all.
 
     A task that fails does not keep the others from running. Raises psycopg.Error if the session is lost, or
     what runs is cancelled.

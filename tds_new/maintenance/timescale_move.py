@@ -1,4 +1,7 @@
-"""The move of a plain database to TimescaleDB; each step asks the database what is left to do."""
+"""The move of a plain database to TimescaleDB.
+
+Each step asks the database what is left to do.
+"""
 
 import time
 from collections.abc import Callable
@@ -66,7 +69,10 @@ def _copy(connection: Connection[Any], say: Say, progress: Say) -> None:
 
 
 def _put_in_place() -> None:
-    """Put the hypertables in place, all at once, under a lock that keeps everybody out for some moments."""
+    """Put all hypertables in place at once.
+
+    Under a lock that keeps everybody out for some moments.
+    """
     with transaction.atomic(), django_connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '2s'")
         cursor.execute("SET LOCAL statement_timeout = 0")
@@ -87,7 +93,7 @@ def _put_in_place() -> None:
 
 
 def _settle(connection: Connection[Any], say: Say) -> None:
-    """Materialise the sums and compress what is old, so that they need not wait for maintenance."""
+    """Materialise the sums and compress what is old, instead of the scheduler."""
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     for policy in policies.find(connection):
         started = time.monotonic()
@@ -96,7 +102,7 @@ def _settle(connection: Connection[Any], say: Say) -> None:
 
 
 def _patiently(step: Callable[[], None], say: Say) -> None:
-    """Do a step that needs a lock; if it is not granted in 2 s, let others work and try again."""
+    """Do a step that needs a lock; let others work between tries, each of 2 s."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
         try:

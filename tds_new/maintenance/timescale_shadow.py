@@ -150,7 +150,7 @@ def moved(connection: Connection[Any]) -> bool:
 
 
 def prepare(connection: Connection[Any]) -> None:
-    """Make the empty hypertables and the triggers that keep them current, all or nothing.
+    """Make the empty hypertables and the triggers that keep them current.
 
     Waits briefly for batches that are being stored.
     """
@@ -193,7 +193,7 @@ def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, 
 
 
 def _copy_some(connection: Connection[Any], table: Table, device: int, since: str) -> str | None:
-    """Copy the next rows of a device from ``since`` on; return where those after them begin.
+    """Copy the next rows of a device from ``since`` on; return where the rest begins.
 
     None if these were the last.
     """

@@ -1,4 +1,4 @@
-"""Turns stored readings into consumption per device and 15-minute block (docs/metering.md).
+"""Turns stored readings into consumption by device and 15-minute block.
 
 Enters: readings, parameters, meter changes and decisions, from the database; the queue of stale ranges.
 Leaves: blocks and occurrences, in the database; previews of what a decision would do.

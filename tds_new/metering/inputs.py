@@ -183,7 +183,10 @@ def load_chains(
 
 
 def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:
-    """Put a device's readings, grouped by (Conta, gateway, kind, unit), into chains by time."""
+    """Put a device's readings into chains.
+
+    They come in groups of one Conta, gateway, kind and unit, with times and values.
+    """
     if len(groups) == 1 and not discarded:
         conta_id, gateway_id, kind, unit, times, values = groups[0]
         return [Chain(conta_id, kind, unit, times, values, [gateway_id] * len(times))]
@@ -229,9 +232,10 @@ def count_readings(cursor: Cursor[Any], span: Span, limit: int) -> tuple[int, in
 def load_base_before(
     cursor: Cursor[Any], device_id: int, time: int, discarded: Collection[int]
 ) -> tuple[int, int] | None:
-    """Load time and value of what a reading at ``time`` is measured from; None if there is nothing.
+    """Load time and value of what a reading at ``time`` is measured from.
 
-    ``discarded`` readings are passed over. A reading of a class that is never a base was measured from one.
+    None if there is nothing. ``discarded`` readings are passed over. A reading of a class that is never a
+    base was measured from one.
     """
     found = _load_beside(cursor, LAST_BEFORE, device_id, time, discarded)
     if found is None:

@@ -46,7 +46,7 @@ class Missing(Enum):
 
 @dataclass(slots=True)
 class Stale:
-    """A device's range of reading times to be computed again, and how far around it readings are read.
+    """A device's range of reading times to compute again, and what is read around it.
 
     Nothing before ``final`` changes. Readings from ``start`` to ``end`` are read; where these are not enough,
     ``reach`` more.
@@ -62,7 +62,7 @@ class Stale:
     reach: int = 16
 
     def __post_init__(self) -> None:
-        """Read a margin around the range; what ends within the last hour may as well be read to its end."""
+        """Read a margin around the range; a recent range may as well be read to its end."""
         if self.first > BEGINNING:
             self.start = block_start(self.first) - self.margin
         if self.start < self.final:
@@ -114,7 +114,7 @@ def margin(interval: int) -> int:
 
 
 def _bounded(cursor: Cursor[Any], pending: list[Stale]) -> tuple[list[Stale], list[Span]]:
-    """Return as much of the ranges as one transaction should compute, and the rest of them."""
+    """Return what of the ranges one transaction should compute, and the rest of them."""
     room, fitting, rest = MAX_READINGS, list[Stale](), list[Span]()
     for stale in pending:
         if stale.last - stale.first > LONG_US:
@@ -153,7 +153,7 @@ def _shorten(cursor: Cursor[Any], stale: Stale) -> tuple[int, Span | None]:
 
 
 def _widen(cursor: Cursor[Any], stale: Stale, missing: Missing) -> None:
-    """Have the readings that are missing read the next time, and eight times as many the time after."""
+    """Have ``reach`` more readings read the next time, eight times as many after that."""
     before = missing is Missing.EARLIER
     at = stale.start if before else stale.end
     found = nth_reading(cursor, stale.device_id, at, stale.reach, before=before)

@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A reading as the ledger judges it against its base, and as it would after a decision.
+    """A reading as the ledger judges it against its base, or would after a decision.
 
     ``factor``, ``capacity``, ``hourly_maximum`` and ``dip_tolerance`` are the parameters in force at the
     reading; ``limit`` is the most that is plausible since the base. Each of the three maxima is None if it is
@@ -73,11 +73,11 @@ class Preview:
 
     @property
     def amount(self) -> Decimal:
-        """What the meters counted together, whether plausible or not; less than nothing after a fall."""
+        """What the meters counted together, plausible or not; below zero after a fall."""
         return sum(self.parts, Decimal(0))
 
     def with_change(self, final: Decimal, initial: Decimal) -> Decimal:
-        """Return what the meters would count together, had the meter been changed in between.
+        """Return what both meters would count, had the meter been changed in between.
 
         ``final``: the old meter's last value; ``initial``: the new one's first.
         """
@@ -105,7 +105,7 @@ def preview(questions: Sequence[Question]) -> list[Preview]:
 def preview_after_change(
     device_id: int, moment: datetime
 ) -> tuple[Point | None, Point | None, Preview | None]:
-    """Return the readings beside a meter change at ``moment``, and a preview of the later one.
+    """Return the readings beside a meter change, and a preview of the later one.
 
     The earlier is the base that the ledger measures from: a reading that is never a base has one before it.
     Either is None if there is none; then there is no preview.

@@ -23,7 +23,7 @@ STOP_S = 20.0
 
 
 class WorkerProcess:
-    """Runs ``process_consumption`` until :meth:`stop`, and again where it ends by itself.
+    """Runs ``process_consumption`` until :meth:`stop`, and again if it ends by itself.
 
     It ends with this process, however that ends.
     """

@@ -159,7 +159,7 @@ def dequeue(cursor: Cursor[Any], partition: int, *, long_ranges: bool) -> tuple[
 
 
 def _expected(length: int, interval: int, *, alone: bool) -> int:
-    """Estimate how many readings to compute a range needs, or blocks where those are more.
+    """Estimate how many readings, or blocks if those are more, a range takes.
 
     ``length`` of the range and ``interval`` between readings in microseconds. ``alone``: no other range of
     the device has the readings around it read.
@@ -208,7 +208,7 @@ def requeue(cursor: Cursor[Any], partition: int, rest: Span) -> None:
 
 
 def defer(cursor: Cursor[Any], partition: int, span: Span, error: str) -> None:
-    """Queue a range whose computation failed with ``error``; it is tried again after some minutes."""
+    """Queue a range whose computation failed; it is tried again after some minutes."""
     bounds = to_timestamptz(span.start), to_timestamptz(span.end)
     cursor.execute(DEFER, [partition, *bounds, span.device_id, error])
 
@@ -235,7 +235,7 @@ def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: date
 def enqueue_complete(
     connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None
 ) -> None:
-    """Queue the blocks of these devices, from ``since`` on, that were complete at ``moment``.
+    """Queue the devices' blocks, from ``since`` on, that were complete at ``moment``.
 
     No reading after ``moment`` changes them unless it comes late. :func:`enqueue_newest` queues the others.
     """
@@ -245,7 +245,7 @@ def enqueue_complete(
 def enqueue_newest(
     connection: BaseDatabaseWrapper, devices: Iterable[int], moment: datetime, since: datetime | None
 ) -> None:
-    """Queue the blocks of these devices that are newer than those that :func:`enqueue_complete` queues."""
+    """Queue the devices' blocks that are newer than :func:`enqueue_complete` queues."""
     _enqueue(connection, ENQUEUE_NEWEST, devices, since=since, moment=moment)
 
 

@@ -21,10 +21,10 @@ Waiting = Mapping[int, datetime | None]
 
 
 class Rebuild:
-    """A run of ``rebuild_consumption``: new, or one that was stopped and is gone on with.
+    """A run of ``rebuild_consumption``: new, or the rest of a stopped one.
 
-    First come the blocks that were over when it began: computing those again changes nothing. Then the
-    newest, which readings go on filling.
+    First come the blocks that were complete when it began: computing those again changes nothing. Then the
+    newest, which readings go on filling. ``resumed``: whether it is the rest of a run that was stopped.
     """
 
     def __init__(self, row: ConsumoReconstrucao, *, resumed: bool) -> None:
@@ -35,7 +35,7 @@ class Rebuild:
 
     @classmethod
     def begin(cls, request: str, devices: Iterable[int], since: datetime | None) -> "Rebuild":
-        """Return the run with these options that was stopped, or a new one over ``devices``.
+        """Return the stopped run with these options, or a new one over ``devices``.
 
         ``request``: the options as text; ``since``: the time from which readings are computed (None: all).
         """
@@ -107,7 +107,7 @@ class Rebuild:
         ConsumoReconstrucao.objects.filter(pk=self._row.pk).delete()
 
     def _locked(self) -> ConsumoReconstrucao | None:
-        """Lock and return the run as it is now; None if one with the same options has ended it."""
+        """Lock and return the run as it is now; None if another process has ended it."""
         found: ConsumoReconstrucao | None = (
             ConsumoReconstrucao.objects.select_for_update().filter(pk=self._row.pk).first()
         )

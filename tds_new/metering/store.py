@@ -1,4 +1,7 @@
-"""The only writer of blocks and occurrences; it writes rows only where they differ from what is stored."""
+"""The only writer of blocks and occurrences.
+
+Rows are written only where they differ from what is stored.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -104,7 +107,7 @@ class Written:
 
 
 def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrence]) -> None:
-    """Replace the occurrences ``known`` in the range by the new ones, where they differ."""
+    """Replace the range's ``known`` occurrences by the new ones, where they differ."""
     old = {o for o in known if result.since < o.time <= result.until}
     new = set(result.occurrences)
     if gone := [to_datetime(o.time) for o in old - new]:
@@ -128,7 +131,7 @@ def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrenc
 
 
 def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
-    """Write the blocks that differ from what is stored, and delete those that are no more."""
+    """Write the blocks that differ from what is stored; delete those that are no more."""
     written = Written()
     if not results:
         return written

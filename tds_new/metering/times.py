@@ -1,4 +1,4 @@
-"""Times of the ledger: whole microseconds since 1970 (UTC), in Python and in PostgreSQL.
+"""Times of the ledger: microseconds since 1970 (UTC), in Python and PostgreSQL.
 
 A block lasts 15 minutes and begins at a whole quarter of an hour, UTC. Loops over readings calculate with
 ``BLOCK_US`` themselves: a function call for each reading would be dear.
@@ -24,7 +24,7 @@ def block_start(time: int) -> int:
 
 
 def block_end(time: int) -> int:
-    """Return the end of the block that ``time`` lies in, which is the start of the next one."""
+    """Return the end of the block that ``time`` lies in: the start of the next one."""
     return time - time % BLOCK_US + BLOCK_US
 
 
@@ -49,5 +49,5 @@ def to_timestamptz(time: int) -> str:
 
 
 def us_of(timestamptz: str) -> str:
-    """Return the SQL for the microseconds since 1970 of a finite ``timestamptz`` (SQL)."""
+    """Return the SQL for a finite ``timestamptz`` (SQL) in microseconds since 1970."""
     return f"(extract(epoch FROM {timestamptz}) * 1000000)::bigint"

@@ -1,4 +1,4 @@
-"""The worker that follows ingestion and computes stale ranges, partition by partition.
+"""The worker that follows ingestion and computes stale ranges by partition.
 
 Several workers may run: each locks the partition that it works on (``FOR UPDATE SKIP LOCKED``). A range
 leaves the queue in the transaction that writes its figures, so a worker that dies leaves nothing undone. A
@@ -87,7 +87,7 @@ def process_partition(
 
 
 def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
-    """Compute all that can be computed, halving the devices until the one that fails is found."""
+    """Compute what can be computed, halving the devices to find one that fails."""
     try:
         with cursor.connection.transaction():
             written, left = ledger.compute(cursor, spans)
@@ -125,7 +125,9 @@ def drain(connection: Connection[Any] | None = None) -> Written:
 
 
 class Worker:
-    """Computes what is queued until it is told to stop, and waits for a database that is away.
+    """Computes what is queued until it is told to stop.
+
+    It waits for a database that is away.
 
     ``on_late`` is called whenever figures of more than a day ago have changed.
     """

@@ -27,7 +27,7 @@ class ConsumoCongelado(models.Model):
 
 
 class ConsumoAncora(models.Model):
-    """A device's readings just before ``ConsumoCongelado.ate``, kept when those before are dropped.
+    """A device's last readings before ``ConsumoCongelado.ate``, which are kept.
 
     From them the device's chain goes on: its blocks that begin at ``final_ate`` (one value a device) or later
     can be computed again; those before are final. What people had decided on them by then holds for good:

@@ -1,4 +1,4 @@
-"""Consumption, which ``tds_new.metering`` computes from the readings; nobody else writes it."""
+"""Consumption, which ``tds_new.metering`` alone writes."""
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -31,7 +31,7 @@ class Rollup(models.Model):
 
 
 class ConsumoBloco(Rollup):
-    """A device's 15 minutes, of which every hour, day, month and peak is a sum (docs/metering.md).
+    """A device's 15 minutes, of which every hour, day, month and peak is a sum.
 
     ``bloco`` is the start of the block, UTC; ``fracao_medida`` the share of it that was measured.
     """
@@ -62,7 +62,10 @@ class ConsumoBloco(Rollup):
 
 
 class Contagem(models.Model):
-    """How many blocks a sum is made of. ``blocos_medidos`` is the sum of their measured fractions."""
+    """How many blocks a sum is made of.
+
+    ``blocos_medidos`` is the sum of their measured fractions.
+    """
 
     blocos = models.BigIntegerField()
     blocos_medidos = models.DecimalField(max_digits=20, decimal_places=4)
@@ -83,7 +86,10 @@ class Soma(Rollup, Contagem):
 
 
 class ConsumoHorario(Soma):
-    """Hours, UTC. A continuous aggregate on TimescaleDB, a view on plain PostgreSQL, as the others."""
+    """Hours, UTC.
+
+    A continuous aggregate on TimescaleDB, a view on plain PostgreSQL, as the others.
+    """
 
     pk = models.CompositePrimaryKey("hora", "conta_id", "gateway_id", "dispositivo_id")
     hora = models.DateTimeField()
@@ -96,7 +102,10 @@ class ConsumoHorario(Soma):
 
 
 class ConsumoDiario(Soma):
-    """Days of the platform's zone (``TDS_TIME_ZONE``); ``dia`` is the moment at which the day begins."""
+    """Days of the platform's zone (``TDS_TIME_ZONE``).
+
+    ``dia`` is the moment at which the day begins.
+    """
 
     pk = models.CompositePrimaryKey("dia", "conta_id", "gateway_id", "dispositivo_id")
     dia = models.DateTimeField()
@@ -109,7 +118,10 @@ class ConsumoDiario(Soma):
 
 
 class ConsumoMensal(Soma):
-    """Months of the platform's zone (``TDS_TIME_ZONE``); gauges have no consumption (NULL)."""
+    """Months of the platform's zone (``TDS_TIME_ZONE``).
+
+    Gauges have no consumption (NULL).
+    """
 
     pk = models.CompositePrimaryKey("mes_referencia", "conta_id", "gateway_id", "dispositivo_id")
     mes_referencia = models.DateTimeField()
@@ -181,7 +193,7 @@ class ConsumoContaDiario(SomaDaConta):
 
 
 class ConsumoVida(models.Model):
-    """The extent of a device's data: its first and last block with consumption for a Conta.
+    """The extent of a device's data: its first and last block with consumption.
 
     Triggers on the blocks keep it. From it follows what share of a month should have been measured, without a
     look at each device's sums.

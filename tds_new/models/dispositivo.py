@@ -149,7 +149,7 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
             )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store under the gateway's Conta. Raises ValidationError where the gateway is full."""
+        """Store under the gateway's Conta. Raises ValidationError if the gateway is full."""
         with transaction.atomic():
             # The lock makes two people who fill the last place wait for each other.
             gateway = Gateway.objects.select_for_update(no_key=True).get(pk=self.gateway_id)

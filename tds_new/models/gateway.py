@@ -137,7 +137,7 @@ class Gateway(ProtectedByReadings):
             )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store with the canonical MAC; the devices follow their gateway into another Conta.
+        """Store with the canonical MAC; the devices follow the gateway into another Conta.
 
         Raises ValidationError if the MAC is malformed.
         """

@@ -8,7 +8,7 @@ from tds_new.models.gateway import Gateway
 
 
 class LeituraDispositivo(models.Model):
-    """One value of one device at one time, written by ``tds_new.ingestion.store`` only.
+    """A value of a device at a time; ``tds_new.ingestion.store`` alone writes it.
 
     ``tipo_leitura`` and ``unidade`` are the device's when the reading was stored. ``payload_raw`` is the
     message as it came, with this reading alone in ``leituras``. The references carry no foreign keys (three

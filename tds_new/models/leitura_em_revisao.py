@@ -12,7 +12,7 @@ from tds_new.models.revisao import RevisaoLeitura
 
 
 class LeituraEmRevisao(models.Model):
-    """A reading that the ledger found out of the ordinary, or that somebody has decided on.
+    """A reading that the ledger found unusual, or that somebody has decided on.
 
     A view over both, so that a decision stays in sight when the ledger has followed it and finds nothing any
     more. ``classe`` is what the ledger says now (empty if it finds nothing), ``classe_decisao`` what it said

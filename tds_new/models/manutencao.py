@@ -15,7 +15,10 @@ class ManutencaoQuerySet(models.QuerySet["ManutencaoExecucao"]):
 
 
 class ManutencaoExecucao(models.Model):
-    """A maintenance task (a policy of TimescaleDB, the retention): when it last ran, and how that ended."""
+    """A maintenance task: when it last ran, and how that ended.
+
+    A policy of TimescaleDB, or the retention.
+    """
 
     nome = models.CharField(_("nome"), max_length=120, primary_key=True)
     ultima_execucao = models.DateTimeField(_("última execução"))

@@ -7,7 +7,10 @@ from tds_new.models.dispositivo import Dispositivo
 
 
 class OcorrenciaMedicao(models.Model):
-    """A reading whose class is not NORMAL (docs/metering.md); ``tds_new.metering.store`` alone writes it."""
+    """A reading whose class is not NORMAL (docs/metering.md).
+
+    ``tds_new.metering.store`` alone writes it.
+    """
 
     class Classe(models.TextChoices):
         TROCA = "TROCA", _("Troca de medidor")

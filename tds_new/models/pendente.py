@@ -25,10 +25,11 @@ class ConsumoPendente(models.Model):
 
 
 class ConsumoReconstrucao(models.Model):
-    """A run of ``rebuild_consumption`` that has not ended, so that the next one goes on with it.
+    """A run of ``rebuild_consumption`` that has not ended.
 
-    Of its ``dispositivos`` the first ``entregues`` are in the queue, or computed; with ``novos_entregues``
-    the newest blocks of all, too. There is one for each ``pedido``, the run's options.
+    The next one with the same options goes on with it. Of its ``dispositivos`` the first ``entregues`` are in
+    the queue, or computed; with ``novos_entregues`` the newest blocks of all, too. There is one for each
+    ``pedido``, the run's options.
     """
 
     pedido = models.TextField(unique=True)
@@ -46,7 +47,10 @@ class ConsumoReconstrucao(models.Model):
 
 
 class ConsumoParticao(models.Model):
-    """A share of the devices (``id % PARTICOES``), computed by one worker at a time, which locks this row."""
+    """A share of the devices (``id % PARTICOES``).
+
+    One worker at a time computes it, and locks this row.
+    """
 
     PARTICOES = 8
 

@@ -18,7 +18,10 @@ class ProtectedQuerySet(models.QuerySet[Any]):
 
 
 class ProtectedByReadings(models.Model):
-    """A model that readings point to by ``reading_column``. A trigger in the database refuses, too."""
+    """A model that readings point to by ``reading_column``.
+
+    A trigger in the database refuses deletion, too.
+    """
 
     reading_column: str
 

@@ -59,7 +59,7 @@ class TrocaMedidor(Registro):
             self._refuse_beyond(field, parameters.valor_maximo_registro)
 
     def _refuse_beyond(self, field: str, capacity: Decimal | None) -> None:
-        """Raise ValidationError if a register of this capacity cannot show the field's value."""
+        """Raise ValidationError if a register of ``capacity`` does not reach the value."""
         value: Decimal | None = getattr(self, field)
         if value is not None and value < 0:
             raise ValidationError({field: _("Um registrador não mostra valor negativo.")})

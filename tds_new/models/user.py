@@ -13,7 +13,7 @@ class UserManager(BaseUserManager["User"]):
     """Creates people; addresses are kept in lower case."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Create a person without staff rights. Raises ValueError without an e-mail address."""
+        """Create a person without staff rights. Raises ValueError without an address."""
         if not email:
             raise ValueError("an e-mail address is needed")
         user = self.model(email=email, **fields)

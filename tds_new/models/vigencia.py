@@ -48,7 +48,10 @@ class VigenciaParametros(Registro, ParametrosMedicao):
 def parameters_in_force(
     device: Dispositivo, moment: datetime, *, inclusive: bool = True
 ) -> ParametrosMedicao:
-    """Return the parameters of ``device`` in force at ``moment``, or just before it if not ``inclusive``."""
+    """Return the parameters of ``device`` in force at ``moment``.
+
+    Just before it, if not ``inclusive``.
+    """
     before = {"desde__lte" if inclusive else "desde__lt": moment}
     return (
         VigenciaParametros.objects.filter(dispositivo=device.pk, **before).order_by("-desde").first()

@@ -8,7 +8,7 @@ SIGN = "SELECT set_config('tds.usuario', %s, true), set_config('tds.motivo', %s,
 
 
 def sign(user: Any, reason: str = "") -> None:
-    """Have the audit trail name ``user`` and ``reason`` for what this transaction changes.
+    """Sign this transaction's changes in the audit trail with ``user`` and ``reason``.
 
     Raises TransactionManagementError outside a transaction, where the signature would be lost at once.
     """

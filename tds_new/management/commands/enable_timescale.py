@@ -1,4 +1,4 @@
-"""``enable_timescale``: moves a plain database to TimescaleDB while the platform works."""
+"""``enable_timescale``: moves a plain database to TimescaleDB."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``process_consumption``: the worker that turns readings into consumption, in the foreground."""
+"""``process_consumption``: turns readings into consumption as they come."""
 
 import logging
 import signal

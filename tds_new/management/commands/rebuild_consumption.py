@@ -1,4 +1,7 @@
-"""``rebuild_consumption``: computes blocks from the raw readings again, which must not change them."""
+"""``rebuild_consumption``: computes blocks from the raw readings again.
+
+That must not change them.
+"""
 
 import time
 from argparse import ArgumentParser
@@ -70,7 +73,7 @@ class Command(BaseCommand):
             raise CommandError(failure)
 
     def _begin(self, gateways: list[Gateway], since: datetime | None, *, anew: bool) -> Rebuild:
-        """Return the run with these options: the one that was stopped, or a new one (always if ``anew``)."""
+        """Return the stopped run with these options, or a new one (always if ``anew``)."""
         words = [f"--gateway {mac}" for mac in sorted({gateway.mac for gateway in gateways})]
         request = " ".join([*words, *([f"--from {since.astimezone(UTC).isoformat()}"] if since else [])])
         if anew:
@@ -94,7 +97,7 @@ class Command(BaseCommand):
         return rebuild
 
     def _compute(self, rebuild: Rebuild) -> None:
-        """Compute, portion by portion, the blocks that were complete when the run began, then the newest."""
+        """Compute the blocks that were complete when the run began, then the newest."""
         self._rows, self._shared = 0, False
         self._work_off(rebuild, "devices left")
         while rebuild.next_portion():

@@ -1,4 +1,7 @@
-"""``run_maintenance``: does the maintenance once; ``process_consumption`` does it all the time."""
+"""``run_maintenance``: does the maintenance that is due.
+
+``process_consumption`` does it all the time.
+"""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,7 @@
-"""Readings and segments as 15-minute blocks; times in microseconds, consumption in whole 0.000001."""
+"""Readings and segments as 15-minute blocks.
+
+Times are microseconds since 1970, consumption whole numbers of 0.000001.
+"""
 
 from dataclasses import dataclass, field
 
@@ -40,7 +43,7 @@ class Block:
 
 @dataclass(slots=True)
 class Chain:
-    """Neighbouring readings of one Conta, kind and unit: times, values and gateways, in order.
+    """Neighbouring readings of one Conta, kind and unit: times, values and gateways.
 
     ``values`` are whole 0.0001 of the unit.
     """
@@ -77,7 +80,10 @@ def scaled(value: int, factor: int) -> int:
 
 
 def compute_chains(chains: list[Chain], meter: Meter) -> Computation:
-    """Compute a device's chains; the first reading of all must be a settled one, or the device's first."""
+    """Compute a device's chains.
+
+    The first reading of all must be a settled one, or the device's first.
+    """
     found = Computation({}, [], [])
     for number, chain in enumerate(chains):
         following = chains[number + 1].times[0] if number + 1 < len(chains) else None
@@ -132,7 +138,7 @@ def _sample(block: Block, value: int) -> None:
 
 
 def _cover_pairs(blocks: dict[tuple[int, int], Block], chain: Chain, meter: Meter) -> None:
-    """Count as covered the time between two neighbouring increments or gauges, if it is short enough."""
+    """Count short times between neighbouring increments or gauges as covered."""
     longest = 3 * meter.expected_interval
     for start, end in zip(chain.times, chain.times[1:], strict=False):
         if end - start <= longest:
@@ -147,7 +153,10 @@ def _cover_pairs(blocks: dict[tuple[int, int], Block], chain: Chain, meter: Mete
 def _split(
     blocks: dict[tuple[int, int], Block], segment: Segment, meter: Meter, conta_id: int, gateway_id: int
 ) -> None:
-    """Spread a segment over the blocks that it crosses, in proportion; the last gets what rounding leaves."""
+    """Spread a segment over the blocks that it crosses, in proportion to time.
+
+    The last block gets what rounding leaves.
+    """
     start, end, amount, kind = segment
     long = end - start > 3 * meter.expected_interval
     estimated = kind is SegmentClass.REINICIO

@@ -1,4 +1,4 @@
-"""What is known of a device's meter over time: parameters, meter changes and people's decisions.
+"""What is known of a device's meter: parameters, meter changes, decisions.
 
 Times are microseconds since 1970 (UTC); register values and parameters whole numbers of 0.0001; factors whole
 numbers of 0.000001.
@@ -14,7 +14,9 @@ from tds_new.metering.times import HOUR_US
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters in force from some moment on. ``capacity`` and ``hourly_maximum`` may be unknown (None).
+    """The parameters in force from some moment on.
+
+    ``capacity`` and ``hourly_maximum`` may be unknown (None).
 
     ``capacity`` is the register's: where it returns to zero. ``dip_tolerance`` is the greatest fall that
     counts as noise.
@@ -36,7 +38,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class MeterChange:
-    """A new meter at ``time``: the old one ended at ``final``, the new one began at ``initial``."""
+    """A new meter at ``time``: the old one's last value, the new one's first."""
 
     time: int
     final: int
@@ -45,7 +47,9 @@ class MeterChange:
 
 @dataclass(slots=True)
 class Meter:
-    """A device's meter. ``expected_interval``: microseconds from one reading to the next.
+    """A device's meter.
+
+    ``expected_interval``: microseconds from one reading to the next.
 
     ``base`` holds until the first of ``dated``, which are parameters by the moment from which they are in
     force, ascending. ``changes`` ascend too. ``approved`` and ``discarded`` are the times of readings that
@@ -65,7 +69,7 @@ class Meter:
         return self.dated[number - 1][1] if number else self.base
 
     def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Return ``start`` to ``end`` cut where the factor changes: (start, end, factor) each."""
+        """Return (start, end, factor) for each part of a time with a factor of its own."""
         found = [(start, self.parameters_at(start).factor)]
         found += [(time, p.factor) for time, p in self.dated if start < time < end]
         changing = [found[0], *(b for a, b in itertools.pairwise(found) if a[1] != b[1])]

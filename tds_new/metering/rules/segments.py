@@ -11,7 +11,7 @@ FOLLOWERS = 3  # readings that must follow one that was not accepted before it b
 
 
 class SegmentClass(StrEnum):
-    """How a reading relates to its base, the accepted reading that it is measured from."""
+    """How a reading relates to its base, the reading that it is measured from."""
 
     NORMAL = "NORMAL"
     TROCA = "TROCA"
@@ -54,7 +54,7 @@ class Occurrence(NamedTuple):
 
 @dataclass(slots=True)
 class Register:
-    """Goes along a chain of register readings: :meth:`feed` them in the order of their times.
+    """Goes along a chain of register readings: :meth:`feed` them in order of time.
 
     ``settled`` has the times at which a reading became the base while none waited: what comes later depends
     on nothing before.
@@ -91,7 +91,7 @@ class Register:
         self.settled.append(time)
 
     def end_chain(self, time: int | None) -> None:
-        """End the chain: another one begins at ``time``, or there are no more readings (None).
+        """End the chain: another begins at ``time``, or there are no more readings (None).
 
         What waits is an outlier, for good or, at the end of all readings, so far.
         """
@@ -161,7 +161,7 @@ class Register:
         self._waiting.clear()
 
     def _accept_waiting(self) -> None:
-        """Accept the waiting readings. The first becomes a base, and the jump to it is not counted."""
+        """Accept the waiting readings; the jump to the first of them is not counted."""
         assert self.base is not None
         (first, value), (last, register) = self._waiting[0], self._waiting[-1]
         self.occurrences.append(Occurrence(first, value, SegmentClass.IMPLAUSIVEL, *self.base, None, last))
