@@ -243,7 +243,7 @@ def test_values_that_do_not_fit_the_readings_around_are_stored_with_a_warning(ro
         add(root, "trocamedidor", meter(JUMP, "D02"), leitura_final="1019", leitura_inicial="49998")
     )
     assert "confira" in rounded
-    assert "suspeita" not in rounded  # together both meters counted something, so it is believed
+    assert "suspeita" not in rounded  # together both meters counted something, so it is accepted
     assert "confira" not in said(add(root, "trocamedidor", device, ocorrida_em_1="09:36:00"))
 
 
@@ -384,7 +384,7 @@ def test_a_decision_is_on_a_reading_that_is_there_and_keeps_what_it_was_taken_on
     )
 
 
-def test_a_reading_that_is_believed_is_discarded_but_not_approved(root: Client) -> None:
+def test_a_reading_that_is_accepted_is_discarded_but_not_approved(root: Client) -> None:
     device = meter(RESTART)
     assert "Só se aprova uma leitura suspeita" in str(
         errors(add(root, "revisaoleitura", device, leitura_em_1="09:30:00", decisao="APROVADA"))

@@ -196,7 +196,7 @@ def test_nothing_is_decided_without_a_reason(action: str, motivo: str) -> None:
 
 
 @pytest.mark.parametrize("values", [ROLLOVER, RESTART])
-def test_only_what_is_not_believed_is_approved(values: tuple[float, ...]) -> None:
+def test_only_what_is_not_accepted_is_approved(values: tuple[float, ...]) -> None:
     device, client = meter(values), superuser()
     answer = decide(client, "approve", [row(device, 2)])
     assert "Só se aprovam leituras suspeitas e saltos implausíveis" in said(answer)

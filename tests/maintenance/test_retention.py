@@ -84,7 +84,7 @@ def hostile(seed: int, days: int = 60) -> list[tuple[datetime, Decimal]]:
         if event < 0.04:
             value = Decimal(random.randrange(3))
         elif event < 0.06:
-            value += 4000  # stays up there: implausible, believed after three more
+            value += 4000  # stays up there: implausible, accepted after three more
         shown = value + (7000 if event > 0.92 else -1 if event > 0.87 and value > 1 else 0)
         found.append((time, shown))
         time += timedelta(seconds=random.randrange(600, 30_000))
@@ -340,7 +340,7 @@ def test_readings_are_kept_for_ever_unless_the_settings_say_otherwise(settings: 
     assert LeituraDispositivo.objects.count() == 1
 
 
-def test_upkeep_drops_what_is_too_old_once_an_hour(maintenance_session: Session) -> None:
+def test_maintenance_drops_what_is_too_old_once_an_hour(maintenance_session: Session) -> None:
     stored(factories.device(factories.gateway(factories.conta())), (OLDEST, 100))
     done = [piece.name for piece in scheduler.run_due(maintenance_session)]
     assert scheduler.RETENTION in done

@@ -211,7 +211,7 @@ def judge(
 
 
 def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None, Decimal]:
-    """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None where it is not believed."""
+    """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None where it is not accepted."""
     refused = (None, Decimal(0))
     parameters = meter.parameters(reading.time)
     r0, r1, capacity = base.valor, reading.valor, parameters.capacity

@@ -40,7 +40,7 @@ def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> No
                 Step("own", START, Parameters(pmax=Decimal(60))),
                 Step(
                     "changes", at(5), Change(Decimal(90), Decimal(0))
-                ),  # less than the register had shown: nothing is believed
+                ),  # less than the register had shown: nothing is accepted
                 Step("decisions", at(20), "APROVADA"),
                 *readings((0, 100), (10, 20), (20, 170), (21, 170), (22, 170)),
             ]

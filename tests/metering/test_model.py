@@ -118,7 +118,7 @@ def test_a_rollover_is_never_less_than_nothing() -> None:
     assert classes(compute(meter((0, 500), (60, 10), capacity=100))[1]) == [(60, "REINICIO", D(10), 60)]
 
 
-def test_a_negative_register_is_not_believed() -> None:
+def test_a_negative_register_is_not_accepted() -> None:
     blocks, occurrences = compute(meter((0, 100), (5, -1), (10, 101)))
     assert (total(blocks), classes(occurrences)) == (D(1), [(5, "SUSPEITA", None, 10)])
 
@@ -153,19 +153,19 @@ def test_several_meter_changes_between_two_readings() -> None:
     assert total(compute(changed((30, 104, 0), (40, 0, 0), (50, 0, 0)))[0]) == 4 + 7
 
 
-def test_a_final_register_written_down_without_its_decimals_is_believed() -> None:
+def test_a_final_register_written_down_without_its_decimals_is_accepted() -> None:
     blocks, occurrences = compute(changed((30, "99.6", 2)))
     assert (total(blocks), classes(occurrences)) == (D("4.6"), [(60, "TROCA", D("4.6"), 60)])
     assert total(compute(changed((30, 104, 8)))[0]) == 3
 
 
 @pytest.mark.parametrize(("final", "initial"), [(94, 2), (104, 12)])
-def test_a_meter_change_that_would_count_less_than_nothing_is_not_believed(final: int, initial: int) -> None:
+def test_a_meter_change_that_would_count_less_than_nothing_is_not_accepted(final: int, initial: int) -> None:
     blocks, occurrences = compute(changed((30, final, initial)))
     assert (total(blocks), classes(occurrences)) == (D(0), [(60, "SUSPEITA", None, None)])
 
 
-def test_a_meter_change_beyond_the_plausible_maximum_is_not_believed() -> None:
+def test_a_meter_change_beyond_the_plausible_maximum_is_not_accepted() -> None:
     assert classes(compute(changed((30, 104, 2), pmax=9))[1]) == [(60, "TROCA", D(9), 60)]
     assert classes(compute(changed((30, 104, 2), pmax="8.9999"))[1]) == [(60, "SUSPEITA", None, None)]
 
@@ -197,7 +197,7 @@ def test_three_followers_make_a_spike_the_new_base() -> None:
     assert blocks[START, 1].fracao_medida == D("0.6666")  # 5 to 15
 
 
-def test_a_reading_that_does_not_follow_starts_the_waiting_anew() -> None:
+def test_a_reading_that_does_not_follow_starts_the_waiting_again() -> None:
     blocks, occurrences = compute(meter((0, 100), (5, 9000), *((m + 5, v) for m, v in SPIKE), pmax=60))
     assert (total(blocks), classes(occurrences)) == (
         D(3),
@@ -216,7 +216,7 @@ def test_a_dip_ends_the_waiting_too() -> None:
 
 def test_a_meter_change_keeps_readings_from_following() -> None:
     one = meter((0, 100), *SPIKE, pmax=60)
-    one.changes[at(15)] = Change(D(0), D(0))  # not believable against the base either
+    one.changes[at(15)] = Change(D(0), D(0))  # not acceptable against the base either
     assert classes(compute(one)[1]) == [
         (5, "SUSPEITA", None, 15),
         (10, "SUSPEITA", None, 15),
@@ -224,7 +224,7 @@ def test_a_meter_change_keeps_readings_from_following() -> None:
     ]
 
 
-def test_an_approved_reading_is_believed_whatever_the_plausible_maximum() -> None:
+def test_an_approved_reading_is_accepted_whatever_the_plausible_maximum() -> None:
     one = meter((0, 100), (5, 5000), (10, 5001), pmax=60)
     one.decisions[at(5)] = "APROVADA"
     assert (total(compute(one)[0]), compute(one)[1]) == (D(4901), {})

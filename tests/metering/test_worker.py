@@ -363,7 +363,7 @@ def test_a_device_that_cannot_be_computed_keeps_nobody_waiting(
     with pytest.raises(CommandError, match=f"devices {refused.pk} .id. cannot be computed.*refused"):
         call_command("process_consumption", "--once", stdout=StringIO())
     LeituraDispositivo.objects.bulk_create(stored[100:])
-    drain()  # what is held back is not tried again and again
+    drain()  # what is deferred is not tried again and again
     held = ConsumoPendente.objects.get()
     assert held.dispositivos == [refused.pk]
     assert held.inicio <= min(r.time for r in stored if r.dispositivo_id == refused.pk)
@@ -429,7 +429,7 @@ def test_rebuilding_beside_a_worker_waits_for_it(
     assert found == reference(readings(devices, 100))
 
 
-def test_neither_late_readings_nor_what_is_computed_anew_wait_while_others_come(
+def test_neither_late_readings_nor_what_is_computed_again_wait_while_others_come(
     devices: list[Dispositivo],
 ) -> None:
     """New readings before every look at the queue, as from gateways that never pause."""
