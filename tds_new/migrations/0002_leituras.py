@@ -1,4 +1,4 @@
-"""Readings: a hypertable where TimescaleDB is there, and the rule that nothing with readings is deleted."""
+"""Make readings a hypertable on TimescaleDB, and refuse to delete what has readings."""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -70,13 +70,13 @@ FILLFACTOR_REVERSE = FILLFACTOR.replace("SET (fillfactor = 70)", "RESET (fillfac
 
 
 def create_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Turn the still empty table into a hypertable: one-week chunks, compressed after 45 days."""
+    """Turn the table, which is still empty, into a hypertable with chunks of a week, compressed after 45 days."""
     if ensure_timescale(editor.connection):
         editor.execute(HYPERTABLE)
 
 
 def keep_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Nothing to undo: the table goes with migration 0001. Its policies go here, so that no job outlives it."""
+    """Remove the policy, so that no job outlives the table. The table itself goes with migration 0001."""
     if is_hypertable(editor.connection, "tds_new_leitura_dispositivo"):
         editor.execute("SELECT remove_compression_policy('tds_new_leitura_dispositivo', if_exists => true)")
 

@@ -1,4 +1,7 @@
-"""Monthly consumption by the platform's calendar: a continuous aggregate on TimescaleDB, a view on plain PostgreSQL."""
+"""Sum consumption by the months of the platform's zone.
+
+The sum is a continuous aggregate on TimescaleDB and a view on plain PostgreSQL.
+"""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -1,4 +1,4 @@
-"""Tables of the consumption ledger, and what people enter about a meter."""
+"""Create the tables of the consumption ledger, and of what people enter about a meter."""
 
 from decimal import Decimal
 

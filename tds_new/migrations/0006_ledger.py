@@ -1,4 +1,4 @@
-"""The ledger's moving parts: blocks as a hypertable, what marks them stale, the audit trail, and the sums over them."""
+"""Make blocks a hypertable, queue what is to be computed, write the audit trail, and sum the blocks."""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -18,8 +18,8 @@ ALTER TABLE tds_new_consumo_15min SET (
 SELECT add_compression_policy('tds_new_consumo_15min', INTERVAL '45 days', if_not_exists => true);
 """
 
-# A statement's new readings make their 15 minutes stale, whoever stores them, in the same transaction. One row a block and
-# partition, however many devices: so it costs a batch little.
+# New readings queue their 15 minutes to be computed, in the transaction that stores them, whoever does. It is one row a
+# block and partition, however many devices there are, so it costs a batch little.
 MARKS = f"""
 CREATE FUNCTION tds_new_marca_leituras() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -118,7 +118,7 @@ DROP FUNCTION tds_new_auditoria_fixa(), tds_new_marca_gateway(), tds_new_marca_d
     tds_new_audita(bigint, text, text, jsonb, jsonb), tds_new_marca(bigint, timestamptz, timestamptz), tds_new_marca_leituras();
 """
 
-# Readings that are there already are computed by the worker, all of them; the queue is short-lived, so it is vacuumed often.
+# The worker computes all readings that are there already. Rows of the queue are short-lived, so it is vacuumed often.
 START = f"""
 INSERT INTO tds_new_consumo_particao (id) SELECT generate_series(0, {PARTITIONS - 1});
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
@@ -131,8 +131,9 @@ CREATE INDEX tds_new_consumo_pendente_fila ON tds_new_consumo_pendente (particao
 """
 
 
-# What ``enable_timescale`` has copied until then; it begins anew. TimescaleDB drops hypertables one by one.
-ABANDON = (
+# What ``enable_timescale`` has copied until then: it starts from the beginning. TimescaleDB drops hypertables one by
+# one.
+DISCARD_MOVE = (
     "DROP FUNCTION IF EXISTS tds_new_leitura_dispositivo_nova(), tds_new_consumo_15min_nova() CASCADE",
     "DROP TABLE IF EXISTS tds_new_leitura_dispositivo_nova",
     "DROP TABLE IF EXISTS tds_new_consumo_15min_nova",
@@ -141,7 +142,7 @@ ABANDON = (
 
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Blocks as a hypertable where readings are one; the sums over blocks take the place of the one over readings."""
+    """Make blocks a hypertable where readings are one, and replace the sum of readings by sums of blocks."""
     timescale = is_hypertable(editor.connection, "tds_new_leitura_dispositivo")
     if timescale:
         editor.execute(HYPERTABLE)
@@ -150,10 +151,10 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def restore(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The sum over readings again. The blocks go with migration 0005, and with them a move that was stopped in the copy."""
+    """Sum readings again. Blocks go with migration 0005, so a move that was stopped in the copy is discarded."""
     _sums.drop_sums(editor.connection, _sums.OF_DEVICES)
     create_sum_of_readings(editor)
-    for statement in ABANDON:
+    for statement in DISCARD_MOVE:
         editor.execute(statement)
     if is_hypertable(editor.connection, "tds_new_consumo_15min"):
         editor.execute("SELECT remove_compression_policy('tds_new_consumo_15min', if_exists => true)")

@@ -1,4 +1,4 @@
-"""What retention leaves of the readings that it drops, and the record of upkeep."""
+"""Create what the retention leaves of readings that it drops, and the record of the maintenance."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -7,7 +7,7 @@ MARK = """INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositi
     SELECT dispositivo_id % 8, min(time), max(time), array_agg(DISTINCT dispositivo_id)
     FROM novas GROUP BY dispositivo_id % 8, date_bin('15 minutes', time, 'epoch');"""
 
-# Of a Conta's history there may be blocks alone, once its readings are dropped.
+# Once the retention has dropped a Conta's readings, its history may be blocks alone.
 PROTECTION = """
 CREATE OR REPLACE FUNCTION tds_new_protege_conta() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -30,7 +30,7 @@ BEGIN
 END $$;
 """
 
-# What is final is not added to: the ingestion sets such readings aside, and the database itself stores none. Else as before.
+# Nothing is added to what is closed: the ingestion rejects such readings, and the database itself stores none.
 MARKS = f"""
 CREATE OR REPLACE FUNCTION tds_new_marca_leituras() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,11 +1,12 @@
-"""Readings for people to decide on, with what each decision was taken on; who is named in the audit trail, and that nothing leaves it."""
+"""List readings for people to decide on, keep what a decision was taken on, and keep the audit trail whole."""
 
 from decimal import Decimal
 
 import django.core.validators
 from django.db import migrations, models
 
-# What a decision was taken on is kept with it, whoever enters it: the ledger follows the decision, and then finds nothing any more.
+# What a decision was taken on is kept with it, whoever enters it: the ledger follows the decision, and then finds
+# nothing any more.
 EVIDENCE = """
 CREATE FUNCTION tds_new_evidencia() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -25,7 +26,7 @@ DROP TRIGGER tds_new_evidencia ON tds_new_revisao_leitura;
 DROP FUNCTION tds_new_evidencia();
 """
 
-# Two halves, not a full join: so the first is found by its classes, however many tolerated dips there are.
+# Two halves and no full join, so that the first is found by its classes, however many tolerated dips there are.
 VIEW = """
 CREATE VIEW tds_new_leitura_em_revisao AS
 SELECT x.dispositivo_id || '-' || (extract(epoch FROM x.leitura_em) * 1000000)::bigint AS chave, x.dispositivo_id, d.gateway_id,
@@ -49,7 +50,7 @@ FROM (
 ) x JOIN tds_new_dispositivo d ON d.id = x.dispositivo_id;
 """
 
-# Who signs a transaction is who did it, nobody else. What is only said about an entry computes nothing again.
+# The trail names who signs the transaction, and nobody else. What is only said about an entry computes nothing again.
 TRAIL = """
 CREATE OR REPLACE FUNCTION tds_new_audita(dispositivo bigint, tabela text, acao text, antes jsonb, depois jsonb) RETURNS void
 LANGUAGE sql AS $$

@@ -1,4 +1,4 @@
-"""Sums of each Conta, of the parts that days of every zone of Brazil are made of, and how long each device has measured for a Conta."""
+"""Sum blocks by Conta and by parts of days, and keep since when each device has measured for a Conta."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -8,8 +8,9 @@ from django.db.migrations.state import StateApps
 from tds_new.migrations import _sums
 from tds_new.migrations._timescale import is_hypertable
 
-# Whoever writes blocks. A device's are written by one session at a time, so nobody else changes its line meanwhile.
-LIVES = """
+# The data extent follows the blocks, whoever writes them. A device's blocks are written by one session at a time, so
+# nobody else changes its row meanwhile.
+EXTENTS = """
 CREATE FUNCTION tds_new_vida_de(conta bigint, dispositivo bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     de timestamptz := (SELECT min(bloco) FROM tds_new_consumo_15min
@@ -56,15 +57,15 @@ CREATE TRIGGER tds_new_vida_muda AFTER UPDATE ON tds_new_consumo_15min
 INSERT INTO tds_new_consumo_vida (conta_id, dispositivo_id, primeiro, ultimo)
     SELECT conta_id, dispositivo_id, min(bloco), max(bloco) FROM tds_new_consumo_15min WHERE consumo IS NOT NULL GROUP BY 1, 2;
 """
-LIVES_REVERSE = """
+EXTENTS_REVERSE = """
 DROP TRIGGER tds_new_vida_muda ON tds_new_consumo_15min;
 DROP TRIGGER tds_new_vida_encolhe ON tds_new_consumo_15min;
 DROP TRIGGER tds_new_vida_cresce ON tds_new_consumo_15min;
 DROP FUNCTION tds_new_vida_muda(), tds_new_vida_encolhe(), tds_new_vida_cresce(), tds_new_vida_de(bigint, bigint);
 """
 
-# A Conta's sums are by the quantity and unit that a device has now. TimescaleDB sums again only what it saw change: the blocks, so they
-# are written again as they are, while the worker of these devices waits for a moment. Views of plain PostgreSQL need nothing.
+# A Conta's sums are by the quantity and unit that a device has now. TimescaleDB sums again only what it sees change, so
+# the blocks are written again as they are, while the worker of these devices waits. Plain PostgreSQL's views need nothing.
 QUANTITY = """
 CREATE FUNCTION tds_new_muda_grandeza() RETURNS trigger LANGUAGE plpgsql
 SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
@@ -89,7 +90,7 @@ UNIQUE = "SELECT count(*) FROM pg_indexes WHERE indexname = ANY(%s)"
 
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """The new sums, of either kind; on TimescaleDB those of devices again, where they were made without what keeps buckets single."""
+    """Create the new sums. On TimescaleDB, make those of devices again where no unique index keeps buckets single."""
     timescale = is_hypertable(editor.connection, "tds_new_consumo_15min")
     with editor.connection.cursor() as cursor:
         cursor.execute(UNIQUE, [[f"{name}_chave" for name in _sums.OF_DEVICES]])
@@ -248,7 +249,7 @@ class Migration(migrations.Migration):
                 "db_table": "tds_new_consumo_vida",
             },
         ),
-        migrations.RunSQL(LIVES, LIVES_REVERSE),
+        migrations.RunSQL(EXTENTS, EXTENTS_REVERSE),
         migrations.RunSQL(QUANTITY, QUANTITY_REVERSE),
         migrations.RunPython(create, drop),
     ]

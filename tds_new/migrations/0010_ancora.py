@@ -1,8 +1,9 @@
-"""Anchors hold what was decided on them when the readings were dropped: no discarded ones, and which were approved."""
+"""Keep with anchors what was decided on their readings: discarded ones go, approved ones are marked."""
 
 from django.db import migrations, models
 
-# Those made until now hold every reading. Decisions on what is closed are refused in the admin, so today's are those of then.
+# Anchors made until now hold every reading. The admin refuses decisions on what is closed, so today's decisions are
+# those of then.
 SETTLE = """
 DELETE FROM tds_new_consumo_ancora a USING tds_new_revisao_leitura r
     WHERE r.dispositivo_id = a.dispositivo_id AND r.leitura_em = a.leitura_em AND r.decisao = 'DESCARTADA';

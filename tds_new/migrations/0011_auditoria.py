@@ -1,11 +1,12 @@
-"""Whatever re-interprets figures is in the trail, also a device's unit and its gateway's interval; meter changes are among the reviewed."""
+"""Write all that re-interprets figures into the audit trail, and list meter changes among reviewed readings."""
 
 from django.db import migrations, models
 from django.db.models.functions import Now
 
 FIELDS = "fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, grandeza, unidade, tipo_leitura, gateway_id"
 
-# What is computed again, and what is written down, are two things now: the unit of a device without readings computes nothing.
+# What is computed again and what is written down are two things now: the unit of a device without readings computes
+# nothing.
 TRAIL = f"""
 CREATE OR REPLACE FUNCTION tds_new_marca_dispositivo() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -58,7 +59,7 @@ BEGIN
 END $$;
 """
 
-# A declared meter change explains a reading; where it is looked for is among the readings under review.
+# A declared meter change explains a reading, and people look for it among the readings under review.
 VIEW = """
 CREATE OR REPLACE VIEW tds_new_leitura_em_revisao AS
 SELECT x.dispositivo_id || '-' || (extract(epoch FROM x.leitura_em) * 1000000)::bigint AS chave, x.dispositivo_id, d.gateway_id,
@@ -81,8 +82,10 @@ FROM (
     WHERE o.classe IS NULL OR o.classe IN ({decided})
 ) x JOIN tds_new_dispositivo d ON d.id = x.dispositivo_id;
 """
-WITH_SWAPS = VIEW.format(shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA', 'TROCA'", decided="'QUEDA'")
-WITHOUT_SWAPS = VIEW.format(
+WITH_METER_CHANGES = VIEW.format(
+    shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA', 'TROCA'", decided="'QUEDA'"
+)
+WITHOUT_METER_CHANGES = VIEW.format(
     shown="'SUSPEITA', 'IMPLAUSIVEL', 'REINICIO', 'VIRADA'", decided="'TROCA', 'QUEDA'"
 )
 
@@ -139,5 +142,5 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(TRAIL, TRAIL_REVERSE),
-        migrations.RunSQL(WITH_SWAPS, WITHOUT_SWAPS),
+        migrations.RunSQL(WITH_METER_CHANGES, WITHOUT_METER_CHANGES),
     ]

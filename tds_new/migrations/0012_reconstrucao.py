@@ -1,4 +1,4 @@
-"""What a run of ``rebuild_consumption`` has still to do, so that one that was killed is gone on with."""
+"""Keep what a run of ``rebuild_consumption`` has still to do, so that the next one continues a killed one."""
 
 import django.contrib.postgres.fields
 from django.db import migrations, models

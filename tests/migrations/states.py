@@ -6,6 +6,8 @@ version is named by the commit that brought it. ``states/states.txt`` lists the 
 and the version of each migration that was applied then. ``each`` is a database that was migrated at every
 commit, so it has the first version of everything.
 
+A database that ``enable_timescale`` moved is what a new one of that commit is, and no state of its own.
+
 No state needs to be added any more: migrations are frozen since, so that today's code makes every later
 state.
 """
