@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
+from tests.support import reset
 from tests.support.brokers import make_broker, mosquitto
 from tests.support.consumers import start_consumer
 from tests.support.ingestion import clock, processor, world
@@ -20,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Use fast password hashes, and static files from their sources: no test needs `collectstatic`."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    reset.install()
 
 
 @pytest.fixture(scope="session")
