@@ -12,7 +12,8 @@ CATALOGS := $(patsubst %.po,%.mo,$(wildcard tds_new/locale/*/LC_MESSAGES/*.po))
 # The scripts of the pages are checked and tested where node 18 or later and npm are; elsewhere that is skipped and said.
 NODE := $(shell node -e 'process.exit(+(process.versions.node.split(".")[0] < 18))' 2> /dev/null && npm --version 2> /dev/null)
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
-PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --quiet
+# In the suite's own order, the longest files first; xdist would start those with few tests last.
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --quiet
 SLOWEST := --durations=20 --durations-min=1
 # The checks read the settings, but no database and nothing of yours.
 CHECK := SECRET_KEY=only-for-the-checks-of-this-source-code DATABASE_URL=postgres://check@127.0.0.1:9/check

@@ -36,6 +36,21 @@ SERVER_FIXTURES = {
 }
 LAB = ROOT / "tests/lab"
 
+# The files that take longest come first: one that starts last leaves the other workers with nothing to do.
+LONG_FILES = [
+    ROOT / "tests" / name
+    for name in (
+        "metering/test_property.py",
+        "maintenance/test_retention.py",
+        "metering/test_worker.py",
+        "metering/test_closed.py",
+        "migrations/test_upgrade.py",
+        "lab/test_torture.py",
+        "maintenance/test_timescale_move.py",
+        "demo/test_run.py",
+    )
+]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("database")
@@ -133,8 +148,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lab: about the laboratory")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by the markers
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(
+    wrapper=True, tryfirst=True
+)  # marks before pytest selects by them, sorts after pytest-django
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     for item in items:
         if item.get_closest_marker("django_db") or SERVER_FIXTURES.intersection(_fixtures(item)):
             item.add_marker(pytest.mark.servers)
@@ -145,6 +164,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if skipped:
         config.hook.pytest_deselected(items=skipped)
         items[:] = [item for item in items if not item.get_closest_marker(skipped_mark)]
+    yield
+    items.sort(key=lambda item: LONG_FILES.index(item.path) if item.path in LONG_FILES else len(LONG_FILES))
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
