@@ -33,6 +33,7 @@ SERVER_FIXTURES = {
     "make_broker",
     "browser",
     "start_consumer",
+    "own_databases",
 }
 LAB = ROOT / "tests/lab"
 
