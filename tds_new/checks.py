@@ -1,4 +1,7 @@
-"""Checks of settings against the database: ``migrate`` and ``check --database default`` run them."""
+"""Check settings against the database.
+
+``migrate`` and ``check --database default`` run these checks.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +17,7 @@ from tds_new.storage import rollups
 def days_follow_the_settings(
     app_configs: Any, databases: Sequence[str] | None = None, **options: Any
 ) -> list[CheckMessage]:
-    """Refuse a zone other than the one that the tables of days and months were made for."""
+    """Refuse a zone other than the one that days and months were made for."""
     zones = {alias: rollups.zone_of(connections[alias]) for alias in databases or []}
     return [
         Error(wrong_zone(zone), id="tds_new.E001")

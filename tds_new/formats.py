@@ -1,7 +1,7 @@
 """Numbers, dates and ages as people read them, in Portuguese and English.
 
-The browser has the same rules in ``static/tds_new/js/formats.js``; ``tests/web/format_vectors.json`` holds both
-to the same answers.
+The browser has the same rules in ``static/tds_new/js/formats.js``; ``tests/web/format_vectors.json`` holds
+both to the same answers.
 """
 
 from datetime import date, datetime, timedelta, tzinfo

@@ -14,6 +14,7 @@ import pytest
 from tests.support.paths import ROOT
 
 TOPS = ("tds_new", "prj_tds_new", "lab")
+LONGEST_FIRST_LINE = 80
 READINGS, BLOCKS = "tds_new_leitura_dispositivo", "tds_new_consumo_15min"
 ORM_WRITES = {
     *("create", "acreate", "bulk_create", "abulk_create", "get_or_create", "update_or_create"),
@@ -262,6 +263,30 @@ def test_no_circle_of_modules() -> None:
     """Imports inside functions count too; the ``__init__`` of a package counts as a module."""
     knows = {module: {name for name in imports(module) if name in MODULES} for module in MODULES}
     none(_circles(knows))
+
+
+def _docstrings(module: str) -> list[tuple[int, str]]:
+    """Return each docstring of a module, as it is written, with its line."""
+    return [
+        (node.body[0].lineno, node.body[0].value.value)
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
+        and isinstance(node.body[0].value.value, str)
+    ]
+
+
+def test_a_docstring_opens_with_a_short_sentence() -> None:
+    long = [
+        f"{MODULES[module].relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for module in MODULES
+        if not within(module, "tds_new.migrations.0001_initial")
+        for line, text in _docstrings(module)
+        if not (first := text.partition("\n")[0]).endswith((".", "?")) or len(first) > LONGEST_FIRST_LINE
+    ]
+    none(long)
 
 
 PACKAGES = [module for module, path in MODULES.items() if path.name == "__init__.py"]

@@ -201,7 +201,10 @@ def _telemetry(r: Random, gateway: FleetGateway) -> tuple[str, str]:
 
 
 def _reading(r: Random, gateway: FleetGateway, bad: float) -> str:
-    """Return the text of a reading; with the probability ``bad`` something is wrong with it."""
+    """Return the text of a reading.
+
+    With the probability ``bad`` something is wrong with it.
+    """
     device = gateway.devices[0] if r.random() < 0.3 else r.choice(gateway.devices)
     codigo = f'"{device.codigo}"'
     valor = r.choice(literals.GOOD_VALUES)(r)

@@ -327,9 +327,10 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         form: ReasonForm,
         changes: list[MeterChangeForm],
     ) -> HttpResponse:
-        """Show the page that asks for the reason, with each reading and what ``decision`` does to it.
+        """Show the page that asks for the reason.
 
-        ``changes``: the forms of a decision that declares meter changes, one a reading; else none.
+        It shows each reading and what ``decision`` does to it. ``changes``: the forms of a decision that
+        declares meter changes, one a reading; else none.
         """
         around = readings_around([(row.dispositivo, row.leitura_em) for row in rows])
         context = {

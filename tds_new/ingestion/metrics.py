@@ -56,7 +56,10 @@ class Metrics:
         subscriber: Callable[[], MQTTSubscriber],
         statistics: Statistics,
     ) -> None:
-        """Show what has a value at any time; ``inbox`` and ``subscriber`` return the present ones."""
+        """Show what has a value at any time.
+
+        ``inbox`` and ``subscriber`` return the present ones.
+        """
         self._show(
             "tds_queue_messages",
             "Messages waiting here to be stored; more wait at the broker",

@@ -1,4 +1,7 @@
-"""Make readings a hypertable on TimescaleDB, and refuse to delete what has readings."""
+"""Make readings a hypertable on TimescaleDB; keep what has readings.
+
+To delete a Conta, gateway or device with readings is refused.
+"""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -70,13 +73,19 @@ FILLFACTOR_REVERSE = FILLFACTOR.replace("SET (fillfactor = 70)", "RESET (fillfac
 
 
 def create_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Turn the table, which is still empty, into a hypertable with chunks of a week, compressed after 45 days."""
+    """Turn the table, which is still empty, into a hypertable.
+
+    Its chunks have a week and are compressed after 45 days.
+    """
     if ensure_timescale(editor.connection):
         editor.execute(HYPERTABLE)
 
 
 def keep_hypertable(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Remove the policy, so that no job outlives the table. The table itself goes with migration 0001."""
+    """Remove the policy, so that no job outlives the table.
+
+    The table itself goes with migration 0001.
+    """
     if is_hypertable(editor.connection, "tds_new_leitura_dispositivo"):
         editor.execute("SELECT remove_compression_policy('tds_new_leitura_dispositivo', if_exists => true)")
 

@@ -1,4 +1,4 @@
-"""Create the tables of the consumption ledger, and of what people enter about a meter."""
+"""Create the ledger's tables and those of what people enter about a meter."""
 
 from decimal import Decimal
 

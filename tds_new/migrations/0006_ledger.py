@@ -1,4 +1,7 @@
-"""Make blocks a hypertable, queue what is to be computed, write the audit trail, and sum the blocks."""
+"""Prepare the ledger: hypertable, queue, audit trail and sums.
+
+It makes blocks a hypertable, queues what is to be computed, writes the audit trail, and sums the blocks.
+"""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -142,7 +145,10 @@ DISCARD_MOVE = (
 
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Make blocks a hypertable where readings are one, and replace the sum of readings by sums of blocks."""
+    """Make blocks a hypertable where readings are one, and sum blocks.
+
+    The sums of blocks replace the sum of readings.
+    """
     timescale = is_hypertable(editor.connection, "tds_new_leitura_dispositivo")
     if timescale:
         editor.execute(HYPERTABLE)
@@ -151,7 +157,10 @@ def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def restore(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Sum readings again. Blocks go with migration 0005, so a move that was stopped in the copy is discarded."""
+    """Sum readings again.
+
+    Blocks go with migration 0005, so a move that was stopped in the copy is discarded.
+    """
     _sums.drop_sums(editor.connection, _sums.OF_DEVICES)
     create_sum_of_readings(editor)
     for statement in DISCARD_MOVE:

@@ -1,4 +1,7 @@
-"""Create what the retention leaves of readings that it drops, and the record of the maintenance."""
+"""Create the tables of the retention and of the maintenance.
+
+They keep what the retention leaves of readings that it drops, and the record of the maintenance.
+"""
 
 import django.db.models.deletion
 from django.db import migrations, models

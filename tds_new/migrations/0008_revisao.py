@@ -1,4 +1,7 @@
-"""List readings for people to decide on, keep what a decision was taken on, and keep the audit trail whole."""
+"""List readings for people to decide on, and keep the audit trail whole.
+
+What a decision was taken on is kept.
+"""
 
 from decimal import Decimal
 

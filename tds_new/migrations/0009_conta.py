@@ -1,4 +1,7 @@
-"""Sum blocks by Conta and by parts of days, and keep since when each device has measured for a Conta."""
+"""Sum blocks by Conta and by parts of days.
+
+Also keep since when each device has measured for a Conta.
+"""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -90,7 +93,10 @@ UNIQUE = "SELECT count(*) FROM pg_indexes WHERE indexname = ANY(%s)"
 
 
 def create(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Create the new sums. On TimescaleDB, make those of devices again where no unique index keeps buckets single."""
+    """Create the new sums.
+
+    On TimescaleDB, make those of devices again where no unique index keeps buckets single.
+    """
     timescale = is_hypertable(editor.connection, "tds_new_consumo_15min")
     with editor.connection.cursor() as cursor:
         cursor.execute(UNIQUE, [[f"{name}_chave" for name in _sums.OF_DEVICES]])

@@ -1,4 +1,7 @@
-"""Keep with anchors what was decided on their readings: discarded ones go, approved ones are marked."""
+"""Keep with anchors what was decided on their readings.
+
+Discarded ones go, approved ones are marked.
+"""
 
 from django.db import migrations, models
 

@@ -1,4 +1,7 @@
-"""Write all that re-interprets figures into the audit trail, and list meter changes among reviewed readings."""
+"""Write all that re-interprets figures into the audit trail.
+
+Meter changes are listed among reviewed readings.
+"""
 
 from django.db import migrations, models
 from django.db.models.functions import Now

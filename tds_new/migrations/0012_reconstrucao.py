@@ -1,4 +1,7 @@
-"""Keep what a run of ``rebuild_consumption`` has still to do, so that the next one continues a killed one."""
+"""Keep what a run of ``rebuild_consumption`` has still to do.
+
+So the next run continues a killed one.
+"""
 
 import django.contrib.postgres.fields
 from django.db import migrations, models

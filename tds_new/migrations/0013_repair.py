@@ -1,4 +1,4 @@
-"""Gives every database the schema that a new one has, wherever its migrations began.
+"""Gives every database the schema of a new one, wherever its migrations began.
 
 Until migrations were frozen, some of them changed after they had been applied. A database that was migrated by an
 earlier version of them lacks what came later: columns, a key, an index, the present text of two functions, columns of
@@ -111,9 +111,10 @@ def _are_as_they_should_be(connection: BaseDatabaseWrapper, *, timescale: bool) 
 
 
 def repair_sums(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-    """Make the sums again where one is of an earlier version, with the rights that others had on them.
+    """Make the sums again where one is of an earlier version.
 
-    On TimescaleDB they are empty then and answered from the blocks, until they are refreshed in the next minutes.
+    The rights that others had on them stay. On TimescaleDB they are empty then and answered from the blocks,
+    until they are refreshed in the next minutes.
     """
     connection = editor.connection
     timescale = is_hypertable(connection, "tds_new_consumo_15min")

@@ -1,4 +1,7 @@
-"""Monthly consumption out of readings, frozen: what ``tds_new_consumo_mensal`` was before there were blocks."""
+"""Monthly consumption out of readings, frozen.
+
+This is what ``tds_new_consumo_mensal`` was before there were blocks.
+"""
 
 from django.conf import settings
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -53,7 +56,10 @@ def _select(parts: dict[str, str]) -> str:
 
 
 def create_sum_of_readings(editor: BaseDatabaseSchemaEditor) -> None:
-    """Create ``tds_new_consumo_mensal`` over readings, in the months of ``TDS_TIME_ZONE``."""
+    """Create ``tds_new_consumo_mensal`` over readings.
+
+    Its months are those of ``TDS_TIME_ZONE``.
+    """
     if is_hypertable(editor.connection, "tds_new_leitura_dispositivo"):
         editor.execute(AGGREGATE.format(select=_select(TIMESCALE)), params=None)
         editor.execute(POLICY, params=None)

@@ -1,7 +1,8 @@
-"""The sums of blocks as migrations make them, frozen: views on plain PostgreSQL, continuous aggregates on TimescaleDB.
+"""The sums of blocks as migrations make them, frozen.
 
-Live code makes them from ``tds_new.storage.rollups``. To change a sum, change it there and add a migration with a frozen
-module of its own.
+They are views on plain PostgreSQL and continuous aggregates on TimescaleDB. Live code makes them from
+``tds_new.storage.rollups``. To change a sum, change it there and add a migration with a frozen module of its
+own.
 """
 
 from collections.abc import Iterable
@@ -132,14 +133,20 @@ SELECT 1 FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy' AND 'buc
 
 
 def select(name: str, *, timescale: bool) -> str:
-    """Return what the sum ``name`` selects, in the days and months of ``TDS_TIME_ZONE``."""
+    """Return what the sum ``name`` selects.
+
+    Its days and months are those of ``TDS_TIME_ZONE``.
+    """
     zone = str(settings.TDS_TIME_ZONE).replace("'", "''")
     parts = TIMESCALE if timescale else PLAIN
     return SELECTS[name].format(**{part: text.format(zone=zone) for part, text in parts.items()})
 
 
 def create_sums(connection: BaseDatabaseWrapper, names: Iterable[str], *, timescale: bool) -> None:
-    """Create these sums, empty; on TimescaleDB with their unique indexes and refresh policies."""
+    """Create these sums, empty.
+
+    On TimescaleDB they get their unique indexes and refresh policies.
+    """
     with connection.cursor() as cursor:
         for name in names:
             if not timescale:

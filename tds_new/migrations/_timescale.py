@@ -1,6 +1,7 @@
-"""What migrations need to know of the database, frozen: is it TimescaleDB, and which of its tables are hypertables?
+"""Tell migrations what kind of database this is; frozen.
 
-``tds_new.storage.timescale`` asks the same for live code and may change; what a migration that was applied did may not.
+Is it TimescaleDB, and which of its tables are hypertables? ``tds_new.storage.timescale`` asks the same for
+live code and may change; what a migration that was applied did may not.
 """
 
 from django.conf import settings
@@ -22,14 +23,18 @@ def _finds(connection: BaseDatabaseWrapper, query: str, *parameters: str) -> boo
 
 
 def is_hypertable(connection: BaseDatabaseWrapper, table: str) -> bool:
-    """Return whether ``table`` is a hypertable. It may be plain where the extension is installed."""
+    """Return whether ``table`` is a hypertable.
+
+    It may be plain where the extension is installed.
+    """
     return _finds(connection, EXTENSION) and _finds(connection, HYPERTABLE, table)
 
 
 def ensure_timescale(connection: BaseDatabaseWrapper) -> bool:
-    """Install TimescaleDB where the server has loaded it and ``TDS_TIMESCALEDB`` allows it.
+    """Install TimescaleDB where the server and ``TDS_TIMESCALEDB`` allow it.
 
-    Returns whether it is installed now. Raises ImproperlyConfigured where it is demanded and missing.
+    The server must have loaded it. Returns whether it is installed now. Raises ImproperlyConfigured where it
+    is demanded and missing.
     """
     if settings.TDS_TIMESCALEDB == "off":
         return False

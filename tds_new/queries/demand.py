@@ -132,10 +132,10 @@ def _has_demand(device: Dispositivo) -> bool:
 def _largest_of_conta(
     conta: Conta, devices: Sequence[Dispositivo], period: Period, stored: Sequence[Grid]
 ) -> _Largest | None:
-    """Return where in ``period`` the Conta's largest block is; None on plain PostgreSQL.
+    """Return where in ``period`` the Conta's largest block is.
 
-    It is looked for among all devices with the quantities of ``devices``, so it may be that of another one,
-    which has left the Conta or is switched off.
+    None on plain PostgreSQL. It is looked for among all devices with the quantities of ``devices``, so it may
+    be that of another one, which has left the Conta or is switched off.
     """
     if not stored:
         return None

@@ -1,6 +1,7 @@
-"""The tables that are hypertables on TimescaleDB: the one definition that live code makes them from.
+"""Define the tables that are hypertables on TimescaleDB.
 
-Migrations carry frozen copies of these statements; the upgrade test holds the two equal.
+Live code makes them from this one definition. Migrations carry frozen copies of these statements; the upgrade
+test holds the two equal.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ class Hypertable:
     segments: str
 
     def statements(self, table: str | None = None) -> str:
-        """Return the SQL that makes ``table``, by default the one of this name, such a hypertable."""
+        """Return the SQL that makes ``table`` such a hypertable.
+
+        Without ``table`` it is the table of this name.
+        """
         return CREATE.format(
             table=table or self.name, time=self.time, chunk=self.chunk, segments=self.segments
         )

@@ -1,8 +1,9 @@
-"""Sums of blocks: continuous aggregates on TimescaleDB, views on plain PostgreSQL, with the same names.
+"""Sum blocks by hour, day and month.
 
-Sums of each device are kept by hours, by the parts of days that all of Brazil's calendars are made of, by
-days and by months. Sums of each Conta, by quantity and unit, are kept by hours and days, so that a question
-about a thousand devices reads a few rows.
+The sums are continuous aggregates on TimescaleDB and views on plain PostgreSQL, with the same names. Sums of
+each device are kept by hours, by the parts of days that all of Brazil's calendars are made of, by days and by
+months. Sums of each Conta, by quantity and unit, are kept by hours and days, so that a question about a
+thousand devices reads a few rows.
 
 Days, parts and hours sum blocks, months sum days, and a Conta's days sum its hours. A bucket in a zone costs
 several microseconds a row: a month of 1,000 devices took 27 s from its 3 million blocks and takes 3 s from
@@ -26,7 +27,10 @@ from tds_new.storage.timescale import has_timescale
 
 
 class Sum(NamedTuple):
-    """A column of the sums: its SQL over blocks and over finer sums, and of a single block."""
+    """A column of the sums.
+
+    It has its SQL over blocks, over finer sums, and of a single block.
+    """
 
     of_blocks: str
     of_sums: str
@@ -92,7 +96,10 @@ def one_block(names: Iterable[str]) -> str:
 
 
 class Bucket(NamedTuple):
-    """A length of time that sums are kept for, as SQL for either kind of database, and its length as SQL."""
+    """A length of time that sums are kept for.
+
+    It has its SQL for either kind of database, and its length as SQL.
+    """
 
     timescale: str
     plain: str
@@ -311,7 +318,10 @@ def _zone() -> str:
 
 
 def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
-    """Create all rollups, empty; on TimescaleDB with their unique indexes and refresh policies."""
+    """Create all rollups, empty.
+
+    On TimescaleDB they get their unique indexes and refresh policies.
+    """
     with connection.cursor() as cursor:
         cursor.execute(KNOWS_BATCHES)
         one_batch = ONE_BATCH if cursor.fetchone() else ""
@@ -330,7 +340,10 @@ def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
 
 
 def zone_of(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the zone that days and months were made for; None where there are none yet."""
+    """Return the zone that days and months were made for.
+
+    None where there are none yet.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MONTHLY.name])
         row = cursor.fetchone()

@@ -1,4 +1,7 @@
-"""Database sessions of the platform's own processes: long-lived, and noticed when they are dead."""
+"""Open database sessions for the platform's own processes.
+
+They are long-lived, and a dead one is noticed.
+"""
 
 from typing import Any
 

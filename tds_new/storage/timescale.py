@@ -36,10 +36,10 @@ def is_hypertable(connection: Connection, table: str) -> bool:
 
 
 def ensure_timescale(connection: Connection) -> bool:
-    """Install TimescaleDB where the server has loaded it and ``TDS_TIMESCALEDB`` allows it.
+    """Install TimescaleDB where the server and ``TDS_TIMESCALEDB`` allow it.
 
-    Returns whether it is installed now. Raises ImproperlyConfigured where it is demanded
-    (``TDS_TIMESCALEDB=on``) and missing.
+    The server must have loaded it. Returns whether it is installed now. Raises ImproperlyConfigured where it
+    is demanded (``TDS_TIMESCALEDB=on``) and missing.
     """
     if settings.TDS_TIMESCALEDB == "off":
         return False

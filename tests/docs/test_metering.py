@@ -1,4 +1,4 @@
-"""docs/metering.md against the code: every test that it names is there, and each known failure mode has one."""
+"""Tests that docs/metering.md names exist, and its figures are those of the code."""
 
 import re
 

@@ -60,8 +60,8 @@ class Command(BaseCommand):
             threading.Thread(target=consumer.stop, name="stop").start()
             signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
 
-        # Three threads share the interpreter: with the default of 5 ms, the thread that PostgreSQL has answered
-        # would wait so long again and again.
+        # Three threads share the interpreter: with the default of 5 ms, the thread that PostgreSQL has
+        # answered would wait so long again and again.
         sys.setswitchinterval(0.0001)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
