@@ -122,7 +122,6 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
     process = child.spawn(
         [sys.executable, "-m", "lab.benchmarks.query_process", json.dumps(job)],
         output=subprocess.PIPE,
-        error=subprocess.PIPE,
         environment=environment.variables,
         folder=Path(settings.BASE_DIR),
     )

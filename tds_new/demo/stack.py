@@ -204,11 +204,10 @@ class Stack:
         process = child.spawn(
             self._manage(*words),
             output=subprocess.PIPE,
-            error=subprocess.STDOUT,
             folder=self.base_dir,
             environment=self._environment,
         )
-        said = process.communicate()[0].decode("utf-8", "replace")
+        said = b"".join(process.communicate()).decode("utf-8", "replace")
         if process.returncode != 0:
             raise DemoError(f"`manage.py {words[0]}` failed: {' / '.join(said.strip().splitlines()[-3:])}")
         return said

@@ -34,7 +34,6 @@ def spawn(
     identity: Identity = "keep",
     own_session: bool = False,
     output: IO[bytes] | int | None = None,
-    error: IO[bytes] | int | None = None,
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -43,7 +42,7 @@ def spawn(
     death_signal: sent to the child by the kernel when this process ends, in whatever way it ends
     identity: the user that the child runs as; see :func:`unprivileged_identity`
     own_session: whether the child gets a session of its own, so that Ctrl-C in the terminal does not reach it
-    output, error: take its standard output and standard error; without ``error`` both go to ``output``
+    output: takes its standard output and its standard error; subprocess.PIPE makes a pipe for each
     environment: its environment variables; None passes on those of this process
     folder: its working directory; None passes on that of this process
 
@@ -59,7 +58,7 @@ def spawn(
         [*script, *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=output if error is None else error,
+        stderr=output,
         start_new_session=own_session,
         env=environment,
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Tests that docs/metering.md names exist, and its figures are those of the code."""
+"""Every test that docs/metering.md names exists, and each known failure mode has one."""
 
 import re
 
