@@ -44,7 +44,11 @@ FORBIDDEN = {
         *("tds_new.ingestion.store", "tds_new.ingestion.transport"),
         "tds_new.ingestion.telemetry_processor",
     ),
-    "tds_new.queries": ("tds_new.ingestion", "tds_new.web", "tds_new.admin"),
+    "tds_new.queries": (
+        *("tds_new.ingestion", "tds_new.web", "tds_new.admin"),
+        # The read path meets the ledger in the database; it knows only the names of the rules.
+        *(f"tds_new.metering.{part}" for part in ("inputs", "ledger", "preview", "queue", "store", "worker")),
+    ),
     "tds_new.ingestion": (
         *("tds_new.web", "tds_new.queries", "tds_new.admin", "tds_new.management", "tds_new.embedded"),
     ),

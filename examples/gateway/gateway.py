@@ -318,7 +318,7 @@ def measure(source: Source, queue: Queue) -> None:
 
     A source that fails is logged, and asked again at the next interval.
     """
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+    moment = datetime.now(UTC).isoformat(timespec="microseconds")
     try:
         readings = source()
     except Exception:

@@ -1,4 +1,4 @@
-"""Shows the operator what the platform stores, and takes what people enter.
+"""Opens to the operator what the platform stores.
 
 Enters: forms of staff.
 Leaves: pages; rows, signed for the audit trail. Of readings it shows only those that need people.

@@ -1,4 +1,4 @@
-"""Write the accounts and access rules that Mosquitto reads.
+"""Writes the accounts and access rules that Mosquitto reads.
 
 Enters: the gateways, as their MAC and ``device_id``.
 Leaves: password file, access rules and one secret for each user, in one directory.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tds_new.backoff import Backoff
 from tds_new.embedded import child
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
+RESTART = Backoff(first=1.0, longest=30.0, jitter=0.0)
 STABLE_AFTER_S = 60.0
 STOP_TIMEOUT_S = 20.0
 
@@ -74,7 +75,7 @@ class _Watched:
     name: str
     service: Service
     started: float
-    delay: float = FIRST_DELAY_S
+    restarts: int = 0  # in a row, each soon after the one before
     again_at: float | None = None
 
 
@@ -107,9 +108,11 @@ class Supervisor:
         for each in self._watched:
             if each.again_at is None and each.service.pid is None:
                 if self._clock() - each.started > STABLE_AFTER_S:
-                    each.delay = FIRST_DELAY_S
-                self._say("WARN", f"{each.name} has ended; next start in {each.delay:g} s")
-                each.again_at, each.delay = self._clock() + each.delay, min(each.delay * 2, LONGEST_DELAY_S)
+                    each.restarts = 0
+                each.restarts += 1
+                delay = RESTART.delay_before(each.restarts)
+                self._say("WARN", f"{each.name} has ended; next start in {delay:g} s")
+                each.again_at = self._clock() + delay
             elif each.again_at is not None and self._clock() >= each.again_at:
                 self._start_again(each)
 

@@ -1,4 +1,4 @@
-"""Turn messages of the broker into stored readings.
+"""Turns messages of the broker into stored readings.
 
 Enters: MQTT messages of gateways (``transport``), or rejected ones that are processed again (``reprocess``).
 Leaves: readings, signs of life and rejected messages, in the database; acknowledgements, to the broker.

@@ -1,4 +1,4 @@
-"""Keeps the database's sums current and its size bounded (docs/metering.md).
+"""Does the regular work on the database (docs/metering.md).
 
 Enters: TimescaleDB's policies, and how long readings are kept.
 Leaves: refreshed sums, compressed or dropped chunks, a record of each run; a plain database as TimescaleDB.

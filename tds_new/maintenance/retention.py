@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import Connection
 
 from tds_new.maintenance.policies import is_timescale
-from tds_new.metering.inputs import NEVER_BASES_SQL
+from tds_new.metering.rules.segments import NEVER_BASES_SQL
 
 READINGS = "tds_new_leitura_dispositivo"
 BATCH = 10_000

@@ -5,6 +5,7 @@ Each step asks the database what is left to do.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,6 +20,9 @@ from tds_new.storage import rollups, session, timescale
 LOCK = 0x7464735F6D6F7665  # of the database; pg_advisory_lock
 SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '2s'", "SET jit = off")
 RETRY_S, GIVE_UP_S = 3.0, 900.0
+
+# The last is what a compression policy raises for chunks whose locks it did not get.
+IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.DataException)
 
 Say = Callable[[str], None]
 
@@ -97,7 +101,7 @@ def _settle(connection: Connection[Any], say: Say) -> None:
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     for policy in policies.find(connection):
         started = time.monotonic()
-        policies.run(connection, policy)
+        _patiently(partial(policies.run, connection, policy), say)
         say(f"[OK] {policy.name}: {time.monotonic() - started:.1f} s")
 
 
@@ -109,10 +113,7 @@ def _patiently(step: Callable[[], None], say: Say) -> None:
             return step()
         except Exception as error:
             cause = error if isinstance(error, psycopg.Error) else error.__cause__
-            if (
-                not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
-                or time.monotonic() > deadline
-            ):
+            if not isinstance(cause, IN_USE) or time.monotonic() > deadline:
                 raise
         say(f"[WARN] the tables are in use; trying again in {RETRY_S:.0f} s")
         time.sleep(RETRY_S)

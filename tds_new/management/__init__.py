@@ -1,4 +1,4 @@
-"""Offer the platform on the command line.
+"""Offers the platform on the command line.
 
 Enters: errors of commands; Django looks for ``commands`` here.
 Leaves: advice where the database cannot be reached.

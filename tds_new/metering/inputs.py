@@ -12,10 +12,8 @@ from psycopg import Cursor
 
 from tds_new.metering.rules.blocks import Chain
 from tds_new.metering.rules.meter import Meter, MeterChange, Parameters
-from tds_new.metering.rules.segments import NEVER_BASES, Occurrence, SegmentClass
+from tds_new.metering.rules.segments import NEVER_BASES_SQL, Occurrence, SegmentClass
 from tds_new.metering.times import BEGINNING, to_timestamptz, us_of
-
-NEVER_BASES_SQL = ", ".join(f"'{kind}'" for kind in NEVER_BASES)  # for ``classe IN (...)``
 
 LOAD_METERS = """
 SELECT d.id, g.intervalo_esperado_s, (d.fator_conversao * 1000000)::bigint,

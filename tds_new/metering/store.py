@@ -16,13 +16,13 @@ from tds_new.metering.rules.segments import Occurrence
 from tds_new.metering.times import to_datetime, to_timestamptz
 
 STAGING = """
-CREATE TEMPORARY TABLE IF NOT EXISTS etapa_bloco (
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_block (
     dispositivo_id bigint NOT NULL, bloco timestamptz NOT NULL, conta_id bigint NOT NULL,
     gateway_id bigint NOT NULL, consumo numeric, leituras integer NOT NULL, fracao_medida numeric NOT NULL,
     qualidade text NOT NULL, minimo numeric, maximo numeric, soma numeric, ultimo numeric, amostras integer
 ) ON COMMIT DELETE ROWS;
 """
-COPY_BLOCKS = "COPY etapa_bloco FROM STDIN"
+COPY_BLOCKS = "COPY staged_block FROM STDIN"
 WRITE_BLOCKS = """
 INSERT INTO tds_new_consumo_15min AS b (
     dispositivo_id, bloco, conta_id, gateway_id, consumo, leituras, fracao_medida, qualidade, minimo, maximo,
@@ -31,7 +31,7 @@ SELECT dispositivo_id, bloco, conta_id, gateway_id, (consumo * 0.000001)::numeri
     (fracao_medida * 0.0001)::numeric(5,4), qualidade, (minimo * 0.000001)::numeric(27,6),
     (maximo * 0.000001)::numeric(27,6), (soma * 0.000001)::numeric(30,6), (ultimo * 0.000001)::numeric(27,6),
     amostras
-FROM etapa_bloco
+FROM staged_block
 ON CONFLICT (dispositivo_id, bloco, conta_id) DO UPDATE SET
     gateway_id = excluded.gateway_id, consumo = excluded.consumo, leituras = excluded.leituras,
     fracao_medida = excluded.fracao_medida, qualidade = excluded.qualidade, minimo = excluded.minimo,
@@ -144,7 +144,7 @@ def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
                 written.add(conta_id)
     if rows:
         cursor.execute(STAGING)
-        cursor.execute("DELETE FROM etapa_bloco")  # of an earlier round of this transaction
+        cursor.execute("DELETE FROM staged_block")  # of an earlier round of this transaction
         with cursor.copy(COPY_BLOCKS) as copy:
             copy.write("".join(rows))
         cursor.execute(WRITE_BLOCKS)

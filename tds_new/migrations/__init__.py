@@ -1,4 +1,4 @@
-"""The history of the schema, as every installation has lived it.
+"""Keeps the history of the schema, as installations have lived it.
 
 Enters: a database at any earlier migration.
 Leaves: the schema of today, whose present text is in ``tds_new/sql``.

@@ -1,4 +1,4 @@
-"""Answer what pages and operators ask of readings, blocks and the fleet.
+"""Answers what people ask of readings, blocks and the fleet.
 
 Enters: a Conta, or objects that were looked up within one; never an id of a request.
 Leaves: values of this package's own types; nothing is put into words, nothing is written.

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.metering.inputs import NEVER_BASES_SQL
+from tds_new.metering.rules.segments import NEVER_BASES_SQL
 from tds_new.models import Conta
 from tds_new.queries.points import Point, Series
 from tds_new.queries.window import Window

@@ -1,4 +1,4 @@
-"""Give templates their tags and filters.
+"""Gives templates their tags and filters.
 
 Enters: values in a template.
 Leaves: text and markup.

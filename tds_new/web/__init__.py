@@ -1,4 +1,4 @@
-"""Answer people's browsers, load balancers and Prometheus.
+"""Answers requests over HTTP.
 
 Enters: HTTP requests.
 Leaves: pages and JSON of one Conta for its members, the health of this process, the platform's metrics.

@@ -83,7 +83,7 @@ def test_a_new_reading_changes_figures_and_charts_in_place(
     page = open_page(dashboard(measured_conta))
     wait_drawn(page, "figure[data-chart=kW]")
     canvas = page.locator("figure canvas").first
-    page.evaluate("document.querySelector('figure canvas').dataset.marca = 'the same'")
+    page.evaluate("document.querySelector('figure canvas').dataset.marker = 'the same'")
     page.focus("#pause")
     page.evaluate("scrollTo(0, 300)")
     before = last_point(page)
@@ -94,7 +94,7 @@ def test_a_new_reading_changes_figures_and_charts_in_place(
     expect(page.locator("#readings tbody tr").first).to_contain_text("1.025,5")
     assert last_point(page) != before
     assert page.evaluate("[document.activeElement.id, scrollY]") == ["pause", 300]
-    expect(canvas).to_have_attribute("data-marca", "the same")
+    expect(canvas).to_have_attribute("data-marker", "the same")
     assert complaints == []
 
 

@@ -28,13 +28,13 @@ pytestmark = pytest.mark.once
 
 def write(server: PostgresServer) -> None:
     with psycopg.connect(server.url()) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS marca (n int)")
-        connection.execute("INSERT INTO marca VALUES (1)")
+        connection.execute("CREATE TABLE IF NOT EXISTS marker (n int)")
+        connection.execute("INSERT INTO marker VALUES (1)")
 
 
 def count(server: PostgresServer) -> int:
     with psycopg.connect(server.url()) as connection:
-        row = connection.execute("SELECT count(*) FROM marca").fetchone()
+        row = connection.execute("SELECT count(*) FROM marker").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -88,8 +88,8 @@ binaries = Binaries(Path({str(postgres_binaries.directory)!r}), {postgres_binari
 server = PostgresServer(Path({str(tmp_path / "pg")!r}), binaries)
 server.start()
 with psycopg.connect(server.url()) as c:
-    c.execute("CREATE TABLE marca (n int)")
-    c.execute("INSERT INTO marca VALUES (1)")
+    c.execute("CREATE TABLE marker (n int)")
+    c.execute("INSERT INTO marker VALUES (1)")
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -169,7 +169,7 @@ from tests.support.namespaces import forbid_namespaces
 forbid_namespaces()
 with PostgresServer(Path(sys.argv[1]), Binaries(Path(sys.argv[2]), int(sys.argv[3]), False)) as server:
     with psycopg.connect(server.url()) as connection:
-        connection.execute("CREATE TABLE marca (n int)")
+        connection.execute("CREATE TABLE marker (n int)")
     print([line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if "Uid:" in line])
 """
 

@@ -169,9 +169,9 @@ def test_a_plain_database_becomes_what_a_fresh_one_is_however_often_it_is_killed
     end = START + timedelta(days=40)
     moved.direct.execute(FILL, {"start": START, "end": end, "step": timedelta(minutes=5)})
     moved.manage("process_consumption", "--once")
-    moved.direct.execute(f"CREATE ROLE leitor_{os.getpid()}")
+    moved.direct.execute(f"CREATE ROLE reader_{os.getpid()}")
     moved.direct.execute(
-        f"GRANT SELECT ON tds_new_leitura_dispositivo, tds_new_consumo_diario TO leitor_{os.getpid()}"
+        f"GRANT SELECT ON tds_new_leitura_dispositivo, tds_new_consumo_diario TO reader_{os.getpid()}"
     )
     filled = moved.one("SELECT count(*) FROM tds_new_leitura_dispositivo")
     assert filled > 30_000
@@ -218,15 +218,15 @@ def test_a_plain_database_becomes_what_a_fresh_one_is_however_often_it_is_killed
     found, expected = moved.catalogue(), fresh.catalogue()
     for name in CATALOGUE:
         assert found[name] == expected[name], name
-    reads = f"SELECT has_table_privilege('leitor_{os.getpid()}', %s, 'SELECT')"
+    reads = f"SELECT has_table_privilege('reader_{os.getpid()}', %s, 'SELECT')"
     for table, may in (
         ("tds_new_leitura_dispositivo", True),
         ("tds_new_consumo_diario", True),
         ("tds_new_consumo_15min", False),
     ):
         assert moved.rows(reads, [table]) == [(may,)]
-    moved.direct.execute(f"DROP OWNED BY leitor_{os.getpid()}")
-    moved.direct.execute(f"DROP ROLE leitor_{os.getpid()}")
+    moved.direct.execute(f"DROP OWNED BY reader_{os.getpid()}")
+    moved.direct.execute(f"DROP ROLE reader_{os.getpid()}")
     assert moved.manage("enable_timescale").endswith("[OK] this database is on TimescaleDB\n")
 
 
@@ -248,10 +248,10 @@ def test_migrations_are_undone_and_done_again_while_a_move_is_stopped_in_the_cop
     timescale_shadow.prepare(moved.direct)
     next(timescale_shadow.copy(moved.direct, timescale_shadow.READINGS))
     moved.direct.execute(
-        "ALTER TABLE tds_new_leitura_dispositivo ADD COLUMN nota text"
+        "ALTER TABLE tds_new_leitura_dispositivo ADD COLUMN note text"
     )  # as a later version may
     moved.direct.execute(FILL, {"start": END, "end": END, "step": timedelta(1)})
-    moved.direct.execute("ALTER TABLE tds_new_leitura_dispositivo DROP COLUMN nota")
+    moved.direct.execute("ALTER TABLE tds_new_leitura_dispositivo DROP COLUMN note")
     assert moved.rows("SELECT count(*) > 0 FROM tds_new_leitura_dispositivo_nova WHERE time = %s", [END]) == [
         (True,)
     ]

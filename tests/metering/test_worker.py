@@ -204,22 +204,22 @@ def queued() -> Iterator[Callable[[], list[int]]]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            CREATE TABLE prova_fila (dispositivo bigint);
-            CREATE FUNCTION prova_fila() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN INSERT INTO prova_fila SELECT unnest(NEW.dispositivos); RETURN NULL; END $$;
-            CREATE TRIGGER prova_fila AFTER INSERT ON tds_new_consumo_pendente
-                FOR EACH ROW WHEN (NEW.inicio = '-infinity') EXECUTE FUNCTION prova_fila();
+            CREATE TABLE queue_probe (dispositivo bigint);
+            CREATE FUNCTION queue_probe() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO queue_probe SELECT unnest(NEW.dispositivos); RETURN NULL; END $$;
+            CREATE TRIGGER queue_probe AFTER INSERT ON tds_new_consumo_pendente
+                FOR EACH ROW WHEN (NEW.inicio = '-infinity') EXECUTE FUNCTION queue_probe();
             """
         )
 
         def found() -> list[int]:
-            cursor.execute("SELECT dispositivo FROM prova_fila ORDER BY 1")
+            cursor.execute("SELECT dispositivo FROM queue_probe ORDER BY 1")
             return [pk for (pk,) in cursor.fetchall()]
 
         yield found
         cursor.execute(
-            "DROP TRIGGER prova_fila ON tds_new_consumo_pendente; DROP FUNCTION prova_fila; DROP TABLE "
-            "prova_fila"
+            "DROP TRIGGER queue_probe ON tds_new_consumo_pendente; DROP FUNCTION queue_probe; DROP TABLE "
+            "queue_probe"
         )
 
 
@@ -383,12 +383,12 @@ def test_a_database_that_fails_for_everybody_holds_nobody_back(devices: list[Dis
     LeituraDispositivo.objects.bulk_create(readings(devices, 3))
     before = ConsumoPendente.objects.count()
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN leituras TO contadas")
+        cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN leituras TO counted")
         try:
             with pytest.raises(psycopg.ProgrammingError, match="leituras"):
                 drain()
         finally:
-            cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN contadas TO leituras")
+            cursor.execute("ALTER TABLE tds_new_consumo_15min RENAME COLUMN counted TO leituras")
     assert ConsumoPendente.objects.filter(tentar_em=None).count() == before
     drain()
     assert computed()

@@ -131,7 +131,7 @@ def test_people_with_several_contas_choose_and_people_with_none_read_why(ana: Us
     assert "Nenhuma conta ainda" in empty.text
 
 
-def test_telemetria_still_leads_to_the_dashboard() -> None:
+def test_the_old_address_still_leads_to_the_dashboard() -> None:
     assert Client().get("/telemetria/").url == reverse("home")  # type: ignore[attr-defined]
 
 
