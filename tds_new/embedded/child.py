@@ -27,7 +27,7 @@ CLONE_NEWUSER = 0x10000000
 CAPABILITY_VERSION_3, CAP_DAC_OVERRIDE = 0x20080522, 1
 
 
-def spawn(  # noqa: PLR0913 - what a child process has; all but its command are keywords
+def spawn(
     command: Sequence[str],
     *,
     death_signal: signal.Signals = signal.SIGTERM,
