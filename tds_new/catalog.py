@@ -37,7 +37,7 @@ class Entry:
 def read(path: Path) -> list[Entry]:
     """Return the messages of a ``.po`` file, its header first.
 
-    Obsolete messages (``#~``) are left out. Raises CatalogError where the file is not valid.
+    Obsolete messages (``#~``) are left out. Raises CatalogError if the file is not valid.
     """
     entries: list[Entry] = []
     current, keyword = Entry(), ""
@@ -64,7 +64,7 @@ def read(path: Path) -> list[Entry]:
 def compile_catalog(source: Path, target: Path) -> int:
     """Write the complete messages of ``source`` (.po) to ``target`` (.mo).
 
-    Returns how many they are, the header included. Raises CatalogError where ``source`` is not valid.
+    Returns how many they are, the header included. Raises CatalogError if ``source`` is not valid.
     """
     messages = sorted(
         (_key(entry), "\0".join(entry.translations).encode()) for entry in read(source) if entry.complete

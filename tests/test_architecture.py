@@ -297,7 +297,7 @@ PACKAGES = [module for module, path in MODULES.items() if path.name == "__init__
 
 
 def _may_import(package: str) -> set[str] | None:
-    """Return the modules that a package's docstring lets it import; None where it does not say."""
+    """Return the modules that a package's docstring lets it import; None if it does not say."""
     said = re.search(r"^May import: (.+?)\.(?:\s|$)", ast.get_docstring(_tree(package)) or "", re.M | re.S)
     if said is None:
         return None

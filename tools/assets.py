@@ -20,7 +20,7 @@ VERSION = re.compile(r'Chart\.js v(4\.\d+\.\d+)|static version="(4\.\d+\.\d+)"')
 
 
 def from_npm() -> str | None:
-    """Return the library's text by npm; None where npm is missing or fails."""
+    """Return the library's text by npm; None if npm is missing or fails."""
     npm = shutil.which("npm")
     if npm is None:
         return None
@@ -43,7 +43,7 @@ def from_npm() -> str | None:
 def from_wheel() -> str:
     """Return the library's text from a wheel.
 
-    Raises CalledProcessError where pip fails.
+    Raises CalledProcessError if pip fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]

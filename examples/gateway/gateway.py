@@ -97,7 +97,7 @@ class Queue:
     def put(self, body: Mapping[str, object]) -> bool:
         """Keep a message.
 
-        Return False where the queue is full: the oldest messages are kept.
+        Return False if the queue is full: the oldest messages are kept.
         """
         if len(self) >= self._limit:
             return False
@@ -114,7 +114,7 @@ class Queue:
     def get(self, seq: int) -> str:
         """Return the payload of a queued message.
 
-        Raises LookupError where it is not there.
+        Raises LookupError if it is not there.
         """
         row = self._db.execute("SELECT body FROM message WHERE seq = ?", (seq,)).fetchone()
         if row is None:

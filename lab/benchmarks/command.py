@@ -75,7 +75,7 @@ class BenchmarkCommand(LabCommand):
 
 
 def _older(output: Path | None) -> Report:
-    """Return the report to bring up to date. Raises CommandError where there is none."""
+    """Return the report to bring up to date. Raises CommandError if there is none."""
     if output is None or not output.with_suffix(".json").exists():
         raise CommandError("--update needs --output with a report that is there")
     older: Report = json.loads(output.with_suffix(".json").read_text(encoding="ascii"))

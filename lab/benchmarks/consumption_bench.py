@@ -67,7 +67,7 @@ class Worker(ChildProcess):
     def wait_until_ready(self) -> None:
         """Wait until it has a database session.
 
-        Raises LabError where it does not get there.
+        Raises LabError if it does not get there.
         """
 
         def is_ready() -> bool:

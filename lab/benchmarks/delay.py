@@ -110,7 +110,7 @@ class Watch:
     def settle(self) -> None:
         """Look until every committed reading is in its block.
 
-        Raises LabError where that takes too long.
+        Raises LabError if that takes too long.
         """
 
         def is_settled() -> bool:
@@ -130,7 +130,7 @@ class Busy(NamedTuple):
 def measure(bench: Bench) -> Delay:
     """Publish at the rate, with a consumer and a worker as shipped.
 
-    Raises LabError where readings do not get into their blocks.
+    Raises LabError if readings do not get into their blocks.
     """
     sizes, environment = bench.sizes, bench.environment
     _prepare(bench)

@@ -98,7 +98,7 @@ class Rejections:
 def measure(bench: Bench) -> Fairness:
     """Measure the others alone for a third of the time, then beside the flood.
 
-    Raises LabError where messages do not all turn up.
+    Raises LabError if messages do not all turn up.
     """
     environment, load, sizes = bench.environment, bench.load, bench.sizes
     flooder, limit = gateway_mac(sizes.gateways), int(environment.variables["TDS_GATEWAY_RATE"])
@@ -158,7 +158,7 @@ def _wait_for_flood(
 ) -> FloodOutcome:
     """Wait until every message of the flood is stored or counted as limited.
 
-    Raises LabError where one is missing.
+    Raises LabError if one is missing.
     """
     begin = bench.load.start - FLOOD_BEGINS
     end = begin + timedelta(seconds=flood.messages)

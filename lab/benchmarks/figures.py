@@ -40,7 +40,7 @@ class Requirement:
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Return the nearest-rank percentile of values in ascending order.
 
-    0 where there are none.
+    0 if there are none.
     """
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))] if ordered else 0.0
 

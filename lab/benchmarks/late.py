@@ -82,7 +82,7 @@ class Late:
 def measure(bench: Bench) -> Late:
     """Fill a history, withhold a day, let it come late.
 
-    Raises LabError where the figures do not become right.
+    Raises LabError if the figures do not become right.
     """
     sizes, environment = bench.sizes, bench.environment
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -143,7 +143,7 @@ def _wait_for_refresh(connection: Connection[Any]) -> None:
 def _wait_until_right(connection: Connection[Any], device: int) -> dict[str, float]:
     """Ask until every level says what is right; return the seconds for each.
 
-    Raises LabError where one does not.
+    Raises LabError if one does not.
     """
     parameters = {"device": device, "zone": settings.TDS_TIME_ZONE}
     right = {

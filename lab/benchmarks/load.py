@@ -81,7 +81,7 @@ class Publication:
         return self._process.poll() is None
 
     def result(self) -> Published:
-        """Wait for its end. Raises LabError where it failed."""
+        """Wait for its end. Raises LabError if it failed."""
         output, errors = self._process.communicate()
         if self._process.returncode:
             raise LabError(f"the load generator failed: {errors.strip().splitlines()[-1:]}")
@@ -109,7 +109,7 @@ class Load:
 
         ``changes`` are further fields of it.
 
-        Raises LabError where the readings' times, one second each, would reach into the future.
+        Raises LabError if the readings' times, one second each, would reach into the future.
         """
         start = self._next
         self._next += timedelta(seconds=messages // gateways + 1)

@@ -118,7 +118,7 @@ class LoadGenerator:
 
         Return times in seconds of the monotonic clock, which all processes of a machine share.
 
-        Raises TimeoutError where PUBACKs or the last answer are missing after the job's ``timeout``.
+        Raises TimeoutError if PUBACKs or the last answer are missing after the job's ``timeout``.
         """
         job, connection = self._job, self._connection
         stream = iter(list(packets(job))) if not job.rate else packets(job)

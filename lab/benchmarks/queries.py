@@ -66,7 +66,7 @@ class Queries:
 
 
 def measure(bench: Bench, *, one_conta: bool = False) -> Queries:
-    """Make the data set and ask. Raises LabError where the questions cannot be asked."""
+    """Make the data set and ask. Raises LabError if the questions cannot be asked."""
     sizes, environment = bench.sizes, bench.environment
     end = datetime.now(UTC)
     end -= timedelta(seconds=end.timestamp() % 900)

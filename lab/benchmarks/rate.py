@@ -49,7 +49,7 @@ class Rate:
 def measure(bench: Bench) -> Rate:
     """Measure mosquitto_sub and the consumer in turn.
 
-    Raises LabError where a reading is missing.
+    Raises LabError if a reading is missing.
     """
     environment, sizes, pairs = bench.environment, bench.sizes, []
     environment.register_fleet(sizes.gateways)
@@ -104,7 +104,7 @@ def consumer_rate(
 ) -> float:
     """Return the messages/s that the running consumer commits and answers.
 
-    Raises LabError where a reading is missing.
+    Raises LabError if a reading is missing.
     """
     job = load.job(messages, gateways)
     published = load.publish(job)

@@ -196,7 +196,7 @@ def _count(connection: Connection[Any], query: str, **parameters: str) -> int:
 def _wait(condition: Callable[[], bool]) -> float:
     """Return the seconds until ``condition`` is true.
 
-    Raises LabError where it does not become so.
+    Raises LabError if it does not become so.
     """
     started = monotonic()
     wait_until(condition, "a changed registration is in effect", TIMEOUT_S)

@@ -54,7 +54,7 @@ def measure(bench: Bench) -> Storage:
 
     The readings are stored without raw messages, then with them.
 
-    Raises LabError where there is no TimescaleDB.
+    Raises LabError if there is no TimescaleDB.
     """
     devices = bench.sizes.disk_devices
     end = datetime.now(UTC)

@@ -53,7 +53,7 @@ class Throughput:
 def measure(bench: Bench) -> Throughput:
     """Compute a backlog for each interval, on an emptied database.
 
-    Raises LabError where the blocks do not hold every reading.
+    Raises LabError if the blocks do not hold every reading.
     """
     sizes, runs = bench.sizes, []
     bench.register_only(sizes.backlog_devices)

@@ -194,7 +194,7 @@ def rejection_of(row: RejectedRow) -> Rejection:
 def _unescaped(text: str) -> str:
     """Undo COPY's text format.
 
-    Raises ValueError where a character is left that ends a column or a row.
+    Raises ValueError if a character is left that ends a column or a row.
     """
     if "\t" in text or "\r" in text:
         raise ValueError("the text for COPY has a bare tab or carriage return")

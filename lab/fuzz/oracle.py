@@ -118,7 +118,7 @@ def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectati
 def written(text: str) -> Any:
     """Parse JSON, with its numbers as they are written and repeated keys kept.
 
-    None where it is nested too deeply. Raises ValueError.
+    None if it is nested too deeply. Raises ValueError.
     """
     try:
         return json.loads(
@@ -259,7 +259,7 @@ def _same_unit(mine: str, registered: str) -> bool:
 
 
 def _exact(value: Any) -> tuple[Decimal | None, bool]:
-    """numeric(15,4) half-even; None where it is no number or does not fit.
+    """numeric(15,4) half-even; None if it is no number or does not fit.
 
     True: written in more digits than anybody must read.
     """

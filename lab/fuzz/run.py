@@ -31,7 +31,7 @@ CheckDrawn = Callable[[MemoryChecker, int, int], None]
 class FuzzResult:
     """The result of a run.
 
-    ``complete`` is False where the time limit or failures ended it early.
+    ``complete`` is False if the time limit or failures ended it early.
     """
 
     seed: int
@@ -97,7 +97,7 @@ class Fuzzer:
     ) -> bool:
         """Check the cases made by seed, batch by batch.
 
-        Return False where the limit or failures end it early.
+        Return False if the limit or failures end it early.
         """
         totals, started = memory.totals, time.monotonic()
         said = started

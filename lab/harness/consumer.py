@@ -18,7 +18,7 @@ def metric_value(text: str, name: str) -> float:
 
     Without labels the sum over all.
 
-    It is 0 where there is none yet.
+    It is 0 if there is none yet.
     """
     lines: Sequence[str] = text.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
@@ -37,7 +37,7 @@ class ConsumerProcess(ChildProcess):
 
         Return the seconds since the start.
 
-        Raises LabError where the consumer does not get there within ``timeout`` seconds.
+        Raises LabError if the consumer does not get there within ``timeout`` seconds.
         """
         self.wait_for("subscribed: ", times=times, timeout=timeout)
         return time.monotonic() - self.started

@@ -40,7 +40,7 @@ def choose_binaries(kind: str) -> Binaries:
 
     ``kind`` is ``timescale``, ``plain``, or ``auto`` for TimescaleDB where it is installed.
 
-    Raises LabError where none of this kind is found.
+    Raises LabError if none of this kind is found.
     """
     for binaries in sorted(find_binaries(), key=lambda b: not b.timescale):
         if kind == "auto" or binaries.timescale == (kind == "timescale"):
@@ -84,7 +84,7 @@ class DatabaseEnvironment:
         ``kind`` is that of :func:`choose_binaries`. ``name`` is the database's, and part of the directory's.
         ``server_settings`` are PostgreSQL's that differ from its defaults, ``variables`` the platform's.
         TimescaleDB runs its policies with ``background_workers`` only. Without ``durable`` the server is
-        quicker, and loses data in a crash. Raises LabError where the PostgreSQL asked for is missing.
+        quicker, and loses data in a crash. Raises LabError if the PostgreSQL asked for is missing.
         """
         binaries = choose_binaries(kind)
         quiet = NO_BACKGROUND_WORKERS if binaries.timescale and not background_workers else {}
@@ -112,7 +112,7 @@ class DatabaseEnvironment:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and install the tables. Raises LabError where that fails."""
+        """Start the server and install the tables. Raises LabError if that fails."""
         self.postgres.start(self.database)
         self.variables = {**self._default_variables(), **self._own_variables}
         self.migrate()
@@ -141,7 +141,7 @@ class DatabaseEnvironment:
         return psycopg.connect(self.url(database), autocommit=True)
 
     def scalar(self, query: str, *parameters: object, database: str = "") -> int:
-        """Return one figure from a database; 0 where there is none."""
+        """Return one figure from a database; 0 if there is none."""
         with self.connect(database) as connection:
             row = connection.execute(query, parameters).fetchone()
         return int(row[0] or 0) if row else 0
@@ -153,7 +153,7 @@ class DatabaseEnvironment:
         self.migrate(name)
 
     def migrate(self, database: str = "") -> None:
-        """Install the platform's tables in a database. Raises LabError where that fails."""
+        """Install the platform's tables in a database. Raises LabError if that fails."""
         done = subprocess.run(
             manage("migrate", "--verbosity", "0"),
             env={**self.variables, "DATABASE_URL": self.url(database)},
@@ -182,7 +182,7 @@ class Environment(DatabaseEnvironment):
     def __init__(self, kind: str = "auto", **options: Any) -> None:
         """Choose the servers; see :class:`DatabaseEnvironment`.
 
-        Raises LabError where Mosquitto is missing too.
+        Raises LabError if Mosquitto is missing too.
         """
         if find_mosquitto() is None:
             raise LabError(

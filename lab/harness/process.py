@@ -88,7 +88,7 @@ class ChildProcess:
     def wait_for(self, *words: str, times: int = 1, timeout: float = START_TIMEOUT_S) -> None:
         """Wait until so many lines with each of ``words`` are logged.
 
-        Raises LabError where the process ends before, or after ``timeout`` seconds.
+        Raises LabError if the process ends before, or after ``timeout`` seconds.
         """
 
         def is_logged() -> bool:
@@ -106,14 +106,14 @@ class ChildProcess:
     def memory(self) -> float:
         """Return its resident memory now, in MiB (VmRSS).
 
-        Raises LabError where it has ended.
+        Raises LabError if it has ended.
         """
         return self._status("VmRSS")
 
     def peak_memory(self) -> float:
         """Return its highest resident memory so far, in MiB (VmHWM).
 
-        Raises LabError where it has ended.
+        Raises LabError if it has ended.
         """
         return self._status("VmHWM")
 
@@ -128,7 +128,7 @@ class ChildProcess:
         return int(match[1]) / 1024
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal; does nothing where it has ended."""
+        """Send it a signal; does nothing if it has ended."""
         self.process.send_signal(number)
 
     def ends_within(self, timeout: float) -> bool:

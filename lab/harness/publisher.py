@@ -48,7 +48,7 @@ class Connection:
 
         It subscribes to the topic filter ``answers`` if one is given.
 
-        Raises OSError where the broker refuses, or does not answer within ``timeout`` seconds.
+        Raises OSError if the broker refuses, or does not answer within ``timeout`` seconds.
         """
         self.output = b""
         self._packets = wire.Packets()
@@ -76,9 +76,9 @@ class Connection:
             self.output = self.output[self.socket.send(self.output) :]
 
     def read(self) -> bytes:
-        """Return what has come; nothing where nothing has.
+        """Return what has come; nothing if nothing has.
 
-        Raises ConnectionError where the broker has closed.
+        Raises ConnectionError if the broker has closed.
         """
         try:
             data = self.socket.recv(READ_SIZE)

@@ -66,7 +66,7 @@ class BrokerKill:
         self._client_id = f"torture-{environment.runs}"
 
     def measure(self) -> BrokerKillResult:
-        """Run it. Raises LabError where nothing goes on any more."""
+        """Run it. Raises LabError if nothing goes on any more."""
         try:
             return self._measure()
         finally:

@@ -51,7 +51,7 @@ def terminate(context: FaultContext, parameters: dict[str, Any]) -> None:
 def commit(context: FaultContext, parameters: dict[str, Any]) -> None:
     """Cut the connection around a COMMIT.
 
-    Raises FaultNotInjectedError where no batch is committed.
+    Raises FaultNotInjectedError if no batch is committed.
     """
     context.database.arm(str(parameters["how"]))
     context.allow_messages(None)

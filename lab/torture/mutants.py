@@ -41,7 +41,7 @@ def mutant(*kinds: str, messages: int = 400) -> Callable[[Callable[[], None]], C
 def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Put ``make(original)`` in place of ``owner.name``.
 
-    Raises AttributeError where there is no such name any more.
+    Raises AttributeError if there is no such name any more.
     """
     setattr(owner, name, make(getattr(owner, name)))
 

@@ -122,7 +122,7 @@ class Observer:
     def search(self, identities: list[int]) -> list[int] | None:
         """Return which of these messages are neither stored nor rejected.
 
-        None where the database has not answered for :data:`SEARCH_TIMEOUT_S`.
+        None if the database has not answered for :data:`SEARCH_TIMEOUT_S`.
         """
         items = [message_of(self._plan, identity) for identity in identities]
         deadline = time.monotonic() + SEARCH_TIMEOUT_S

@@ -15,7 +15,7 @@ from lab.torture.proxy import Link, Proxy
 if TYPE_CHECKING:
     import socket
 
-# Takes identities; returns those of which no trace is in the database, None where the database did not
+# Takes identities; returns those of which no trace is in the database, None if the database did not
 # answer.
 Search = Callable[[list[int]], list[int] | None]
 

@@ -101,7 +101,7 @@ class ProcessGroup:
 
         It takes the place of its client id.
 
-        Raises LabError where it does not get there.
+        Raises LabError if it does not get there.
         """
         before = self._recorder.subscriptions(client_id)
         consumer = self.members[client_id] = self.spawn(client_id)
@@ -134,7 +134,7 @@ class ProcessGroup:
     def stop(self) -> bool:
         """Stop all in order.
 
-        Return False where one had to be killed or ended with an error.
+        Return False if one had to be killed or ended with an error.
         """
         self.measure_memory()
         current = list(self.members.values())

@@ -55,7 +55,7 @@ class FaultReport:
     """One fault: how long it lasted and the recovery from it, in seconds.
 
     The recovery ends when the consumer has acknowledged everything published before the next fault; it is
-    None where that never came. ``missed`` says why a fault could not be brought about.
+    None if that never came. ``missed`` says why a fault could not be brought about.
     """
 
     fault: Fault
@@ -118,7 +118,7 @@ class Run:
     def execute(self) -> RunResult:
         """Run everything, then check the invariants.
 
-        Raises LabError where nothing goes on any more.
+        Raises LabError if nothing goes on any more.
         """
         started = time.monotonic()
         try:
@@ -155,7 +155,7 @@ class Run:
     def _publish_below(self, place: int) -> None:
         """Publish every message below ``place`` and wait for the broker.
 
-        Raises LabError where that gets stuck.
+        Raises LabError if that gets stuck.
         """
         self._setup.publisher.limit(place)
         deadline = time.monotonic() + self._options.recovery_timeout + place / self._options.rate

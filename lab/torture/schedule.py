@@ -128,7 +128,7 @@ def make_schedule(
     """Return the faults of a run: every kind in turn, shuffled, at uneven distances.
 
     ``messages`` is the length of the run, ``faults`` how many there are, ``group`` whether several consumers
-    form a share group. With ``kinds`` the faults are exactly these, in their order. Raises ValueError where
+    form a share group. With ``kinds`` the faults are exactly these, in their order. Raises ValueError if
     there are fewer than 20 messages a fault, or a kind is unknown.
     """
     chance = random.Random(f"torture {seed} {messages} {faults} {group}")

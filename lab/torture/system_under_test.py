@@ -55,7 +55,7 @@ class KillSwitch:
 def after(owner: Any, name: str, action: Callable[[Any], None]) -> None:
     """Call ``action`` with the result whenever ``owner.name`` has returned.
 
-    Raises AttributeError where ``owner`` has no such name.
+    Raises AttributeError if ``owner`` has no such name.
     """
     original = getattr(owner, name)
 
@@ -81,7 +81,7 @@ def before(owner: Any, name: str, action: Callable[[], None]) -> None:
 def install_kill_points(kill_switch: KillSwitch) -> None:
     """Wrap the consumer's steps.
 
-    Raises AttributeError where one of them does not exist any more.
+    Raises AttributeError if one of them does not exist any more.
     """
     import psycopg
 
@@ -107,7 +107,7 @@ def install_kill_points(kill_switch: KillSwitch) -> None:
 def shorten_stable_time() -> None:
     """Have a connection count as stable after :data:`STABLE_AFTER_S`.
 
-    Raises RuntimeError where the shipped consumer needs no longer itself.
+    Raises RuntimeError if the shipped consumer needs no longer itself.
     """
     from tds_new.ingestion.transport import connection
 

@@ -42,7 +42,7 @@ class GatewayAccount:
     def user(self) -> str:
         """The user name: the MAC as 12 lower-case hexadecimal digits.
 
-        A password file cannot hold colons. Raises ValueError where ``mac`` is not a MAC.
+        A password file cannot hold colons. Raises ValueError if ``mac`` is not a MAC.
         """
         return canonical(self.mac).replace(":", "")
 
@@ -51,7 +51,7 @@ class GatewayAccount:
         """Every ``{id}`` in a topic that the platform takes for this gateway.
 
         The access rules must allow all of them: to an MQTT 3.1.1 client Mosquitto acknowledges a message that
-        it drops for want of a rule. Raises ValueError where ``mac`` is not a MAC or ``device_id`` is not one
+        it drops for want of a rule. Raises ValueError if ``mac`` is not a MAC or ``device_id`` is not one
         level of a topic.
         """
         lower = canonical(self.mac)
@@ -70,7 +70,7 @@ class GatewayAccount:
 def canonical(mac: str) -> str:
     """Return the MAC as ``aa:bb:cc:dd:ee:ff``.
 
-    Raises ValueError where it is not a MAC.
+    Raises ValueError if it is not a MAC.
     """
     value = normalise_mac(mac)
     if value is None:

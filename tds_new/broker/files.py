@@ -35,7 +35,7 @@ class WrongPasswordError(Exception):
 class BrokerFiles:
     """The broker's files in one directory.
 
-    ``owner`` is the user id that the broker runs as; None where it is that of this process.
+    ``owner`` is the user id that the broker runs as; None if it is that of this process.
     """
 
     def __init__(self, directory: Path, owner: int | None = None) -> None:
@@ -46,7 +46,7 @@ class BrokerFiles:
         self._owner = owner
 
     def secret(self, user: str) -> str:
-        """Return the password of ``user``. Raises FileNotFoundError where there is none."""
+        """Return the password of ``user``. Raises FileNotFoundError if there is none."""
         return (self.secrets / user).read_text(encoding="ascii").strip()
 
     def provision(
@@ -55,7 +55,7 @@ class BrokerFiles:
         """Write the files for the platform's users and ``gateways``.
 
         Secrets that exist are kept. ``prefix`` is that of all topics. The users named in ``rotate`` get a new
-        secret. Raises ValueError where ``rotate`` names an unknown user, or a gateway's MAC or ``device_id``
+        secret. Raises ValueError if ``rotate`` names an unknown user, or a gateway's MAC or ``device_id``
         cannot be part of a rule.
         """
         users = [*PLATFORM_USERS, *(gateway.user for gateway in gateways)]

@@ -132,7 +132,7 @@ FLEET = (
 class Login:
     """A login of the demonstration.
 
-    ``password`` is empty where an earlier one was kept.
+    ``password`` is empty if an earlier one was kept.
     """
 
     email: str
@@ -149,7 +149,7 @@ def register_demo(*, fleet: bool = False, email: str = LOGIN, password: str = ""
 
     What exists stays as it is.
 
-    Returns the Conta and the login. Raises DemoRefusedError where a MAC or a code is already somebody else's.
+    Returns the Conta and the login. Raises DemoRefusedError if a MAC or a code is already somebody else's.
     """
     conta = Conta.objects.filter(name=CONTA).order_by("pk").first() or Conta.objects.create(name=CONTA)
     for site in (TEST_SITE, *(FLEET if fleet else ())):
@@ -191,7 +191,7 @@ def register_login(email: str, password: str = "", *, name: str = "", staff: boo
     Without one an existing login keeps its own.
 
     A new login without one gets the password that everybody knows on the embedded default, and a random one
-    elsewhere. ``staff`` makes it a superuser. Raises DemoRefusedError where ``email`` is no address.
+    elsewhere. ``staff`` makes it a superuser. Raises DemoRefusedError if ``email`` is no address.
     """
     email = email.strip().lower()
     user = User.objects.filter(email=email).first()

@@ -47,7 +47,7 @@ class Outbox:
     def answered(self, seq: int) -> bool:
         """Forget a message that the platform has stored.
 
-        Returns False where it is none of ours, or was answered before.
+        Returns False if it is none of ours, or was answered before.
         """
         self._under_way.pop(seq, None)
         return self._messages.pop(seq, None) is not None

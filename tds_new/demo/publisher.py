@@ -276,7 +276,7 @@ class Publisher:
 def _seq_of(message: Message) -> int | None:
     """Return the number of an answer, ``{"seq": n}``.
 
-    None where the message is no answer.
+    None if the message is no answer.
     """
     try:
         return int(json.loads(message.payload)["seq"])

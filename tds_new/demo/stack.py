@@ -61,7 +61,7 @@ class Stack:
     def start(self) -> str:
         """Start everything and return the web's address.
 
-        Raises DemoError, PostgresError, MosquittoError or OSError where a service does not start.
+        Raises DemoError, PostgresError, MosquittoError or OSError if a service does not start.
         """
         (self.data_dir / "log").mkdir(parents=True, exist_ok=True)
         self._start_postgres()
@@ -120,7 +120,7 @@ class Stack:
     def _binaries(self) -> Binaries:
         """Return the PostgreSQL that made the data, or the first one found.
 
-        Raises DemoError where there is none.
+        Raises DemoError if there is none.
         """
         found = find_binaries()
         version = self.data_dir / "postgres" / "data" / "PG_VERSION"

@@ -68,7 +68,7 @@ def spawn(
 def tie_to_parent(death_signal: signal.Signals, parent: int | None = None) -> None:
     """Let the kernel send this process ``death_signal`` when its parent ends.
 
-    ``parent`` is the parent's process id where it is known. Raises OSError where the kernel refuses, and
+    ``parent`` is the parent's process id where it is known. Raises OSError if the kernel refuses, and
     SystemExit where the parent has ended already.
     """
     _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl")
@@ -104,7 +104,7 @@ def file_owner(identity: Identity) -> int:
 def give_to(path: Path, owner: int) -> None:
     """Make the user id ``owner`` the owner of ``path`` and of everything in it.
 
-    Does nothing where ``path`` itself belongs to ``owner`` already.
+    Does nothing if ``path`` itself belongs to ``owner`` already.
     """
     if path.stat().st_uid == owner:
         return

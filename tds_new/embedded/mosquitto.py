@@ -33,7 +33,7 @@ class MosquittoError(Exception):
 
 
 def find_mosquitto() -> Path | None:
-    """Return the path of this machine's Mosquitto; None where there is none.
+    """Return the path of this machine's Mosquitto; None if there is none.
 
     It must be of version 2 or later. Older ones know neither the shipped kind of passwords nor the shipped
     limits.
@@ -117,7 +117,7 @@ class MosquittoServer:
     def start(self) -> None:
         """Start the broker and wait until it takes connections.
 
-        Raises MosquittoError where it does not.
+        Raises MosquittoError if it does not.
         """
         binary = find_mosquitto()
         if binary is None:
@@ -144,7 +144,7 @@ class MosquittoServer:
     def end_predecessor(self) -> None:
         """Stop a broker of this directory whose parent was killed.
 
-        Waits until it has saved its queues. Raises MosquittoError where it does not end.
+        Waits until it has saved its queues. Raises MosquittoError if it does not end.
         """
         path = self.directory / "pid"
         pid = int(path.read_text(encoding="ascii")) if path.exists() else 0
@@ -159,7 +159,7 @@ class MosquittoServer:
     def stop(self) -> None:
         """Stop the broker in order: it saves sessions and queues.
 
-        Does nothing where it does not run.
+        Does nothing if it does not run.
         """
         self._end(signal.SIGTERM)
 

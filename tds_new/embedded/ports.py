@@ -27,7 +27,7 @@ def free_port() -> int:
 def first_free(start: int, attempts: int = 50) -> int:
     """Return the first free port from ``start`` on.
 
-    Raises OSError where ``attempts`` ports in a row are taken.
+    Raises OSError if ``attempts`` ports in a row are taken.
     """
     for port in range(start, start + attempts):
         if is_free(port):

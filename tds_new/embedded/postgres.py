@@ -138,7 +138,7 @@ class PostgresServer:
     def start(self, database: str = USER) -> None:
         """Start the server and wait until it answers.
 
-        Creates its data directory and ``database`` where they are missing. Raises AlreadyRunning where
+        Creates its data directory and ``database`` where they are missing. Raises AlreadyRunning if
         another process uses the directory, PostgresError where the server does not start.
         """
         self._take_lock()
@@ -156,7 +156,7 @@ class PostgresServer:
     def stop(self, *, immediate: bool = False) -> None:
         """Stop the server, in order or, with ``immediate``, as in a power cut.
 
-        Does nothing where it does not run.
+        Does nothing if it does not run.
         """
         if self._process and self._process.poll() is None:
             # SIGINT ends sessions and writes a checkpoint; SIGQUIT leaves the recovery to the next start.
@@ -190,7 +190,7 @@ class PostgresServer:
     def _end_predecessor(self) -> None:
         """Stop a server of ``data`` whose parent was killed.
 
-        Removes a pid file whose process id now belongs to another program. Raises PostgresError where the
+        Removes a pid file whose process id now belongs to another program. Raises PostgresError if the
         server does not stop.
         """
         pid_file = self.data / "postmaster.pid"

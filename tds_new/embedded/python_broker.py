@@ -54,7 +54,7 @@ class PythonBroker:
     def start(self) -> None:
         """Start the broker and wait until it takes connections.
 
-        Raises PythonBrokerError where it does not.
+        Raises PythonBrokerError if it does not.
         """
         program = [sys.executable, "-m", "tds_new.embedded.python_broker"]
         with (self.directory / "log").open("wb") as log:

@@ -31,7 +31,7 @@ class EmbeddedState:
 
 
 def read(data_dir: Path) -> EmbeddedState | None:
-    """Return the state of the embedded services; None where they do not run.
+    """Return the state of the embedded services; None if they do not run.
 
     A file that is not valid counts as none.
     """

@@ -30,7 +30,7 @@ class Service(Protocol):
         """Start it."""
 
     def stop(self) -> None:
-        """Stop it; do nothing where it does not run."""
+        """Stop it; do nothing if it does not run."""
 
 
 class Program:

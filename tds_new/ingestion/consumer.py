@@ -111,9 +111,9 @@ class Consumer:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def _consume(self) -> None:
-        """Receive and prepare one batch while the one before is stored.
+        """Receive and prepare one batch while the previous one is stored.
 
-        So Python works here while PostgreSQL works there.
+        Parsing takes Python's time and storing PostgreSQL's, so the two overlap.
         """
         max_age = settings.TDS_BATCH_MAX_AGE_MS / 1000
         self._subscriber.start()
@@ -132,7 +132,8 @@ class Consumer:
     def _prepare(self, batch: list[Message]) -> Prepared | None:
         """Parse and resolve a batch.
 
-        Return None if that fails: the writer then does it all, and isolates or waits for what is at fault.
+        Return None if that fails: the writer then processes the batch itself, and isolates a bad message or
+        waits for the database.
         """
         assert self._processor is not None
         try:
@@ -176,7 +177,7 @@ class Consumer:
     def _between_batches(self) -> None:
         """Do what is due between batches.
 
-        That is: figures in the log, signs of life that were held back, silent gateways, the status row.
+        These are the line of figures in the log, delayed signs of life, silent gateways and the status row.
         """
         assert self._processor is not None
         self._status.log_if_due(self._inbox, self._subscriber)
@@ -195,7 +196,7 @@ class Consumer:
         self._watchdog.report_progress(self._subscriber.subscribed, self._subscriber.last_iteration)
 
     def _has_listened(self) -> bool:
-        """Whether a silence is the gateways': subscribed for a while, and nothing waits."""
+        """Whether every sign of life was heard: subscribed for a while, nothing waits."""
         return self._subscriber.subscribed_for > SWEEP_GRACE and not self._inbox
 
     # --- being the active consumer of a client id -----------------------------------------------------------

@@ -15,7 +15,7 @@ class Inbox:
     """Messages that wait to be stored, bounded in number and in bytes.
 
     While it is ``full``, the network thread reads nothing, and further messages wait at the broker. The
-    broker's in-flight window is no such bound: Mosquitto 2.0.11 does not keep to it after the first PUBACK
+    broker's in-flight window is not such a bound: Mosquitto 2.0.11 does not keep to it after the first PUBACK
     while messages are queued. Messages with QoS 0 carry no delivery guarantee, and no queue of the broker
     keeps them: while this is half full they are dropped and counted in ``dropped``, so that they take no room
     from the others.
@@ -34,7 +34,7 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more is to be read for now.
+        """Whether the network thread should stop reading for now.
 
         True from either bound on, until half of it is free again. Only the network thread asks.
         """
@@ -42,7 +42,7 @@ class Inbox:
         return self._full
 
     def _share(self) -> float:
-        """How much of the nearer bound is used, from 0; 1 at the bound."""
+        """The used share of the nearer bound: 0 if empty, 1 at the bound."""
         return max(len(self._queue) / MAX_WAITING, (self._bytes_put - self._bytes_taken) / MAX_WAITING_BYTES)
 
     def put(self, message: Message) -> None:

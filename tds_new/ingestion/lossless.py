@@ -1,6 +1,6 @@
 """JSON read without loss: numbers stay as written, repeated keys are remembered.
 
-It reads what the typed decoder cannot take, and is pure: no Django, no MQTT client, no database.
+It reads payloads that the typed decoder cannot take, and is pure: no Django, no MQTT client, no database.
 """
 
 import json

@@ -56,7 +56,7 @@ class Metrics:
         subscriber: Callable[[], MQTTSubscriber],
         statistics: Statistics,
     ) -> None:
-        """Show what has a value at any time.
+        """Register the gauges, which are asked for their present values.
 
         ``inbox`` and ``subscriber`` return the present ones.
         """

@@ -1,8 +1,8 @@
 """Bytes to readings: the only module that knows the form of the payload.
 
-It is pure: no Django, no MQTT client, no database. There are two ways. The fast one is a typed decoder. What
-it cannot take as it stands, because it is invalid or ambiguous (a repeated key, an escaped NUL), goes the
-tolerant way, which looks at each reading by itself, so that a bad reading costs only itself.
+It is pure: no Django, no MQTT client, no database. There are two parsers. The fast one is a typed decoder. A
+payload that it cannot take, because something is invalid or ambiguous (a repeated key, an escaped NUL), goes
+to the tolerant parser. That one looks at each reading by itself, so that a bad reading costs only itself.
 """
 
 import re
@@ -24,11 +24,11 @@ ZERO = Decimal(0)
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
 # A JSON number. A numeric string may have leading zeros and a plus sign too. float() and Decimal() would take
-# more (NaN, 1_000, digits of other alphabets, blanks); that, and a decimal comma, is no value.
+# more (NaN, 1_000, digits of other alphabets, blanks); those, and a decimal comma, are rejected.
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 _is_plain = re.compile(r"-?[0-9]{1,11}(?:\.[0-9]{1,4})?").fullmatch
 _NUMERIC_STRING = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
-# An escaped NUL, which jsonb refuses, or an escaped ASCII character, which may spell a key in another way.
+# An escaped NUL, which jsonb rejects, or an escaped ASCII character, which may be part of a key.
 _ESCAPED_ASCII = re.compile(r"\\u00[0-7]")
 # ISO 8601 as datetime.fromisoformat reads it. That function alone would also take 14:30:00xZ, take +05:70 for
 # +06:10, and stop reading at a NUL.
@@ -112,7 +112,8 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         envelope = _decoder.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
-    # The quotation marks of what was decoded: if the text has no more, it has no other key, and no key twice.
+    # Count the quotation marks of the decoded keys and strings: a text with no more of them has no other key
+    # and no key twice.
     quotes = (
         2
         + 4 * ((envelope.gateway_mac is not None) + (envelope.timestamp is not None))
@@ -145,7 +146,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
 
 
 def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
-    """Whether a key that matters may be there twice."""
+    """Whether a key that matters may be repeated."""
     entries = envelope.leituras
     own_times = sum(entry.timestamp is not None for entry in entries)
     return (
@@ -205,7 +206,7 @@ def check_gateway_mac(claimed: str | None, mac: str) -> None:
 def _valor_of_other_form(literal: str) -> Decimal:
     """The value of a JSON literal that is no plain number.
 
-    Raises _RefusedError if it is no value, _AmbiguousError if it is a string with escapes.
+    Raises _RefusedError if it is not a value, _AmbiguousError if it is a string with escapes.
     """
     if literal[0] != '"':
         return _valor(literal, _NUMBER)
@@ -256,7 +257,7 @@ def _in_utc(time: datetime | None) -> datetime:
         ) from None
 
 
-# --- the tolerant way ---------------------------------------------------------------------------------------
+# --- the tolerant parser ------------------------------------------------------------------------------------
 
 
 def _parse_tolerant(text: str) -> Telemetry:
@@ -333,7 +334,7 @@ def _time(value: Any) -> datetime | None:
     if type(value) is not str:
         raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {str(value)[:60]!r} is not ISO 8601 text")
     try:
-        # As the fast way reads it: a ninth decimal is rounded the same.
+        # As the fast parser reads it: a ninth decimal is rounded the same.
         return msgspec.convert(value, AwareDatetime)
     except ValueError:
         pass

@@ -29,8 +29,8 @@ from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 
 MAX_TOPICS = 100_000
-# These pass once the gateway is registered or active, or after a while. A gateway keeps a message until it is
-# answered, and so sends these again.
+# Temporary reasons: they no longer apply once the gateway is registered or active, or after a while. Such a
+# message is not answered, so that its gateway keeps it and sends it again.
 NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMITE_EXCEDIDO}
 
 
@@ -118,7 +118,7 @@ class Preparer:
         return prepared
 
     def _address(self, topic: str) -> Address | None:
-        """The address of a topic, remembered; None if no gateway of ours publishes there."""
+        """Return the address of a topic (cached); None if gateways do not publish there."""
         try:
             return self._topics[topic]
         except KeyError:
@@ -232,7 +232,7 @@ def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway)
 def _see(prepared: Prepared, message: Message, gateway: KnownGateway, firmware: str | None = None) -> None:
     """Note a sign of life of ``gateway``.
 
-    A retained message is none: the broker sends it again whenever somebody subscribes.
+    A retained message does not count: the broker sends it again whenever somebody subscribes.
     """
     if message.retain:
         return

@@ -9,8 +9,7 @@ from psycopg import Connection, Cursor
 
 from tds_new.models.silence import TOLERATED_SILENCE_SQL
 
-# The rows are locked in the order of their ids, so that several writers never wait for each other in a
-# circle.
+# The rows are locked in the order of their ids, so that several writers cannot deadlock.
 SEE_GATEWAYS = """
 WITH sighting AS (
     SELECT *
@@ -72,7 +71,7 @@ class Sighting(msgspec.Struct, gc=False):
 
 
 class Activity(msgspec.Struct, gc=False):
-    """What a batch changes besides readings.
+    """The changes of a batch besides its readings.
 
     ``gateways`` has the sightings by gateway id, ``devices`` the latest reading times by device id,
     ``contas`` the latest reading times by Conta id.
@@ -86,7 +85,7 @@ class Activity(msgspec.Struct, gc=False):
         return bool(self.gateways or self.devices or self.contas)
 
     def add_older(self, older: "Activity") -> None:
-        """Complete this by an ``older`` activity that is not written yet."""
+        """Merge an ``older`` activity that is not written yet; newer values win."""
         for gateway_id, sighting in older.gateways.items():
             newer = self.gateways.setdefault(gateway_id, sighting)
             newer.seen_at = newer.seen_at or sighting.seen_at

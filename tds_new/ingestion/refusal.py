@@ -1,4 +1,4 @@
-"""Why a message or a reading is refused.
+"""The reasons for which a message or a reading is refused.
 
 It imports no Django, so that parsing stays pure.
 """

@@ -55,7 +55,7 @@ WHERE EXISTS (
 
 # Rows that the bad readings of one message may take for one reason; all of them are counted.
 MAX_ROWS_PER_MESSAGE = 50
-SAMPLE = 50  # rows that one batch adds for a gateway over its limit of which enough rows are kept already
+SAMPLE = 50  # rows of one batch for a gateway over its limit that has its full number of rows already
 
 
 class RejectedRow(msgspec.Struct, frozen=True, gc=False):
@@ -84,7 +84,7 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Group(NamedTuple):
-    """What rejected rows are counted and kept by."""
+    """The key by which rejected rows are counted and kept."""
 
     gateway_id: int | None
     reason: str
@@ -93,11 +93,11 @@ class _Group(NamedTuple):
 def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
     """Count what was rejected, and keep the newest rows per gateway and reason.
 
-    ``keep`` rows of each are kept. Of the messages in ``redelivered`` (message numbers), those whose rows are
-    there already are skipped. A gateway over its limit, of which ``keep`` rows are there, adds only the
-    newest ``SAMPLE`` of a batch: otherwise a flood would be written and deleted again at the cost of all
-    other gateways. The remaining messages of a flood are only counted. If they are delivered again, they are
-    counted again: that is better than perhaps not at all.
+    ``keep`` rows of each are kept. Messages in ``redelivered`` (message numbers) are skipped if their rows
+    are stored already. A gateway over its limit that has ``keep`` rows adds only the newest ``SAMPLE`` of a
+    batch: otherwise a flood would be written and deleted again at the cost of all other gateways. The
+    remaining messages of a flood are only counted. If they are delivered again, they are counted again,
+    because counting twice is better than perhaps not at all.
     """
     rows = _without_known(cursor, rows, redelivered)
     if not rows:
@@ -124,7 +124,7 @@ def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelive
 
 
 def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int]) -> list[RejectedRow]:
-    """The rows without those that were there before.
+    """Return the rows without those that were stored before.
 
     These are rows of redelivered messages that were rejected for the same reason before.
     """
@@ -133,16 +133,16 @@ def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int
         return rows
     parameters = [[row.fingerprint for row in again]]
     found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, parameters)}
-    # By message and reason: beyond MAX_ROWS_PER_MESSAGE its readings have no row that could be found.
+    # Compared by message and reason, not by reading: readings beyond MAX_ROWS_PER_MESSAGE have no row to
+    # compare with.
     known = {(row.message, row.refusal.reason) for row in again if row.fingerprint in found}
     return [row for row in rows if (row.message, row.refusal.reason) not in known]
 
 
 def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: int) -> set[_Group]:
-    """The groups that add only a sample of their rows.
+    """Return the groups that add only a sample of their rows.
 
-    They are gateways with more than ``SAMPLE`` messages over the limit, of which ``keep`` rows are there
-    already.
+    They are gateways with more than ``SAMPLE`` messages over the limit that have ``keep`` rows already.
     """
     floods = [
         group.gateway_id
@@ -158,9 +158,9 @@ def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: in
 
 
 def _newest(members: list[RejectedRow], keep: int) -> list[RejectedRow]:
-    """The newest ``keep`` rows of a group.
+    """Return the newest ``keep`` rows of a group.
 
-    Of one message they are at most ``MAX_ROWS_PER_MESSAGE``, because each row has its payload.
+    One message gets at most ``MAX_ROWS_PER_MESSAGE``, because each row has its payload.
     """
     copies: Counter[int] = Counter()
     kept = []

@@ -19,7 +19,7 @@ Refusals = dict[int | None, RejectedRow]  # of one message, by position in ``lei
 
 
 class ReprocessResult(NamedTuple):
-    """How many rejected rows were accepted now, and how many refused again."""
+    """The numbers of rows that were accepted now, and refused again."""
 
     accepted: int
     refused: int
@@ -51,7 +51,7 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
 
 
 def _message(row: MensagemRejeitada) -> Message:
-    """The message that was rejected; as a retained one, it is no sign of life."""
+    """Return the rejected message, marked as retained: then it is no sign of life."""
     return Message(topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True)
 
 

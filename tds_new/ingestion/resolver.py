@@ -27,7 +27,7 @@ WHERE g.mac = ANY(%(macs)s) OR g.device_id = ANY(%(names)s)
 
 
 class Device(msgspec.Struct, frozen=True, gc=False):
-    """What ingestion needs to know of a Dispositivo.
+    """The part of a Dispositivo that ingestion needs.
 
     A device in maintenance is active: its register goes on.
     """
@@ -50,7 +50,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
 
 class KnownGateway(msgspec.Struct, frozen=True, gc=False):
-    """What ingestion needs to know of a Gateway; ``devices`` by their codes."""
+    """The part of a Gateway that ingestion needs; ``devices`` by their codes."""
 
     id: int
     conta_id: int

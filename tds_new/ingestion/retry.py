@@ -41,7 +41,7 @@ class DatabaseRetry:
         """Repeat operations on ``session`` until ``stop`` is set.
 
         ``recover`` is called before each retry and opens the session again if it is closed. ``on_failure`` is
-        told the SQLSTATE of each failure, None where the database did not answer.
+        told the SQLSTATE of each failure, None if the database did not answer.
         """
         self._session, self._stop = session, stop
         self._recover, self._on_failure = recover, on_failure

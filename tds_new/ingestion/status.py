@@ -1,4 +1,4 @@
-"""What a consumer reports: a line in the log, and its row in the database."""
+"""A consumer's reports: a line in the log, and its row in the database."""
 
 import logging
 import os
@@ -107,7 +107,7 @@ class StatusReporter:
 
 
 def log_outcomes(batch: list[Message], result: BatchResult) -> None:
-    """Log a line for each message: what became of it."""
+    """Log a line for each message with its outcome."""
     refused = {row.message: row.refusal for row in result.rejected_rows}
     for number, message in enumerate(batch):
         outcome = f"{r.reason}: {r.detail}" if (r := refused.get(number)) else "committed"

@@ -69,7 +69,7 @@ class StagedReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What became of staged readings.
+    """The outcome of staged readings.
 
     ``inserted`` counts the new ones, ``duplicates`` those that were stored already; ``conflicts`` are those
     of which another value is stored, each with that value.
@@ -132,7 +132,7 @@ def insert_readings(cursor: Cursor, readings: list[StagedReading], rows: str, pa
 
 
 def _find_conflicts(cursor: Cursor, readings: list[StagedReading]) -> list[tuple[StagedReading, Decimal]]:
-    """The staged readings of which another value is stored, each with that value."""
+    """Return the staged readings of which another value is stored, with it."""
     times = [r.time for r in readings]
     conflicts = []
     for ordinal, has_no_device, valor in cursor.execute(

@@ -1,4 +1,4 @@
-"""What the supervisor of the process is told: ready, stopping, making progress.
+"""Messages to the process's supervisor: ready, stopping, making progress.
 
 The supervisor is systemd or another that understands sd_notify(3); without one nothing is sent.
 """

@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 # Seconds between two writes of signs of life, so that a burst of batches does not rewrite the same rows.
 ACTIVITY_INTERVAL = 1.0
 
-# SQLSTATEs that come of what a message holds: NULL, foreign key and check violated. Classes: data exceptions,
+# SQLSTATEs that a message's content causes: NULL, foreign key and check violated. Classes: data exceptions,
 # limits.
 ROW_STATES = {"23502", "23503", "23514"}
 ROW_STATE_CLASSES = {"22", "54"}
 
 
 class BatchResult(msgspec.Struct):
-    """What became of a batch, committed.
+    """The outcome of a committed batch.
 
     ``stored``, ``duplicates`` and ``conflicts`` count readings, ``kinds`` messages by kind; ``rejected``
     counts readings and messages by reason, ``rejected_rows`` has each refusal with its message's position in
@@ -93,7 +93,7 @@ class TelemetryProcessor:
         self.use(connection)
 
     def use(self, connection: Connection) -> None:
-        """Continue on another session; the one before is gone."""
+        """Continue on another session; the previous one is gone."""
         self._connection = connection
         store.prepare_session(connection)
 
@@ -120,7 +120,7 @@ class TelemetryProcessor:
         return self._complete(prepared.batch, prepared)
 
     def flush(self) -> None:
-        """Write the signs of life that were held back for up to a second."""
+        """Write the signs of life that were delayed for up to a second."""
         if self._pending:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 presence.record_activity(cursor, self._pending)
@@ -176,7 +176,7 @@ class TelemetryProcessor:
         return self._preparer.prepare(batch, self._connection, with_payload=with_payload)
 
     def _isolate(self, batch: list[tuple[int, Message]], error: Exception) -> BatchResult:
-        """Halve the batch until the message at fault stands alone.
+        """Halve the batch until the message at fault is alone.
 
         That message is stored without its raw payload, or rejected.
         """
@@ -226,7 +226,7 @@ class TelemetryProcessor:
         )
 
     def _redelivered(self, prepared: Prepared) -> set[int]:
-        """The numbers of the messages that may have been rejected before.
+        """Return the numbers of the messages that may have been rejected before.
 
         The broker delivers a retained message again with every subscription.
         """
@@ -238,7 +238,7 @@ class TelemetryProcessor:
 
 
 def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[RejectedRow]:
-    """The rows for readings that contradict a stored one."""
+    """Return the rows for readings that contradict a stored one."""
     messages = dict(batch)
     rows = []
     for reading, valor in stored.conflicts:
@@ -253,7 +253,7 @@ def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[R
 
 
 def _is_one_rows_fault(error: Exception) -> bool:
-    """Whether ``error`` comes of what a message holds, not of the database's state.
+    """Whether a message's content caused ``error``, not the database's state.
 
     The SQLSTATE decides: data exceptions, a NULL or a check violated, a foreign key (after one more look-up),
     limits. A value that cannot be encoded and a fault of this program count too: they do not pass by waiting.

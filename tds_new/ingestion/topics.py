@@ -9,7 +9,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 
 
 class Kind(StrEnum):
-    """What gateways publish."""
+    """The kinds of message that gateways publish."""
 
     TELEMETRY = "telemetry"
     HEARTBEAT = "heartbeat"

@@ -20,8 +20,8 @@ from tds_new.storage.timescale import is_hypertable
 
 REFRESH = "refresh_continuous_aggregate"
 
-# job_stats says '-infinity' of what never succeeded. Our record has what was run here, and what was seen of
-# the scheduler's runs.
+# job_stats has '-infinity' for a job that never succeeded. Our record has the runs made here, and those that
+# were seen of TimescaleDB's scheduler.
 FIND = f"""
 SELECT j.job_id, replace(j.proc_name, 'policy_', ''), coalesce(c.view_name, j.hypertable_name),
     j.schedule_interval, CASE WHEN isfinite(s.last_successful_finish) THEN s.last_successful_finish END,
@@ -37,7 +37,8 @@ LEFT JOIN tds_new_manutencao_execucao m
 WHERE j.proc_name IN ('policy_refresh_continuous_aggregate', 'policy_compression')
   AND coalesce(c.view_name, j.hypertable_name) LIKE 'tds\\_new\\_%'
 """
-# Changed ranges are refreshed one by one; by default more than 10 are taken for one, with everything between.
+# Refresh changed ranges one by one; by default more than 10 are merged into one range with everything
+# between.
 REFRESH_ONE_BY_ONE = """
 SELECT set_config(name, '1000', false) FROM pg_settings
 WHERE name = 'timescaledb.materializations_per_refresh_window'
@@ -52,7 +53,7 @@ JOIN _timescaledb_catalog.continuous_aggs_watermark w USING (mat_hypertable_id)
 WHERE a.user_view_name = '{name}'
 """
 REFRESH_FROM = "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz)"
-# The ranges that a session is about to sum; older versions keep no list of them.
+# The ranges that sessions are about to sum; older versions keep no list of them.
 HAS_RANGES = "SELECT to_regclass('_timescaledb_catalog.continuous_aggs_materialization_ranges') IS NOT NULL"
 RANGES_BEING_SUMMED = """
 SELECT 1 FROM _timescaledb_catalog.continuous_aggs_materialization_ranges
@@ -91,9 +92,9 @@ class Policy:
 
     @property
     def due(self) -> bool:
-        """Whether it is ours to run now.
+        """Whether the maintenance should run it now.
 
-        A refresh always is: what did not change costs nothing.
+        A refresh is always due: it costs nothing if nothing changed.
         """
         return self.kind == REFRESH or not (self.scheduler_works or self.ran_lately)
 
@@ -101,7 +102,7 @@ class Policy:
 def is_timescale(connection: Connection[Any]) -> bool:
     """Return whether readings are a hypertable.
 
-    The extension may be there and they not yet: ``enable_timescale`` moves them.
+    The extension may be installed before ``enable_timescale`` has moved the tables.
     """
     return is_hypertable(connection, READINGS.name)
 
@@ -140,7 +141,7 @@ def run(connection: Connection[Any], policy: Policy) -> None:
 
 
 class Extent(NamedTuple):
-    """How far a rollup is materialised.
+    """The extent up to which a rollup is materialised.
 
     Up to ``until``. Its policy refreshes it up to ``policy_end``; the bucket that is filling now ends at
     ``running_end``. ``hypertable`` is the id of the table that holds it.
@@ -164,9 +165,9 @@ def _materialised(connection: Connection[Any], rollup: Rollup) -> Extent | None:
 def _refresh_open_end(connection: Connection[Any], rollup: Rollup) -> None:
     """Refresh what is materialised beyond the policy's end, too.
 
-    A refresh up to NULL by hand materialises buckets that are still filling. They are no longer computed at
-    each query then, and no policy looks at them until they are over. So does one of a rollup that sits on
-    this one.
+    A refresh up to NULL by hand materialises buckets that are still filling. Queries no longer compute them
+    then, and no policy refreshes them until they are over. Such a refresh of a rollup that sums this one does
+    the same.
     """
     extent = _materialised(connection, rollup)
     if extent is None:
@@ -183,9 +184,7 @@ def _refresh_open_end(connection: Connection[Any], rollup: Rollup) -> None:
 def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
     """Wait until no other session is summing a part of the rollup.
 
-    What sits on the rollup needs that part.
-
-    The server's own job may be at it, or a session of ours. The wait ends after ``GIVE_UP_S`` seconds.
+    Such a session may be the server's own job or one of ours. The wait ends after ``GIVE_UP_S`` seconds.
     """
     extent, deadline = _materialised(connection, rollup), time.monotonic() + GIVE_UP_S
     if extent is None or not (connection.execute(HAS_RANGES).fetchone() or (False,))[0]:
@@ -196,7 +195,7 @@ def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
 
 
 def set_compression(connection: Connection[Any], days: int) -> None:
-    """Have what is older than ``days`` days compressed; nothing if ``days`` is 0."""
+    """Set the policies that compress chunks older than ``days`` days; none if 0."""
     if not is_timescale(connection):
         return
     wanted = timedelta(days=days) if days else None

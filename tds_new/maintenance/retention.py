@@ -1,8 +1,8 @@
 """Drops raw readings older than ``TDS_RAW_RETENTION_DAYS``; every figure stays.
 
 First it sets the border: no reading before it is stored from then on, and each device's last ones before it
-become its anchors (docs/metering.md). Then it drops the readings before the border. After it was killed in
-between, the next run goes on.
+become its anchors (docs/metering.md). Then it drops the readings before the border. If it is killed in
+between, the next run continues.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tds_new.metering.rules.segments import NEVER_BASES_SQL
 READINGS = "tds_new_leitura_dispositivo"
 BATCH = 10_000
 
-# Whole chunks on TimescaleDB, whole UTC days on plain PostgreSQL. Blocks of 15 minutes never lie across.
+# The border is the edge of a chunk on TimescaleDB and of a UTC day on plain PostgreSQL; no block crosses it.
 CHUNK_BORDER = f"""
 SELECT max(range_end) FROM timescaledb_information.chunks
 WHERE hypertable_name = '{READINGS}' AND range_end <= clock_timestamp() - %s * INTERVAL '1 day'
@@ -38,8 +38,8 @@ COUNT = f"SELECT count(*) FROM {READINGS} WHERE time < %s"
 
 MOVING = "SELECT to_regclass('tds_new_mudanca_timescale')"
 
-# Readings are found by a device's key, as the worker finds them (``tds_new.metering.worker.SESSION``): where
-# statistics are not yet gathered, the planner would rather read all of them.
+# Readings are found by a device's key, as the worker finds them (``tds_new.metering.worker.SESSION``):
+# without statistics the planner would prefer to read all of them.
 BY_KEY = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
@@ -122,9 +122,9 @@ class NotYetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What is too old, before ``border``.
+    """The readings before ``border``, which are too old.
 
-    ``chunks`` and ``bytes`` on TimescaleDB, else ``readings``.
+    They are counted in ``chunks`` and ``bytes`` on TimescaleDB, else in ``readings``.
     """
 
     border: datetime
@@ -141,7 +141,7 @@ class Expired:
 
 
 def find(connection: Connection[Any], days: int) -> Expired | None:
-    """Return what is older than ``days`` days; None if nothing is, or ``days`` is 0."""
+    """Return the readings older than ``days`` days; None if none is, or ``days`` is 0."""
     if not days:
         return None
     border = _border(connection, days)
@@ -158,12 +158,10 @@ def _border(connection: Connection[Any], days: int) -> datetime | None:
 
 
 def apply(connection: Connection[Any], days: int) -> datetime | None:
-    """Drop what is older than ``days`` days; return the border that was reached.
+    """Drop readings older than ``days`` days; return the border that was reached.
 
-    Everything before it is final.
-
-    None if there was nothing to drop, or ``days`` is 0. The connection must be in autocommit mode. Raises
-    NotYetError, psycopg.Error.
+    Everything before the border is final. Return None if there was nothing to drop, or ``days`` is 0. The
+    connection must be in autocommit mode. Raises NotYetError, psycopg.Error.
     """
     border = _border(connection, days) if days else None
     if border is None:

@@ -20,18 +20,16 @@ from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-PASS_S = (
-    10.0  # from one look for due tasks to the next; so long, and the refresh, until late data is in the sums
-)
-REST = 4  # a refresh that took a second is followed by so many without one
+PASS_S = 10.0  # between two looks for due tasks; late data gets into the sums after this and the refresh
+REST = 4  # seconds without a refresh for each second that the last one took
 STANDBY_S = 30.0
 RETRY = Backoff(first=STANDBY_S, longest=STANDBY_S, jitter=0.5)
 WORTH_SAYING_S = 5.0
 RETENTION, RETENTION_EVERY = "retention tds_new_leitura_dispositivo", timedelta(hours=1)
 LOCK = 0x7464735F75706B65  # of the database; pg_advisory_lock
 
-# A task may take long, but never waits long for a lock, for others would wait behind it. The planner's
-# estimates of refreshes would start a compiler that is of no use.
+# A task may take long, but never waits long for a lock, because others would wait behind it. The JIT compiler
+# is off: the planner's estimates of refreshes would start it for nothing.
 SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '5s'", "SET jit = off")
 
 
@@ -54,7 +52,7 @@ def open_session() -> Connection[Any]:
 
 
 def take_lock(connection: Connection[Any]) -> bool:
-    """Become the one that does the maintenance; False if another session is.
+    """Become the session that does the maintenance; False if another one is.
 
     The lock is held until the session ends.
     """
@@ -63,7 +61,7 @@ def take_lock(connection: Connection[Any]) -> bool:
 
 
 def refresh(connection: Connection[Any]) -> list[Done]:
-    """Refresh the sums, also beside the process that does the maintenance."""
+    """Refresh the sums; safe beside the process that does the maintenance."""
     found = [policy for policy in policies.find(connection) if policy.kind == policies.REFRESH]
     return [
         _run(connection, policy.name, policy.interval, partial(policies.run, connection, policy))
@@ -74,10 +72,10 @@ def refresh(connection: Connection[Any]) -> list[Done]:
 def run_due(
     connection: Connection[Any], paused: Container[str] = (), *, everything: bool = False
 ) -> list[Done]:
-    """Run and record the tasks that are due and not ``paused``; ``everything``: all.
+    """Run and record due tasks that are not ``paused``; with ``everything``, all.
 
-    A task that fails does not keep the others from running. Raises psycopg.Error if the session is lost, or
-    what runs is cancelled.
+    A task that fails does not keep the others from running. Raises psycopg.Error if the session is lost or
+    its statement is cancelled.
     """
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     done, names = [], []
@@ -130,11 +128,11 @@ class Scheduler:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look for due tasks at once: figures of long ago have changed."""
+        """Look for due tasks at once, because old figures have changed."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread; what it is running is rolled back and done the next time."""
+        """End the thread; a running task is rolled back and done the next time."""
         self._stop.set()
         self._wake.set()
         while self._thread.is_alive():
@@ -174,7 +172,7 @@ class Scheduler:
         return PASS_S
 
     def _say(self, done: Done) -> None:
-        """Log a task that took long, and an error once."""
+        """Log a task that took long, and each error once."""
         if done.error != self._errors.get(done.name, ""):
             if done.error:
                 logger.error("maintenance: %s failed: %s", done.name, done.error)

@@ -21,7 +21,7 @@ LOCK = 0x7464735F6D6F7665  # of the database; pg_advisory_lock
 SESSION = ("SET statement_timeout = 0", "SET lock_timeout = '2s'", "SET jit = off")
 RETRY_S, GIVE_UP_S = 3.0, 900.0
 
-# The last is what a compression policy raises for chunks whose locks it did not get.
+# A compression policy raises the last one for chunks whose locks it did not get.
 IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.DataException)
 
 Say = Callable[[str], None]
@@ -34,8 +34,8 @@ class CannotMoveError(Exception):
 def run(say: Say, progress: Say) -> None:
     """Move the database, or go on with a move that was stopped.
 
-    ``say`` prints a line; ``progress`` prints one that replaces the progress before it. Raises
-    CannotMoveError or psycopg.Error; either way the platform works on, and the next run goes on.
+    ``say`` prints a line; ``progress`` prints one that replaces the previous progress. Raises CannotMoveError
+    or psycopg.Error; either way the platform keeps working, and the next run continues the move.
     """
     if settings.TDS_TIMESCALEDB == "off":
         raise CannotMoveError(
@@ -97,7 +97,7 @@ def _put_in_place() -> None:
 
 
 def _settle(connection: Connection[Any], say: Say) -> None:
-    """Materialise the sums and compress what is old, instead of the scheduler."""
+    """Materialise the sums and compress old chunks, as the scheduler would."""
     policies.set_compression(connection, settings.TDS_COMPRESS_AFTER_DAYS)
     for policy in policies.find(connection):
         started = time.monotonic()
@@ -106,7 +106,7 @@ def _settle(connection: Connection[Any], say: Say) -> None:
 
 
 def _patiently(step: Callable[[], None], say: Say) -> None:
-    """Do a step that needs a lock; let others work between tries, each of 2 s."""
+    """Repeat a step that needs a lock; each try waits 2 s, and others work between."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
         try:

@@ -1,7 +1,7 @@
 """A hypertable beside each large table, which takes the table's place in the end.
 
-It is filled device by device, and triggers keep it current meanwhile. What is done is recorded in the
-transaction that does it, so a move that was killed goes on where it was.
+It is filled device by device, and triggers keep it current meanwhile. Progress is recorded in the transaction
+that makes it, so a move that was killed continues where it was.
 """
 
 import re
@@ -15,7 +15,7 @@ from tds_new.models import ConsumoParticao
 from tds_new.storage import hypertables
 from tds_new.storage.hypertables import Hypertable
 
-ROWS = 10_000  # about so many rows a transaction copies
+ROWS = 10_000  # rows that a transaction copies, approximately
 PROGRESS = "tds_new_mudanca_timescale"
 
 
@@ -62,7 +62,7 @@ CREATE TABLE {PROGRESS} (
     tabela text NOT NULL, dispositivo_id bigint NOT NULL, ate timestamptz, linhas bigint NOT NULL,
         PRIMARY KEY (tabela, dispositivo_id))
 """
-# A row's key never changes. A worker's insert that meets a row updates it, so both triggers see their share.
+# A row's key never changes. An upsert fires the insert trigger and the update trigger, each with its rows.
 MIRROR = """
 CREATE FUNCTION {shadow}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -103,8 +103,8 @@ DONE = f"""
 SELECT count(*) FILTER (WHERE ate IS NULL), count(*), coalesce(sum(linhas), 0)::bigint FROM {PROGRESS}
 WHERE tabela = %s
 """
-# The worker of these devices waits for a moment, so that no block is deleted between being read and being
-# copied.
+# The worker of these devices waits for a moment, so that no block is deleted after it is read and before it
+# is copied.
 LOCK_PARTITION = (
     f"SELECT FROM tds_new_consumo_particao WHERE id = %s %% {ConsumoParticao.PARTICOES} FOR UPDATE"
 )
@@ -179,7 +179,7 @@ def _columns(connection: Connection[Any], table: str) -> list[str]:
 
 
 def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, int]]:
-    """Copy what is not copied yet, in small transactions.
+    """Copy the rows that are not copied yet, in small transactions.
 
     After each, yield the number of devices that are done, of all devices, and of rows copied.
     """

@@ -1,4 +1,4 @@
-"""What the ledger reads: readings, meters, its own occurrences and anchors.
+"""The ledger's inputs: readings, meters, its own occurrences and anchors.
 
 An anchor stands for a reading that was dropped. All times are microseconds since 1970, register values whole
 numbers of 0.0001, factors whole numbers of 0.000001.
@@ -32,8 +32,8 @@ SELECT dispositivo_id, {us_of("ocorrida_em")}, (leitura_final * 10000)::bigint,
     (leitura_inicial * 10000)::bigint
 FROM tds_new_troca_medidor WHERE dispositivo_id = ANY(%s) ORDER BY ocorrida_em
 """
-# A decision on a reading that is dropped by now holds as it was then, whatever people do about it later: a
-# discarded reading is no anchor, and an approved anchor is marked.
+# Decisions on dropped readings are frozen in the anchors, whatever people do later: a discarded reading is no
+# anchor, and an approved anchor is marked.
 LOAD_DECISIONS = f"""
 SELECT dispositivo_id, {us_of("leitura_em")}, decisao = 'APROVADA'
 FROM tds_new_revisao_leitura WHERE dispositivo_id = ANY(%(devices)s)
@@ -109,7 +109,7 @@ class Span(NamedTuple):
 
 
 def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
-    """Load what is entered about the devices' meters and takes effect.
+    """Load the parameters, changes and decisions of the devices' meters.
 
     A device that is gone is left out.
     """
@@ -128,8 +128,8 @@ def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
 def load_final(cursor: Cursor[Any], devices: list[int]) -> dict[int, int]:
     """Load the time before which a device's blocks are final.
 
-    Of devices that readings were dropped of; the others are left out. The time stays as long as the device's
-    partition is locked.
+    Only devices with dropped readings have one; the others are left out. The time stays as long as the
+    device's partition is locked.
     """
     return dict(cursor.execute(LOAD_FINAL, [devices]).fetchall())
 
@@ -137,7 +137,7 @@ def load_final(cursor: Cursor[Any], devices: list[int]) -> dict[int, int]:
 def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, list[Occurrence]]:
     """Load the occurrences of each device that were decided in its span or later.
 
-    Final ones too, for they say which anchors are no bases.
+    Final ones are included, because they say which anchors are no bases.
     """
     found: dict[int, list[Occurrence]] = defaultdict(list)
     parameters = {
@@ -158,7 +158,7 @@ def load_chains(
 ) -> dict[int, list[Chain]]:
     """Load the readings of each span as chains, in order.
 
-    A device's anchors stand for its readings that were dropped. ``meters`` of the same devices say which
+    A device's anchors replace its readings that were dropped. ``meters`` of the same devices say which
     readings are discarded.
     """
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
@@ -183,7 +183,7 @@ def load_chains(
 def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:
     """Put a device's readings into chains.
 
-    They come in groups of one Conta, gateway, kind and unit, with times and values.
+    ``groups`` are readings of one Conta, gateway, kind and unit, with times and values.
     """
     if len(groups) == 1 and not discarded:
         conta_id, gateway_id, kind, unit, times, values = groups[0]
@@ -208,7 +208,7 @@ def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:
 def nth_reading(cursor: Cursor[Any], device_id: int, time: int, number: int, *, before: bool) -> int | None:
     """Return the time of a device's ``number``-th reading (from 0) from ``time`` on.
 
-    ``before``: counted back from the last one before ``time``. None if there are not so many.
+    With ``before`` it counts back from the last one before ``time``. Return None if there are not so many.
     """
     row = cursor.execute(
         NTH_BEFORE if before else NTH_FROM, [device_id, to_timestamptz(time), number]
@@ -230,10 +230,10 @@ def count_readings(cursor: Cursor[Any], span: Span, limit: int) -> tuple[int, in
 def load_base_before(
     cursor: Cursor[Any], device_id: int, time: int, discarded: Collection[int]
 ) -> tuple[int, int] | None:
-    """Load time and value of what a reading at ``time`` is measured from.
+    """Load time and value of the base of a reading at ``time``; None without one.
 
-    None if there is nothing. ``discarded`` readings are passed over. A reading of a class that is never a
-    base was measured from one.
+    ``discarded`` readings are passed over. If the reading before is of a class that is never a base, its own
+    base is returned.
     """
     found = _load_beside(cursor, LAST_BEFORE, device_id, time, discarded)
     if found is None:

@@ -1,9 +1,9 @@
 """Computes stale ranges of devices' readings and has the store write what differs.
 
-A stale range is computed from a reading that is settled whatever came later, up to one from which on nothing
-has changed. The caller holds the lock on the devices' partition, so nobody else writes their rows. Where
-readings were dropped, a device's chain goes on from its anchors, and what lies before them is final. All
-times are microseconds since 1970.
+A stale range is computed from a reading that no later one can change, up to a reading after which nothing has
+changed. The caller holds the lock on the devices' partition, so nobody else writes their rows. Where readings
+were dropped, a device's chain goes on from its anchors, and what lies before them is final. All times are
+microseconds since 1970.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,15 +30,15 @@ from tds_new.metering.times import BEGINNING, BLOCK_US, DAY_US, END, HOUR_US, bl
 
 MARGIN_US = HOUR_US  # read around a stale range at first; more where that is not enough
 LONG_US = DAY_US  # the readings of a longer range are counted before it is computed
-# ... and it is computed in steps no longer than this and with no more readings than this, all in one
-# transaction together with about so many, so that memory stays bounded.
+# A long range is computed in steps of at most LONGEST_STEP_US and STEP_READINGS. A transaction computes about
+# MAX_READINGS in all, so that memory stays bounded.
 LONGEST_STEP_US = 120 * DAY_US
 STEP_READINGS = 100_000
 MAX_READINGS = 200_000
 
 
 class Missing(Enum):
-    """The readings without which a stale range cannot be computed."""
+    """The further readings that the computation of a stale range needs."""
 
     EARLIER = auto()
     LATER = auto()
@@ -48,7 +48,7 @@ class Missing(Enum):
 class Stale:
     """A device's range of reading times to compute again, and what is read around it.
 
-    Nothing before ``final`` changes. Readings from ``start`` to ``end`` are read; where these are not enough,
+    Nothing before ``final`` changes. Readings from ``start`` to ``end`` are read; if these are not enough,
     ``reach`` more.
     """
 
@@ -62,7 +62,7 @@ class Stale:
     reach: int = 16
 
     def __post_init__(self) -> None:
-        """Read a margin around the range; a recent range may as well be read to its end."""
+        """Read a margin around the range; a recent range is read to the end of all."""
         if self.first > BEGINNING:
             self.start = block_start(self.first) - self.margin
         if self.start < self.final:
@@ -107,14 +107,15 @@ def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[
 def margin(interval: int) -> int:
     """Return how far around a stale range to read first, in microseconds.
 
-    ``interval``: microseconds from one reading of the device to the next. Mostly enough for the reading
-    before the range's first block. Of one that sends every second, an hour would be 3,600 readings.
+    ``interval``: microseconds from one reading of the device to the next. The margin is mostly enough for the
+    reading before the range's first block. It is not always an hour, which would be 3,600 readings of a
+    device that sends every second.
     """
     return min(6 * MARGIN_US, max(BLOCK_US, 3 * interval))
 
 
 def _bounded(cursor: Cursor[Any], pending: list[Stale]) -> tuple[list[Stale], list[Span]]:
-    """Return what of the ranges one transaction should compute, and the rest of them."""
+    """Return the ranges that one transaction should compute, and the rest."""
     room, fitting, rest = MAX_READINGS, list[Stale](), list[Span]()
     for stale in pending:
         if stale.last - stale.first > LONG_US:
@@ -134,7 +135,7 @@ def _shorten(cursor: Cursor[Any], stale: Stale) -> tuple[int, Span | None]:
     The size is in readings, or in blocks if those are more.
     """
     first: int | None = stale.first
-    if stale.last - stale.first > LONGEST_STEP_US:  # a step begins where there is something to compute
+    if stale.last - stale.first > LONGEST_STEP_US:  # skip a silence: a step begins at a reading
         first = nth_reading(cursor, stale.device_id, stale.first, 0, before=False)
     if first is None:
         return 0, None
@@ -229,9 +230,9 @@ def _is_block_whole(until: int, settled: list[int]) -> bool:
 def _unchanged_until(stale: Stale, changed: int | None, times: list[int]) -> tuple[int, int]:
     """Return from which block on, and after which time occurrences, are replaced.
 
-    What was unusual up to the base ``changed`` stays written as it was: by that, the range of a reading there
-    that is computed later is found. Of a device whose readings were dropped, what its first anchor was
-    measured from is gone; so what was found of that anchor is final too, where its block is not.
+    Occurrences up to the base ``changed`` stay as they were: a later computation of a reading there finds its
+    range by them. If readings of the device were dropped, the base of its first anchor is gone; so the
+    occurrence of that anchor is final, even if its block is not.
     """
     first, since = (BEGINNING, BEGINNING) if changed is None else (block_start(changed), changed)
     if stale.final > BEGINNING:

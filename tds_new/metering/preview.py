@@ -1,4 +1,4 @@
-"""What the ledger makes of a reading, and what a decision about it would change.
+"""The ledger's judgement of a reading, and what a decision would change.
 
 The answers are computed by the ledger's own rules from what it reads. Values are in the register's unit,
 before the factor.
@@ -68,12 +68,12 @@ class Preview:
 
     @property
     def elapsed(self) -> timedelta:
-        """How long after its base the reading is."""
+        """The time between the base and the reading."""
         return self.reading.time - self.base.time
 
     @property
     def amount(self) -> Decimal:
-        """What the meters counted together, plausible or not; below zero after a fall."""
+        """The total that the meters counted, plausible or not; negative after a fall."""
         return sum(self.parts, Decimal(0))
 
     def with_change(self, final: Decimal, initial: Decimal) -> Decimal:
@@ -89,8 +89,7 @@ class Preview:
 def may_be_approved(kind: str) -> bool:
     """Return whether a reading of this class (empty: none) may be approved.
 
-    Approval has a reading accepted whatever the maximum, so it would say nothing of one that is accepted
-    already.
+    Approval accepts a reading whatever the maximum, so it would change nothing for an accepted one.
     """
     return kind in APPROVABLE
 

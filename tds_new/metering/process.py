@@ -1,6 +1,6 @@
 """The consumption worker as a process of its own beside the consumer.
 
-In the consumer's process it would take the interpreter from ingestion.
+In the consumer's own process it would compete with ingestion for the interpreter.
 """
 
 import logging
@@ -18,7 +18,7 @@ from tds_new.backoff import Backoff
 logger = logging.getLogger(__name__)
 
 RESTART = Backoff(first=1.0, longest=30.0, jitter=0.0)
-STABLE_S = 60.0  # the delay begins from the first again after one that ran so long
+STABLE_S = 60.0  # a process that ran so long resets the delay
 STOP_S = 20.0
 
 
@@ -30,7 +30,8 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        # The kernel ends the child with the thread that made it, so this one lives as long as the process.
+        # The kernel ends the child with the thread that started it, so this thread lives as long as the
+        # process.
         self._thread = threading.Thread(target=self._run, name="consumption", daemon=True)
 
     def start(self) -> None:
@@ -43,7 +44,7 @@ class WorkerProcess:
         self._thread.join(STOP_S + 5)
 
     def _run(self) -> None:
-        ended = 0  # times in a row, each soon after it was started
+        ended = 0  # how often it ended in a row soon after its start
         command = [
             sys.executable,
             str(Path(settings.BASE_DIR) / "manage.py"),

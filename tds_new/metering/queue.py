@@ -46,8 +46,8 @@ SELECT d.id, greatest(g.intervalo_esperado_s, 1) * 1000000::bigint
 FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%s)
 """
 DEQUEUE = "DELETE FROM tds_new_consumo_pendente WHERE id = ANY(%s)"
-# Locked, so that a row stays deferred until its range is widened. One that somebody is about to have tried at
-# once is passed over.
+# Locked, so that a row stays deferred until its range is widened. A row that another session is changing is
+# skipped.
 DEFERRED = """
 SELECT id, dispositivos FROM tds_new_consumo_pendente
 WHERE particao = %s AND tentar_em > clock_timestamp() AND dispositivos && %s::bigint[]
@@ -78,8 +78,8 @@ SELECT d.id, %(moment)s::timestamptz - greatest(3 * g.intervalo_esperado_s, 3600
     AS border
 FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%(devices)s)
 """
-# A range shorter than a day would be taken for new readings, so then all of it is left to the newest blocks.
-# What is left of a long history's last step may be so short too, so the newest begin a day earlier.
+# A range shorter than a day would count as new readings; if it would be so short, all of it is left to the
+# newest blocks. The rest of a long history may be as short, so the newest blocks begin a day earlier.
 _HAS_COMPLETE = "coalesce(%(since)s::timestamptz, '-infinity') < border - INTERVAL '1 day'"
 ENQUEUE_COMPLETE = f"""
 INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
@@ -115,8 +115,8 @@ def ensure_partitions(connection: Connection[Any]) -> None:
 def claim(cursor: Cursor[Any], excluded_partitions: Collection[int], *, long_ranges: bool) -> int | None:
     """Lock a partition that has ranges to compute, and return it.
 
-    None if every partition with such ranges is locked or excluded. ``long_ranges``: only ranges longer than a
-    day count; else only the others.
+    None if every partition with such ranges is locked or excluded. With ``long_ranges`` only ranges longer
+    than a day count; else only the others.
     """
     row = cursor.execute(
         CLAIM, {"excluded_partitions": list(excluded_partitions), "long_ranges": long_ranges}
@@ -128,9 +128,9 @@ def dequeue(cursor: Cursor[Any], partition: int, *, long_ranges: bool) -> tuple[
     """Dequeue ranges of a claimed partition; return them, and whether more are left.
 
     They come in rounds, in each of which no device comes twice. New ranges of a device that is deferred join
-    the deferred ones. The oldest comes first, and with it all that are of about its time: TimescaleDB takes
-    everything between the first and the last block that a transaction writes for changed, and a late reading
-    beside present ones would mean all between them.
+    the deferred ones. The oldest comes first, with all ranges of about the same time: TimescaleDB marks
+    everything between the first and the last block of a transaction as changed, so a late reading together
+    with recent ones would invalidate all between them.
     """
     dequeued: list[int] = []
     ranges: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -161,8 +161,8 @@ def dequeue(cursor: Cursor[Any], partition: int, *, long_ranges: bool) -> tuple[
 def _expected(length: int, interval: int, *, alone: bool) -> int:
     """Estimate how many readings, or blocks if those are more, a range takes.
 
-    ``length`` of the range and ``interval`` between readings in microseconds. ``alone``: no other range of
-    the device has the readings around it read.
+    ``length`` of the range and ``interval`` between readings in microseconds. With ``alone`` no other range
+    of the device covers the readings around it.
     """
     inside = min(STEP_READINGS, 1 + min(length, LONGEST_STEP_US) // min(interval, BLOCK_US))
     return inside + (2 * margin(interval) + BLOCK_US) // interval if alone else inside
@@ -214,7 +214,7 @@ def defer(cursor: Cursor[Any], partition: int, span: Span, error: str) -> None:
 
 
 def mark_processed(cursor: Cursor[Any], partition: int) -> None:
-    """Let the other partitions come first the next time."""
+    """Move a partition behind the others for the next claim."""
     cursor.execute(MARK_PROCESSED, [partition])
 
 

@@ -1,6 +1,6 @@
 """Computes everything again, in small portions of devices.
 
-What is left to do is in the database, so the next run goes on with one that was killed.
+The remaining work is in the database, so the next run continues one that was killed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from tds_new.metering.ledger import LONGEST_STEP_US
 from tds_new.models import ConsumoReconstrucao
 
 PORTION = 16  # devices that are queued in one transaction: two of each partition
-NEWEST = 0.01  # the share of the work that the newest blocks are taken for
+NEWEST = 0.01  # the share of the work that the newest blocks count for
 STEP = timedelta(microseconds=LONGEST_STEP_US)
 
 # Devices of the run that are queued, and from when on (None: from their beginning).
@@ -23,8 +23,9 @@ Waiting = Mapping[int, datetime | None]
 class Rebuild:
     """A run of ``rebuild_consumption``: new, or the rest of a stopped one.
 
-    First come the blocks that were complete when it began: computing those again changes nothing. Then the
-    newest, which readings go on filling. ``resumed``: whether it is the rest of a run that was stopped.
+    First come the blocks that were complete when it began: computing those again changes nothing. Then come
+    the newest, which readings are still filling. ``resumed``: whether it is the rest of a run that was
+    stopped.
     """
 
     def __init__(self, row: ConsumoReconstrucao, *, resumed: bool) -> None:
@@ -57,11 +58,11 @@ class Rebuild:
         return len(self._row.dispositivos)
 
     def waiting(self) -> Waiting:
-        """Return what the run has in the queue."""
+        """Return the run's entries in the queue."""
         return queue.to_rebuild(connection, self._queued)
 
     def left(self, waiting: Waiting) -> int:
-        """Return how many devices are not done, in the queue or not yet there."""
+        """Return how many devices are not done, queued or not yet queued."""
         return self.total - self._row.entregues + len(waiting)
 
     def share(self, waiting: Waiting) -> float:

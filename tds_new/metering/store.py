@@ -37,8 +37,8 @@ ON CONFLICT (dispositivo_id, bloco, conta_id) DO UPDATE SET
     fracao_medida = excluded.fracao_medida, qualidade = excluded.qualidade, minimo = excluded.minimo,
     maximo = excluded.maximo, soma = excluded.soma, ultimo = excluded.ultimo, amostras = excluded.amostras
 """
-# What is stored of the ranges is compared here: a join with what was computed reads a compressed chunk once
-# for every row.
+# Stored rows are read and compared in Python: a join with the computed rows would read a compressed chunk
+# once for every row.
 FIND_BLOCKS = """
 SELECT b.dispositivo_id, b.conta_id, extract(epoch FROM b.bloco)::bigint, b.gateway_id, b.consumo * 1000000,
     b.leituras, b.fracao_medida * 10000, b.qualidade, b.minimo * 1000000, b.maximo * 1000000,
@@ -75,7 +75,7 @@ class Result:
     """The new rows of a device's range, which replace what is stored of it.
 
     ``blocks`` by (Conta, start) replace those in [first, last); ``occurrences`` replace those after ``since``
-    up to ``until``. ``contas`` says by time whose the reading of each occurrence is.
+    up to ``until``. ``contas`` has the Conta of each occurrence's reading, by time.
     """
 
     device_id: int
@@ -90,7 +90,7 @@ class Result:
 
 @dataclass(slots=True)
 class Written:
-    """What a computation wrote: how many block rows, and the Contas concerned."""
+    """The result of a write: how many block rows, and the Contas concerned."""
 
     rows: int = 0
     contas: set[int] = field(default_factory=set)
@@ -131,7 +131,7 @@ def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrenc
 
 
 def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
-    """Write the blocks that differ from what is stored; delete those that are no more."""
+    """Write the blocks that differ from the stored ones; delete those that vanished."""
     written = Written()
     if not results:
         return written
@@ -154,7 +154,7 @@ def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
 def _delete_vanished(
     cursor: Cursor[Any], results: list[Result], written: Written
 ) -> set[tuple[int, int, int]]:
-    """Delete the ranges' blocks that are no more, and count them as ``written``.
+    """Delete the ranges' blocks that vanished, and count them as ``written``.
 
     Return the keys (device, Conta, start) of the blocks that are stored as they should be.
     """

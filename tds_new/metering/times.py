@@ -1,7 +1,7 @@
 """Times of the ledger: microseconds since 1970 (UTC), in Python and PostgreSQL.
 
 A block lasts 15 minutes and begins at a whole quarter of an hour, UTC. Loops over readings calculate with
-``BLOCK_US`` themselves: a function call for each reading would be dear.
+``BLOCK_US`` themselves: a function call for each reading would be expensive.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -24,14 +24,14 @@ from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
 
-PASS_S = 1.0  # a pass begins at most so often, so that a device's readings are computed together
+PASS_S = 1.0  # seconds between two passes, so that a device's readings are computed together
 REPORT_S = 10.0
 RETRY = Backoff(first=0.5, longest=15.0, jitter=0.5)
 
-# Every join is by a key, of few ranges with a large table: hashing that table, or keeping it in memory to go
-# through it for each range (which looks cheap to the planner where statistics are not yet gathered), would
-# read all of it. Late data may fall into compressed chunks. A long history of a device that sends often takes
-# longer than a statement of the consumer's may.
+# Every join is of few ranges with a large table, by its key. Hashing or materialising that table, which looks
+# cheap to the planner before statistics are gathered, would read all of it. Late data may fall into
+# compressed chunks. A long history of a device that sends often takes longer than the consumer's statement
+# timeout.
 SESSION = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
@@ -41,13 +41,13 @@ SESSION = (
     "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0",
 )
 
-# A database that is away, read-only, or not as this code expects it fails for every device alike; a statement
-# that took too long, for one.
+# A database that is away, read-only, or not as this code expects fails for every device alike. A statement
+# that takes too long fails for one device.
 NO_DEVICES_FAULT = (psycopg.OperationalError, psycopg.ProgrammingError, psycopg.errors.ReadOnlySqlTransaction)
 
 
 class Processed(NamedTuple):
-    """What was computed of a partition's queue.
+    """The outcome of one transaction on a partition's queue.
 
     ``late``: whether figures of more than a day ago were written; ``more``: whether ranges are left.
     """
@@ -65,7 +65,7 @@ def process_partition(
 
     None if every partition with pending work is locked or excluded. ``long_ranges``: a share of the ranges
     longer than a day; else of the others. A device whose computation fails is logged and deferred for some
-    minutes, and the others are computed. Raises psycopg.Error where the database fails; then nothing has
+    minutes, and the others are computed. Raises psycopg.Error if the database fails; then nothing has
     changed.
     """
     # Not connection.cursor(): Django's binds parameters on the client, and cannot receive binary rows.
@@ -87,7 +87,7 @@ def process_partition(
 
 
 def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
-    """Compute what can be computed, halving the devices to find one that fails."""
+    """Compute the devices, halving them to find and defer one that fails."""
     try:
         with cursor.connection.transaction():
             written, left = ledger.compute(cursor, spans)

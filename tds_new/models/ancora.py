@@ -1,4 +1,4 @@
-"""What is kept of readings that were dropped."""
+"""The anchors, which remain of readings that were dropped."""
 
 from django.db import models
 
@@ -8,7 +8,7 @@ from tds_new.models.gateway import Gateway
 
 
 class ConsumoCongelado(models.Model):
-    """A single row once readings were dropped.
+    """The retention border: a single row, once readings were dropped.
 
     Those before ``ate`` may be gone, and no more of them are stored.
     """
@@ -31,8 +31,8 @@ class ConsumoAncora(models.Model):
 
     From them the device's chain goes on: its blocks that begin at ``final_ate`` (one value a device) or later
     can be computed again; those before are final. What people had decided on them by then holds for good:
-    discarded readings are not among them, ``aprovada`` says which were approved. While it has any the device
-    is not deleted: its blocks would be without an owner.
+    discarded readings are not among them, ``aprovada`` says which were approved. A device that has anchors
+    cannot be deleted: its blocks would be without an owner.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")

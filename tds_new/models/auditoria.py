@@ -10,7 +10,7 @@ from tds_new.models.dispositivo import Dispositivo
 
 
 class AuditoriaMedicao(models.Model):
-    """Who changed what about a device's metering, when and why.
+    """A change to a device's metering: who made it, when and why.
 
     Triggers write it, and nobody can change it.
     """

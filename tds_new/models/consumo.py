@@ -51,7 +51,7 @@ class ConsumoBloco(Rollup):
 
     class Meta:
         db_table = "tds_new_consumo_15min"
-        # By time alone, for all devices, as a refresh of the sums asks. Blocks come in order, so a BRIN is
+        # The refresh of the sums reads by time alone, for all devices. Blocks come in order, so a BRIN is
         # enough.
         indexes = [
             BrinIndex(fields=["bloco"], name="tds_new_consumo_bloco", pages_per_range=32, autosummarize=True)
@@ -62,7 +62,7 @@ class ConsumoBloco(Rollup):
 
 
 class Contagem(models.Model):
-    """How many blocks a sum is made of.
+    """The numbers of blocks that a sum is made of.
 
     ``blocos_medidos`` is the sum of their measured fractions.
     """

@@ -1,4 +1,4 @@
-"""The tenant: its people, and how far its data has come."""
+"""The tenant: its people, and the counters that follow its data."""
 
 import re
 from typing import Any
@@ -136,7 +136,7 @@ class ContaMembership(models.Model):
 
 
 class ContaAtividade(models.Model):
-    """How far a Conta's data has come.
+    """Counters that tell whether a Conta's data has changed.
 
     Its counters change with every stored batch, every change of state and every change of computed
     consumption. Web pages compare them to know whether anything changed. A table apart from ``Conta``,

@@ -116,7 +116,7 @@ class Gateway(ProtectedByReadings):
     def has_readings(self) -> bool:
         """Return whether any reading came through it.
 
-        Its devices are asked, for the readings' key begins with the device.
+        It looks by its devices, because the readings' key begins with the device.
         """
         return any(device.has_readings() for device in self.dispositivos.all())
 

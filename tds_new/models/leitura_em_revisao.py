@@ -14,9 +14,9 @@ from tds_new.models.revisao import RevisaoLeitura
 class LeituraEmRevisao(models.Model):
     """A reading that the ledger found unusual, or that somebody has decided on.
 
-    A view over both, so that a decision stays in sight when the ledger has followed it and finds nothing any
-    more. ``classe`` is what the ledger says now (empty if it finds nothing), ``classe_decisao`` what it said
-    when somebody decided.
+    A view over both, so that a decision stays visible after the ledger has applied it and finds nothing
+    unusual. ``classe`` is the ledger's present class (empty if it finds nothing), ``classe_decisao`` its
+    class at the time of the decision.
     """
 
     Classe = OcorrenciaMedicao.Classe

@@ -1,4 +1,4 @@
-"""When maintenance tasks last ran."""
+"""The record of maintenance tasks."""
 
 from django.db import models
 from django.db.models import Q

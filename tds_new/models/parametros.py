@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ParametrosMedicao(models.Model):
-    """How a meter's register is read (docs/metering.md).
+    """The parameters by which a meter's register is read (docs/metering.md).
 
     All but the factor are in the register's unit, before the factor.
     """

@@ -31,10 +31,10 @@ class ProtectedByReadings(models.Model):
     def has_readings(self) -> bool:
         """Return whether any reading belongs to this object.
 
-        Or did until retention left only an anchor and the consumption that came of it.
+        Readings that retention dropped count too: their anchors and consumption remain.
         """
         mine = {self.reading_column: self.pk}
-        # By name: these models point to this object's, so their modules import this one.
+        # Looked up by name: their modules import this one, so an import would be circular.
         owned = (apps.get_model("tds_new", name) for name in ("LeituraDispositivo", "ConsumoAncora"))
         return any(model._default_manager.filter(**mine).exists() for model in owned)
 

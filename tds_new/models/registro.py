@@ -1,4 +1,4 @@
-"""What entries of people about a device's metering have in common."""
+"""The base of the entries that people make about a device's metering."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ OLDEST_YEAR = 2000
 
 
 def why_closed(moment: datetime, conta: Conta) -> str:
-    """Return why nothing is computed again at ``moment``; empty if it is.
+    """Return why ``moment`` is no longer recomputed; empty if it is.
 
     The text, for people, has times by the clock of ``conta``.
     """

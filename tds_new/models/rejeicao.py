@@ -1,4 +1,4 @@
-"""Rejected messages, and how often which gateway was refused."""
+"""Rejected messages, and the counters of rejections by gateway."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -65,7 +65,7 @@ class MensagemRejeitada(models.Model):
 
 
 class RejeicaoContador(models.Model):
-    """How often each gateway was refused for each reason.
+    """The number of rejections of each gateway for each reason.
 
     It counts all, while only the newest messages are kept.
     """

@@ -9,8 +9,8 @@ from tds_new.models.registro import Registro
 class RevisaoLeitura(Registro):
     """A person's decision on one reading.
 
-    To accept it whatever the plausible maximum says, or to discard it. The last fields are the evidence: what
-    the ledger said of the reading when it was decided on, stored by a trigger.
+    It accepts the reading whatever the plausible maximum says, or discards it. The last fields are the
+    evidence, stored by a trigger: the ledger's judgement at the time of the decision.
     """
 
     moment_field = "leitura_em"

@@ -1,4 +1,4 @@
-"""How long a gateway may be silent before it is offline.
+"""The time that a gateway may be silent before it is offline.
 
 That is three of its expected intervals, and at least five minutes. The rule is here in Python, for the ORM
 and in SQL.

@@ -84,7 +84,7 @@ def check_gateways() -> list[GatewayCheck]:
 class ConsumptionCheck:
     """How far the worker is behind, and which devices it cannot compute.
 
-    ``waiting_s``: for how many seconds the oldest reading has waited for its block, 0 where none waits.
+    ``waiting_s``: for how many seconds the oldest reading has waited for its block, 0 if none waits.
     ``failed``: the ids of devices that cannot be computed; ``error``: the error of one of them.
     """
 
@@ -94,7 +94,7 @@ class ConsumptionCheck:
 
     @property
     def failure(self) -> str:
-        """Return in words which devices cannot be computed; empty where there are none."""
+        """Return in words which devices cannot be computed; empty if there are none."""
         if not self.failed:
             return ""
         return (

@@ -63,7 +63,7 @@ class MonthConsumption:
 
     @property
     def total(self) -> Decimal | None:
-        """Return the consumption; None where nothing is known."""
+        """Return the consumption; None if nothing is known."""
         return self.block_sum.total
 
 

@@ -85,7 +85,7 @@ def peaks(
 ) -> dict[int, Peak | None]:
     """Return the peak of each device of ``conta`` in ``[start, end)``, by its id.
 
-    A peak is None where it is not determined. Both moments are on the edge of a block; ``now`` decides which
+    A peak is None if it is not determined. Both moments are on the edge of a block; ``now`` decides which
     stored sums are complete.
     """
     found: dict[int, Peak | None] = {d.pk: None for d in devices if d.conta_id == conta.pk}

@@ -17,7 +17,7 @@ class Period:
 
     @property
     def blocks(self) -> int:
-        """Return how many blocks it holds; 0 where it ends before it begins."""
+        """Return how many blocks it holds; 0 if it ends before it begins."""
         return max(0, (self.end - self.start) // BLOCK)
 
 

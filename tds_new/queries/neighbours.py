@@ -43,7 +43,7 @@ WHERE dispositivo_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT 1
 class NearbyReading:
     """A reading as stored, with what was found and decided on it.
 
-    ``classe`` is empty where the rules find nothing out of the ordinary, ``decisao`` where nobody decided.
+    ``classe`` is empty if the rules find nothing out of the ordinary, ``decisao`` where nobody decided.
     """
 
     time: datetime
@@ -78,7 +78,7 @@ def readings_around(
 def reading_within_second(device: Dispositivo, second: datetime) -> datetime | None:
     """Return the exact time of the device's first reading within a second.
 
-    The second begins at ``second``. Returns None where there is no reading.
+    The second begins at ``second``. Returns None if there is no reading.
     """
     with connection.cursor() as cursor:
         cursor.execute(READING_WITHIN, [device.pk, second, second + timedelta(seconds=1)])

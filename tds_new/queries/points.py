@@ -19,7 +19,7 @@ class Quality(IntEnum):
 class Point(NamedTuple):
     """A bucket of a chart, in the unit in which the device is drawn.
 
-    ``mean`` is None where nothing is known of the bucket. ``minimum``, ``maximum`` and ``last`` are those of
+    ``mean`` is None if nothing is known of the bucket. ``minimum``, ``maximum`` and ``last`` are those of
     gauges only. ``readings`` says how many readings the bucket holds.
     """
 

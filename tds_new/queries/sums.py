@@ -79,7 +79,7 @@ def quantity_order(quantity: Quantity) -> tuple[int, str]:
 class BlockSum:
     """The consumption of some blocks in the device's unit, and what it rests on.
 
-    ``total`` is None where nothing is known. Counted in blocks: ``blocks`` have data, ``measured`` is the sum
+    ``total`` is None if nothing is known. Counted in blocks: ``blocks`` have data, ``measured`` is the sum
     of their measured shares, ``interpolated`` and ``estimated`` are of that quality, ``expected`` should have
     data.
     """

@@ -39,7 +39,7 @@ class Hypertable:
         )
 
 
-# Compressed by everything that hardly changes for a device: 9.6 bytes a reading; 11.6 by dispositivo_id
+# Segmented by every column that hardly changes for a device: 9.6 bytes a reading; 11.6 by dispositivo_id
 # alone.
 READINGS = Hypertable(
     "tds_new_leitura_dispositivo",

@@ -109,7 +109,7 @@ class Bucket(NamedTuple):
 HOUR = Bucket("time_bucket('1 hour', {time})", "date_trunc('hour', {time}, 'UTC')", "1 hour")
 DAY = Bucket("time_bucket('1 day', {time}, '{zone}')", "date_trunc('day', {time}, '{zone}')", "1 day")
 MONTH = Bucket("time_bucket('1 month', {time}, '{zone}')", "date_trunc('month', {time}, '{zone}')", "1 month")
-# From 5 o'clock UTC on, when the last of Brazil's days has begun.
+# The rest of a day begins at 5 o'clock UTC, when the last of Brazil's days has begun.
 DAY_FROM_5 = Bucket(
     """time_bucket('1 day', {time}, "offset" => INTERVAL '5 hours')""",
     "date_bin('1 day', {time}, TIMESTAMPTZ '2000-01-01 05:00Z')",
@@ -121,19 +121,14 @@ DAY_FROM_5 = Bucket(
 class Rollup:
     """A kind of sum, and how it is kept.
 
-    ``name``: its name in the database.
-    ``column``: its time column, where a bucket begins.
-    ``bucket``: how long its buckets are.
-    ``time``: what is put into buckets, a column of what ``select`` reads.
-    ``select``: the statement, with places for the bucket, the time column and the last value.
-    ``end``: how old a bucket's end must be before the policy keeps the bucket; younger ones are computed when
-    asked for.
-    ``every``: how often the server refreshes it.
-    ``sums``: the columns that it has, by their names in ``SUMS``; ``renamed``: which of them have another
-    name here.
-    ``key``: by which column, and by the time, it is looked up; ``rest``: which columns else tell its rows
-    apart.
-    ``base``: the rollup that it sums, where it does not sum blocks.
+    ``name``: its name in the database. ``column``: its time column, where a bucket begins. ``bucket``: how
+    long its buckets are. ``time``: the column of ``select``'s source that is put into buckets. ``select``:
+    the statement, with places for the bucket, the time column and the last value. ``end``: how old a bucket's
+    end must be before the policy keeps the bucket; younger ones are computed when asked for. ``every``: how
+    often the server refreshes it. ``sums``: the columns that it has, by their names in ``SUMS``; ``renamed``:
+    which of them have another name here. ``key``: by which column, and by the time, it is looked up;
+    ``rest``: which columns else tell its rows apart. ``base``: the rollup that it sums, where it does not sum
+    blocks.
     """
 
     name: str
@@ -278,18 +273,18 @@ MATERIALIZED_IN = """
 SELECT format('%%I.%%I', materialization_hypertable_schema, materialization_hypertable_name)
 FROM timescaledb_information.continuous_aggregates WHERE view_name = %s
 """
-# Unique, on the table that TimescaleDB keeps the view in. Two refreshes side by side (the server's own job,
-# ours, somebody's by hand) of stretches that overlap would both store their buckets, and the sums be twice
-# what they are from then on (2.22.1: 17,942 of 21,960 days, `test_no_refresh_stores_a_bucket_twice`). With
-# the index the second one fails, and what it had to do is left for the next.
+# Unique, on the table that TimescaleDB keeps the view in. Two concurrent refreshes (the server's own job,
+# ours, somebody's by hand) of overlapping ranges would both store their buckets, and the sums would be
+# doubled from then on (2.22.1: 17,942 of 21,960 days, `test_no_refresh_stores_a_bucket_twice`). With the
+# index the second one fails, and its work is left for the next.
 UNIQUE = "CREATE UNIQUE INDEX {index} ON {table} ({key}, {column} DESC, {rest})"
-# No start: late data of any age is followed up, and only buckets that changed are computed again. What is
-# younger than the end is answered from the blocks themselves.
+# No start: late data of any age is followed up, and only buckets that changed are computed again. Buckets
+# younger than the end are computed from the blocks at each query.
 POLICY = """
 SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, end_offset => {end},
     schedule_interval => INTERVAL '{every} seconds', if_not_exists => true{one_batch})
 """
-# In one batch: what fails is taken back as a whole. Older versions know no batches.
+# In one batch, so that a failure undoes all of it. Older versions know no batches.
 ONE_BATCH = ", buckets_per_batch => 0"
 KNOWS_BATCHES = """
 SELECT 1 FROM pg_proc
@@ -342,7 +337,7 @@ def create(connection: BaseDatabaseWrapper, *, timescale: bool) -> None:
 def zone_of(connection: BaseDatabaseWrapper) -> str | None:
     """Return the zone that days and months were made for.
 
-    None where there are none yet.
+    None if there are none yet.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_viewdef(to_regclass(%s))", [MONTHLY.name])

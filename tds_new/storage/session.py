@@ -11,8 +11,9 @@ from psycopg import Connection
 
 # A statement that hangs, a lock that is never granted and a peer that is gone all end within half a minute.
 # The server, too, notices within half a minute that this client is gone, and frees its locks. Late readings
-# may fall into compressed chunks. TimescaleDB limits what one transaction decompresses there, and would
-# refuse the same batch for ever; so there is no limit. (Plain PostgreSQL takes the name for a placeholder.)
+# may fall into compressed chunks. TimescaleDB by default limits how much one transaction decompresses there,
+# and would refuse the same batch for ever; so the limit is lifted. (Plain PostgreSQL takes the name for a
+# placeholder.)
 SESSION_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s "
     "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0 "
@@ -38,7 +39,7 @@ def of_django() -> Connection[Any]:
 def connect(application_name: str) -> Connection[Any]:
     """Open a session in autocommit mode on Django's default database.
 
-    Raises psycopg.OperationalError where the database cannot be reached.
+    Raises psycopg.OperationalError if the database cannot be reached.
     """
     parameters = connections["default"].get_connection_params()
     for name in (

@@ -1,4 +1,4 @@
-"""What kind of database this is: TimescaleDB or plain PostgreSQL."""
+"""The kind of this database: TimescaleDB or plain PostgreSQL."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def is_hypertable(connection: Connection, table: str) -> bool:
 def ensure_timescale(connection: Connection) -> bool:
     """Install TimescaleDB where the server and ``TDS_TIMESCALEDB`` allow it.
 
-    The server must have loaded it. Returns whether it is installed now. Raises ImproperlyConfigured where it
-    is demanded (``TDS_TIMESCALEDB=on``) and missing.
+    The server must have loaded it. Returns whether it is installed now. Raises ImproperlyConfigured if
+    ``TDS_TIMESCALEDB=on`` and it is missing.
     """
     if settings.TDS_TIMESCALEDB == "off":
         return False

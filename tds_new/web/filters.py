@@ -41,7 +41,7 @@ class Notice(NamedTuple):
 class Filter:
     """A dashboard's window and devices, as understood; ``notices`` say what was not.
 
-    ``selected`` is empty where no device was chosen. ``first_day`` and ``last_day``, both included, are set
+    ``selected`` is empty if no device was chosen. ``first_day`` and ``last_day``, both included, are set
     where days were chosen (``preset`` is "datas" then).
     """
 

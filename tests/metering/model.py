@@ -211,7 +211,7 @@ def judge(
 
 
 def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None, Decimal]:
-    """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None where it is not accepted."""
+    """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None if it is not accepted."""
     refused = (None, Decimal(0))
     parameters = meter.parameters(reading.time)
     r0, r1, capacity = base.valor, reading.valor, parameters.capacity
@@ -253,7 +253,7 @@ def follows(meter: Meter, waiting: Reading, reading: Reading) -> bool:
 def pmax(meter: Meter, reading: Reading) -> Decimal | None:
     """The largest plausible consumption per hour for a pair that ends with ``reading``.
 
-    None where there is no limit.
+    None if there is no limit.
     """
     return None if meter.decisions.get(reading.time) == "APROVADA" else meter.parameters(reading.time).pmax
 

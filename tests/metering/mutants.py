@@ -32,7 +32,7 @@ class Mutant:
     def at_work(self) -> Iterator[None]:
         """Put the wrong code in place of the right one, whoever calls it.
 
-        Raises AssertionError where the code is no longer there.
+        Raises AssertionError if the code is no longer there.
         """
         assert isinstance(self.function, FunctionType)
         source = textwrap.dedent(inspect.getsource(self.function))

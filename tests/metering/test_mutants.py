@@ -37,7 +37,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def histories_until_noticed() -> int | None:
-    """How many histories it took to see a difference; None where there was none."""
+    """How many histories it took to see a difference; None if there was none."""
     for first in range(FIRST_SEED, FIRST_SEED + CASES, AT_ONCE):
         cases = [delivery.case(seed) for seed in range(first, first + AT_ONCE)]
         delivery.install(cases)

@@ -147,7 +147,7 @@ def settings_rows(connection: Connection) -> Catalog:
 
 
 def differences(found: Catalog, wanted: Catalog) -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    """Return every object that differs, with its definition in each; None where it is missing."""
+    """Return every object that differs, with its definition in each; None if it is missing."""
     keys = found.keys() | wanted.keys()
     return {
         key: (found.get(key), wanted.get(key)) for key in sorted(keys) if found.get(key) != wanted.get(key)

@@ -102,7 +102,7 @@ class Client:
         self.paho.publish(topic, payload, qos, retain).wait_for_publish(WAIT_S)
 
     def receive(self, count: int = 1) -> list[tuple[str, bytes]]:
-        """The next ``count`` messages. Raises queue.Empty where fewer come."""
+        """The next ``count`` messages. Raises queue.Empty if fewer come."""
         messages = [self.received.get(timeout=WAIT_S) for _ in range(count)]
         return [(message.topic, bytes(message.payload)) for message in messages]
 

@@ -110,6 +110,6 @@ def said(response: Any) -> str:
 
 
 def errors(response: Any) -> dict[str, Any]:
-    """The errors of an admin form; empty where it was accepted."""
+    """The errors of an admin form; empty if it was accepted."""
     context = response.context
     return dict(context["adminform"].errors) if context and "adminform" in context else {}

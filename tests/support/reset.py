@@ -19,7 +19,7 @@ _rows_kept: dict[str, tuple[int, ...]] = {}
 
 
 def empty(alias: str) -> bool:
-    """Empty the tables of a database; return False where only a flush restores the rows of ``KEPT``."""
+    """Empty the tables of a database; return False if only a flush restores the rows of ``KEPT``."""
     connection = connections[alias]
     names = connection.introspection.django_table_names(only_existing=True, include_views=False)
     tables = sorted(set(names).difference(KEPT))

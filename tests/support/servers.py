@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def find(kind: str, major: int | None = None) -> Binaries | None:
-    """Return the PostgreSQL to test on; None where there is none of this kind."""
+    """Return the PostgreSQL to test on; None if there is none of this kind."""
     fitting = (b for b in find_binaries() if major in (None, b.major) and (kind == "plain" or b.timescale))
     return next(fitting, None)
 

@@ -52,7 +52,7 @@ class Command(LabCommand):
             sys.exit(1)
 
     def _check_drawn(self) -> CheckDrawn | None:
-        """Return the check of cases that hypothesis draws; None where it is not installed."""
+        """Return the check of cases that hypothesis draws; None if it is not installed."""
         try:
             # hypothesis is a development tool: production does not install it
             from lab.fuzz.hypothesis_cases import check_drawn

@@ -98,7 +98,7 @@ class BufferedClient(paho.Client):
 
     @property
     def has_input(self) -> bool:
-        """Whether bytes wait in a buffer, about which a selector would say nothing."""
+        """Whether bytes wait in a buffer, where a selector cannot see them."""
         pending = getattr(self._sock, "pending", None)
         return self._position < len(self._incoming) or (
             pending is not None and self._sock is not None and pending() > 0

@@ -1,4 +1,4 @@
-"""Where the broker is, and how to log in there."""
+"""The configuration of the connection to the broker."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class BrokerConfig:
-    """Where the broker is, and how to log in there.
+    """The address of the broker, and how to log in there.
 
     ``keepalive`` is in seconds; ``protocol`` is ``3.1.1`` or ``5``; a ``persistent`` session outlives its
     connection. ``receive_maximum`` is the number of unacknowledged messages that MQTT 5 asks for; on 3.1.1 it

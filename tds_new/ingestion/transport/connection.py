@@ -39,8 +39,8 @@ SESSION_EXPIRY = 30 * 24 * 3600  # seconds that the broker keeps the session of 
 class ReconnectDelay:
     """The delay before the next try to connect.
 
-    It grows with connections that were soon lost again, in a row. The tries that a restart of the broker took
-    in between do not count once a connection was made.
+    It grows with each connection in a row that was soon lost again. Failed tries in between, as during a
+    restart of the broker, no longer count once a connection was made.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class ConnectionLoop:
             self._thread.start()
 
     def pause(self) -> None:
-        """Read nothing any more."""
+        """Stop reading messages."""
         self._paused = True
 
     def stop(self, timeout: float) -> None:
@@ -136,7 +136,7 @@ class ConnectionLoop:
                 )
             except Exception:
                 logger.exception(
-                    "the connection to the broker failed in an unforeseen way; it is opened anew"
+                    "the connection to the broker failed in an unforeseen way; it is opened again"
                 )
             self._client.drop()
             self._lost()
@@ -218,7 +218,7 @@ class ConnectionLoop:
             self._read()
 
     def _under_backpressure(self) -> bool:
-        """Whether nothing is to be read now; the answer to the CONNECT always is."""
+        """Whether reading is paused; the answer to the CONNECT is always read."""
         return self._paused or (self.connected and self._full())
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""From a packet to the handlers of its topic."""
+"""The routing of packets to the handlers of their topics."""
 
 import logging
 from collections.abc import Callable

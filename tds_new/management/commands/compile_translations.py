@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Compile every catalogue of ``LOCALE_PATHS``.
 
-        Raises CommandError where one is not valid.
+        Raises CommandError if one is not valid.
         """
         for folder in settings.LOCALE_PATHS:
             for source in sorted(Path(folder).glob("*/LC_MESSAGES/*.po")):

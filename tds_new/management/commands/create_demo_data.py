@@ -54,7 +54,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Register, and print the logins.
 
-        Raises CommandError where something else is in the way.
+        Raises CommandError if something else is in the way.
         """
         if options["staff"] and not settings.EMBEDDED:
             raise CommandError("--staff is for the embedded default; use `manage.py createsuperuser` here")

@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Add the user and say what is left to do.
 
-        Raises CommandError where the user cannot be added or is there with another password.
+        Raises CommandError if the user cannot be added or is there with another password.
         """
         user, secret, path = settings.MQTT_BROKER_USER, settings.MQTT_BROKER_PASSWORD, options["file"]
         if not user or not secret:

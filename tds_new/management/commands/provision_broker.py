@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the files and say what is new.
 
-        Raises CommandError where that is not possible.
+        Raises CommandError if that is not possible.
         """
         files = BrokerFiles(options["directory"], _user_id(options["owner"]))
         rows = Gateway.objects.filter(is_active=True).order_by("mac").values_list("mac", "device_id")
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 def _user_id(owner: str | None) -> int | None:
     """Return the id of a user given by name or number; None for None.
 
-    Raises CommandError where no user has that name.
+    Raises CommandError if no user has that name.
     """
     if owner is None or owner.isdigit():
         return int(owner) if owner else None

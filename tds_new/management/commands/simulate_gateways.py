@@ -66,7 +66,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Publish.
 
-        Raises CommandError where nothing can be published, or with --count not all was answered.
+        Raises CommandError if nothing can be published, or with --count not all was answered.
         """
         if (
             options["gateways"] < 1

@@ -14,7 +14,7 @@ from tds_new.metering.times import BLOCK_US
 class Block:
     """The sums of a block, as in ``ConsumoBloco``; ``covered`` in microseconds.
 
-    ``last_reading`` is the time of the reading that ``gateway_id`` is of.
+    ``last_reading`` is the time of the reading that gave ``gateway_id``.
     """
 
     gateway_id: int
@@ -60,7 +60,7 @@ class Chain:
 class Computation:
     """Blocks by (Conta, start) and occurrences that a device's readings give.
 
-    ``settled`` has the times of readings after which none before them matters any more.
+    ``settled`` has the times of readings whose predecessors no longer matter to later ones.
     """
 
     blocks: dict[tuple[int, int], Block]

@@ -1,4 +1,4 @@
-"""What is known of a device's meter: parameters, meter changes, decisions.
+"""A device's meter: its parameters, meter changes and decisions.
 
 Times are microseconds since 1970 (UTC); register values and parameters whole numbers of 0.0001; factors whole
 numbers of 0.000001.
@@ -86,8 +86,8 @@ class Meter:
 def counted_by_each(base: int, changes: Sequence[MeterChange], value: int) -> list[int]:
     """Return what each meter counted, in order.
 
-    The first began at ``base``, the last has come to ``value``, and ``changes`` are in between. A part may be
-    a little less than nothing: final registers are written down without decimals.
+    The first meter began at ``base``, the last one shows ``value``, and ``changes`` are in between. A part
+    may be slightly negative, because people enter final values without decimals.
     """
     starts = [base, *(change.initial for change in changes)]
     ends = [*(change.final for change in changes), value]

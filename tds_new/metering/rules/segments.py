@@ -11,7 +11,7 @@ FOLLOWERS = 3  # readings that must follow one that was not accepted before it b
 
 
 class SegmentClass(StrEnum):
-    """How a reading relates to its base, the reading that it is measured from."""
+    """The relation of a reading to its base, the reading it is measured from."""
 
     NORMAL = "NORMAL"
     TROCA = "TROCA"
@@ -55,10 +55,10 @@ class Occurrence(NamedTuple):
 
 @dataclass(slots=True)
 class Register:
-    """Goes along a chain of register readings: :meth:`feed` them in order of time.
+    """Judges a chain of register readings, given to :meth:`feed` in order of time.
 
-    ``settled`` has the times at which a reading became the base while none waited: what comes later depends
-    on nothing before.
+    ``settled`` has the times at which a reading became the base while none waited: later results depend on no
+    earlier reading.
     """
 
     meter: Meter
@@ -94,7 +94,7 @@ class Register:
     def end_chain(self, time: int | None) -> None:
         """End the chain: another begins at ``time``, or there are no more readings (None).
 
-        What waits is an outlier, for good or, at the end of all readings, so far.
+        Waiting readings become outliers: finally, or provisionally at the end of all readings.
         """
         if self._waiting:
             self._reject_waiting(time)
@@ -138,7 +138,7 @@ class Register:
         return None
 
     def _wait(self, time: int, value: int) -> None:
-        """Have a reading wait that was not accepted, behind those that it follows."""
+        """Let a reading that was not accepted wait behind those that it follows."""
         if self._waiting and not self._follows(self._waiting[-1], time, value):
             self._reject_waiting(time)
         self._waiting.append((time, value))

@@ -146,7 +146,7 @@ def _difference(difference: Decimal, days: str, base: str) -> Comparison:
 
 
 def _days(scope: Scope, period: Period) -> str:
-    """Return the days of ``period``, empty where it has none."""
+    """Return the days of ``period``, empty if it has none."""
     if period.start >= period.end:
         return ""
     zone = scope.conta.zone

@@ -76,7 +76,7 @@ def _series(scope: Scope, line: points.Series, colour_name: str, has: frozenset[
 
 
 class _Legend(NamedTuple):
-    """The figures of a line in the legend; None where it has no value."""
+    """The figures of a line in the legend; None if it has no value."""
 
     last: float | None = None
     mean: float | None = None

@@ -23,7 +23,7 @@ class Link(TypedDict):
 
 
 class Option(TypedDict):
-    """A device in the filter; ``gateway`` is empty where the name holds its code."""
+    """A device in the filter; ``gateway`` is empty if the name holds its code."""
 
     pk: int
     name: str

@@ -72,7 +72,7 @@ def percent(share: Decimal) -> str:
 def quality_text(block_sum: BlockSum) -> str:
     """Return what a sum rests on, as ``97,1% medido · ◐ 2,9% interpolado``.
 
-    It is empty where nothing was to be measured.
+    It is empty if nothing was to be measured.
     """
     if block_sum.coverage is None:
         return ""
