@@ -1,6 +1,6 @@
 """Settings: one file, read from the environment, that refuses nonsense at start.
 
-README has a table of all names.
+docs/configuration.md has a table of all names.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How long to wait before another try of what has failed."""
+"""The delay before another try of an operation that failed."""
 
 import random
 from collections.abc import Callable

@@ -244,7 +244,7 @@ def test_pages_and_commands_read_readings_through_the_queries() -> None:
 
 
 def _circles(knows: dict[str, set[str]]) -> list[str]:
-    """Return what is left of a graph without everything that leads only out of it or only into it."""
+    """Return the circles of a graph: it without nodes that lead only in or only out."""
     left = {name: known - {name} for name, known in knows.items()}
     before = -1
     while before != len(left):

@@ -39,7 +39,7 @@ logger = logging.getLogger("gateway")
 
 FIRMWARE = "example-1.0"
 CONNECT_TIMEOUT_S = 10.0
-STABLE_S = 10.0  # a connection that lasted so long starts the delays anew
+STABLE_S = 10.0  # a connection that lasted so long resets the delays
 LONGEST_DELAY_S, LONGEST_RESEND_S = 60.0, 600.0
 
 
@@ -83,8 +83,8 @@ class Queue:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # each commit reaches the disk
         self._db.execute("BEGIN IMMEDIATE")
-        # AUTOINCREMENT: a number is never used again. The first one is the time in ms, so that a file that
-        # was lost and made anew does not take late answers to its predecessor's messages for its own.
+        # AUTOINCREMENT: a number is never used again. The first one is the time in ms, so that late answers
+        # to messages of a lost file are not taken for answers to those of its successor.
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)"
         )
@@ -148,7 +148,7 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more may be under way."""
+        """The number of further messages that may be under way."""
         return self._size - len(self._due)
 
     def sent(self, seq: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What every part of a benchmark gets."""
+"""The context that every part of a benchmark gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the commands of the benchmarks share."""
+"""The base of the benchmarks' commands."""
 
 import json
 import shlex

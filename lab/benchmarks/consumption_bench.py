@@ -1,4 +1,4 @@
-"""What the parts of ``benchmark_consumption`` measure with."""
+"""The sizes and the context of ``benchmark_consumption``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ WORKER_STOP_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; each field is an option of ``benchmark_consumption``."""
+    """The sizes measured; each field is an option of ``benchmark_consumption``."""
 
     backlog: int = 1_000_000
     backlog_devices: int = 600

@@ -109,7 +109,7 @@ CROSS JOIN LATERAL (
         trim_scale(bench_value(d.tipo_leitura, d.id, n) * 0.001) AS valor
 ) v
 """
-# Of each device what the sums say of all time, beside what its blocks come to.
+# For each device, its sums over all time beside the total of its blocks.
 WRONG_SUMS = """
 SELECT count(*) FROM (
     SELECT dispositivo_id, sum({consumption}) AS consumption, sum({readings}) AS readings,
@@ -201,7 +201,7 @@ STORE_WITHHELD = "INSERT INTO tds_new_leitura_dispositivo SELECT * FROM bench_wi
 
 @dataclass(frozen=True)
 class Filled:
-    """What a fill made, and the seconds that it took."""
+    """The result of a fill, and the seconds that it took."""
 
     devices: int
     contas: int
@@ -212,7 +212,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one statement fills: a table, from ``start`` until before ``end``."""
+    """The work of one statement: a table, from ``start`` until before ``end``."""
 
     table: str
     statement: str

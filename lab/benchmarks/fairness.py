@@ -1,6 +1,6 @@
 """Fairness: one gateway floods while hundreds send as they should.
 
-The part measures how long the others' messages take, and what becomes of the flood.
+The part measures how long the others' messages take, and the outcome of the flood.
 """
 
 import time
@@ -60,7 +60,7 @@ class Fairness:
 
 
 class FloodOutcome(NamedTuple):
-    """What became of the flood.
+    """The outcome of the flood.
 
     Messages stored, limited by the table of counters, and limited by Prometheus.
     """
@@ -192,7 +192,7 @@ def requirements(found: dict[str, Any]) -> list[Requirement]:
 
 
 def section(found: dict[str, Any]) -> list[str]:
-    """Describe both distributions, and what became of the flood."""
+    """Describe both distributions, and the outcome of the flood."""
     published, limited = found["flood_published"], found["limited"]
     return [
         *paragraph(

@@ -1,4 +1,4 @@
-"""What the parts of ``benchmark_ingest`` measure with."""
+"""The sizes and the context of ``benchmark_ingest``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from lab.benchmarks import bench
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; each field is an option of ``benchmark_ingest``.
+    """The sizes of the measurement; each field is an option of ``benchmark_ingest``.
 
     The defaults take about eight minutes on 2 cores. The figures required are those at 50,000,000 rows and
     120 s of outage.

@@ -1,6 +1,6 @@
 """A day of readings that comes 30 days late for one device of many.
 
-The part measures how long it takes until all figures are right, and what it touches.
+The part measures the time until all figures are right, and which rows are touched.
 """
 
 import time
@@ -27,7 +27,7 @@ BLOCKS = """
 SELECT bloco, conta_id, consumo, leituras, fracao_medida, qualidade, minimo, maximo, soma, ultimo
 FROM tds_new_consumo_15min WHERE dispositivo_id = %(device)s
 """
-# What the database says of a device at each level, and what its right blocks come to there.
+# The figures of a device at each level, beside the totals of its right blocks.
 LEVELS = {
     "blocks": (BLOCKS, "SELECT * FROM bench_expected"),
     "hours": (

@@ -29,7 +29,7 @@ CHUNK = 200  # messages handed to the socket at once
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to publish.
+    """The load to publish.
 
     ``rate`` is in messages/s, 0 for as fast as the broker takes them; at most ``window`` messages wait for
     their PUBACK. Every ``sample``-th message carries a ``seq``; the last one always does where ``confirm`` is

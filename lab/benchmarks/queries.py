@@ -1,6 +1,6 @@
-"""The dashboard's questions of a year of a thousand devices.
+"""The dashboard's queries over a year of a thousand devices.
 
-The same is asked of raw readings beside them.
+The same questions are asked of raw readings for comparison.
 """
 
 import json
@@ -32,7 +32,7 @@ SAMPLE = "SELECT id FROM tds_new_dispositivo ORDER BY id %% 7, id LIMIT %s"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; each field is an option of ``benchmark_queries``."""
+    """The sizes of the measurement; each field is an option of ``benchmark_queries``."""
 
     devices: int = 1_000
     months: int = 12

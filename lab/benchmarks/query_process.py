@@ -1,4 +1,4 @@
-"""Ask what the dashboard asks, many times, and measure each question.
+"""Ask the dashboard's questions many times, and measure each.
 
 Runs as a process of its own: ``python -m lab.benchmarks.query_process`` with a JSON job as its argument. It
 prints a JSON result to standard output, and how far it is to standard error.
@@ -65,7 +65,7 @@ WHERE conta_id = %(conta)s AND time >= %(start)s AND time < %(end)s ORDER BY tim
 
 @dataclass(frozen=True)
 class QueryJob:
-    """What to ask.
+    """The questions to ask.
 
     Each question is asked of ``samples`` cases, and of raw readings of the first ``raw`` of them.
 
@@ -100,7 +100,7 @@ class QuestionTimes:
 
 @dataclass
 class Case:
-    """What a question is asked about.
+    """The subject of a question.
 
     A Conta and its devices, one of them, and a month within the data.
     """

@@ -24,7 +24,7 @@ REQUIRED_INTERVAL_S = 60  # the figure required is that of readings so far apart
 
 @dataclass(frozen=True)
 class Run:
-    """What one worker takes for a backlog of readings ``interval`` seconds apart.
+    """The time of one worker for a backlog of readings ``interval`` seconds apart.
 
     ``wall`` is in seconds of the clock, ``worker`` and ``database`` in seconds of a processor.
     """

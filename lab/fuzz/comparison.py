@@ -1,4 +1,4 @@
-"""Compare what became of a message to what had to become of it."""
+"""Compare a message's outcome to the expected one."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lab.fuzz.cases import Case
 from lab.fuzz.oracle import NOTHING, Expectation, Expected
 from tds_new.ingestion.preparation import Answer
 
-# What a reading may be rejected for whose form the contract leaves open.
+# The reasons for rejecting a reading whose form the contract leaves open.
 OPEN = frozenset({"valor_invalido", "timestamp_invalido"})
 NOT_ANSWERED = frozenset({"topico_invalido", "gateway_desconhecido", "gateway_inativo", "limite_excedido"})
 
@@ -29,9 +29,9 @@ class Kept(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """What the pipeline has rejected.
+    """A rejection by the pipeline.
 
-    That is a reading, or with ``reading`` None a whole message.
+    It is of a reading, or of a whole message if ``reading`` is None.
     """
 
     reason: str
@@ -44,7 +44,7 @@ class Rejection(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What the pipeline has made of one message.
+    """The pipeline's outcome of one message.
 
     ``kept`` has readings by their place in the message.
     """
@@ -90,7 +90,7 @@ class Totals:
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome, path: str) -> None:
-        """Count a case and what became of it."""
+        """Count a case and its outcome."""
         self.cases[path] += 1
         self.kinds[case.kind.partition("+")[2] or case.kind] += 1
         self.reasons.update(rejection.reason for rejection in outcome.rejections)

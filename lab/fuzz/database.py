@@ -1,4 +1,4 @@
-"""Check cases by what the database has of them after the processor."""
+"""Check cases by their rows in the database after the processor ran."""
 
 import re
 from collections import Counter
@@ -260,7 +260,7 @@ class DatabaseChecker:
         for case, message in zip(batch, messages, strict=True):
             try:
                 self._processor.process([message])
-            except Exception:  # any that leaves the pipeline is what is looked for
+            except Exception:  # any exception that leaves the pipeline is a finding
                 return case
         return batch[-1]
 

@@ -1,4 +1,4 @@
-"""Cases drawn by hypothesis, which shrinks what goes wrong by itself.
+"""Cases drawn by hypothesis, which shrinks failing ones by itself.
 
 Needs hypothesis, a development tool.
 """

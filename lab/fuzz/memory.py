@@ -1,4 +1,4 @@
-"""Check cases by what the pipeline makes of them before the database.
+"""Check cases by their outcome in the pipeline before the database.
 
 That is packets, topics, payloads, registry, and the text that COPY would get.
 """

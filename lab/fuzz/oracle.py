@@ -1,4 +1,4 @@
-"""What must become of a message, worked out from the contract.
+"""The expected outcome of a message, derived from the contract.
 
 It uses Python's ``json`` and ``Decimal``, and nothing of the pipeline.
 
@@ -33,7 +33,7 @@ _DAY = 86_400_000_000
 
 
 class Expected(NamedTuple):
-    """What must become of one reading.
+    """The expected outcome of one reading.
 
     It is stored where ``faults`` is empty (and, where it is ``open``, perhaps not). ``time`` is in
     microseconds since the year 1.
@@ -49,7 +49,7 @@ class Expected(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What must become of one message.
+    """The expected outcome of one message.
 
     It is rejected as a whole for one of ``refused``, or else it has its ``readings``.
 
@@ -96,7 +96,7 @@ EARLIEST, LATEST = microseconds(ACCEPTS_SINCE), microseconds(NOW + TOLERANCE)
 
 
 def expect(topic: bytes, payload: bytes, fleet: Fleet, prefix: str) -> Expectation:
-    """Return what must become of one message."""
+    """Return the expected outcome of one message."""
     levels = topic.decode("utf-8", "replace").split("/")
     if (
         levels[:-2] != prefix.split("/")
@@ -243,7 +243,7 @@ def _reading(entry: Any, message_time: Any, gateway: FleetGateway) -> Expected:
     time, late, open_time = _instant(message_time if own_time is None else own_time)
     faults |= late
     if faults or device is None or valor is None or time is None:
-        # What is open counts as a fault beside others: it may be the one that is named.
+        # An open point counts as a fault beside others: the rejection may name it.
         extra = ({"valor_invalido"} if open_value else set()) | (
             {"timestamp_invalido"} if open_time else set()
         )
@@ -261,7 +261,7 @@ def _same_unit(mine: str, registered: str) -> bool:
 def _exact(value: Any) -> tuple[Decimal | None, bool]:
     """numeric(15,4) half-even; None if it is no number or does not fit.
 
-    True: written in more digits than anybody must read.
+    True if it has more digits than a parser must accept.
     """
     if type(value) is str:
         if not _STRING.fullmatch(value):

@@ -1,4 +1,4 @@
-"""What the laboratory's commands share."""
+"""The base of the laboratory's commands."""
 
 from argparse import ArgumentParser
 from pathlib import Path

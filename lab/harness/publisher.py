@@ -18,9 +18,9 @@ READ_SIZE = 262_144
 
 
 class Received(NamedTuple):
-    """What one read brought.
+    """The result of one read.
 
-    These are PUBACKs by packet id, and answers of the platform by their ``seq``.
+    It has PUBACKs by packet id, and answers of the platform by their ``seq``.
     """
 
     packet_ids: list[int]
@@ -71,7 +71,7 @@ class Connection:
                 raise ConnectionError("the broker refused the publisher's subscription")
 
     def flush(self) -> None:
-        """Send of ``output`` what the socket takes now."""
+        """Send as much of ``output`` as the socket takes now."""
         with contextlib.suppress(BlockingIOError):
             self.output = self.output[self.socket.send(self.output) :]
 

@@ -1,4 +1,4 @@
-"""What a fault may use, and how it says that it could not happen."""
+"""The context of a fault, and the error of one that could not be injected."""
 
 import random
 import time

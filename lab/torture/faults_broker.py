@@ -33,8 +33,8 @@ def emptied(context: FaultContext, parameters: dict[str, Any]) -> None:
 
     The consumer has not acknowledged them yet.
 
-    It counts packet ids from 1 again. The consumer must store what it holds, but not acknowledge it: the ids
-    belong to new messages now. The publisher pauses, so that nothing is at the broker alone.
+    It counts packet ids from 1 again. The consumer must store the messages that it holds, but not acknowledge
+    them: the ids belong to new messages now. The publisher pauses, so that nothing is at the broker alone.
     """
     client_id = context.consumer().client_id
     context.database.freeze(new_ones=True)

@@ -1,4 +1,4 @@
-"""Every message of a run, and what must become of it.
+"""Every message of a run, with its expected outcome.
 
 Each is a pure function of its number.
 """
@@ -40,7 +40,7 @@ DEVICES = {"D01": "kWh", "D02": "m\u00b3", "D03": "\u00b0C"}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the messages of a run are made of.
+    """The parameters that the messages of a run follow from.
 
     ``start`` is the first readings' time (ISO 8601); gateway MACs carry the number of the ``fleet``. With
     ``with_seq`` every message asks for the platform's answer.
@@ -76,7 +76,7 @@ class ExpectedReading:
 
 @dataclass(frozen=True, slots=True)
 class PlannedMessage:
-    """One message, and what must become of it.
+    """One message, with its expected outcome.
 
     ``identity`` is the number inside its payload: a duplicate carries the one of its original.
     ``rejections`` are the motivo and index of what must be rejected; an index of None is the whole message.

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is wrong (``text``), and the small run that must show it."""
+    """A fault (``text``), and the small run that must show it."""
 
     text: str
     install: Callable[[], None]
@@ -244,7 +244,7 @@ def stay_disconnected() -> None:
 
 
 @mutant("pubacks_lost", "pubacks_lost")
-def set_aside_again() -> None:
+def reject_again() -> None:
     """Rejects a redelivered message again."""
     from tds_new.ingestion import rejected
 
@@ -257,7 +257,7 @@ def set_aside_again() -> None:
 
 @mutant()
 def drop_silently() -> None:
-    """Drops what it cannot use without keeping it as rejected."""
+    """Drops unusable messages without keeping them as rejected."""
     from tds_new.ingestion import rejected
 
     _replace(rejected, "insert_rejected", lambda _: lambda *_: None)
@@ -319,7 +319,7 @@ def keep_poison() -> None:
 
 @mutant("sigterm_alone")
 def acknowledge_at_the_end() -> None:
-    """Acknowledges what is in hand when it is told to stop."""
+    """Acknowledges unstored messages when it is told to stop."""
     from tds_new.ingestion.consumer import Consumer
     from tds_new.ingestion.retry import StoppedError
 

@@ -75,7 +75,7 @@ class RecordedLink(Link):
 
 
 class PacketRecorder(Proxy):
-    """Records what consumers and broker say to each other.
+    """Records the packets between consumers and broker.
 
     A PUBACK goes on only after its message was looked up. ``violations`` has invariants and texts;
     ``pubacks``, ``checked`` and ``unchecked`` count acknowledgements. While ``swallow`` is set no PUBACK goes

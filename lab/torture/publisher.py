@@ -1,4 +1,4 @@
-"""The gateways of a run: they publish again what the broker has not got.
+"""The gateways of a run: they publish messages again until the broker has them.
 
 A process of its own: ``python -m lab.torture.publisher`` with the job as its first line of standard input.
 Then it takes orders, a line each: ``limit N`` (publish numbers below N). It ends with its input. It writes
@@ -29,7 +29,7 @@ BURST_S = 0.05  # a connection that is behind its rate catches up so much at a t
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Where and how fast to publish; ``rate`` in messages/s over all ``connections``."""
+    """The address and the rate: ``rate`` in messages/s over all ``connections``."""
 
     plan: Plan
     host: str
@@ -137,7 +137,7 @@ class GatewayConnection:
         connection.output = b"".join(again)
 
     def read(self) -> None:
-        """Take what the broker says."""
+        """Handle the packets that have come from the broker."""
         assert self._connection is not None
         try:
             received = self._connection.receive()
@@ -207,7 +207,7 @@ class Publisher:
     def _report(self) -> None:
         """Write the events by their kind.
 
-        What is published is told before what is acknowledged.
+        Publications are told before acknowledgements.
         """
         if self._events:
             for event in sorted(self._events, key="PRAD".index):

@@ -1,4 +1,4 @@
-"""The publisher's process, and the log of what it tells."""
+"""The publisher's process, and the log of its events."""
 
 import subprocess
 import sys

@@ -32,7 +32,7 @@ DROPPED = "Outgoing messages are being dropped"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What to run.
+    """The options of a run.
 
     ``group`` is the share group of several ``consumers``, ``check`` the share of PUBACKs that are looked up
     in the database, ``rate`` in messages/s. A consumer that does not recover is given up after

@@ -34,7 +34,7 @@ MODELS: dict[str, type[Model]] = {
     model._meta.db_table: model
     for model in (TrocaMedidor, VigenciaParametros, RevisaoLeitura, Dispositivo, Gateway)
 }
-# What says nothing to people: keys, and what the entry itself says.
+# Columns that tell people nothing: keys, and those that the entry itself shows.
 UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_em"}
 
 
@@ -113,7 +113,7 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("antes e depois"))
     def changes(self, change: AuditoriaMedicao) -> str:
-        """Show a line for each field that differs, or each of an entry that came or went."""
+        """Show a line for each changed field, or each field of a new or deleted entry."""
         lines = [
             (_label(change, name), " → ".join(_readable(change, name, value) for value in values))
             for name, values in _told(change)
@@ -147,7 +147,8 @@ def _fields(change: AuditoriaMedicao) -> dict[str, Any]:
 def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
     """Yield the columns worth showing, with their values.
 
-    Both values where they differ; the only one, of an entry that came or went, where it says something.
+    A changed entry gives both values of a column that differs; a created or deleted one gives its only value
+    if that says something.
     """
     sides = [side for side in (change.antes, change.depois) if side is not None]
     for name in dict.fromkeys([*_fields(change), *(name for side in sides for name in side)]):

@@ -1,6 +1,6 @@
-"""What the admin's pages share.
+"""The parts that the admin's pages share.
 
-Signed changes, deletion that is refused in words, pages in a Conta's zone, pages that only show.
+Signed changes, deletion that is refused in words, pages in a Conta's zone, read-only pages.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -218,9 +218,7 @@ class ProtectedDeletionAdmin(SignedAdmin):
 class ListAdmin(BaseAdmin):
     """An admin whose list has a title of its own, and a text for when it is empty."""
 
-    nothing: Promise | str = (
-        ""  # why there is nothing; for whoever has no better reason, that there is nothing yet
-    )
+    nothing: Promise | str = ""  # why there is nothing; the default says that there is nothing yet
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list under its own title."""

@@ -73,7 +73,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Dispositivo | None = None) -> Any:
         """Return the fields; of a stored device, also when its parameters hold.
 
-        Also why they change, for who may change them.
+        The reason field is there for people who may change them.
         """
         parameters: dict[str, Any] = {"fields": PARAMETERS}
         if obj is not None:
@@ -139,7 +139,7 @@ def _held_until(device: Dispositivo) -> str:
 
 
 def validity(request: HttpRequest, device: Dispositivo) -> str:
-    """Return what a change of a device's own parameters does, in words.
+    """Return the effect of a change of a device's own parameters, in words.
 
     Also how they are changed from a date on instead.
     """

@@ -1,4 +1,4 @@
-"""Why a reading is under review and what each decision does to it, in words.
+"""The reason for a review and the effect of each decision, in words.
 
 The numbers are the ledger's own (``tds_new.metering.preview``).
 """
@@ -18,7 +18,7 @@ CLASSES = OcorrenciaMedicao.Classe
 
 @dataclass(frozen=True)
 class Case:
-    """A reading under review that has a base, with what the ledger makes of it."""
+    """A reading under review that has a base, with the ledger's judgement."""
 
     row: LeituraEmRevisao
     preview: Preview
@@ -30,12 +30,12 @@ class Case:
 
     @property
     def value(self) -> Decimal:
-        """What the register showed."""
+        """The register's value."""
         return self.preview.reading.value
 
     @property
     def time(self) -> str:
-        """How long after its base it was read."""
+        """The time from its base to it, in words."""
         return exact_duration(self.preview.elapsed)
 
     def amount(self, value: Decimal | None) -> str:
@@ -63,9 +63,9 @@ class Case:
 
 
 def cases_of(rows: Sequence[LeituraEmRevisao]) -> list[Case | None]:
-    """Return each row with what the ledger makes of it.
+    """Return each row as a case, with the ledger's judgement.
 
-    None for one without a base: somebody has decided on a reading that nothing was wrong with.
+    None for a row without a base: somebody has decided on a reading that the ledger finds ordinary.
     """
     questions: dict[int, Question] = {}
     for number, row in enumerate(rows):
@@ -146,7 +146,7 @@ def _not_accepted_with_a_change(case: Case) -> str:
 
 
 def _not_accepted_fall(case: Case) -> str:
-    """Return the numbers by which it is neither a rollover nor a restart."""
+    """Return the figures that rule out a rollover and a restart."""
     if case.value < 0:
         return _("Um registrador não mostra valor negativo.")
     if case.preview.limit is None:
@@ -233,7 +233,7 @@ def effect_of_approval(row: LeituraEmRevisao, case: Case | None) -> str:
 
 
 def effect_of_discard(row: LeituraEmRevisao, case: Case | None) -> str:
-    """Return what is left out."""
+    """Return the effect of discarding it."""
     text = _("A leitura fica fora de tudo, como se não tivesse chegado.")
     if row.classe == CLASSES.TROCA:
         then = _("A troca continua: a próxima leitura passa a ser a primeira do medidor novo.")
@@ -250,7 +250,7 @@ def effect_of_discard(row: LeituraEmRevisao, case: Case | None) -> str:
 
 
 def effect_of_undoing(row: LeituraEmRevisao, case: Case | None) -> str:
-    """Return what the reading is again."""
+    """Return the effect of undoing the decision."""
     return _(
         "A leitura volta a ser julgada só pelas regras; "
         "a decisão e o motivo de desfazê-la ficam na auditoria."
@@ -268,7 +268,7 @@ def suggested_change(row: LeituraEmRevisao) -> tuple[Decimal, Decimal]:
 
 
 def effect_of_change(row: LeituraEmRevisao, case: Case | None) -> str:
-    """Return what counts with the values that are suggested."""
+    """Return the consumption with the suggested values."""
     text = _(
         "O consumo do trecho passa a ser (final − base) + (leitura − inicial): "
         "com os valores sugeridos, %(amount)s."

@@ -50,7 +50,7 @@ class NumberField(forms.DecimalField):
     def prepare_value(self, value: Any) -> Any:
         """Return a stored number as it is written, without zeros at the end.
 
-        What somebody typed stays as they typed it.
+        Typed text stays as it was typed.
         """
         if not isinstance(value, Decimal):
             return value

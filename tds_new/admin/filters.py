@@ -25,7 +25,7 @@ def by_date(title: Promise) -> type[admin.DateFieldListFilter]:
 
 
 class ReprocessedFilter(admin.SimpleListFilter):
-    """Selects what still waits, or what was accepted later."""
+    """Selects rows that still wait, or rows that were accepted later."""
 
     title = _("situação")
     parameter_name = "situacao"

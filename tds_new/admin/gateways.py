@@ -26,14 +26,14 @@ else:
 
 
 class GatewayForm(ReasonedForm):
-    """A gateway. Its interval says what counts as measured: a change needs a reason."""
+    """A gateway. A change of its interval changes what is measured: it needs a reason."""
 
     reasoned = ("intervalo_esperado_s",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Say what else the interval does.
 
-        On a page that is only looked at the field is not there.
+        A read-only page does not have the field.
         """
         super().__init__(*args, **kwargs)
         if "intervalo_esperado_s" in self.fields:

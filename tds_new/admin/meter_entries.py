@@ -1,6 +1,6 @@
-"""What people enter about a meter: changes, dated parameters, decisions.
+"""The entries of people about a meter: changes, dated parameters, decisions.
 
-Always from the page of one device, in its Conta's time.
+They are made from the page of one device, in its Conta's time.
 """
 
 from decimal import Decimal
@@ -52,7 +52,7 @@ class ToleranceOptional:
     cleaned_data: dict[str, Any]
 
     def allow_empty_tolerance(self) -> None:
-        """Let the field be left empty; on a page to be looked at it is not there."""
+        """Let the field be left empty; a read-only page does not have it."""
         if "tolerancia_queda" in self.fields:
             self.fields["tolerancia_queda"].required = False
 
@@ -95,7 +95,7 @@ class RegistroForm(RegistroModelForm):
         say_units(self.fields, self.device.unidade)
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """Show above the form what the model says of a field that this page only shows."""
+        """Show the model's error on a read-only field above the form."""
         if field is None and hasattr(error, "error_dict"):
             for name, errors in error.error_dict.items():
                 super().add_error(name if name in self.fields else None, errors)
@@ -154,7 +154,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
         )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields; what the platform says of an entry only once it is stored."""
+        """Return the fields; those that the platform fills only once it is stored."""
         return [
             name for name in super().get_fields(request, obj) if obj or name not in ("registered", "evidence")
         ]
@@ -179,7 +179,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
         super().save_model(request, obj, form, change)
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """Return the actions without that to delete many: each has a reason of its own."""
+        """Return the actions without "delete selected": each deletion needs its reason."""
         return {
             name: action for name, action in super().get_actions(request).items() if name != "delete_selected"
         }
@@ -262,9 +262,9 @@ class TrocaMedidorAdmin(RegistroAdmin):
 
 
 def misfits(change: TrocaMedidor) -> list[str]:
-    """Return what the readings beside a meter change say against its values.
+    """Return warnings where a meter change does not fit the readings beside it.
 
-    Also whether the ledger will not accept the reading after it.
+    Also warn if the ledger will not accept the reading after it.
     """
     device = change.dispositivo
     base, after, judged = preview_after_change(device.pk, change.ocorrida_em)
@@ -420,7 +420,7 @@ class RevisaoLeituraAdmin(RegistroAdmin):
     fields = ("meter", "leitura_em", "decisao", "motivo", "evidence", "registered")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return all fields of a stored decision but the reason, which may get better."""
+        """Return all fields of a stored decision but the reason, which may be edited."""
         return ("meter", "evidence", "registered") + (("leitura_em", "decisao") if obj else ())
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
@@ -435,12 +435,12 @@ class RevisaoLeituraAdmin(RegistroAdmin):
 
     @admin.display(description=gettext_lazy("classe na decisão"), ordering="classe")
     def seen_as(self, entry: RevisaoLeitura) -> str:
-        """Show what the ledger said of the reading when it was decided on."""
+        """Show the ledger's class of the reading when it was decided on."""
         return str(OcorrenciaMedicao.Classe(entry.classe).label) if entry.classe else ""
 
     @admin.display(description=gettext_lazy("decidida sobre"))
     def evidence(self, entry: RevisaoLeitura) -> str:
-        """Show what the decision was taken on."""
+        """Show the evidence of the decision."""
         if entry.valor is None:
             return _("Sem leitura guardada com a decisão.")
         said = [self.value(entry), self.seen_as(entry)]

@@ -1,4 +1,4 @@
-"""What the operator watches: rejected messages, consumers, maintenance."""
+"""The operator's pages: rejected messages, consumers, maintenance."""
 
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ def clock_here(moment: datetime | None) -> str:
 
 @admin.register(MensagemRejeitada)
 class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
-    """Rejected messages, which can be processed again once their cause is mended."""
+    """Rejected messages, which can be processed again once their cause is fixed."""
 
     list_display = ("received", "motivo", "origin", "detalhe", "state")
     list_filter = (
@@ -150,7 +150,7 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
 
 @admin.register(RejeicaoContador)
 class RejeicaoContadorAdmin(ListAdmin, ReadOnlyAdmin):
-    """How often each gateway was refused for what, including what is no longer kept."""
+    """The number of rejections by gateway and reason, deleted rows included."""
 
     list_display = ("motivo", "gateway", "total", "primeira_em", "ultima_em")
     list_filter = ("motivo", ("ultima_em", by_date(gettext_lazy("data da última"))))

@@ -1,6 +1,6 @@
 """The readings out of the ordinary, and what people decide on them.
 
-Always with a reason, and after a look at the neighbouring readings.
+A decision always has a reason, and is taken beside the neighbouring readings.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ from tds_new.models.registro import why_closed
 from tds_new.queries.neighbours import NearbyReading, readings_around
 from tds_new.storage.audit import sign
 
-AT_ONCE = 50  # readings decided on one page: more are not looked at, only clicked away
+AT_ONCE = 50  # readings decided on one page: nobody looks at more than that
 CLASSES = OcorrenciaMedicao.Classe
 SYMBOLS = {
     CLASSES.SUSPEITA: "◆",
@@ -58,7 +58,7 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """Something that people do with readings of the list."""
+    """An action of people on readings of the list."""
 
     name: str
     title: Promise
@@ -166,7 +166,7 @@ def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neigh
 
 
 class SituacaoFilter(admin.SimpleListFilter):
-    """Selects what still waits for people, or what does not."""
+    """Selects readings that wait for people, or those that do not."""
 
     title = gettext_lazy("situação")
     parameter_name = "situacao"
@@ -241,7 +241,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show one reading among its neighbours, with what may be done about it."""
+        """Show one reading among its neighbours, with the decisions that are possible."""
         row = self.get_object(request, unquote(object_id))
         context: dict[str, Any] = {
             **(extra_context or {}),
@@ -395,7 +395,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("valor"), ordering="valor")
     def value(self, row: LeituraEmRevisao) -> str:
-        """What the register showed."""
+        """Show the register's value."""
         return labelled(_("valor"), register_with_unit(row.valor, row.dispositivo.unidade))
 
     @admin.display(description=gettext_lazy("base"), ordering="valor_base")
@@ -414,7 +414,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("classe"), ordering="classe")
     def kind(self, row: LeituraEmRevisao) -> str:
-        """Show what the ledger says of it, or said when somebody decided."""
+        """Show the ledger's class of it, or that at the time of the decision."""
         if row.classe:
             return badge(row.classe, row.get_classe_display())
         now_ = _("Normal") if row.situacao == row.Situacao.APROVADA else _("Fora das contas")
@@ -434,7 +434,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("decisão"))
     def evidence(self, row: LeituraEmRevisao) -> str:
-        """Show why and when it was decided, and on what."""
+        """Show the reason, the time and the evidence of the decision."""
         decision = row.decisao
         if decision is None:
             return MISSING

@@ -20,7 +20,7 @@ else:
     ChangeForm = UserChangeForm
     PeopleAdmin = DjangoUserAdmin
 
-# What gives power over the platform; only who has all of it hands it on.
+# The fields that give rights over the platform; only superusers may change them.
 POWER = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
@@ -68,7 +68,7 @@ class MembershipInline(BaseInline):
 
 @admin.register(User)
 class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
-    """People, their Contas and, for superusers to give, their rights in this admin."""
+    """People, their Contas and their rights in this admin, which superusers give."""
 
     form = UserChangeByEmailForm
     add_form = UserCreationByEmailForm

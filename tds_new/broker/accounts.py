@@ -20,8 +20,8 @@ FROM_GATEWAY = ("telemetry", "heartbeat", "status")
 TO_GATEWAY = ("ack", "commands/#")
 
 # Mosquitto 2.0 refuses any other length of salt. It hashes in its only thread, and 200,000 iterations take
-# 0.1 s a connection. Our secrets are random, so more than its default of 101 iterations would protect
-# nothing.
+# 0.1 s a connection. Our secrets are random, so more iterations than its default of 101 would add no
+# protection.
 SALT_BYTES, ITERATIONS = 12, 101
 
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,20}")

@@ -22,7 +22,7 @@ BATCH = 500
 def send_backlog(gateways: list[Gateway], days: int) -> BatchResult:
     """Store what the gateways measured since their last reading.
 
-    They measured every 15 minutes; at most ``days`` are stored. Returns what became of it.
+    They measured every 15 minutes; at most ``days`` are stored. Returns the outcome.
 
     A register is a function of time, so the backlog joins what was stored before and what is published from
     now on.

@@ -9,7 +9,7 @@ RESEND_S, LONGEST_RESEND_S = 15.0, 600.0
 
 
 class _Wait(NamedTuple):
-    """When a message is sent again, and how long it has waited for that.
+    """The moment at which a message is sent again, and the wait before it.
 
     ``due`` is a monotonic time, ``seconds`` the time since it was sent last.
     """

@@ -34,7 +34,7 @@ LAST_RESEND_CHECK_S = 0.05  # and how often once nothing more is measured
 
 
 class Link(Protocol):
-    """What a publisher needs of a connection to the broker.
+    """The connection to the broker, as far as a publisher uses it.
 
     An MQTTSubscriber has it, and a test's own link.
     """
@@ -93,7 +93,7 @@ TICK = timedelta(milliseconds=1)
 
 @dataclass(slots=True)
 class Published:
-    """What became of the telemetry.
+    """The outcome of the telemetry.
 
     ``messages`` were measured, ``answered`` of them by the platform; ``missed`` were not measured because too
     many waited; ``unacknowledged`` publications were never acknowledged by the broker.
@@ -167,7 +167,7 @@ class Publisher:
     def run(self) -> Published:
         """Connect, publish, wait for answers, say ``offline`` and disconnect.
 
-        Return what became of the telemetry.
+        Return the outcome of the telemetry.
         """
         links = list({id(station.link): station.link for station in self._stations}.values())
         for link in links:

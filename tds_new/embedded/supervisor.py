@@ -118,7 +118,7 @@ class Supervisor:
 
     def _start_again(self, each: _Watched) -> None:
         each.again_at, each.started = None, self._clock()
-        each.service.stop()  # releases what an ended service still holds: locks, files
+        each.service.stop()  # releases the locks and files of an ended service
         try:
             each.service.start()
         except Exception as error:  # of any kind: the other services go on, and this one is tried again

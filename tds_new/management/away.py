@@ -1,4 +1,4 @@
-"""One line for whoever typed a command while the database cannot be reached."""
+"""One line of advice for a command while the database cannot be reached."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whether what arrived is consistent, for operators.
+"""The consistency of what arrived, for operators.
 
 It is asked over all Contas, so it is never for a tenant's page.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection
 
 # Orphans are readings whose device, gateway or Conta is gone, or whose device hangs under another gateway.
-# The references carry no foreign keys, so a loss would show here.
+# The references carry no foreign keys, so this check would find such a loss.
 _PER_GATEWAY = """
 WITH arrived AS (
     SELECT reading.gateway_id, count(*) AS total, max(reading.time) AS latest,
@@ -50,7 +50,7 @@ FROM tds_new_consumo_pendente
 
 @dataclass(frozen=True, slots=True)
 class GatewayCheck:
-    """What arrived from one gateway.
+    """The readings and rejections of one gateway.
 
     ``codigo`` and ``mac`` are None for what belongs to no registered gateway. ``contas`` counts the Contas
     that its readings belong to (more than one after a transfer), ``misplaced`` its devices whose Conta is not
@@ -74,7 +74,7 @@ class GatewayCheck:
 
 
 def check_gateways() -> list[GatewayCheck]:
-    """Return what arrived per gateway, by code; what belongs to none comes last."""
+    """Return a check per gateway, by code; readings without a gateway come last."""
     with connection.cursor() as cursor:
         cursor.execute(_PER_GATEWAY)
         return [GatewayCheck(*row) for row in cursor.fetchall()]
@@ -82,7 +82,7 @@ def check_gateways() -> list[GatewayCheck]:
 
 @dataclass(frozen=True, slots=True)
 class ConsumptionCheck:
-    """How far the worker is behind, and which devices it cannot compute.
+    """The worker's delay, and the devices that it cannot compute.
 
     ``waiting_s``: for how many seconds the oldest reading has waited for its block, 0 if none waits.
     ``failed``: the ids of devices that cannot be computed; ``error``: the error of one of them.

@@ -1,4 +1,4 @@
-"""Whether the consumers are alive, judged by their last status rows."""
+"""The consumers' state, judged by their last status rows."""
 
 from datetime import timedelta
 
@@ -31,6 +31,6 @@ def is_silent(consumer: ConsumerStatus) -> bool:
 def dropped_by_broker(consumer: ConsumerStatus) -> int:
     """Return how many messages the broker dropped while this consumer was active.
 
-    Only Mosquitto tells (``$SYS``); otherwise 0.
+    Only Mosquitto reports it (``$SYS``); otherwise 0.
     """
     return int(consumer.counters.get("broker_dropped", 0))

@@ -28,10 +28,10 @@ MONTHS = 13
 class PeriodConsumption:
     """The consumption of one quantity in one unit in ``period``.
 
-    ``block_sum`` is all of it, ``closed`` what of it lies in blocks that are over, ``previous`` as much of
-    the month before (``previous_period``) as ``closed`` is of this one. ``until`` is the moment up to which
-    there is data, or None: the end of the last block with data, and within the block that is still filling
-    the newest reading.
+    ``block_sum`` is all of it, ``closed`` the part in blocks that are over, ``previous`` the consumption of
+    the month before up to the same point (``previous_period``). ``until`` is the moment up to which there is
+    data, or None: the end of the last block with data, and within the block that is still filling the newest
+    reading.
     """
 
     grandeza: str
@@ -115,7 +115,7 @@ def month_to_date(
         whole = BlockSum()
         whole.add(closed_sum)
         whole.add(filling_sum)
-        whole.expected = closed_sum.expected  # what is still filling is not missing
+        whole.expected = closed_sum.expected  # the block that is still filling is not missing
         until = _until(sums.last_reading, period, now)
         found.append(
             PeriodConsumption(*sums.quantity, period, whole, closed_sum, previous, previous_sum, until)
@@ -124,7 +124,7 @@ def month_to_date(
 
 
 def _comparable(month: Period, cutoff: datetime, zone: ZoneInfo) -> Period:
-    """Return as much of the month before as ``month`` has before ``cutoff``.
+    """Return the month before up to the same point as ``month`` up to ``cutoff``.
 
     It is empty while no block of this month is over.
     """
@@ -169,8 +169,8 @@ def monthly_consumption(
     """Return thirteen months by the Conta's calendar, each with the year before.
 
     They are those of ``devices``, or with None all that was measured for the Conta, devices that have left it
-    included. What is known already at ``now`` is not read again: ``current`` of :func:`month_to_date`,
-    ``closed`` of :func:`closed_months`. A quantity without a known month is left out.
+    included. Figures that are known already at ``now`` are passed in and not read again: ``current`` of
+    :func:`month_to_date`, ``closed`` of :func:`closed_months`. A quantity without a known month is left out.
     """
     this_month = local_month(now, conta.zone)
     current = month_to_date(conta, devices, now) if current is None else current

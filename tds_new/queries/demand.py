@@ -1,7 +1,7 @@
 """Demand, a device's consumption in a block per hour, and its peak.
 
-Demand is that of one meter (docs/metering.md). What several meters draw together is not asked for, because
-some measure what flows through others.
+Demand is that of one meter (docs/metering.md). The demand of several meters together is not computed, because
+some meters measure what flows through others.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ WHERE pico IS NOT NULL ORDER BY pico DESC, since LIMIT 1
 """
 BLOCKS_WITH_QUANTITY = """tds_new_consumo_15min block
     JOIN (SELECT id, grandeza, unidade FROM tds_new_dispositivo) device ON device.id = block.dispositivo_id"""
-# For a few devices that somebody has chosen, a look at all of the Conta's takes more time than it saves.
+# For a few chosen devices, looking at all of the Conta's devices takes more time than it saves.
 MANY_DEVICES = 8
 
 
@@ -122,7 +122,7 @@ def greatest_peak(
 def _has_demand(device: Dispositivo) -> bool:
     """Return whether the device's blocks give a demand.
 
-    Increments that stand for more than a block do not: all of an hour's would be the demand of one quarter of
+    Increments over more than a block do not: a whole hour's consumption would be the demand of one quarter of
     it.
     """
     incremental = device.tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL

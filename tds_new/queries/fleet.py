@@ -13,7 +13,7 @@ from tds_new.models.silence import tolerated_silence, tolerated_silence_expressi
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """How far a Conta's data and states have come.
+    """Counters that rise with a Conta's data and states.
 
     ``ingestion`` rises with every batch that stores readings of the Conta, ``status`` with every change of a
     gateway's state, ``consumption`` with every change of computed blocks. ``last_reading`` is None before the
@@ -27,7 +27,7 @@ class Sequences:
 
 
 class GatewayState(Enum):
-    """What state a gateway is in; one that was never heard is being commissioned."""
+    """A gateway's state; one that was never heard is being commissioned."""
 
     INACTIVE = auto()
     COMMISSIONING = auto()
@@ -58,7 +58,7 @@ def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> lis
     """Return the devices that are expected to send, by gateway's code and own code.
 
     Their ``gateway`` is set to the one in ``active``, which is looked up where it is not given: each gateway
-    is made once, where a join would make a large fleet's ten times.
+    object is made once, while a join would make ten of each in a large fleet.
     """
     active = active_gateways(conta) if active is None else active
     gateways = {gateway.pk: gateway for gateway in active}
@@ -91,7 +91,7 @@ def has_recent_data(device: Dispositivo, now: datetime) -> bool:
 def gateway_state(gateway: Gateway, now: datetime) -> GatewayState:
     """Return the state of a gateway at ``now``.
 
-    ``is_online`` alone does not say it, because only a running consumer takes it back.
+    ``is_online`` alone does not tell, because only a running consumer clears it.
     """
     if not gateway.is_active:
         return GatewayState.INACTIVE

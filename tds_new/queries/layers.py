@@ -4,9 +4,9 @@ Blocks add up exactly. So a month of a zone that is an hour away from the platfo
 less the hour before it begins, plus the hour after that month ends: three reads of sums instead of 2,976
 blocks.
 
-What is read are the tables in which TimescaleDB keeps the sums, as far as their policies have refreshed them,
-and finer sums or blocks from there on. The views over both would give the same, but they work out the local
-day of every block that is not stored yet before they drop those that nobody asked for (250 ms instead of 1 ms
+Queries read the tables in which TimescaleDB keeps the sums, as far as their policies have refreshed them, and
+finer sums or blocks from there on. The views over both would give the same, but they compute the local day of
+every block that is not summed yet before they drop the rows that the query excludes (250 ms instead of 1 ms
 for a year's months of 1,000 devices). Plain PostgreSQL stores no sums; there the blocks are read, bound by
 time.
 """
@@ -28,8 +28,8 @@ from tds_new.storage.timescale import has_timescale
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-# How far a boundary of the platform's days or months may be from a period's end and still be used in its
-# stead: no zone is further away than that.
+# The largest distance of a boundary of the platform's days or months from a period's end at which it may
+# replace that end: no zone is further away.
 FURTHEST_ZONE = timedelta(hours=26)
 RECHECK_S = 300
 
@@ -55,10 +55,10 @@ class Layer:
     """A table of sums, or of blocks, and how to select from it.
 
     ``column`` is its time column, ``columns`` selects its sums under the names of ``SUM_COLUMNS``.
-    ``duration`` (SQL) and ``width`` say how long a bucket is at most. Buckets younger than ``unsettled`` are
-    not relied upon. The sums are a Conta's, by quantity and unit, with ``of_conta``, and a device's without.
-    Where the time column has to be computed, ``computed`` is the expression, and ``index_condition`` bounds
-    what is indexed in its stead.
+    ``duration`` (SQL) and ``width`` are the longest duration of a bucket. Buckets younger than ``unsettled``
+    may still change and are not read. The sums are a Conta's, by quantity and unit, with ``of_conta``, and a
+    device's without. If the time column has to be computed, ``computed`` is the expression, and
+    ``index_condition`` is the condition on the indexed column instead.
     """
 
     table: str
@@ -73,7 +73,7 @@ class Layer:
 
     @property
     def source(self) -> str:
-        """Return the SQL of what to select from."""
+        """Return the SQL of the table to select from."""
         if not self.computed:
             return self.table
         return f"(SELECT *, {self.computed} AS {self.column} FROM {self.table}) source"
@@ -208,8 +208,8 @@ def _boundaries(layer: Layer, zone: ZoneInfo) -> tuple[Boundary, Boundary, timed
 def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
     """Return the grids of those ``layers`` that are stored, in their order.
 
-    There are none on plain PostgreSQL. What a refresh policy does not reach yet at ``now`` is left to finer
-    layers, even where somebody refreshed it by hand: it is still changing.
+    There are none on plain PostgreSQL. Buckets that a refresh policy does not reach yet at ``now`` are left
+    to finer layers, even if somebody refreshed them by hand: they still change.
     """
     now = now.astimezone(UTC)
     stored = _stored()
@@ -280,8 +280,12 @@ def cover(period: Period, grids: Sequence[Grid], *, subtract: bool = True, sign:
         return cover(period, finer, subtract=subtract, sign=sign)
     spans = [Span(grid.layer, start, end, sign)]
     for left, right in ((period.start, start), (end, period.end)):
-        spans += cover(Period(left, right), finer, subtract=subtract, sign=sign)  # what is not covered yet
-        spans += cover(Period(right, left), finer, subtract=subtract, sign=-sign)  # what is covered too much
+        spans += cover(
+            Period(left, right), finer, subtract=subtract, sign=sign
+        )  # the part that is not covered yet
+        spans += cover(
+            Period(right, left), finer, subtract=subtract, sign=-sign
+        )  # the part that is covered too much
     return spans
 
 

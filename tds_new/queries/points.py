@@ -1,4 +1,4 @@
-"""What a chart is drawn of: points, and the series that they make."""
+"""The points of a chart, and the series that they make."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from tds_new.models import Dispositivo
 
 
 class Quality(IntEnum):
-    """What a point rests on; the numbers go to the browser."""
+    """The quality of the data behind a point; the numbers go to the browser."""
 
     MEASURED = 0
     INTERPOLATED = 1
@@ -19,7 +19,7 @@ class Quality(IntEnum):
 class Point(NamedTuple):
     """A bucket of a chart, in the unit in which the device is drawn.
 
-    ``mean`` is None if nothing is known of the bucket. ``minimum``, ``maximum`` and ``last`` are those of
+    ``mean`` is None if nothing is known about the bucket. ``minimum``, ``maximum`` and ``last`` are those of
     gauges only. ``readings`` says how many readings the bucket holds.
     """
 

@@ -13,12 +13,12 @@ from tds_new.queries.window import Window
 
 # A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or
 # the increment, times the factor in force, divided by the hours. It counts in the bucket in which the pair
-# ends. What the rules have found holds: discarded and suspect readings and dips are left out; rollovers,
-# resets and meter changes count what they count; an implausible jump counts nothing. Two things more leave a
-# bucket without a value: a register that went down and is not computed yet, and a pair further apart than the
-# device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows when the consumption
+# ends. The ledger's judgements apply: discarded and suspect readings and dips are left out; rollovers, resets
+# and meter changes count as the ledger counts them; an implausible jump counts nothing. Two more cases leave
+# a bucket without a value: a register that went down and is not computed yet, and a pair further apart than
+# the device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows when the consumption
 # happened). The rhythm is the expected interval or, for a device that sends more seldom, its mean. Every
-# access is bound by device and time, the primary key; conta_id keeps out what a transferred device measured
+# access is bound by device and time, the primary key; conta_id excludes what a transferred device measured
 # for others.
 VALID_READINGS = f"""
     SELECT reading.time, reading.valor, occurrence.classe, occurrence.consumo AS counted
@@ -93,7 +93,7 @@ GROUP BY id, gauge, bucket
 ORDER BY id, bucket
 """
 
-# How far back the reading before the window may lie, for the first pair.
+# The greatest distance of the reading before the window, for the first pair.
 LOOK_BACK = timedelta(days=31)
 
 

@@ -33,15 +33,15 @@ MINUTE = timedelta(minutes=1)
 BLOCK_S = BLOCK.total_seconds()
 # The measured share of a block is stored cut to 0.0001, which is 0.09 s.
 TRUNCATION_S = 0.0001 * BLOCK_S
-# From this share of its blocks on, a point is marked as interpolated: in a day a single block would mark
-# nothing that can be seen.
+# From this share of its blocks on, a point is marked as interpolated: one block of a day would not be
+# visible.
 MARKED_FROM = 0.05
 
 BUCKETS = """
 SELECT dispositivo_id, {column} AS t, {columns} FROM {source}
 WHERE conta_id = %(conta)s AND dispositivo_id = ANY(%(devices)s) AND {condition}
 """
-# What is finer than the chart's step, as one bucket.
+# The finer buckets within one step of the chart, as one bucket.
 GROUPED = """
 SELECT dispositivo_id, {bucket} AS t,
     sum(consumo) AS consumo, sum(leituras) AS leituras, sum(blocos) AS blocos,
@@ -53,7 +53,7 @@ FROM ({buckets}) finer
 GROUP BY 1, 2
 """
 # One row a device: thousands of points are read several times as fast as columns. (date_part, because extract
-# works out a numeric.)
+# returns a numeric.)
 COLUMNS = """
 SELECT dispositivo_id, array_agg(date_part('epoch', t)::int8), array_agg(consumo::float8),
     array_agg(leituras::int), array_agg(blocos::int), array_agg(blocos_medidos::float8),
@@ -64,7 +64,8 @@ FROM (SELECT * FROM ({buckets}) every ORDER BY dispositivo_id, t) sorted
 GROUP BY 1
 """
 BY_STEP = "date_bin(%(step)s, t, %(start)s)"
-# The edges of local days or months are worked out here: working out each row's own takes ten times as long.
+# The edges of local days or months are computed in Python: computing them for each row takes ten times as
+# long.
 BY_CALENDAR = "(%(edges)s::timestamptz[])[width_bucket(t, %(edges)s::timestamptz[])]"
 CALENDAR_STEPS = (DAY, MONTH)
 # The time column of the table whose buckets are the chart's own.
@@ -226,8 +227,7 @@ def _gauge_points(c: Columns) -> list[Point]:
 def _rate_points(c: Columns, measured_s: Sequence[float]) -> list[Point]:
     """Return mean rates per hour, over the seconds that were measured.
 
-    Where part of the consumption was spread over what was not measured, the mean is that over all of the
-    blocks.
+    If part of the consumption was spread over unmeasured time, the mean is that over all of the blocks.
     """
     rows = zip(c.t, c.consumption, c.readings, c.blocks, c.interpolated, c.estimated, measured_s, strict=True)
     points = []
@@ -243,7 +243,7 @@ def _moment(t: int) -> datetime:
 
 
 def _quality(blocks: int, interpolated: int, estimated: int) -> Quality:
-    """Return what a bucket of ``blocks`` rests on."""
+    """Return the quality of a bucket of ``blocks``."""
     if estimated:
         return Quality.ESTIMATED
     return Quality.INTERPOLATED if interpolated > MARKED_FROM * blocks else Quality.MEASURED
@@ -256,8 +256,8 @@ def _rate(consumption: float | None, seconds: float) -> float | None:
 def _measured_s(measured: float, blocks: int) -> float:
     """Return the measured part of ``blocks`` in seconds.
 
-    What storing cut off is made up for: meters' times are mostly whole seconds; where none is near, half of
-    it.
+    Storing cuts the share to 0.0001. That is compensated by rounding to the whole second that is near,
+    because meters' times mostly are whole seconds; if none is near, by half of the cut.
     """
     truncated = measured * BLOCK_S
     if measured == blocks:
@@ -267,11 +267,11 @@ def _measured_s(measured: float, blocks: int) -> float:
 
 
 def _covered_s(c: Columns, interval_s: float, step: timedelta) -> list[float]:
-    """Return the seconds that the increments in each bucket stand for.
+    """Return the seconds that the increments in each bucket cover.
 
-    These are all of its blocks, except where it begins or ends a run and is not measured in full: there they
-    are as long as so many increments take in the bucket beside it, or as expected if there is none. An
-    increment of a device that sends more seldom than every block stands for its interval.
+    These are all of its blocks, unless it begins or ends a run and is not measured in full: then they are the
+    time that so many increments take in the bucket beside it, or the expected time if there is none. An
+    increment of a device that sends less often than every block covers its interval.
     """
     if interval_s > BLOCK_S:
         return [readings * interval_s for readings in c.readings]
@@ -297,7 +297,7 @@ def _beside(c: Columns, n: int, reach_s: float) -> list[int]:
 def _max_gap_s(t: Sequence[int], points: Sequence[Point], interval_s: float, step: timedelta) -> float:
     """Return how far apart neighbouring points may be and still be joined, in seconds.
 
-    That is three intervals or two steps; for a device that sends more seldom than expected, three of its own
+    That is three intervals or two steps; for a device that sends less often than expected, three of its own
     intervals.
     """
     known = [moment for moment, point in zip(t, points, strict=True) if point.mean is not None]

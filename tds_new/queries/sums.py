@@ -31,9 +31,9 @@ FROM_DEVICES = """(
     SELECT dispositivo_id, {column}, {columns} FROM {source} WHERE conta_id = %(conta)s{only} AND {condition}
 ) sums JOIN tds_new_dispositivo device ON device.id = sums.dispositivo_id"""
 ONLY_DEVICES = " AND dispositivo_id = ANY(%(devices)s)"
-# A device is expected to measure from its first data on, or from its registration where that is earlier and
-# in the same period; until now, whether it is silent or not; one that has left or was switched off until its
-# last data. Most devices' extents are alike, so they are counted.
+# A device is expected to measure from its first data on, or from its registration if that is earlier and in
+# the same period. It is expected to measure until now even if it is silent; if it has left or was switched
+# off, until its last data. Most devices have the same extent, so equal extents are counted.
 EXPECTED = """
 SELECT false, period.number, grandeza, unidade,
     round(sum(devices * date_part('epoch', greatest('0',
@@ -77,7 +77,7 @@ def quantity_order(quantity: Quantity) -> tuple[int, str]:
 
 @dataclass(slots=True)
 class BlockSum:
-    """The consumption of some blocks in the device's unit, and what it rests on.
+    """The consumption of some blocks in the device's unit, and its quality.
 
     ``total`` is None if nothing is known. Counted in blocks: ``blocks`` have data, ``measured`` is the sum
     of their measured shares, ``interpolated`` and ``estimated`` are of that quality, ``expected`` should have
@@ -105,7 +105,7 @@ class BlockSum:
     def known(self) -> bool:
         """Return whether anything is known.
 
-        A register's first reading is in a block, and says nothing yet.
+        A register's first reading is in a block, but gives no consumption yet.
         """
         return bool(self.blocks and (self.total or self.measured or self.interpolated or self.estimated))
 
@@ -223,7 +223,7 @@ def _add_spans(
 
 
 def _reads(covers: Iterable[Iterable[Span]]) -> "dict[Layer, TableRead]":
-    """Return what has to be read, by table."""
+    """Return the reads that are needed, by table."""
     by_layer: dict[Layer, list[Span]] = defaultdict(list)
     for spans in covers:
         for span in spans:
@@ -257,7 +257,7 @@ def _rows(
 
 
 class TableRead:
-    """What is read of one table: the cells that its spans consist of.
+    """The read of one table: the cells that its spans consist of.
 
     Each edge of a span is the edge of a cell, so a cell that several periods share is summed once.
     """

@@ -165,7 +165,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Looks up anew since when and until when a Conta has consumption of a device.
+-- Looks up again since when and until when a Conta has consumption of a device.
 CREATE FUNCTION tds_new_vida_de(conta bigint, dispositivo bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     de timestamptz := (SELECT min(bloco) FROM tds_new_consumo_15min
@@ -190,8 +190,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Looks the data extent up anew where a block at one of its ends was deleted. It runs after the statement: of
--- many blocks that went the first looks anew, and the others find that they were at no end.
+-- Looks the data extent up again if a block at one of its ends was deleted. It runs after the statement: of
+-- many deleted blocks the first looks it up, and the others find that they were at no end.
 CREATE FUNCTION tds_new_vida_encolhe() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM tds_new_vida_de(conta_id, dispositivo_id) FROM tds_new_consumo_vida
@@ -199,7 +199,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Looks the data extent up anew where a block gets consumption, or has none any more.
+-- Looks the data extent up again if a block gets consumption, or has none any more.
 CREATE FUNCTION tds_new_vida_muda() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM tds_new_vida_de(NEW.conta_id, NEW.dispositivo_id);

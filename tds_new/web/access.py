@@ -1,6 +1,6 @@
-"""Who gets at a Conta's pages: its active members, and nobody else.
+"""Access to a Conta's pages: its active members, and nobody else.
 
-What somebody may not see does not exist for them: it is a 404.
+A page that somebody may not see answers 404, as if it did not exist.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def find_conta(request: HttpRequest, conta: int) -> Conta:
 
 
 def _private(response: HttpResponseBase) -> HttpResponseBase:
-    """Let no cache keep what is for one person."""
+    """Forbid caches to keep an answer that is for one person."""
     if isinstance(response, HttpResponse):
         patch_cache_control(response, private=True, no_cache=True)
         patch_vary_headers(response, ["Cookie", "Accept-Language"])

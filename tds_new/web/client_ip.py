@@ -8,7 +8,7 @@ def client_ip(request: HttpRequest) -> str:
     """Return the address that the request came from.
 
     Behind a proxy (``TDS_BEHIND_PROXY``) it is the last address of ``X-Forwarded-For``, the one that our
-    proxy added. What stands before it was sent by the browser, so it could be forged to get around the
+    proxy added. The addresses before it were sent by the browser, so they could be forged to get around the
     lock-out.
     """
     remote = str(request.META.get("REMOTE_ADDR", ""))

@@ -1,4 +1,4 @@
-"""Whether a dashboard changed since the browser asked, told from three counters."""
+"""The ETag of a dashboard: from it a poll learns whether anything changed."""
 
 import hashlib
 from datetime import datetime
@@ -10,7 +10,7 @@ from tds_new.models import Conta
 from tds_new.queries.fleet import Sequences
 from tds_new.web.dashboard.payload import VERSION
 
-# Within this time shows what depends on the clock alone: a device's tolerance passes, the window moves on.
+# The longest delay of changes that only the clock makes: a device's tolerance passes, the window moves on.
 INTERVAL_S = 300
 
 

@@ -1,4 +1,4 @@
-"""What a dashboard's address asks for; what makes no sense is ignored, and noted."""
+"""A dashboard's filter, read from its address; invalid parts are ignored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from django.http import QueryDict
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.window import LONGEST_WINDOW, Window
 
-# The usual windows, by the value of the parameter ``periodo``; with "datas" it is days that somebody chose.
+# The usual windows, by the value of the parameter ``periodo``; with "datas" somebody chose days.
 PRESETS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 DATES = "datas"
 DEFAULT = "24h"
@@ -19,7 +19,7 @@ MAX_SERIES = 8
 
 
 class Problem(Enum):
-    """What an address asked for and did not get."""
+    """The reason for which a part of an address was ignored."""
 
     UNKNOWN_DEVICES = auto()
     UNKNOWN_PRESET = auto()
@@ -31,7 +31,7 @@ class Problem(Enum):
 
 
 class Notice(NamedTuple):
-    """A problem, and the first day that was asked for where it matters."""
+    """A problem, and the requested first day if it matters."""
 
     problem: Problem
     first_day: date | None = None
@@ -39,10 +39,10 @@ class Notice(NamedTuple):
 
 @dataclass(slots=True)
 class Filter:
-    """A dashboard's window and devices, as understood; ``notices`` say what was not.
+    """A dashboard's window and devices; ``notices`` name the parts that were ignored.
 
-    ``selected`` is empty if no device was chosen. ``first_day`` and ``last_day``, both included, are set
-    where days were chosen (``preset`` is "datas" then).
+    ``selected`` is empty if no device was chosen. ``first_day`` and ``last_day``, both included, are set if
+    days were chosen (``preset`` is "datas" then).
     """
 
     preset: str

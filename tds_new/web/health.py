@@ -1,4 +1,4 @@
-"""Whether the web and its database answer, without session, login or host name."""
+"""The health check of the web and its database: no session, login or host name."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,8 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 PATH = "/healthz"
-# The least that libpq understands. It also catches a server that takes connections and then says nothing.
+# The shortest timeout that libpq understands. It also detects a server that takes connections and then does
+# not answer.
 TIMEOUT_S = 2
 
 

@@ -58,7 +58,7 @@ def _rejected() -> GaugeMetricFamily:
     counter.
     """
     family = GaugeMetricFamily(
-        "tds_platform_rejected", "Messages and readings ever set aside, by reason", labels=["reason"]
+        "tds_platform_rejected", "Messages and readings ever rejected, by reason", labels=["reason"]
     )
     totals = RejeicaoContador.objects.order_by("motivo").values_list("motivo").annotate(Sum("total"))
     for motivo, total in totals:
@@ -98,7 +98,7 @@ def _maintenance() -> GaugeMetricFamily:
     """Return the time left to each maintenance task; negative once it is overdue."""
     family = GaugeMetricFamily(
         "tds_platform_upkeep_left_seconds",
-        "Time in which a piece of upkeep should succeed again",
+        "Time left in which a maintenance task should succeed again",
         labels=["name"],
     )
     for name, deadline in ManutencaoExecucao.objects.values_list("nome", "prazo"):

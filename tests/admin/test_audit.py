@@ -53,7 +53,7 @@ def trail(device: Dispositivo) -> list[tuple[str, str, str]]:
 
 
 def move(device: Dispositivo, gateway: Gateway) -> None:
-    """What no page does: readings stay with the gateway that they came through."""
+    """Move a device as no page does: readings stay with their gateway."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE tds_new_dispositivo SET gateway_id = %s WHERE id = %s", [gateway.pk, device.pk]
@@ -61,7 +61,7 @@ def move(device: Dispositivo, gateway: Gateway) -> None:
 
 
 def listed(client: Client, **query: str) -> str:
-    """The list's text."""
+    """Return the list's text."""
     return str(client.get(url("auditoriamedicao", "changelist"), query).content.decode())
 
 
@@ -332,7 +332,7 @@ def test_a_device_stored_as_it_was_leaves_no_trail() -> None:
 
 
 def gateway_form(gateway: Gateway, **fields: Any) -> dict[str, Any]:
-    """What the page of ``gateway`` posts."""
+    """Return the form data of the page of ``gateway``."""
     form = {
         "conta": gateway.conta_id,
         "codigo": gateway.codigo,

@@ -1,6 +1,6 @@
-"""What the page of a reading says: why it is there, and what each decision does.
+"""The page of a reading: why it is there, and what each decision does.
 
-That is what the ledger then does.
+The ledger does what the page says.
 """
 
 from collections.abc import Iterable
@@ -43,12 +43,12 @@ def page(client: Client, one: LeituraEmRevisao, **headers: str) -> Any:
 
 
 def why(client: Client, device: Dispositivo, number: int) -> str:
-    """Why the device's reading is in the list, with spaces that break."""
+    """Return why the device's reading is in the list, with plain spaces."""
     return str(page(client, row(device, number)).context["why"]).replace("\u00a0", " ")
 
 
 def effects(client: Client, device: Dispositivo, number: int) -> dict[str, str]:
-    """What each decision on the device's reading does, as its page says."""
+    """Return what each decision on the device's reading does, as its page says."""
     decisions = page(client, row(device, number)).context["decisions"]
     return {decision.name: effect.replace("\u00a0", " ") for decision, effect in decisions}
 

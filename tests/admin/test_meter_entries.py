@@ -1,6 +1,6 @@
 """Meter changes, dated parameters and decisions entered by hand.
 
-What is refused and in which words, whose time it is, and what it computes.
+They check refusals and their words, the zone of times, and the consumption.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ KINDS: dict[str, tuple[dict[str, str], type[Any]]] = {
 
 
 def add(client: Client, model: str, device: Dispositivo, **fields: str) -> Any:
-    """What the page that adds an entry of ``device`` answers."""
+    """Return the response of the page that adds an entry of ``device``."""
     return client.post(
         f"{url(model, 'add')}?dispositivo={device.pk}", {**KINDS[model][0], **fields}, follow=True
     )
@@ -84,7 +84,7 @@ def test_a_change_is_entered_in_the_contas_time_with_decimal_commas_and_signed(r
     page = root.get(f"{url('trocamedidor', 'add')}?dispositivo={device.pk}").content.decode()
     assert "Na hora da conta: America/Manaus, hoje GMT-4." in page
     assert "Em kWh." in page
-    assert 'data-admin-utc-offset="-14400"' in page  # what the clock beside the field goes by
+    assert 'data-admin-utc-offset="-14400"' in page  # the clock beside the field uses this
 
     assert (
         errors(

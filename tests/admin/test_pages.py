@@ -1,4 +1,4 @@
-"""The operator's admin: what staff see and do, what is refused in words, and that it stays quick."""
+"""The operator's admin: what staff see and do, refusals in words, and its number of queries."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

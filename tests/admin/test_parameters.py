@@ -26,7 +26,7 @@ PLAIN = (1000, 1010, 1020, 1030)
 
 
 def change(client: Client, device: Dispositivo, **fields: str) -> Any:
-    """What the device's page answers to a change of ``fields``."""
+    """Return the response of the device's page to a change of ``fields``."""
     return client.post(url("dispositivo", "change", device.pk), device_form(device, **fields), follow=True)
 
 

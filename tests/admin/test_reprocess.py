@@ -1,4 +1,4 @@
-"""Re-processing from the admin: what was refused is stored once its cause is mended."""
+"""Re-processing from the admin: refused messages are stored once their cause is fixed."""
 
 import json
 from typing import Any

@@ -1,6 +1,6 @@
-"""The list of readings out of the ordinary: who sees it, and what is decided on it.
+"""The list of readings out of the ordinary: who sees it, and the decisions on it.
 
-Also what a decision does to consumption, and how it is undone.
+Also the effect of a decision on consumption, and how it is undone.
 """
 
 from datetime import timedelta
@@ -49,9 +49,7 @@ def listed(client: Any, **query: Any) -> list[LeituraEmRevisao]:
 
 def test_the_list_has_each_class_with_its_value_base_and_jump_and_what_waits_comes_first() -> None:
     devices = [meter(values, f"D{n}") for n, values in enumerate((SPIKE, JUMP, ROLLOVER, RESTART))]
-    meter(
-        (1000, 1010, 1009.9, 1020), "QUIET", tolerancia_queda=Decimal(1)
-    )  # a tolerated dip is nobody's concern
+    meter((1000, 1010, 1009.9, 1020), "QUIET", tolerancia_queda=Decimal(1))  # a tolerated dip needs no review
     found = listed(superuser())
     assert (found[0].dispositivo, found[0].classe, found[0].situacao) == (devices[1], "IMPLAUSIVEL", "ESPERA")
     assert {(r.dispositivo_id, r.classe, r.situacao) for r in found[1:]} == {
@@ -190,7 +188,7 @@ def test_nothing_is_decided_without_a_reason(action: str, motivo: str) -> None:
     if action == "undo":
         decide(client, "approve", [row(device, 3)])
     before = RevisaoLeitura.objects.count()
-    answer = decide(client, action, [row(device, 3)], motivo=motivo, **swap(row(device, 3)))
+    answer = decide(client, action, [row(device, 3)], motivo=motivo, **change_form(row(device, 3)))
     assert "motivo" in answer.context["form"].errors
     assert (RevisaoLeitura.objects.count(), TrocaMedidor.objects.count()) == (before, 0)
 
@@ -224,7 +222,7 @@ def test_of_two_who_decide_at_once_one_does(monkeypatch: pytest.MonkeyPatch) -> 
     device, client = meter(JUMP), superuser()
     open_, decided = row(device, 3), "alguém decidiu ao mesmo tempo"
     decide(client, "discard", [open_])
-    monkeypatch.setattr(review, "_refusal", lambda *_: "")  # both looked before either stored
+    monkeypatch.setattr(review, "_refusal", lambda *_: "")  # both checked before either stored
     assert decided in said(decide(client, "approve", [open_]))
     assert RevisaoLeitura.objects.get().decisao == "DESCARTADA"
     monkeypatch.setattr(
@@ -269,8 +267,8 @@ def test_a_reading_that_has_left_the_list_meanwhile_is_said_to_have() -> None:
     assert "não estão mais na lista" in said(decide(client, "approve", [one]))
 
 
-def swap(of: LeituraEmRevisao, **fields: str) -> dict[str, str]:
-    """What the form of a meter change posts for one reading."""
+def change_form(of: LeituraEmRevisao, **fields: str) -> dict[str, str]:
+    """Return the form data of a meter change for one reading."""
     local = of.leitura_em.astimezone(of.conta.zone)
     form = {
         "ocorrida_em_0": f"{local:%d/%m/%Y}",
@@ -289,7 +287,7 @@ def test_a_declared_change_is_filled_with_what_the_readings_suggest_and_leaves_t
     assert (form["leitura_final"].value(), form["leitura_inicial"].value()) == ("1020", "50000")
     assert "America/Manaus" in form.as_p()
 
-    assert "1 troca registrada" in said(decide(client, "declare_change", [one], **swap(one)))
+    assert "1 troca registrada" in said(decide(client, "declare_change", [one], **change_form(one)))
     change = TrocaMedidor.objects.get()
     assert (change.ocorrida_em, change.leitura_final, change.leitura_inicial) == (
         one.leitura_em,
@@ -304,7 +302,7 @@ def test_a_declared_change_is_filled_with_what_the_readings_suggest_and_leaves_t
 
 def test_a_declared_change_stays_in_the_list_with_the_way_back(django_assert_max_num_queries: Any) -> None:
     device, client = meter(JUMP, timezone="America/Manaus"), superuser()
-    decide(client, "declare_change", [row(device, 3)], **swap(row(device, 3)))
+    decide(client, "declare_change", [row(device, 3)], **change_form(row(device, 3)))
     drain()
     assert [(one.classe, one.situacao) for one in listed(client, classe__exact="TROCA")] == [
         ("TROCA", "RESOLVIDA")
@@ -327,7 +325,7 @@ def test_a_declared_change_stays_in_the_list_with_the_way_back(django_assert_max
 
 def test_a_discarded_reading_at_a_change_is_listed_once_and_leaves_the_change_to_the_next_one() -> None:
     device, client = meter(JUMP), superuser()
-    decide(client, "declare_change", [row(device, 3)], **swap(row(device, 3)))
+    decide(client, "declare_change", [row(device, 3)], **change_form(row(device, 3)))
     drain()
     asked = decide(client, "discard", [row(device, 3)], motivo=None).content.decode()
     assert "a próxima leitura passa a ser a primeira do medidor novo" in asked
@@ -343,7 +341,10 @@ def test_a_change_that_gives_too_much_is_stored_with_the_two_numbers_and_the_rea
     device, client = meter(JUMP), superuser()
     one = row(device, 3)
     answer = decide(
-        client, "declare_change", [one], **swap(one, leitura_final="1.040,5", leitura_inicial="49.990,0")
+        client,
+        "declare_change",
+        [one],
+        **change_form(one, leitura_final="1.040,5", leitura_inicial="49.990,0"),
     )
     assert (
         "Com a troca o consumo de 02/03/2026\u00a009:30:00 a 02/03/2026\u00a009:45:00 é 30,5\u00a0kWh, e o "
@@ -361,7 +362,7 @@ def test_a_change_that_gives_just_what_is_plausible_is_stored_without_a_warning(
     device, client = meter(JUMP), superuser()
     one = row(device, 3)
     answer = decide(
-        client, "declare_change", [one], **swap(one, leitura_final="1040", leitura_inicial="49995")
+        client, "declare_change", [one], **change_form(one, leitura_final="1040", leitura_inicial="49995")
     )
     assert "máximo plausível" not in said(answer)
     drain()
@@ -371,7 +372,12 @@ def test_a_change_that_gives_just_what_is_plausible_is_stored_without_a_warning(
 def test_a_declared_change_counts_what_both_meters_counted() -> None:
     device, client = meter(JUMP), superuser()
     one = row(device, 3)
-    decide(client, "declare_change", [one], **swap(one, leitura_final="1.022,5", leitura_inicial="49995,5"))
+    decide(
+        client,
+        "declare_change",
+        [one],
+        **change_form(one, leitura_final="1.022,5", leitura_inicial="49995,5"),
+    )
     drain()
     assert total(device) == 57  # 20 + (2.5 + 4.5) + 30
 
@@ -399,7 +405,7 @@ def test_a_change_that_explains_nothing_or_no_register_shows_is_a_form_error(
 ) -> None:
     device, client = meter(JUMP), superuser()
     one = row(device, 3)
-    answer = decide(client, "declare_change", [one], **swap(one, **fields))
+    answer = decide(client, "declare_change", [one], **change_form(one, **fields))
     assert list(answer.context["items"][0]["change"].errors) == [name]
     assert not TrocaMedidor.objects.exists()
 
@@ -416,7 +422,7 @@ def test_a_reading_with_a_fraction_of_a_second_is_named_by_its_second() -> None:
     times = [START, START + STEP + timedelta(milliseconds=500)]
     factories.readings(device, zip(times, (1000, 9000), strict=True))
     client, one = superuser(), LeituraEmRevisao.objects.get()
-    decide(client, "declare_change", [one], **swap(one, leitura_final="1000", leitura_inicial="9000"))
+    decide(client, "declare_change", [one], **change_form(one, leitura_final="1000", leitura_inicial="9000"))
     assert TrocaMedidor.objects.get().ocorrida_em == times[1]
 
 
@@ -439,7 +445,7 @@ def test_staff_see_with_one_permission_and_act_with_another(
     assert [d.name for d, _ in page.context["decisions"]] == actions
     for action in ("approve", "discard", "declare_change"):
         if action not in actions:
-            decide(client, action, [one], **swap(one))
+            decide(client, action, [one], **change_form(one))
     assert (RevisaoLeitura.objects.count(), TrocaMedidor.objects.count()) == (0, 0)
     assert person(email="nobody@example.com").get(url("leituraemrevisao", "changelist")).status_code == 403
 

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser complained of: violations of the policy, errors of scripts."""
+    """Collect the browser's complaints: violations of the policy, script errors."""
     return []
 
 

@@ -58,7 +58,7 @@ def page(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Page]:
 
 
 def fits(page: Page) -> bool:
-    """Whether nothing makes the page scroll sideways."""
+    """Return whether the page fits without scrolling sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
@@ -102,7 +102,7 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
 
 
 def within(page: Page, selector: str) -> bool:
-    """Whether all that ``selector`` finds is on the screen without scrolling."""
+    """Return whether all elements of ``selector`` are on the screen."""
     boxes = [element.bounding_box() for element in page.locator(selector).all()]
     width = page.viewport_size["width"]  # type: ignore[index]
     return bool(boxes) and all(

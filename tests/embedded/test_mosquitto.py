@@ -1,4 +1,4 @@
-"""What a gateway can and cannot do at a real Mosquitto with the shipped configuration and access rules."""
+"""A gateway's rights at a real Mosquitto with the shipped configuration and access rules."""
 
 import queue
 

@@ -83,12 +83,12 @@ class GatewayProcess:
 
     @property
     def log(self) -> str:
-        """What it and those before it have said."""
+        """The output of this gateway and of those before it."""
         return self._log.read_text(encoding="utf-8")
 
     @property
     def read(self) -> int:
-        """How often the meter was read."""
+        """The number of times that the meter was read."""
         ledger = self.directory / "ledger"
         return ledger.stat().st_size if ledger.exists() else 0
 
@@ -188,7 +188,7 @@ def test_what_the_broker_acknowledged_and_lost_is_sent_again(
 
 
 def retained_status(broker: Broker) -> bytes:
-    """What a new subscriber hears of the gateway."""
+    """Return the retained status that a new subscriber gets."""
     with broker.client("dashboard") as client:
         client.subscribe(f"{PREFIX}/{MAC}/status")
         return client.receive()[0][1]

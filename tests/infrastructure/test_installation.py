@@ -199,7 +199,7 @@ class TestUnits:
 
 
 def directives(unit: str) -> dict[str, str]:
-    """What a unit says once; for what it may say more often, the last."""
+    """Return a unit's directives; the last one if a name is repeated."""
     lines = (INFRASTRUCTURE / "systemd" / unit).read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 

@@ -43,7 +43,7 @@ def one(reading: str) -> Reading:
 
 
 def refused(reading: str) -> Reason:
-    """Why the reading was refused; it must be."""
+    """Return the reason for which the reading was refused; it must be."""
     telemetry = parse_beside_good_ones(reading)
     assert len(telemetry.readings) == 2
     (refusal,) = telemetry.refusals

@@ -1,4 +1,4 @@
-"""Payloads by the thousand, whatever they hold and whichever way the parser takes."""
+"""Thousands of payloads, with any content and in either parser."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tests.ingestion.test_payload import message, with_valor
 
 pytestmark = pytest.mark.once
 
-# A nested field of a reading's own name sends the message the tolerant way, and changes nothing else.
+# A nested field of a reading's own name sends the message to the tolerant parser, and changes nothing else.
 DETOUR = {"detour": {"valor": 0}}
 
 FIRST, LAST = datetime(1970, 1, 2), datetime(2100, 1, 1)  # noqa: DTZ001 - hypothesis takes naive ones

@@ -175,7 +175,7 @@ def test_the_contas_counters_move_with_data_and_with_changes_of_state(
     process(processor, clock, message(b"", HEARTBEAT))
     assert counters() == (0, 1)
     process(processor, clock, message(b"", HEARTBEAT))
-    assert counters() == (0, 1)  # online still: nothing to show anew
+    assert counters() == (0, 1)  # online still: nothing new to show
     process(processor, clock, telemetry(reading(), reading("D02")), telemetry(reading(minute=1)))
     assert counters() == (1, 1)
     process(processor, clock, message(b"offline", STATUS))

@@ -106,7 +106,7 @@ def test_a_batch_whose_commit_was_not_answered_is_rejected_once(
     processor.process([message(b"{")])
     assert rejected() == [("json_invalido", None)]
     assert RejeicaoContador.objects.get().total == 1
-    processor.process([message(b"{")])  # another one like it, sent anew
+    processor.process([message(b"{")])  # another one like it, sent again
     assert rejected() == [("json_invalido", None)] * 2
 
 

@@ -1,4 +1,4 @@
-"""How long the consumer waits for the database."""
+"""The delays with which the consumer waits for the database."""
 
 import pytest
 

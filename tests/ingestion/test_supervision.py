@@ -1,4 +1,4 @@
-"""What systemd is told: ready, alive, stopping."""
+"""The messages to systemd: ready, alive, stopping."""
 
 import socket
 from collections.abc import Iterator

@@ -132,7 +132,7 @@ test('it asks an interval later, with the ETag of the page, then with that of th
   assert.deepEqual(told.at(-1), ['unchanged']);
 });
 
-test('it counts failures in a row, waits longer, and starts anew after an answer', async () => {
+test('it counts failures in a row, waits longer, and starts over after an answer', async () => {
   answers = [
     new Error('offline'),
     answer(503, { headers: { 'Retry-After': '3' } }),

@@ -110,7 +110,7 @@ def test_packets_are_cut_wherever_the_stream_is() -> None:
 
 
 def _rows(numbers: range) -> list[StoredRow]:
-    """What a right consumer stores."""
+    """Return the rows that a correct consumer stores."""
     rows: dict[object, StoredRow] = {}
     for number in numbers:
         one = message_of(PLAN, number)
@@ -224,5 +224,6 @@ def test_a_share_group_loses_nothing_either(environment: TortureEnvironment) -> 
 @pytest.mark.once
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_wrong_consumer_is_caught(environment: TortureEnvironment, name: str) -> None:
-    # Some go wrong only if a fault meets them at the right moment: a few seeds, and one of them must convict.
+    # Some go wrong only if a fault meets them at the right moment: a few seeds, and one of them must catch
+    # it.
     assert any(not try_mutant(environment, name, seed, print).passed for seed in range(3, 8))

@@ -1,6 +1,6 @@
 """Maintenance refreshes sums and compresses old data.
 
-Whichever works does it: TimescaleDB's scheduler, or a session of our own.
+TimescaleDB's scheduler does it, or a session of our own if that fails.
 """
 
 import subprocess
@@ -268,7 +268,7 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(
 
 
 @pytest.mark.timescale
-def test_the_keeper_ends_in_the_middle_of_its_work(
+def test_the_scheduler_ends_in_the_middle_of_its_work(
     maintenance_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "run", lambda connection, _: connection.execute("SELECT pg_sleep(3600)"))
@@ -360,7 +360,7 @@ def test_what_is_overdue_is_shown(
     assert left["late"] < 0 < left["in time"]
     call_command("check_telemetry")
     said = capsys.readouterr().out
-    assert "[WARN] upkeep: late is overdue; last success -" in said
+    assert "[WARN] maintenance: late is overdue; last success -" in said
     assert "in time" not in said
     client.force_login(
         django_user_model.objects.create_superuser("root@example.com", "a long enough secret 1")

@@ -106,7 +106,7 @@ class Database:
         return self.rows(statement)[0][0]
 
     def copied(self, rows: int) -> bool:
-        """Whether the move has copied so many."""
+        """Return whether the move has copied so many rows."""
         with contextlib.suppress(psycopg.errors.UndefinedTable):
             return bool(self.one(COPIED) >= rows)
         return False
@@ -235,7 +235,7 @@ def test_migrations_are_undone_and_done_again_while_a_move_is_stopped_in_the_cop
 ) -> None:
     """The extension is there, and the tables are plain: what is undone, and made again, is plain too.
 
-    The move begins anew.
+    The move begins again.
     """
     moved, fresh = databases
     moved.manage("create_demo_data")

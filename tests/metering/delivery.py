@@ -1,4 +1,4 @@
-"""Brings histories to the database and compares what the ledger makes of them with the model.
+"""Stores histories in the database and compares the ledger's results with the model.
 
 Each history becomes a device of its own; many are delivered at a time.
 
@@ -212,7 +212,7 @@ def _reading(one: Case, reading: Reading) -> tuple[Any, ...]:
 
 
 def _last(found: list[tuple[Case, Step]]) -> list[tuple[Case, Step]]:
-    """The last step of each place: what stays of a batch."""
+    """Return the last step of each place, which is what a batch leaves."""
     places = {(one.device, step.place): (one, step) for one, step in found}
     return list(places.values())
 
@@ -280,7 +280,7 @@ def stored(row: type[Any], cases: Sequence[Case]) -> dict[int, set[Any]]:
 
 
 def differences(cases: Sequence[Case]) -> list[str]:
-    """Where the ledger is not what the model says: one text a case."""
+    """Return the differences between ledger and model: one text a case."""
     rows = {row: stored(row, cases) for row in TABLES}
     found = []
     for one in cases:

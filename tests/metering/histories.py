@@ -21,7 +21,7 @@ STARTS = [datetime(2026, 3, 2, 22, tzinfo=UTC)] * 3 + [
     datetime(1969, 12, 31, 21, 7, tzinfo=UTC),
 ]
 NOW = datetime(2026, 3, 3, 4, 10, tzinfo=UTC)
-MODULUS = Decimal(1000)
+CAPACITY = Decimal(1000)
 NINE_TENTHS = Decimal(900)
 GREATEST = Decimal("99999999999.9999")  # of numeric(15,4)
 LEAST = Decimal("0.0001")
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def place(self) -> object:
-        """What it is put in place of, within its table."""
+        """The key of the entry that it replaces, within its table."""
         if self.table == "interval":
             return self.value[0]
         return None if self.table in {"own", "gateway"} else self.at
@@ -70,7 +70,7 @@ def apply(meter: Meter, steps: Iterable[Step]) -> Meter:
 
 
 def steps_of(meter: Meter) -> list[Step]:
-    """What is stored, as steps of which each has its own place: any order of them stores the same."""
+    """Return the stored entries as steps that give the same in any order."""
     found = [
         Step(table, at, value)
         for table in ("readings", "changes", "decisions", "dated")
@@ -90,7 +90,7 @@ def parameters(random: Random, *, extreme: bool = False) -> Parameters:
             factor=random.choice(FACTORS + EXTREME_FACTORS),
         )
     return Parameters(
-        capacity=random.choice([None, MODULUS]),
+        capacity=random.choice([None, CAPACITY]),
         pmax=random.choice([None, Decimal(60), Decimal("100.5")]),
         eps=random.choice([Decimal(0), Decimal("0.5"), Decimal(10)]),
         factor=random.choice(FACTORS),
@@ -179,7 +179,7 @@ class History:
         elif self.own.pmax is not None and random.random() < 0.1:
             hours = Fraction((self.moment - since) // timedelta(microseconds=1), 3_600_000_000)
             self.register += min(
-                Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, MODULUS
+                Decimal(floor(Fraction(self.own.pmax) * hours * 10_000)) / 10_000, CAPACITY
             ) + random.choice([Decimal(0), LEAST])
         elif random.random() < 0.08:
             self.register += random.choice(
@@ -223,7 +223,7 @@ class History:
         """The reading, sometimes twice, sometimes in conflict with itself."""
         random, value = self.random, self.register
         if self.mood != "extreme":
-            self.register %= MODULUS
+            self.register %= CAPACITY
             off = (
                 [Decimal(500), Decimal(90_000)]
                 if self.spike > 0

@@ -1,8 +1,8 @@
-"""The rules of docs/metering.md a second time: slow, from scratch, in fractions.
+"""A second implementation of docs/metering.md: slow, from scratch, in fractions.
 
-What the ledger computes must equal this.
+The ledger's results must equal this model's.
 
-Written from the document alone, and to be kept so: nothing here comes from ``tds_new.metering``.
+It is written from the document alone and must stay so: nothing here comes from ``tds_new.metering``.
 """
 
 from collections import defaultdict
@@ -67,16 +67,16 @@ class Meter:
     readings: dict[datetime, Reading] = field(default_factory=dict)
 
     def parameters(self, moment: datetime) -> Parameters:
-        """Those in force."""
+        """Return the parameters in force."""
         begun = [desde for desde in self.dated if desde <= moment]
         return self.dated[max(begun)] if begun else self.own
 
     def longest(self) -> timedelta:
-        """The longest pair that measures."""
+        """Return the longest time between two readings that counts as measured."""
         return 3 * timedelta(seconds=self.intervals.get(self.gateway, self.interval))
 
     def changes_between(self, before: datetime, until: datetime) -> list[Change]:
-        """In their order, the last moment included, the first not."""
+        """Return the meter changes in order; ``until`` is included, ``before`` is not."""
         return [self.changes[at] for at in sorted(self.changes) if before < at <= until]
 
 
@@ -241,7 +241,7 @@ def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None,
 
 
 def follows(meter: Meter, waiting: Reading, reading: Reading) -> bool:
-    """Whether ``reading`` follows one that waits."""
+    """Return whether ``reading`` follows one that waits."""
     d = reading.valor - waiting.valor
     return (
         d >= 0
@@ -259,7 +259,7 @@ def pmax(meter: Meter, reading: Reading) -> Decimal | None:
 
 
 def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> bool:
-    """Whether ``d`` fits between two readings."""
+    """Return whether ``d`` is plausible between two readings."""
     limit = pmax(meter, later)
     return limit is None or Fraction(d) <= Fraction(limit) * ratio(
         later.time - earlier.time, timedelta(hours=1)
@@ -271,7 +271,7 @@ def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> boo
 
 @dataclass
 class Content:
-    """What a block's row is made of.
+    """The content of a block's row.
 
     The readings in it, the counted segments over it, the time measured, and its shares of segments.
     """
@@ -304,7 +304,7 @@ def blocks(meter: Meter, chains: list[list[Reading]], segments: list[Segment]) -
 
 
 def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
-    """One row."""
+    """Return the row of a block."""
     inside, over = content.readings, content.segments
     increments = [worth(meter, reading) for reading in inside if reading.tipo == "INCREMENTAL"]
     gauges = [worth(meter, reading) for reading in inside if reading.tipo == "INSTANTANEA"]
@@ -332,7 +332,7 @@ def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
 
 
 def spread(meter: Meter, segment: Segment) -> Iterator[tuple[datetime, Decimal]]:
-    """What each block gets of a segment; a block comes twice where the factor changes in it."""
+    """Yield each block's share of a segment; twice if the factor changes in it."""
     begin, end = segment.base.time, segment.later.time
     inside = [desde for desde in sorted(meter.dated) if begin < desde < end]
     border = [begin]
@@ -380,7 +380,7 @@ def cuts(begin: datetime, end: datetime) -> Iterator[tuple[datetime, timedelta]]
 
 
 def overlap(start: datetime, begin: datetime, end: datetime) -> timedelta:
-    """How long [begin, end) is in the block that starts at ``start``."""
+    """Return the time that [begin, end) has in the block that starts at ``start``."""
     return max(min(end, start + QUARTER) - max(begin, start), timedelta(0))
 
 

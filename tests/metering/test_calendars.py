@@ -45,7 +45,7 @@ Sums = dict[tuple[int, ...], dict[datetime, tuple[Decimal | None, int]]]
 
 @pytest.fixture(params=ZONES)
 def zone(request: pytest.FixtureRequest, settings: Settings, on_timescale: bool) -> Iterator[ZoneInfo]:
-    """The platform's zone: days and months are made anew for it."""
+    """The platform's zone: days and months are created again for it."""
 
     def renew(name: str) -> None:
         settings.TDS_TIME_ZONE = name

@@ -1,4 +1,4 @@
-"""What the random histories found in the ledger, each as small as it gets."""
+"""Bugs that random histories found in the ledger, each as a minimal case."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

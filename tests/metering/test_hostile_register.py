@@ -1,6 +1,6 @@
 """One register with everything in it: 20 kWh an hour for four days, 1,920 kWh.
 
-What it comes to here, and what it comes to by rules in use.
+Its total here, and its totals by rules in use elsewhere.
 
 The register rolls over in a gap that lies over midnight, its meter is changed, it dips once, one message
 comes twice and one late. docs/metering.md shows the table that is checked here.
@@ -27,7 +27,7 @@ SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 START = datetime(2026, 5, 4, tzinfo=SAO_PAULO)
 HOURS = 96
 TRUTH = Decimal(20) * HOURS
-MODULUS = Decimal(100_000)
+CAPACITY = Decimal(100_000)
 DOCUMENT = ROOT / "docs" / "metering.md"
 
 Readings = list[tuple[datetime, Decimal]]
@@ -43,7 +43,7 @@ def register(hour: int) -> Decimal:
     It rolls over after 25 hours, and is changed after 48.5 at 470; the new one begins at 7.
     """
     return (
-        (99_500 + Decimal(20) * hour) % MODULUS if hour <= 48 else 7 + Decimal(20) * (hour - Decimal("48.5"))
+        (99_500 + Decimal(20) * hour) % CAPACITY if hour <= 48 else 7 + Decimal(20) * (hour - Decimal("48.5"))
     )
 
 
@@ -72,7 +72,7 @@ def steps(values: list[Decimal]) -> list[Decimal]:
 
 
 def wrapped(values: list[Decimal]) -> list[Decimal]:
-    return [step if step >= 0 else step + MODULUS for step in steps(values)]
+    return [step if step >= 0 else step + CAPACITY for step in steps(values)]
 
 
 def positive(values: list[Decimal]) -> Decimal:
@@ -134,7 +134,7 @@ def test_rules_in_use_are_wrong_and_by_what_the_document_says() -> None:
 @pytest.mark.parametrize("seed", [None, 1, 2], ids=["as they arrive", "shuffled", "shuffled again"])
 def test_blocks_days_and_month_are_the_truth(seed: int | None) -> None:
     entered = [
-        Step("own", START, Parameters(MODULUS, Decimal(100), Decimal("0.5"))),
+        Step("own", START, Parameters(CAPACITY, Decimal(100), Decimal("0.5"))),
         Step("interval", START, (1, 3600)),
         Step("changes", at(48.5), Change(Decimal(470), Decimal(7))),
     ]

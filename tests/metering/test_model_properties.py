@@ -1,4 +1,4 @@
-"""What holds for the model whatever the history: nothing is lost between segments and blocks.
+"""Properties of the model for any history: nothing is lost between segments and blocks.
 
 Seeds: METERING_SEED, METERING_CASES.
 """

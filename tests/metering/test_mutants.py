@@ -1,4 +1,4 @@
-"""The property test can fail: the wrong ledgers are noticed by the histories that the suite runs.
+"""The histories of the property test notice wrong ledgers.
 
 The suite tries a few of them; ``METERING_MUTANTS=all`` each (several minutes).
 """
@@ -33,11 +33,13 @@ FEW = [
 @pytest.fixture(autouse=True)
 def present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
-    logging.getLogger("tds_new.metering.worker").disabled = True  # devices that a mutant cannot compute
+    logging.getLogger(
+        "tds_new.metering.worker"
+    ).disabled = True  # silences errors on devices that a mutant cannot compute
 
 
 def histories_until_noticed() -> int | None:
-    """How many histories it took to see a difference; None if there was none."""
+    """Return how many histories it took to see a difference; None if there was none."""
     for first in range(FIRST_SEED, FIRST_SEED + CASES, AT_ONCE):
         cases = [delivery.case(seed) for seed in range(first, first + AT_ONCE)]
         delivery.install(cases)

@@ -1,4 +1,4 @@
-"""The preview of a decision says what the ledger then does."""
+"""The preview of a decision equals the ledger's later result."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -27,7 +27,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def occurrences() -> list[OcorrenciaMedicao]:
-    """All that the ledger found in some histories."""
+    """Return all occurrences of some histories."""
     cases = [delivery.case(seed) for seed in SEEDS]
     delivery.install(cases)
     delivery.deliver(cases)
@@ -44,7 +44,7 @@ def previews(rows: list[OcorrenciaMedicao]) -> list[Preview]:
 
 
 def told(row: OcorrenciaMedicao) -> Measured | None:
-    """What the ledger stored, as a preview has it."""
+    """Return a stored occurrence in the form of a preview."""
     if row.classe in APPROVABLE:
         return None
     return Measured(row.classe, row.consumo or Decimal(0))  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def size(on_timescale: bool) -> int:
-    """How many histories; TimescaleDB takes three times as long."""
+    """Return the number of histories; TimescaleDB takes three times as long."""
     return int(CASES or (50 if on_timescale else 150))
 
 
@@ -88,7 +88,7 @@ def test_long_ranges_may_be_cut_at_any_reading(size: int, monkeypatch: pytest.Mo
 def test_the_ledger_is_what_the_model_says_with_workers_at_the_side(size: int) -> None:
     """Three workers compute while batches are stored.
 
-    What each finds differs from run to run, what they leave does not.
+    Their order of work differs from run to run, the result does not.
     """
     for seeds in groups(size // 4):
         cases = [delivery.case(10**9 + seed) for seed in seeds]

@@ -1,6 +1,6 @@
-"""The queue loses no range, whatever happens beside.
+"""The queue loses no range, whatever runs concurrently.
 
-A transaction takes no more than it can hold.
+A transaction dequeues no more than it can hold.
 """
 
 import time
@@ -84,7 +84,7 @@ def blocks() -> list[Any]:
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many readings each computation had in memory."""
+    """Record how many readings each computation had in memory."""
     found: list[int] = []
 
     def load_chains(*arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a database's catalogue says of our schema, in a form in which two databases can be compared.
+"""The catalogue of our schema in a form in which two databases can be compared.
 
 Identifiers that the server numbers (chunks, internal tables of continuous aggregates, jobs) are left out or
 replaced by the name of what they belong to.
@@ -124,7 +124,7 @@ NUMBERED = re.compile(r"_materialized_hypertable_\d+")
 
 
 def catalog(connection: Connection) -> Catalog:
-    """Return what the catalogue of a migrated database says, object by object."""
+    """Return the definitions in the catalogue of a migrated database, by object."""
     queries = (*PLAIN, *TIMESCALE) if has_timescale(connection) else PLAIN
     found: Catalog = {}
     with connection.cursor() as cursor:

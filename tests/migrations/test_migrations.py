@@ -41,7 +41,7 @@ def rows(statement: str) -> list[tuple[object, ...]]:
 
 
 def ours() -> Catalog:
-    """What the catalogue says of the application's tables, views, triggers and functions."""
+    """Return the catalogue of the application's tables, views, triggers and functions."""
     return {
         key: definition for key, definition in catalog(connection).items() if key[1].startswith("tds_new")
     }

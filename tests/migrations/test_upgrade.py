@@ -1,4 +1,4 @@
-"""Whoever migrates, from nothing or from any earlier commit, ends with the same schema."""
+"""A migration from nothing or from any earlier commit ends with the same schema."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -32,7 +32,7 @@ class ConsumerProcess(consumer.ConsumerProcess):
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """What every child of the suite gets."""
+        """Return the environment of every child process of the suite."""
         return dict(os.environ)
 
 

@@ -81,7 +81,7 @@ def telemetry(*readings: Any, topic: str = TOPIC, **more: Any) -> Message:
 
 
 def stored() -> list[tuple[str, int, Decimal]]:
-    """What is stored: device code, minute after :data:`NOW`, value."""
+    """Return the stored readings: device code, minute after :data:`NOW`, value."""
     rows = LeituraDispositivo.objects.order_by("dispositivo__codigo", "time").values_list(
         "dispositivo__codigo", "time", "valor"
     )

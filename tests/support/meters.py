@@ -38,7 +38,7 @@ def meter(
 
 
 def total(device: Dispositivo) -> Decimal:
-    """What all blocks of the device say."""
+    """Return the consumption in all blocks of the device."""
     found: Decimal = ConsumoBloco.objects.filter(dispositivo=device.pk).aggregate(n=Sum("consumo"))["n"]
     return found
 
@@ -77,7 +77,7 @@ def decide(
     motivo: str | None = "visto no local",
     **fields: Any,
 ) -> Any:
-    """What the list answers to an action on ``rows``; it is confirmed with a ``motivo``."""
+    """Confirm an action on ``rows`` with a ``motivo``; return the list's response."""
     data: dict[str, Any] = {"action": action, "_selected_action": [one.chave for one in rows], **fields}
     if motivo is not None:
         data |= {"confirmar": "sim", "motivo": motivo}
@@ -85,7 +85,7 @@ def decide(
 
 
 def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
-    """What the page of ``device`` posts where only ``fields`` were changed."""
+    """Return the form data of ``device``'s page with only ``fields`` changed."""
     form = {
         "gateway": device.gateway_id,
         "codigo": device.codigo,

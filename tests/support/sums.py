@@ -20,7 +20,7 @@ TOTALS = {
 
 
 def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Return what a statement answers in the test database."""
+    """Return the rows of a statement in the test database."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())

@@ -1,4 +1,4 @@
-"""Who gets at what: a table of addresses, each tried by everybody."""
+"""Access rights: a table of addresses, each tried by everybody."""
 
 import re
 from collections.abc import Callable

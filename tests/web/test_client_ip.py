@@ -19,7 +19,7 @@ from tds_new.web.client_ip import client_ip
         (True, "", "10.0.0.9"),
     ],
 )
-def test_only_the_proxys_word_is_believed(
+def test_only_the_proxys_word_is_trusted(
     settings: Any, behind_proxy: bool, forwarded: str | None, expected: str
 ) -> None:
     settings.TDS_BEHIND_PROXY = behind_proxy

@@ -30,7 +30,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where, who and how."""
+        """Add the address, the login and the size of the picture."""
         parser.add_argument(
             "--url",
             type=address,

@@ -1,4 +1,4 @@
-"""``check_telemetry``: what arrived, per gateway, and whether it is consistent."""
+"""``check_telemetry``: what arrived per gateway, and whether it is consistent."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             self.stdout.write(f"[ERROR] {consumption.failure}")
         for task in ManutencaoExecucao.objects.overdue():
             last = _moment(task.ultimo_sucesso)
-            line = f"[WARN] upkeep: {task.nome} is overdue; last success {last} {printable(task.erro)}"
+            line = f"[WARN] maintenance: {task.nome} is overdue; last success {last} {printable(task.erro)}"
             self.stdout.write(line.rstrip())
         if wrong or consumption.failed:
             raise SystemExit(1)

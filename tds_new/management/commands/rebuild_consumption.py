@@ -23,7 +23,7 @@ from tds_new.models import Dispositivo, Gateway
 from tds_new.queries.consistency import check_consumption
 from tds_new.storage import session
 
-WAIT_S = 0.2  # between two looks at what a worker beside is computing
+WAIT_S = 0.2  # between two looks at the queue while a running worker computes
 
 
 class Command(BaseCommand):
@@ -61,7 +61,7 @@ class Command(BaseCommand):
                 "for example 2026-02-01T00:00:00-03:00"
             )
         queue.retry_now(connection)
-        catch_up()  # what waits for the worker is new, so it must not count as a difference
+        catch_up()  # queued readings are new, so they must not count as a difference
         rebuild = self._begin(
             [self._gateway(name) for name in options["gateway"]], since, anew=options["anew"]
         )
@@ -113,10 +113,10 @@ class Command(BaseCommand):
             self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
 
     def _work_off(self, rebuild: Rebuild, what: str) -> None:
-        """Compute what the run has in the queue, together with a worker if one runs."""
+        """Compute the run's queue, together with a worker if one runs."""
         while rebuild.waiting():
             processed = process_partition(session.of_django(), long_ranges=True)
-            if processed is None:  # a worker beside has the partitions that are left
+            if processed is None:  # a running worker has the remaining partitions
                 self._shared = True
                 time.sleep(WAIT_S)
             else:

@@ -5,8 +5,8 @@ Leaves: the payload that the page is rendered from and that polls fetch.
 May import: models, queries, formats, web.filters.
 
 It goes one way: ``read`` runs all the queries and returns ``Facts``; ``present`` puts them into words and
-runs none; ``payload`` is the contract of what comes out. ``scope`` is what the dashboard is about, ``words``
-what several blocks share; ``cards``, ``consumption_cards``, ``line_charts``, ``bar_charts`` and ``tables``
-present a block each, ``page`` what stands around them, ``texts`` what the scripts say. ``parts`` cuts series
-so that polls fetch only what changed, ``cache`` keeps costly months for a while.
+runs none; ``payload`` is the contract of the result. ``scope`` has the Conta, moment and devices of a
+dashboard, ``words`` the texts that several blocks share; ``cards``, ``consumption_cards``, ``line_charts``,
+``bar_charts`` and ``tables`` present a block each, ``page`` the text around them, ``texts`` the scripts' own
+texts. ``parts`` cuts series so that polls fetch only what changed, ``cache`` keeps costly months for a while.
 """

@@ -1,4 +1,4 @@
-"""Keep what is costly to compute for a while.
+"""Keep figures that are costly to compute for a while.
 
 These are months that are over, on a plain PostgreSQL that stores no sums of them.
 """
@@ -11,16 +11,16 @@ from django.core.cache import cache
 
 T = TypeVar("T")
 
-# What is computed faster than this is computed for every answer. What takes longer is kept for 20 times as
-# long, so that open dashboards take at most a twentieth of a process's time, and for at most a minute, so
-# that late data is seen.
+# Figures that take less than this are computed for every answer. Slower ones are kept for 20 times as long as
+# they took, so that open dashboards take at most a twentieth of a process's time, and for at most a minute,
+# so that late data is seen.
 COSTLY_S = 0.25
 TIMES = 20
 LONGEST_S = 60
 
 
 def remember(key: str, compute: Callable[[], T]) -> T:
-    """Return ``compute()``, or what it gave under this ``key`` at most a minute ago."""
+    """Return ``compute()``, or its result under this ``key`` of at most a minute ago."""
     remembered: T | None = cache.get(key)
     if remembered is not None:
         return remembered

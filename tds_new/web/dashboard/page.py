@@ -32,7 +32,7 @@ class Option(TypedDict):
 
 
 class Page(TypedDict):
-    """What the page has besides the blocks."""
+    """The parts of the page besides the blocks."""
 
     filter: Filter
     notices: list[str]
@@ -60,7 +60,7 @@ def page_words(scope: Scope) -> Page:
 
 
 def notice_text(notice: Notice) -> str:
-    """Say what was asked for and is not shown."""
+    """Say which part of the request is not shown."""
     if notice.problem is Problem.UNKNOWN_DEVICES:
         return _("Ignoramos no filtro dispositivos que esta conta não tem.")
     if notice.problem is Problem.UNKNOWN_PRESET:
@@ -69,7 +69,7 @@ def notice_text(notice: Notice) -> str:
 
 
 def _dates_text(notice: Notice) -> str:
-    """Say what is wrong with the days that were asked for."""
+    """Say what is wrong with the requested days."""
     if notice.problem is Problem.DATES_REVERSED and notice.first_day:
         first_day = formats.date_text(notice.first_day)
         return _("A data final deve ser igual ou posterior a %(de)s.") % {"de": first_day}

@@ -7,7 +7,7 @@ are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 
 from typing import TypedDict
 
-# Of the page and its data together: a page of another version is told to reload.
+# The version of the page and its data together: a page of another version is told to reload.
 VERSION = 5
 
 # [t, mean, minimum, maximum, readings, quality]: t is the start of the bucket in milliseconds since 1970,
@@ -30,9 +30,10 @@ class TimeWindow(TypedDict):
 class Card(TypedDict):
     """A card: a figure with its words.
 
-    ``shown`` is the figure as shown, ``unit`` its unit, ``line`` what it is of, ``detail`` and ``spoken`` a
-    comparison as written and as spoken, ``quality`` what it rests on. Cards of the fleet have ``state``
-    and ``word`` instead. The rest is for programs: exact values as text, moments, and the measured share.
+    ``shown`` is the figure as shown, ``unit`` its unit, ``line`` its period or source, ``detail`` and
+    ``spoken`` a comparison as written and as spoken, ``quality`` the quality of the data. Cards of the fleet
+    have ``state`` and ``word`` instead. The rest is for programs: exact values as text, moments, and the
+    measured share.
     """
 
     id: str

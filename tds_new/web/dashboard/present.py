@@ -1,4 +1,4 @@
-"""Put what was read for a dashboard into words; nothing is read here."""
+"""Put the facts of a dashboard into words; nothing is read here."""
 
 from django.utils.translation import gettext as _
 
@@ -14,7 +14,7 @@ from tds_new.web.dashboard.words import window_title
 def present(facts: Facts, has: frozenset[str] = frozenset()) -> Dashboard:
     """Return the dashboard in the language of the request.
 
-    Of the series it has only the parts that the browser does not have: ``has`` are the marks of those that it
+    Series are reduced to the parts that the browser does not have yet; ``has`` are the marks of those that it
     has.
     """
     scope = facts.scope

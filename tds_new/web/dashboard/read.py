@@ -54,7 +54,7 @@ class DevicePeak(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What was read for one dashboard.
+    """The facts that were read for one dashboard.
 
     ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``peak`` the
     month's greatest demand (None: not determined), ``charts`` the series to draw by unit, ``readings`` the

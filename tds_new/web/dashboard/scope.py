@@ -1,4 +1,4 @@
-"""What one dashboard is about: a Conta at a moment, the filter, the devices in it."""
+"""The subject of a dashboard: a Conta at a moment, the filter, the devices in it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Scope:
 
 
 def is_gauge(device: Dispositivo) -> bool:
-    """Return whether the device measures what is there, and not what was consumed."""
+    """Return whether the device measures a state (a gauge), not consumption."""
     return device.tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA
 
 

@@ -50,7 +50,7 @@ def _no_readings(scope: Scope) -> str:
 
 
 def offline_table(scope: Scope) -> payload.Offline:
-    """Return the gateways that are not heard, with what that affects."""
+    """Return the gateways that are not heard, with the devices affected."""
     silent = fleet.silent_gateways(scope.gateways_in_view, scope.all_devices, scope.now)
     more = max(0, len(silent) - MAX_OFFLINE)
     text = ngettext("Mais %(n)d gateway sem comunicação", "Mais %(n)d gateways sem comunicação", more)

@@ -1,4 +1,4 @@
-"""What the dashboard's scripts say, translated here with everything else."""
+"""The texts of the dashboard's scripts, translated here with everything else."""
 
 from django.utils.translation import gettext as _
 

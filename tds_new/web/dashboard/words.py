@@ -19,7 +19,7 @@ COLOURS = {
     "TEMPERATURA": "temperatura",
     "DEMANDA": "demanda",
 }
-# Below this share of measured blocks a comparison would compare what was missing.
+# Below this share of measured blocks a comparison would mostly compare gaps.
 COMPARABLE = Decimal("0.95")
 LEAST_SHARE = Decimal("0.001")  # of shares as they are shown
 
@@ -61,7 +61,7 @@ def window_title(filter_: Filter) -> str:
 def percent(share: Decimal) -> str:
     """Return a share as ``99,2%``, cut and not rounded.
 
-    So only all of it is 100%, and only nothing is 0%.
+    So only the whole is 100%, and only zero is 0%.
     """
     if 0 < share < LEAST_SHARE:
         return _("menos de %(parte)s") % {"parte": f"{formats.number(LEAST_SHARE * 100, 1)}%"}
@@ -70,7 +70,7 @@ def percent(share: Decimal) -> str:
 
 
 def quality_text(block_sum: BlockSum) -> str:
-    """Return what a sum rests on, as ``97,1% medido · ◐ 2,9% interpolado``.
+    """Return the quality of a sum, as ``97,1% medido · ◐ 2,9% interpolado``.
 
     It is empty if nothing was to be measured.
     """

@@ -54,7 +54,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def legacy_address(request: HttpRequest) -> HttpResponse:
-    """Lead on from an address that people know from before."""
+    """Redirect from an address of an earlier version."""
     return redirect("home")
 
 

@@ -136,7 +136,7 @@ def test_it_subscribes_again_after_the_broker_has_lost_everything(
 def test_acknowledgements_of_an_older_connection_are_forgotten(
     make_broker: BrokerFactory, connect: Connect
 ) -> None:
-    broker = make_broker({"persistence": "false"})  # packet ids begin anew
+    broker = make_broker({"persistence": "false"})  # packet ids begin again
     received: list[Message] = []
     subscriber = connect(broker, ALL, handler=received.append)
     until(lambda: subscriber.subscribed)

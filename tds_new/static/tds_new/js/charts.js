@@ -60,7 +60,7 @@ export function prepareCharts(words) {
 }
 
 /**
- * Draw a chart anew with other datasets.
+ * Draw a chart again with other datasets.
  * @type {(view: ChartInstance, datasets: any[]) => void}
  */
 function replaceDatasets(view, datasets) {

@@ -37,7 +37,7 @@ export function outcomeOf(response) {
 /** Asks again and again, and tells what came. */
 export class Poll {
   /**
-   * @param {() => URL} address made anew for each request
+   * @param {() => URL} address called for each request
    * @param {number} intervalMs
    * @param {string | null} etag of what the page shows; empty where that is not known
    * @param {PollListener} listener
