@@ -27,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium(django_db_setup: None) -> Iterator[Browser]:
+    """One Chromium for all tests; it ends before the test database is dropped."""
     with sync_playwright() as playwright:
         new = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield new
@@ -36,6 +37,14 @@ def browser() -> Iterator[Browser]:
         # test database alive.
         connections.close_all()
         new.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The browser without a page; what a test opened is closed."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 @pytest.fixture

@@ -1,34 +1,19 @@
 """The admin in a browser: its pages and scripts keep the content security policy."""
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tds_new.models import Conta, Dispositivo, Gateway, MensagemRejeitada, User
 
-CHROMIUM = os.environ.get("TDS_TEST_CHROMIUM", "/usr/bin/chromium")
 PASSWORD = "uma senha bem comprida 42"
-
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"no Chromium at {CHROMIUM}"),
-]
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(locale="pt-BR")
-        # While Playwright's event loop runs, Django gives this thread a second session; it would keep the
-        # test database alive.
-        connections.close_all()
-        browser.close()
+def page(browser: Browser) -> Page:
+    return browser.new_page(locale="pt-BR")
 
 
 def test_no_page_of_the_admin_breaks_the_content_security_policy_and_its_scripts_work(

@@ -1,13 +1,11 @@
 """The meter pages of the admin in a browser, on a desk and on a phone."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tds_new.models import (
     ConsumerStatus,
@@ -22,38 +20,27 @@ from tds_new.models import (
 from tests.support import factories
 from tests.support.meters import JUMP, ROLLOVER, SPIKE, START, meter, url
 
-CHROMIUM = os.environ.get("TDS_TEST_CHROMIUM", "/usr/bin/chromium")
-
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"no Chromium at {CHROMIUM}"),
-]
-
 
 @pytest.fixture(params=[1440, 390])
-def page(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, browser: Browser, live_server: Any) -> Iterator[Page]:
     """A page of somebody who may do everything; it fails on any complaint."""
     User.objects.create_superuser("root@example.com", factories.PASSWORD)
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(
-            locale="pt-BR", base_url=live_server.url, viewport={"width": request.param, "height": 900}
-        )
-        page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-        page.on(
-            "console",
-            lambda entry: complaints.append(entry.text) if entry.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(reverse("admin:login"))
-        page.fill("#id_username", "root@example.com")
-        page.fill("#id_password", factories.PASSWORD)
-        page.click("[type=submit]")
-        expect(page.locator("#user-tools")).to_be_visible()
-        yield page
-        connections.close_all()  # Playwright's event loop gave this thread a second session
-        browser.close()
+    page = browser.new_page(
+        locale="pt-BR", base_url=live_server.url, viewport={"width": request.param, "height": 900}
+    )
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.on(
+        "console",
+        lambda entry: complaints.append(entry.text) if entry.type in ("error", "warning") else None,
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(reverse("admin:login"))
+    page.fill("#id_username", "root@example.com")
+    page.fill("#id_password", factories.PASSWORD)
+    page.click("[type=submit]")
+    expect(page.locator("#user-tools")).to_be_visible()
+    yield page
     assert complaints == []
 
 
