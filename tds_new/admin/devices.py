@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin, labelled
-from tds_new.admin.meter_entries import NUMBERS, PARAMETERS, ToleranceOptional, say_units
+from tds_new.admin.entries import NUMBERS, PARAMETERS, ToleranceOptional, say_units
 from tds_new.formats import clock_with_zone, register, register_with_unit
 from tds_new.models import (
     ConsumoBloco,

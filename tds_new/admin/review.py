@@ -1,9 +1,8 @@
-"""The readings out of the ordinary, and what people decide on them.
+"""The pages of readings out of the ordinary, on which people decide.
 
 A decision always has a reason, and is taken beside the neighbouring readings.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,32 +14,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin, labelled
-from tds_new.admin.explanation import (
-    Case,
-    cases_of,
-    effect_of_approval,
-    effect_of_change,
-    effect_of_discard,
-    effect_of_undoing,
-    why,
-)
+from tds_new.admin.decisions import APPROVE, AT_ONCE, CHANGE, DISCARD, UNDO, Decision, apply, refusal_of
+from tds_new.admin.explanation import Case, cases_of, why
 from tds_new.admin.filters import ContaOfReadingFilter, by_date
-from tds_new.admin.meter_change import MeterChangeForm
-from tds_new.admin.meter_entries import misfits
+from tds_new.admin.meter_change import MeterChangeForm, misfits
 from tds_new.formats import MISSING, NBSP, clock, clock_with_zone, offset, register, register_with_unit
-from tds_new.metering.preview import may_be_approved
 from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
-from tds_new.models.registro import why_closed
 from tds_new.queries.neighbours import NearbyReading, readings_around
 from tds_new.storage.audit import sign
 
-AT_ONCE = 50  # readings decided on one page: nobody looks at more than that
 CLASSES = OcorrenciaMedicao.Classe
 SYMBOLS = {
     CLASSES.SUSPEITA: "◆",
@@ -54,58 +41,6 @@ SYMBOLS = {
     "APROVADA": "✓",
     "DESCARTADA": "✕",
 }
-
-
-@dataclass(frozen=True)
-class Decision:
-    """An action of people on readings of the list."""
-
-    name: str
-    title: Promise
-    button: Promise
-    allowed: Callable[[LeituraEmRevisao], bool]
-    refusal: Promise
-    effect: Callable[[LeituraEmRevisao, Case | None], str]
-
-
-def _may_be_explained_by_a_change(row: LeituraEmRevisao) -> bool:
-    return row.decisao_id is None and row.inicio is not None and row.classe != CLASSES.TROCA
-
-
-APPROVE = Decision(
-    name="approve",
-    title=gettext_lazy("Aprovar leituras"),
-    button=gettext_lazy("Aprovar"),
-    allowed=lambda row: row.decisao_id is None and may_be_approved(row.classe),
-    refusal=gettext_lazy("Só se aprovam leituras suspeitas e saltos implausíveis que ninguém decidiu ainda."),
-    effect=effect_of_approval,
-)
-DISCARD = Decision(
-    name="discard",
-    title=gettext_lazy("Descartar leituras"),
-    button=gettext_lazy("Descartar"),
-    allowed=lambda row: row.decisao_id is None,
-    refusal=gettext_lazy("Só se descartam leituras que ninguém decidiu ainda; desfaça antes a decisão."),
-    effect=effect_of_discard,
-)
-CHANGE = Decision(
-    name="declare_change",
-    title=gettext_lazy("Registrar troca de medidor"),
-    button=gettext_lazy("Registrar troca"),
-    allowed=_may_be_explained_by_a_change,
-    refusal=gettext_lazy(
-        "Só uma leitura com base, que ninguém decidiu ainda, pode ser explicada por uma troca."
-    ),
-    effect=effect_of_change,
-)
-UNDO = Decision(
-    name="undo",
-    title=gettext_lazy("Desfazer decisões"),
-    button=gettext_lazy("Desfazer"),
-    allowed=lambda row: row.decisao_id is not None,
-    refusal=gettext_lazy("Só se desfaz o que foi decidido."),
-    effect=effect_of_undoing,
-)
 
 
 def change_in_words(change: TrocaMedidor, row: LeituraEmRevisao) -> str:
@@ -150,14 +85,14 @@ def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neigh
     Times are the Conta's.
     """
     lines, zone = [], row.conta.zone
-    for number_, reading in enumerate(around):
+    for index, reading in enumerate(around):
         badges = [badge(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
         badges += (
             [badge(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))]
             if reading.decisao
             else []
         )
-        difference = register(reading.valor - around[number_ - 1].valor) if number_ else MISSING
+        difference = register(reading.valor - around[index - 1].valor) if index else MISSING
         place = (reading.time == row.leitura_em, reading.time == row.inicio)
         lines.append(
             Neighbour(clock(reading.time, zone), register(reading.valor), difference, badges, *place)
@@ -297,7 +232,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     ) -> HttpResponse | None:
         """Ask for the reason, and take the decision once it is given."""
         rows = list(queryset[: AT_ONCE + 1])
-        if refusal := _refusal(rows, decision):
+        if refusal := refusal_of(rows, decision):
             self.message_user(request, refusal, messages.ERROR)
             return None
         answer = request.POST if "confirmar" in request.POST else None
@@ -308,7 +243,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         try:
             with transaction.atomic():
                 sign(request.user, form.cleaned_data["motivo"])
-                _apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
+                apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
         except IntegrityError:
             text = _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo.")
             self.message_user(request, text, messages.ERROR)
@@ -453,47 +388,3 @@ def _changes_between(row: LeituraEmRevisao, case: Case | None) -> list[TrocaMedi
         return []
     found = TrocaMedidor.objects.filter(dispositivo=row.dispositivo_id, ocorrida_em__in=case.preview.changes)
     return list(found.order_by("ocorrida_em"))
-
-
-def _refusal(rows: list[LeituraEmRevisao], decision: Decision) -> str:
-    """Return why ``decision`` cannot be taken on ``rows``; empty if it can."""
-    if not rows:
-        return _(
-            "As leituras escolhidas não estão mais na lista: o consumo foi recalculado. Veja a lista de novo."
-        )
-    if len(rows) > AT_ONCE:
-        return _("Decida até %(n)d leituras por vez.") % {"n": AT_ONCE}
-    unfit = [str(row) for row in rows if not decision.allowed(row)]
-    if unfit:
-        return f"{decision.refusal} ({', '.join(unfit[:5])}{', ...' if len(unfit) > 5 else ''})"
-    first = min(rows, key=lambda row: row.leitura_em)
-    if closed := why_closed(first.leitura_em, first.conta):
-        return f"{first}: {closed}"
-    if decision is CHANGE and len({row.dispositivo_id for row in rows}) < len(rows):
-        return _("Escolha uma só leitura de cada dispositivo: a troca foi uma.")
-    return ""
-
-
-def _apply(
-    rows: list[LeituraEmRevisao], decision: Decision, changes: list[MeterChangeForm], motivo: str, user: Any
-) -> None:
-    """Take ``decision`` on ``rows``. Raises IntegrityError if another was faster.
-
-    ``changes``: the filled forms of a decision that declares meter changes; ``motivo``: why; ``user``: who.
-    """
-    taken = {APPROVE.name: RevisaoLeitura.Decisao.APROVADA, DISCARD.name: RevisaoLeitura.Decisao.DESCARTADA}
-    for row in rows if decision.name in taken else []:
-        entry = {
-            "dispositivo": row.dispositivo,
-            "leitura_em": row.leitura_em,
-            "motivo": motivo,
-            "registrado_por": user,
-        }
-        RevisaoLeitura.objects.create(decisao=taken[decision.name], **entry)
-    for change in changes:
-        change.instance.motivo, change.instance.registrado_por = motivo, user
-        change.save()
-    if decision is UNDO:
-        undone, _each = RevisaoLeitura.objects.filter(pk__in=[row.decisao_id for row in rows]).delete()
-        if undone < len(rows):
-            raise IntegrityError("a decision was undone meanwhile")

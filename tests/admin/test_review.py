@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tds_new.admin import review
+from tds_new.admin import decisions, review
 from tds_new.metering.worker import drain
 from tds_new.models import (
     AuditoriaMedicao,
@@ -222,7 +222,7 @@ def test_of_two_who_decide_at_once_one_does(monkeypatch: pytest.MonkeyPatch) -> 
     device, client = meter(JUMP), superuser()
     open_, decided = row(device, 3), "alguém decidiu ao mesmo tempo"
     decide(client, "discard", [open_])
-    monkeypatch.setattr(review, "_refusal", lambda *_: "")  # both checked before either stored
+    monkeypatch.setattr(review, "refusal_of", lambda *_: "")  # both checked before either stored
     assert decided in said(decide(client, "approve", [open_]))
     assert RevisaoLeitura.objects.get().decisao == "DESCARTADA"
     monkeypatch.setattr(
@@ -244,7 +244,7 @@ def test_what_is_closed_is_decided_no_more(action: str) -> None:
 
 def test_no_more_are_decided_at_once_than_fit_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, client = [row(meter(JUMP, f"D{n}"), 3) for n in range(3)], superuser()
-    monkeypatch.setattr(review, "AT_ONCE", 2)
+    monkeypatch.setattr(decisions, "AT_ONCE", 2)
     assert "Decida até 2 leituras por vez" in said(decide(client, "discard", rows))
     assert not RevisaoLeitura.objects.exists()
 
