@@ -65,6 +65,16 @@ def spawn(
     )
 
 
+def end(process: subprocess.Popen[bytes], number: signal.Signals, timeout_s: float) -> None:
+    """Send a child a signal and wait for its end; SIGKILL follows after ``timeout_s``."""
+    process.send_signal(number)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def tie_to_parent(death_signal: signal.Signals, parent: int | None = None) -> None:
     """Let the kernel send this process ``death_signal`` when its parent ends.
 

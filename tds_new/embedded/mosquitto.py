@@ -214,15 +214,9 @@ class MosquittoServer:
             time.sleep(0.02)
 
     def _end(self, number: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(number)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        if self._process is not None:
+            child.end(self._process, number, STOP_TIMEOUT_S)
+            self._process = None
 
 
 def _runs(pid: int, configuration: Path) -> bool:

@@ -70,15 +70,9 @@ class PythonBroker:
 
     def stop(self) -> None:
         """Stop the broker; unacknowledged messages are lost."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        if self._process is not None:
+            child.end(self._process, signal.SIGTERM, STOP_TIMEOUT_S)
+            self._process = None
 
 
 def _answers(port: int) -> bool:

@@ -58,16 +58,10 @@ class Program:
             )
 
     def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL where the command has not ended 20 s later."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        """Send SIGTERM, and SIGKILL if the command has not ended 20 s later."""
+        if self._process is not None:
+            child.end(self._process, signal.SIGTERM, STOP_TIMEOUT_S)
+            self._process = None
 
 
 @dataclass(slots=True)
