@@ -192,31 +192,31 @@ def _publish(bench: Bench, watch: Watch, worker: Worker, start: datetime) -> Bus
     return Busy(*((now - then) / took for then, now in zip(before, worker.used(), strict=True)))
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of the delay, and that what was counted was right."""
-    what = f"commit to right block at {found['rate']:,.0f} messages/s of 3 readings, p99"
+    what = f"commit to right block at {figures['rate']:,.0f} messages/s of 3 readings, p99"
     return [
-        at_most(what, 10, found["delay"]["p99"] / 1000, "s", 1),
-        nothing("of the sums seen meanwhile wrong for the readings in them", found["wrong"]),
-        nothing("blocks that a computation from everything has otherwise", found["differing"]),
+        at_most(what, 10, figures["delay"]["p99"] / 1000, "s", 1),
+        nothing("of the sums seen meanwhile wrong for the readings in them", figures["wrong"]),
+        nothing("blocks that a computation from everything has otherwise", figures["differing"]),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the delays, and what they took."""
-    rate = f"{found['rate']:,.0f} messages/s"
+    rate = f"{figures['rate']:,.0f} messages/s"
     return [
         *paragraph(
-            f"{found['senders']:,} gateways of three devices, {rate} for {found['seconds']:g} s through",
+            f"{figures['senders']:,} gateways of three devices, {rate} for {figures['seconds']:g} s through",
             "broker, consumer and worker. Each device has more than an hour of readings by then,",
-            f"{found['apart']} s apart. The readings of {found['watched']} devices are watched, every",
+            f"{figures['apart']} s apart. The readings of {figures['watched']} devices are watched, every",
             f"{INTERVAL_S:g} s: when they are committed, and when in their block.",
         ),
         "",
-        *distributions("commit to block", [(rate, found["delay"])], "readings"),
+        *distributions("commit to block", [(rate, figures["delay"])], "readings"),
         "",
         *paragraph(
-            f"Meanwhile the worker kept {found['worker']:.2f} of a processor busy, its database sessions",
-            f"{found['database']:.2f}.",
+            f"Meanwhile the worker kept {figures['worker']:.2f} of a processor busy, its database sessions",
+            f"{figures['database']:.2f}.",
         ),
     ]

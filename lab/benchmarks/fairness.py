@@ -180,43 +180,43 @@ def _wait_for_flood(
         time.sleep(0.1)
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of the others' time, and that their messages are all there."""
-    flood = f"one more at {found['flood_rate']:,.0f}/s"
-    what = f"publish to commit of {found['gateways']:,} gateways at 1/s, {flood}, p99"
-    lost = found["others_published"] - found["others_stored"] + found["others_rejected"]
+    flood = f"one more at {figures['flood_rate']:,.0f}/s"
+    what = f"publish to commit of {figures['gateways']:,} gateways at 1/s, {flood}, p99"
+    lost = figures["others_published"] - figures["others_stored"] + figures["others_rejected"]
     return [
-        at_most(what, 1_000, found["flooded"]["p99"], "ms", 1),
+        at_most(what, 1_000, figures["flooded"]["p99"], "ms", 1),
         nothing("of their messages missing or rejected", lost),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe both distributions, and the outcome of the flood."""
-    published, limited = found["flood_published"], found["limited"]
+    published, limited = figures["flood_published"], figures["limited"]
     return [
         *paragraph(
-            f"{found['gateways']:,} gateways at 1 message/s, one at {found['flood_rate']:,.0f}/s for",
-            f"{found['seconds']:g} s; TDS_GATEWAY_RATE {found['limit']:,} (a burst of a minute's worth).",
+            f"{figures['gateways']:,} gateways at 1 message/s, one at {figures['flood_rate']:,.0f}/s for",
+            f"{figures['seconds']:g} s; TDS_GATEWAY_RATE {figures['limit']:,} (a burst of a minute's worth).",
         ),
         "",
         *distributions(
             "publish to commit and back of the others",
-            [("without the flood", found["quiet"]), ("beside the flood", found["flooded"])],
+            [("without the flood", figures["quiet"]), ("beside the flood", figures["flooded"])],
         ),
         "",
         *paragraph(
-            f"Of the flood's {published:,} messages {found['flood_stored']:,} were stored; {limited:,}",
+            f"Of the flood's {published:,} messages {figures['flood_stored']:,} were stored; {limited:,}",
             f"({100 * limited / published:.0f} %) were over the limit and rejected (limite_excedido),",
-            f"{found['kept']:,} of them kept. It shows in the admin's counters of rejections",
+            f"{figures['kept']:,} of them kept. It shows in the admin's counters of rejections",
             f"(tds_new_rejeicao_contador: {limited:,}), in Prometheus (tds_rejected_total:",
-            f"{found['metric']:,}) and in the log:",
+            f"{figures['metric']:,}) and in the log:",
         ),
         "",
-        f"    {found['logged']}",
+        f"    {figures['logged']}",
         "",
         *paragraph(
-            f"Of the others' {found['others_published']:,} messages {found['others_stored']:,} were stored",
-            f"and {found['others_rejected']:,} rejected.",
+            f"Of the others' {figures['others_published']:,} messages {figures['others_stored']:,}",
+            f"were stored and {figures['others_rejected']:,} rejected.",
         ),
     ]

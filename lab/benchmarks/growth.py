@@ -95,26 +95,26 @@ def _run(bench: Bench, database: str) -> float:
         return consumer_rate(environment, bench.load, sizes.messages, sizes.gateways, database)
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require the share of the rate that is left."""
-    return [at_least(f"of the rate on no rows, at {found['rows']:,} rows", 0.9, found["ratio"], digits=2)]
+    return [at_least(f"of the rate on no rows, at {figures['rows']:,} rows", 0.9, figures["ratio"], digits=2)]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the runs, and what they ran on."""
-    runs = list(zip(found["empty"], found["grown"], strict=True))
+    runs = list(zip(figures["empty"], figures["grown"], strict=True))
     cells = [
         (str(number), f"{empty:,.0f}", f"{grown:,.0f}", f"{grown / empty:.2f}")
         for number, (empty, grown) in enumerate(runs, 1)
     ]
-    median = statistics.median(found["empty"]), statistics.median(found["grown"])
-    cells.append(("median", f"{median[0]:,.0f}", f"{median[1]:,.0f}", f"{found['ratio']:.2f}"))
+    median = statistics.median(figures["empty"]), statistics.median(figures["grown"])
+    cells.append(("median", f"{median[0]:,.0f}", f"{median[1]:,.0f}", f"{figures['ratio']:.2f}"))
     return [
         *paragraph(
-            f"{found['rows']:,} rows over {found['days']} days, made in the database in",
-            f"{found['filled_in']:.0f} s: {found['chunks']} chunks, of which {found['compressed']} are",
-            f"compressed, {found['bytes'] / 1e9:.1f} GB with indexes. {found['messages']:,} messages a run,",
-            "in turn on this database and on one that is emptied before each run.",
+            f"{figures['rows']:,} rows over {figures['days']} days, made in the database in",
+            f"{figures['filled_in']:.0f} s: {figures['chunks']} chunks, of which {figures['compressed']} are",
+            f"compressed, {figures['bytes'] / 1e9:.1f} GB with indexes. {figures['messages']:,} messages",
+            "a run, in turn on this database and on one that is emptied before each run.",
         ),
         "",
         *table(("run", "on no rows, messages/s", "on all rows, messages/s", "ratio"), cells),

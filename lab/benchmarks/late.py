@@ -161,32 +161,32 @@ def _wait_until_right(connection: Connection[Any], device: int) -> dict[str, flo
     return {level: found[level] for level in LEVELS}
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of the time, and that no other device is touched."""
-    slowest = max(found["right"].values())
+    slowest = max(figures["right"].values())
     return [
-        at_most(f"{found['late']} readings 30 days late: until right everywhere", 60, slowest, "s", 1),
-        nothing("ranges queued for other devices", found["other_ranges"]),
-        nothing("of the other devices' blocks written", found["others_changed"]),
+        at_most(f"{figures['late']} readings 30 days late: until right everywhere", 60, slowest, "s", 1),
+        nothing("ranges queued for other devices", figures["other_ranges"]),
+        nothing("of the other devices' blocks written", figures["others_changed"]),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the times, and how the other devices' blocks were compared."""
-    checksum = "another" if found["others_changed"] else "the same"
-    times = [f"{seconds:.1f} s" for seconds in found["right"].values()]
+    checksum = "another" if figures["others_changed"] else "the same"
+    times = [f"{seconds:.1f} s" for seconds in figures["right"].values()]
     return [
         *paragraph(
-            f"{found['devices']:,} devices with {found['days']} days of five-minute readings",
-            f"({found['readings']:,}). The {found['late']} readings of one device's day 30 days ago come in",
-            "one transaction; worker and maintenance run as shipped.",
+            f"{figures['devices']:,} devices with {figures['days']} days of five-minute readings",
+            f"({figures['readings']:,}). The {figures['late']} readings of one device's day 30 days ago come",
+            "in one transaction; worker and maintenance run as shipped.",
         ),
         "",
-        *table(("right after the commit", *found["right"]), [("", *times)]),
+        *table(("right after the commit", *figures["right"]), [("", *times)]),
         "",
         *paragraph(
-            f"{found['ranges']} ranges were queued, {found['other_ranges']} of them for other devices. The",
-            f"other devices' {found['others']:,} block rows, their places and writing transactions included,",
-            f"have {checksum} checksum before and after.",
+            f"{figures['ranges']} ranges were queued, {figures['other_ranges']} of them for other devices.",
+            f"The other devices' {figures['others']:,} block rows, their places and writing transactions",
+            f"included, have {checksum} checksum before and after.",
         ),
     ]

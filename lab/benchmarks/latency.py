@@ -42,21 +42,21 @@ def measure(bench: Bench) -> Latencies:
     return Latencies(sizes.seconds, found)
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require the percentiles of the rates that have limits."""
     return [
         at_most(f"publish to commit at {line['rate']:,.0f} messages/s, {name}", limit, line[name], "ms", 1)
-        for line in found["rates"]
+        for line in figures["rates"]
         for name, limit in LIMITS.get(int(line["rate"]), {}).items()
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the rates, one a line."""
-    rates = [(f"{line['rate']:,.0f} messages/s", line) for line in found["rates"]]
+    rates = [(f"{line['rate']:,.0f} messages/s", line) for line in figures["rates"]]
     return [
         *paragraph(
-            f"{found['seconds']:g} s each, until the platform's answer is back at the publisher: an upper",
+            f"{figures['seconds']:g} s each, until the platform's answer is back at the publisher: an upper",
             "bound of publish to commit.",
         ),
         "",

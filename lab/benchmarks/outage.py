@@ -112,36 +112,36 @@ def _sleep(seconds: float) -> None:
     time.sleep(max(0.0, seconds))
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of the memory, and nothing lost."""
-    what = f"peak memory, database away for {found['away']:.0f} s at {found['rate']:,.0f} messages/s"
+    what = f"peak memory, database away for {figures['away']:.0f} s at {figures['rate']:,.0f} messages/s"
     return [
-        at_most(what, 250, found["peak_memory"], "MiB"),
-        nothing("readings missing after it", found["missing"]),
+        at_most(what, 250, figures["peak_memory"], "MiB"),
+        nothing("readings missing after it", figures["missing"]),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the memory, and how the consumer caught up."""
-    published = 3 * found["messages"]
+    published = 3 * figures["messages"]
     cells = [
-        ("memory before the outage", f"{found['memory_before']:.0f} MiB"),
-        ("memory at its end", f"{found['memory_end']:.0f} MiB"),
-        ("peak memory, catching up included", f"{found['peak_memory']:.0f} MiB"),
+        ("memory before the outage", f"{figures['memory_before']:.0f} MiB"),
+        ("memory at its end", f"{figures['memory_end']:.0f} MiB"),
+        ("peak memory, catching up included", f"{figures['peak_memory']:.0f} MiB"),
         (
             "messages that the consumer held at a time while catching up, at most",
-            f"{found['most_waiting']:,}",
+            f"{figures['most_waiting']:,}",
         ),
-        ("tries on the database that failed", f"{found['failures']:,}"),
-        ("from the database's return to the last message committed", f"{found['catch_up']:.1f} s"),
-        ("messages/s meanwhile, the database's start included", f"{found['catch_up_rate']:,.0f}"),
-        ("readings published, stored", f"{published:,}, {published - found['missing']:,}"),
-        ("rejected; dropped by the broker", f"{found['rejected']:,}; {found['dropped']:,}"),
+        ("tries on the database that failed", f"{figures['failures']:,}"),
+        ("from the database's return to the last message committed", f"{figures['catch_up']:.1f} s"),
+        ("messages/s meanwhile, the database's start included", f"{figures['catch_up_rate']:,.0f}"),
+        ("readings published, stored", f"{published:,}, {published - figures['missing']:,}"),
+        ("rejected; dropped by the broker", f"{figures['rejected']:,}; {figures['dropped']:,}"),
     ]
     return [
         *paragraph(
-            f"{found['messages']:,} messages at {found['rate']:,.0f}/s, the database away for",
-            f"{found['away']:.0f} s of it.",
+            f"{figures['messages']:,} messages at {figures['rate']:,.0f}/s, the database away for",
+            f"{figures['away']:.0f} s of it.",
         ),
         "",
         *table(("", ""), cells),

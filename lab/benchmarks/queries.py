@@ -127,12 +127,12 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
     )
     assert process.stderr is not None
     assert process.stdout is not None
-    said: list[str] = []
+    errors: list[str] = []
     with process.stdout, process.stderr:
         try:
             for line in process.stderr:
-                said.append(line.decode("utf-8", "replace").rstrip())
-                bench.say(said[-1])
+                errors.append(line.decode("utf-8", "replace").rstrip())
+                bench.say(errors[-1])
             result = process.stdout.read()
         finally:
             process.kill()
@@ -140,25 +140,25 @@ def _ask(bench: Bench, start: datetime, end: datetime) -> list[dict[str, Any]]:
     try:
         answers: list[dict[str, Any]] = json.loads(result)
     except ValueError:
-        raise LabError(f"the questions could not be asked: {' / '.join(said[-3:])}") from None
+        raise LabError(f"the questions could not be asked: {' / '.join(errors[-3:])}") from None
     return answers
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of each question's p95, and that the data set is right."""
-    where = "one Conta: " if found["filled"]["contas"] == 1 else ""
+    where = "one Conta: " if figures["filled"]["contas"] == 1 else ""
     times = [
         at_most(f"{where}{answer['name']}, p95", answer["limit"], answer["first"]["p95"], "ms", 1)
-        for answer in found["answers"]
+        for answer in figures["answers"]
     ]
-    differing = f"{where}blocks of {found['checked']} devices that the ledger computes otherwise"
+    differing = f"{where}blocks of {figures['checked']} devices that the ledger computes otherwise"
     wrong_sums = f"{where}devices whose hours, days or months are not the sum of their blocks"
-    return [*times, nothing(differing, found["differing"]), nothing(wrong_sums, found["wrong_sums"])]
+    return [*times, nothing(differing, figures["differing"]), nothing(wrong_sums, figures["wrong_sums"])]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the data set, and each question's times."""
-    filled, readings = found["filled"], found["readings"]
+    filled, readings = figures["filled"], figures["readings"]
     contas = "one Conta" if filled["contas"] == 1 else f"{filled['contas']} Contas of one device and more"
     head = (
         "question",
@@ -173,23 +173,23 @@ def section(found: dict[str, Any]) -> list[str]:
     )
     return [
         *paragraph(
-            f"{filled['devices']:,} devices in {contas}, {found['months']} months of five-minute readings:",
+            f"{filled['devices']:,} devices in {contas}, {figures['months']} months of five-minute readings:",
             f"{filled['readings']:,} readings and {filled['blocks']:,} blocks, made in the database in",
-            f"{filled['seconds']:.0f} s, statistics and aggregates in {found['settled_in']:.0f} s. The",
+            f"{filled['seconds']:.0f} s, statistics and aggregates in {figures['settled_in']:.0f} s. The",
             f"readings are in {readings['chunks']} chunks, of which {readings['compressed']} are compressed,",
             f"{readings['bytes'] / 1e9:.1f} GB with indexes.",
         ),
         "",
         *paragraph(
-            f"Each question is asked of {found['samples']} random Contas, devices and months: first in a",
+            f"Each question is asked of {figures['samples']} random Contas, devices and months: first in a",
             "session whose server has just been started (required is the p95 of these), then three times",
             "more, of which the best counts. Processor: what the first time took of one, the database's",
             "session included; the rest of the time it waited. Raw: the same of the readings (differences",
-            f"alone, no rules of metering), the median of {found['raw']}, of fewer where that takes more",
+            f"alone, no rules of metering), the median of {figures['raw']}, of fewer where that takes more",
             "than 30 s.",
         ),
         "",
-        *table(head, [_cells(answer) for answer in found["answers"]]),
+        *table(head, [_cells(answer) for answer in figures["answers"]]),
     ]
 
 

@@ -254,14 +254,14 @@ def cases(job: QueryJob, number: int) -> list[Case]:
     now, start = datetime.fromisoformat(job.now), datetime.fromisoformat(job.start)
     contas = list(Conta.objects.order_by("pk"))
     devices: dict[int, list[Dispositivo]] = {conta.pk: fleet.active_devices(conta) for conta in contas}
-    made = []
+    chosen = []
     for _ in range(job.samples):
         conta = copy(chance.choice(contas))
         conta.timezone = chance.choice(ZONES)
         months = (now.date().year - start.date().year) * 12 + now.date().month - start.date().month
         month = add_months(local_month(now, conta.zone), -chance.randint(0, max(0, months - 1)))
-        made.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))
-    return made
+        chosen.append(Case(conta, devices[conta.pk], now, month, chance.choice(devices[conta.pk])))
+    return chosen
 
 
 def ask(name: str, question: Question, asked: list[Case], raw: int) -> QuestionTimes:

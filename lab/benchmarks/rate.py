@@ -114,20 +114,20 @@ def consumer_rate(
     return published.rate
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a rate, a share of mosquitto_sub's, and a bound of the memory."""
-    median = found["median"]
+    median = figures["median"]
     what = "messages/s of 3 readings, committed before they are acknowledged"
     return [
         at_least(what, 20_000, median["consumer"]),
         at_least("of what mosquitto_sub alone takes", 0.40, median["ratio"], digits=2),
-        at_most("peak memory of the consumer at full rate", 250, found["peak_memory"], "MiB"),
+        at_most("peak memory of the consumer at full rate", 250, figures["peak_memory"], "MiB"),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the runs."""
-    rows = [(str(number), pair) for number, pair in enumerate(found["runs"], 1)]
+    rows = [(str(number), pair) for number, pair in enumerate(figures["runs"], 1)]
     cells = [
         (
             name,
@@ -136,16 +136,16 @@ def section(found: dict[str, Any]) -> list[str]:
             f"{3 * pair['consumer']:,.0f}",
             f"{pair['ratio']:.2f}",
         )
-        for name, pair in [*rows, ("median", found["median"])]
+        for name, pair in [*rows, ("median", figures["median"])]
     ]
     return [
         *paragraph(
-            f"{found['messages']:,} messages of 3 readings a run, {found['gateways']:,} gateways. Both",
+            f"{figures['messages']:,} messages of 3 readings a run, {figures['gateways']:,} gateways. Both",
             "columns: from the first publish until the last message is received (mosquitto_sub), or",
             "committed and answered (consumer).",
         ),
         "",
         *table(("run", "mosquitto_sub, messages/s", "consumer, messages/s", "readings/s", "ratio"), cells),
         "",
-        f"Peak memory of the consumer: {found['peak_memory']:.0f} MiB.",
+        f"Peak memory of the consumer: {figures['peak_memory']:.0f} MiB.",
     ]

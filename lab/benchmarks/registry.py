@@ -203,30 +203,30 @@ def _wait(condition: Callable[[], bool]) -> float:
     return monotonic() - started
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require bounds of the start, of statements and of changes."""
-    fleet = f"{found['gateways']:,} gateways and {found['devices']:,} devices"
-    per_message = found["statements"] / found["messages"]
-    slowest = max(max(times) for times in found["changes"].values())
+    fleet = f"{figures['gateways']:,} gateways and {figures['devices']:,} devices"
+    per_message = figures["statements"] / figures["messages"]
+    slowest = max(max(times) for times in figures["changes"].values())
     return [
-        at_most(f"start to subscription granted with {fleet}", 5, max(found["starts"]), "s", 1),
+        at_most(f"start to subscription granted with {fleet}", 5, max(figures["starts"]), "s", 1),
         at_most("statements per message (no query for each)", 0.1, per_message, "", 3),
         at_most("until a changed registration is in effect", 5, slowest, "s", 1),
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe starts, statements and changes."""
-    starts = ", ".join(f"{seconds:.2f} s" for seconds in found["starts"])
+    starts = ", ".join(f"{seconds:.2f} s" for seconds in figures["starts"])
     rounds = [str(number) for number in range(1, ROUNDS + 1)]
-    cells = [(name, *(f"{seconds:.1f} s" for seconds in times)) for name, times in found["changes"].items()]
+    cells = [(name, *(f"{seconds:.1f} s" for seconds in times)) for name, times in figures["changes"].items()]
     return [
         *paragraph(
-            f"{found['gateways']:,} gateways and {found['devices']:,} devices. Start of the process to",
-            f"subscription granted: {starts}. {found['messages']:,} messages, two of each gateway, in",
-            f"{found['batches']:,} batches took the consumer {found['statements']:,} statements (lines of",
-            "the server's log_statement), looking up every gateway included:",
-            f"{found['statements'] / found['messages']:.3f} a message.",
+            f"{figures['gateways']:,} gateways and {figures['devices']:,} devices. Start of the process to",
+            f"subscription granted: {starts}. {figures['messages']:,} messages, two of each gateway, in",
+            f"{figures['batches']:,} batches took the consumer {figures['statements']:,} statements (lines",
+            "of the server's log_statement), looking up every gateway included:",
+            f"{figures['statements'] / figures['messages']:.3f} a message.",
         ),
         "",
         *table(("from the commit of the change to its effect", *rounds), cells),

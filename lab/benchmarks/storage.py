@@ -91,14 +91,14 @@ def _figure(connection: Connection[Any], query: str, *parameters: object) -> int
     return int(row[0]) if row else 0
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a bound of the bytes that a reading takes."""
-    size = next(size for size in found["sizes"] if size["what"] == "readings without payload_raw")
+    size = next(size for size in figures["sizes"] if size["what"] == "readings without payload_raw")
     what = "on disk for a compressed reading without payload_raw"
     return [at_most(what, 10, size["after"] / size["rows"], "bytes", 1)]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the sizes."""
     cells = [
         (
@@ -108,11 +108,11 @@ def section(found: dict[str, Any]) -> list[str]:
             f"{size['after'] / size['rows']:.1f}",
             size["settings"],
         )
-        for size in found["sizes"]
+        for size in figures["sizes"]
     ]
     return [
         *paragraph(
-            f"{found['devices']:,} devices, {found['weeks']} weeks of five-minute readings: seven of ten",
+            f"{figures['devices']:,} devices, {figures['weeks']} weeks of five-minute readings: seven of ten",
             "energy registers, then water, gas and temperatures; three decimals, times in whole seconds",
             "that stray by up to two. All files of the chunks, indexes included.",
         ),

@@ -103,7 +103,7 @@ def _drain(connection: Connection[Any], interval: int, stored: int) -> Run:
     return run
 
 
-def requirements(found: dict[str, Any]) -> list[Requirement]:
+def requirements(figures: dict[str, Any]) -> list[Requirement]:
     """Require a rate on one core."""
     return [
         at_least(
@@ -111,12 +111,12 @@ def requirements(found: dict[str, Any]) -> list[Requirement]:
             30_000,
             Run(**run).per_core,
         )
-        for run in found["runs"]
+        for run in figures["runs"]
         if run["interval"] == REQUIRED_INTERVAL_S
     ]
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(figures: dict[str, Any]) -> list[str]:
     """Describe the backlogs, one a line."""
     head = (
         "readings apart",
@@ -139,11 +139,11 @@ def section(found: dict[str, Any]) -> list[str]:
             f"{run.readings / run.wall:,.0f}",
             f"{run.per_core:,.0f}",
         )
-        for run in (Run(**fields) for fields in found["runs"])
+        for run in (Run(**fields) for fields in figures["runs"])
     ]
     return [
         *paragraph(
-            f"A backlog of {found['devices']:,} devices, stored in batches of {BATCH:,} readings, then",
+            f"A backlog of {figures['devices']:,} devices, stored in batches of {BATCH:,} readings, then",
             "computed by one worker. One core: worker and its database session take turns, so their",
             "processor time together is what one core would take.",
         ),

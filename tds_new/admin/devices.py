@@ -143,21 +143,21 @@ def validity(request: HttpRequest, device: Dispositivo) -> str:
 
     Also how they are changed from a date on instead.
     """
-    said = [
+    sentences = [
         _held_until(device),
         _("Mudar um deles muda o consumo de todo esse tempo, também o de meses passados."),
     ]
     frozen = ConsumoCongelado.objects.first()
     if frozen is not None:
-        said.append(
+        sentences.append(
             _("Fica como está só o que é de antes de %(until)s, que está fechado.")
             % {"until": clock_with_zone(frozen.ate, device.conta.zone)}
         )
     instead = _("Para mudar a partir de uma data, registre uma vigência.")
     if not request.user.has_perm("tds_new.add_vigenciaparametros"):
-        return format_html("{} {}", " ".join(said), instead)
+        return format_html("{} {}", " ".join(sentences), instead)
     url = f"{reverse('admin:tds_new_vigenciaparametros_add')}?dispositivo={device.pk}"
-    return format_html('{} <a href="{}">{}</a>', " ".join(said), url, instead)
+    return format_html('{} <a href="{}">{}</a>', " ".join(sentences), url, instead)
 
 
 def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:

@@ -222,14 +222,14 @@ def effect_of_approval(row: LeituraEmRevisao, case: Case | None) -> str:
     }.get(accepted.kind if accepted else "")
     if text is None:
         text = _("Continua sem contar: nem sem o consumo máximo por hora ela combina com a base.")
-    said = text % {
+    sentence = text % {
         "amount": case.counted(counted),
         "start": clock(row.inicio, zone),
         "end": clock(row.leitura_em, zone),
     }
     if row.classe == CLASSES.SUSPEITA:
-        said += " " + _("As leituras seguintes passam a ser julgadas a partir desta.")
-    return said
+        sentence += " " + _("As leituras seguintes passam a ser julgadas a partir desta.")
+    return sentence
 
 
 def effect_of_discard(row: LeituraEmRevisao, case: Case | None) -> str:

@@ -90,20 +90,20 @@ def misfits(change: TrocaMedidor) -> list[str]:
     """
     device = change.dispositivo
     base, after, judged = preview_after_change(device.pk, change.ocorrida_em)
-    zone, unit, found = device.conta.zone, device.unidade, list[str]()
+    zone, unit, warnings = device.conta.zone, device.unidade, list[str]()
     if base and base.value > change.leitura_final:
         text = _("A leitura final é menor que a leitura anterior à troca (%(value)s em %(when)s): confira.")
         value, when = register_with_unit(base.value, unit), clock_with_zone(base.time, zone)
-        found.append(text % {"value": value, "when": when})
+        warnings.append(text % {"value": value, "when": when})
     if after and after.value < change.leitura_inicial:
         text = _(
             "A leitura inicial é maior que a leitura posterior à troca (%(value)s em %(when)s): confira."
         )
         value, when = register_with_unit(after.value, unit), clock_with_zone(after.time, zone)
-        found.append(text % {"value": value, "when": when})
+        warnings.append(text % {"value": value, "when": when})
     if judged and judged.now is None:
-        found.append(_not_accepted(device, judged))
-    return found
+        warnings.append(_not_accepted(device, judged))
+    return warnings
 
 
 def _not_accepted(device: Dispositivo, judged: Preview) -> str:

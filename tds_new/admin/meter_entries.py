@@ -191,11 +191,11 @@ class RevisaoLeituraAdmin(RegistroAdmin):
         """Show the evidence of the decision."""
         if entry.valor is None:
             return _("Sem leitura guardada com a decisão.")
-        said = [self.value(entry), self.seen_as(entry)]
+        parts = [self.value(entry), self.seen_as(entry)]
         if entry.inicio:
             base, when = (
                 register_with_unit(entry.valor_base, entry.dispositivo.unidade),
                 clock(entry.inicio, entry.dispositivo.conta.zone),
             )
-            said.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})
-        return " · ".join(filter(None, said))
+            parts.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})
+        return " · ".join(filter(None, parts))

@@ -296,14 +296,14 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirm.html", context)
 
     def _say_done(self, request: HttpRequest, count: int, decision: Decision) -> None:
-        said = {
+        text = {
             APPROVE.name: ngettext("%(n)d leitura aprovada.", "%(n)d leituras aprovadas.", count),
             DISCARD.name: ngettext("%(n)d leitura descartada.", "%(n)d leituras descartadas.", count),
             CHANGE.name: ngettext("%(n)d troca registrada.", "%(n)d trocas registradas.", count),
             UNDO.name: ngettext("%(n)d decisão desfeita.", "%(n)d decisões desfeitas.", count),
         }[decision.name] % {"n": count}
         soon = _("O consumo é recalculado em segundos.")
-        self.message_user(request, f"{said} {soon}", messages.SUCCESS)
+        self.message_user(request, f"{text} {soon}", messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def when(self, row: LeituraEmRevisao) -> str:

@@ -95,14 +95,14 @@ def opens(line: str, secret: str) -> bool:
     try:
         user, hashed = line.split(":", 1)
         _empty, kind, iterations, salt, _key = hashed.split("$")
-        made = (
+        computed = (
             password_line(user, secret, base64.b64decode(salt, validate=True), int(iterations))
             if kind == "7"
             else ""
         )
     except ValueError:
         return False
-    return hmac.compare_digest(made, line)
+    return hmac.compare_digest(computed, line)
 
 
 def _base64(value: bytes) -> str:

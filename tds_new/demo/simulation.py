@@ -109,7 +109,7 @@ def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
 
     Those without any are left out.
     """
-    made = [
+    fleet = [
         SimulatedGateway(
             gateway.mac,
             gateway.codigo,
@@ -122,7 +122,7 @@ def simulated(gateways: Iterable[Gateway]) -> list[SimulatedGateway]:
         )
         for gateway in gateways
     ]
-    return [gateway for gateway in made if gateway.devices]
+    return [gateway for gateway in fleet if gateway.devices]
 
 
 def registered(count: int | None = None) -> list[Gateway]:

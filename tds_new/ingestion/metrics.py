@@ -21,33 +21,36 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        made = self.registry
-        self._messages = Counter("tds_messages", "Messages committed, by kind", ["kind"], registry=made)
+        registry = registry or CollectorRegistry()
+        self.registry = registry
+        self._messages = Counter("tds_messages", "Messages committed, by kind", ["kind"], registry=registry)
         self._readings = Counter(
-            "tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=made
+            "tds_readings", "Readings by outcome: stored, duplicate, conflict", ["outcome"], registry=registry
         )
         self._rejected = Counter(
-            "tds_rejected", "Messages and readings rejected, by reason", ["reason"], registry=made
+            "tds_rejected", "Messages and readings rejected, by reason", ["reason"], registry=registry
         )
-        self._batches = Counter("tds_batches", "Batches committed", registry=made)
+        self._batches = Counter("tds_batches", "Batches committed", registry=registry)
         self._batch_size = Histogram(
-            "tds_batch_messages", "Messages in a batch", buckets=SIZES, registry=made
+            "tds_batch_messages", "Messages in a batch", buckets=SIZES, registry=registry
         )
         self._batch_seconds = Histogram(
-            "tds_batch_seconds", "Time to store a batch, retries included", buckets=SECONDS, registry=made
+            "tds_batch_seconds", "Time to store a batch, retries included", buckets=SECONDS, registry=registry
         )
         self._delay = Histogram(
             "tds_commit_delay_seconds",
             "Arrival to commit of a batch's oldest message",
             buckets=SECONDS,
-            registry=made,
+            registry=registry,
         )
         self._failures = Counter(
-            "tds_database_failures", "Failed tries on the database, by SQLSTATE", ["sqlstate"], registry=made
+            "tds_database_failures",
+            "Failed tries on the database, by SQLSTATE",
+            ["sqlstate"],
+            registry=registry,
         )
         self._last_commit = Gauge(
-            "tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=made
+            "tds_last_commit_timestamp_seconds", "When a batch was last committed", registry=registry
         )
 
     def watch(

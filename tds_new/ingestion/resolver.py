@@ -88,21 +88,21 @@ class Resolver:
     def resolve(self, connection: Connection, identifiers: Iterable[str]) -> dict[str, KnownGateway | None]:
         """Return the gateway of each identifier; None if none is registered."""
         now = self._clock()
-        found: dict[str, KnownGateway | None] = {}
-        wanted: list[str] = []
+        gateways: dict[str, KnownGateway | None] = {}
+        unknown: list[str] = []
         for identifier in identifiers:
             entry = self._entries.get(identifier)
             if entry is not None and now - entry[0] < self._max_age:
-                found[identifier] = entry[1]
+                gateways[identifier] = entry[1]
             else:
-                wanted.append(identifier)
-        if wanted:
-            fresh = _look_up(connection, wanted)
+                unknown.append(identifier)
+        if unknown:
+            fresh = _look_up(connection, unknown)
             if len(self._entries) + len(fresh) > MAX_ENTRIES:
                 self.forget()
             self._entries.update((identifier, (now, gateway)) for identifier, gateway in fresh.items())
-            found.update(fresh)
-        return found
+            gateways.update(fresh)
+        return gateways
 
 
 def _look_up(connection: Connection, identifiers: list[str]) -> dict[str, KnownGateway | None]:

@@ -139,7 +139,7 @@ def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, li
 
     Final ones are included, because they say which anchors are no bases.
     """
-    found: dict[int, list[Occurrence]] = defaultdict(list)
+    occurrences: dict[int, list[Occurrence]] = defaultdict(list)
     parameters = {
         "devices": [s.device_id for s in spans],
         "starts": [to_timestamptz(s.start) for s in spans],
@@ -147,10 +147,10 @@ def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, li
     for device, time, value, kind, base_time, base_value, amount, settled in cursor.execute(
         LOAD_OCCURRENCES, parameters
     ):
-        found[device].append(
+        occurrences[device].append(
             Occurrence(time, value, SegmentClass(kind), base_time, base_value, amount, settled)
         )
-    return found
+    return occurrences
 
 
 def load_chains(

@@ -178,12 +178,14 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         if stale.start > BEGINNING:
             return Missing.EARLIER
         changed = None
-    found = compute_chains(_from(chains, BEGINNING if origin is None else origin), meter)
-    until = next((t for t in found.settled if t > stale.last and is_confirmed(t)), END)
-    if stale.end < END and not _is_block_whole(until, found.settled):
+    computation = compute_chains(_from(chains, BEGINNING if origin is None else origin), meter)
+    until = next((t for t in computation.settled if t > stale.last and is_confirmed(t)), END)
+    if stale.end < END and not _is_block_whole(until, computation.settled):
         return Missing.LATER
     first, since = _unchanged_until(stale, changed, times)
-    owners = {time: chain.conta_id for chain in chains for time in chain.times} if found.occurrences else {}
+    owners = (
+        {time: chain.conta_id for chain in chains for time in chain.times} if computation.occurrences else {}
+    )
     last = END if until >= END else block_end(until)
     return Result(
         device_id=stale.device_id,
@@ -191,8 +193,8 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         last=last,
         since=since,
         until=until,
-        blocks={key: block for key, block in found.blocks.items() if first <= key[1] < last},
-        occurrences=[o for o in found.occurrences if since < o.time <= until],
+        blocks={key: block for key, block in computation.blocks.items() if first <= key[1] < last},
+        occurrences=[o for o in computation.occurrences if since < o.time <= until],
         contas=owners,
     )
 

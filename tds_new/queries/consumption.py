@@ -109,7 +109,7 @@ def month_to_date(
     period, closed = Period(month.start, cutoff + BLOCK), Period(month.start, cutoff)
     filling = Period(cutoff, cutoff + BLOCK)
     previous = _comparable(month, cutoff, zone)
-    found = []
+    consumption = []
     for sums in sum_periods(conta, devices, [closed, filling, previous], now):
         closed_sum, filling_sum, previous_sum = sums.periods
         whole = BlockSum()
@@ -117,10 +117,10 @@ def month_to_date(
         whole.add(filling_sum)
         whole.expected = closed_sum.expected  # the block that is still filling is not missing
         until = _until(sums.last_reading, period, now)
-        found.append(
+        consumption.append(
             PeriodConsumption(*sums.quantity, period, whole, closed_sum, previous, previous_sum, until)
         )
-    return found
+    return consumption
 
 
 def _comparable(month: Period, cutoff: datetime, zone: ZoneInfo) -> Period:

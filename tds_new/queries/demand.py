@@ -110,13 +110,13 @@ def greatest_peak(
     period = utc_period(start, end)
     stored = grids(now or timezone.now(), (*OF_CONTAS, *OF_DEVICES))
     of_devices = [grid for grid in stored if not grid.layer.of_conta]
-    found: dict[int, Peak] = {}
+    greatest: dict[int, Peak] = {}
     if len(by_id) > MANY_DEVICES:
         of_contas = [grid for grid in stored if grid.layer.of_conta]
         largest = _largest_of_conta(conta, list(by_id.values()), period, of_contas)
-        found = _peak_in(largest, conta, list(by_id), of_devices) if largest else {}
-    found = found or _peaks(OF_ALL_DEVICES, conta, list(by_id), period, of_devices)
-    return next(((by_id[pk], peak) for pk, peak in found.items()), None)
+        greatest = _peak_in(largest, conta, list(by_id), of_devices) if largest else {}
+    greatest = greatest or _peaks(OF_ALL_DEVICES, conta, list(by_id), period, of_devices)
+    return next(((by_id[pk], peak) for pk, peak in greatest.items()), None)
 
 
 def _has_demand(device: Dispositivo) -> bool:

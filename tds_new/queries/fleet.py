@@ -63,14 +63,14 @@ def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> lis
     active = active_gateways(conta) if active is None else active
     gateways = {gateway.pk: gateway for gateway in active}
     devices = Dispositivo.objects.filter(conta=conta, gateway__conta=conta, gateway__is_active=True)
-    found = []
+    expected = []
     for device in devices.exclude(status=Dispositivo.Status.INATIVO).order_by(
         "gateway__codigo", "codigo", "pk"
     ):
         if gateway := gateways.get(device.gateway_id):
             device.gateway = gateway
-            found.append(device)
-    return found
+            expected.append(device)
+    return expected
 
 
 def active_gateways(conta: Conta) -> list[Gateway]:

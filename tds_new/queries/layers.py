@@ -213,13 +213,13 @@ def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
     """
     now = now.astimezone(UTC)
     stored = _stored()
-    found = []
+    complete = []
     for layer in layers:
         if table := stored.get(layer.table):
             floor, following, reach = _boundaries(layer, ZoneInfo(table.zone_name or settings.TDS_TIME_ZONE))
             complete_until = min(floor(now - layer.unsettled), floor(table.refreshed_until))
-            found.append(Grid(replace(layer, table=table.name), floor, following, complete_until, reach))
-    return found
+            complete.append(Grid(replace(layer, table=table.name), floor, following, complete_until, reach))
+    return complete
 
 
 class _StoredTable(NamedTuple):

@@ -61,7 +61,7 @@ def readings_around(
     They are up to ``before`` readings before the moment, the one at it, and up to ``after`` readings after
     it.
     """
-    found: list[list[NearbyReading]] = [[] for _ in moments]
+    around: list[list[NearbyReading]] = [[] for _ in moments]
     parameters: dict[str, Any] = {
         "devices": [device.pk for device, _ in moments],
         "moments": [moment for _, moment in moments],
@@ -71,8 +71,8 @@ def readings_around(
     with connection.cursor() as cursor:
         cursor.execute(READINGS_AROUND, parameters)
         for number, *reading in cursor.fetchall():
-            found[number - 1].append(NearbyReading(*reading))
-    return found
+            around[number - 1].append(NearbyReading(*reading))
+    return around
 
 
 def reading_within_second(device: Dispositivo, second: datetime) -> datetime | None:

@@ -83,16 +83,16 @@ def series(
     decides which stored sums are complete.
     """
     readings_kept = window.step < BLOCK and _readings_kept(window)
-    found = [
+    lines = [
         Series(d, window.step if readings_kept and _drawn_raw(d, window) else max(window.step, BLOCK))
         for d in devices
         if d.conta_id == conta.pk
     ]
-    if raw := [s for s in found if s.step < BLOCK]:
+    if raw := [s for s in lines if s.step < BLOCK]:
         raw_points.fill(conta, raw, window)
-    if summed := [s for s in found if s.step >= BLOCK]:
+    if summed := [s for s in lines if s.step >= BLOCK]:
         _fill(conta, summed, window, now or timezone.now())
-    return found
+    return lines
 
 
 def _readings_kept(window: Window) -> bool:

@@ -163,20 +163,20 @@ def sum_periods(
     reads = _reads(covers)
     if not reads:
         return []
-    found: dict[Quantity, QuantitySums] = {}
+    by_quantity: dict[Quantity, QuantitySums] = {}
     cells: dict[Quantity, dict[int, BlockSum]] = defaultdict(dict)
     for row in _rows(conta, devices, periods, reads.values()):
         quantity = row.grandeza, row.unidade
-        if quantity not in found:
-            found[quantity] = QuantitySums(*quantity, [BlockSum() for _ in periods])
+        if quantity not in by_quantity:
+            by_quantity[quantity] = QuantitySums(*quantity, [BlockSum() for _ in periods])
         if row.of_cell:
             cells[quantity][row.number] = row.block_sum()
         else:
-            _expect(found[quantity], row)
-    for quantity, sums in found.items():
+            _expect(by_quantity[quantity], row)
+    for quantity, sums in by_quantity.items():
         for block_sum, spans in zip(sums.periods, covers, strict=True):
             _add_spans(block_sum, spans, reads, cells[quantity])
-    return sorted(found.values(), key=lambda sums: quantity_order(sums.quantity))
+    return sorted(by_quantity.values(), key=lambda sums: quantity_order(sums.quantity))
 
 
 class _Row(NamedTuple):

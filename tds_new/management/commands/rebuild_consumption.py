@@ -112,7 +112,7 @@ class Command(BaseCommand):
         if self._shared:
             self.stdout.write("[OK] a running worker computed a part of it; its rows are not counted here")
 
-    def _work_off(self, rebuild: Rebuild, what: str) -> None:
+    def _work_off(self, rebuild: Rebuild, label: str) -> None:
         """Compute the run's queue, together with a worker if one runs."""
         while rebuild.waiting():
             processed = process_partition(session.of_django(), long_ranges=True)
@@ -123,7 +123,7 @@ class Command(BaseCommand):
                 self._rows += processed.written.rows
             waiting = rebuild.waiting()
             share, left = int(100 * rebuild.share(waiting)), rebuild.left(waiting)
-            line = f"{share:3d} %  {left} {what}, {self._rows} rows differed"
+            line = f"{share:3d} %  {left} {label}, {self._rows} rows differed"
             self.stdout.write(f"\r{line:90}", ending="")
             self.stdout.flush()
 

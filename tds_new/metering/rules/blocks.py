@@ -84,24 +84,24 @@ def compute_chains(chains: list[Chain], meter: Meter) -> Computation:
 
     The first reading of all must be a settled one, or the device's first.
     """
-    found = Computation({}, [], [])
+    computation = Computation({}, [], [])
     for number, chain in enumerate(chains):
         following = chains[number + 1].times[0] if number + 1 < len(chains) else None
-        _count_readings(found.blocks, chain, meter)
+        _count_readings(computation.blocks, chain, meter)
         if chain.kind == "ACUMULADA":
             register = Register(meter)
             for time, value in zip(chain.times, chain.values, strict=True):
                 register.feed(time, value)
             register.end_chain(following)
-            found.occurrences += register.occurrences
-            found.settled += register.settled
+            computation.occurrences += register.occurrences
+            computation.settled += register.settled
             gateways = dict(zip(chain.times, chain.gateways, strict=True))
             for segment in register.segments:
-                _split(found.blocks, segment, meter, chain.conta_id, gateways[segment.end])
+                _split(computation.blocks, segment, meter, chain.conta_id, gateways[segment.end])
         else:
-            found.settled += chain.times
-            _cover_pairs(found.blocks, chain, meter)
-    return found
+            computation.settled += chain.times
+            _cover_pairs(computation.blocks, chain, meter)
+    return computation
 
 
 def _block(blocks: dict[tuple[int, int], Block], conta_id: int, start: int, gateway_id: int) -> Block:

@@ -35,13 +35,13 @@ def consumption_cards(facts: Facts) -> list[Card]:
     scope = facts.scope
     if Block.CONSUMPTION in facts.failed:
         return []
-    found = {c.quantity: _card(scope, c) for c in facts.month}
+    cards = {c.quantity: _card(scope, c) for c in facts.month}
     if not scope.never_measured:
         for device in scope.devices:
             quantity = device.grandeza, device.unidade
-            if device.last_seen and not is_gauge(device) and quantity not in found:
-                found[quantity] = _blank(quantity) | {"line": _why_nothing(scope, quantity)}
-    return [found[quantity] for quantity in sorted(found, key=quantity_order)][:MAX_CARDS]
+            if device.last_seen and not is_gauge(device) and quantity not in cards:
+                cards[quantity] = _blank(quantity) | {"line": _why_nothing(scope, quantity)}
+    return [cards[quantity] for quantity in sorted(cards, key=quantity_order)][:MAX_CARDS]
 
 
 def _blank(quantity: Quantity) -> Card:
@@ -49,24 +49,24 @@ def _blank(quantity: Quantity) -> Card:
     return blank_card(f"{grandeza}-{unidade}", month_title(grandeza), colour(grandeza))
 
 
-def _card(scope: Scope, found: PeriodConsumption) -> Card:
+def _card(scope: Scope, month: PeriodConsumption) -> Card:
     """Return the card of one quantity in one unit."""
-    now, before = found.block_sum, found.previous
-    card = _blank(found.quantity) | {"quality": quality_text(now)}
+    now, before = month.block_sum, month.previous
+    card = _blank(month.quantity) | {"quality": quality_text(now)}
     if now.coverage is not None:
         card["coverage"] = str(now.coverage.quantize(Decimal("0.0001"), ROUND_FLOOR))
     if now.total is None:
-        missing = _("Falta a segunda leitura") if now.blocks else _why_nothing(scope, found.quantity)
+        missing = _("Falta a segunda leitura") if now.blocks else _why_nothing(scope, month.quantity)
         return card | {"line": missing}
-    unit, divisor = formats.scale(found.unidade, max(abs(s.total or Decimal(0)) for s in (now, before)))
-    comparison = _comparison(scope, found, unit, divisor)
+    unit, divisor = formats.scale(month.unidade, max(abs(s.total or Decimal(0)) for s in (now, before)))
+    comparison = _comparison(scope, month, unit, divisor)
     return card | {
         "value": str(now.total),
         "unit": unit,
         "shown": formats.value(now.total / divisor, unit),
-        "end": iso(found.until) if found.until else None,
+        "end": iso(month.until) if month.until else None,
         "previous": None if before.total is None else str(before.total),
-        "line": _period_text(scope, found),
+        "line": _period_text(scope, month),
         "detail": comparison.written,
         "spoken": comparison.spoken,
     }
@@ -83,14 +83,14 @@ def _why_nothing(scope: Scope, quantity: Quantity) -> str:
     return _("Calculando o consumo…") if seen and max(seen) >= start else _("Nenhuma leitura neste mês")
 
 
-def _period_text(scope: Scope, found: PeriodConsumption) -> str:
+def _period_text(scope: Scope, month: PeriodConsumption) -> str:
     """Return ``1 a 18/02, até 12:45``: the period up to the end of its last block."""
     zone = scope.conta.zone
-    start = found.period.start.astimezone(zone).date()
-    if found.until is None:
+    start = month.period.start.astimezone(zone).date()
+    if month.until is None:
         return _("desde %(de)s") % {"de": formats.day_month(start)}
-    end = found.until.astimezone(zone)
-    last = (found.until - timedelta(microseconds=1)).astimezone(zone)
+    end = month.until.astimezone(zone)
+    last = (month.until - timedelta(microseconds=1)).astimezone(zone)
     hour = "24:00" if last.date() < end.date() else f"{end:%H:%M}"
     return _("%(dias)s, até %(hora)s") % {"dias": formats.day_range(start, last.date()), "hora": hour}
 
@@ -106,13 +106,13 @@ class Comparison:
     spoken: str = ""
 
 
-def _comparison(scope: Scope, found: PeriodConsumption, unit: str, divisor: Decimal) -> Comparison:
+def _comparison(scope: Scope, month: PeriodConsumption, unit: str, divisor: Decimal) -> Comparison:
     """Say how the blocks that are over compare with as much of the month before.
 
     It has no colour, because more is not worse. ``unit`` and ``divisor`` are those of the card.
     """
-    days = _days(scope, found.previous_period)
-    before, after = found.previous, found.closed
+    days = _days(scope, month.previous_period)
+    before, after = month.previous, month.closed
     if not days:
         return Comparison("")
     if before.total is None:

@@ -25,20 +25,20 @@ PAGE_SIZE = 50
 def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
     """Return the Conta's devices, found by code, name or gateway."""
     search = _search(request)
-    found = (
+    matching = (
         Dispositivo.objects.filter(conta=conta)
         .select_related("gateway")
         .order_by("gateway__codigo", "codigo", "pk")
     )
     if search:
-        found = found.filter(
+        matching = matching.filter(
             Q(codigo__icontains=search)
             | Q(nome__icontains=search)
             | Q(gateway__codigo__icontains=search)
             | Q(gateway__nome__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, Paginator(found, PAGE_SIZE), search, now)
+    context = _context(request, Paginator(matching, PAGE_SIZE), search, now)
     context["rows"] = [_device(d, conta, now) for d in context["page"]]
     return render(request, "tds_new/devices.html", context)
 
@@ -48,17 +48,17 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
 def gateways(request: HttpRequest, conta: Conta) -> HttpResponse:
     """Return the Conta's gateways, found by code, name or MAC."""
     search = _search(request)
-    found = (
+    matching = (
         Gateway.objects.filter(conta=conta)
         .annotate(device_count=Count("dispositivos"))
         .order_by("codigo", "pk")
     )
     if search:
-        found = found.filter(
+        matching = matching.filter(
             Q(codigo__icontains=search) | Q(nome__icontains=search) | Q(mac__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, Paginator(found, PAGE_SIZE), search, now)
+    context = _context(request, Paginator(matching, PAGE_SIZE), search, now)
     context["rows"] = [_gateway(g, conta, now) for g in context["page"]]
     return render(request, "tds_new/gateways.html", context)
 
