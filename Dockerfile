@@ -22,7 +22,7 @@ COPY --from=charts /charts/node_modules/chart.js/dist/chart.umd.js ./tds_new/sta
 RUN SECRET_KEY=only-for-this-command-of-the-image-build DATABASE_URL=postgres://build@127.0.0.1:9/build \
     sh -c '/venv/bin/python manage.py compile_translations && /venv/bin/python manage.py collectstatic --no-input --verbosity 0'
 
-# --- what runs ---------------------------------------------------------------------------------------------------------------
+# --- the runtime image --------------------------------------------------------------------------------------------------------------
 FROM python:3.11.14-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=prj_tds_new.settings
 RUN groupadd --gid 10001 tds-new && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tds-new

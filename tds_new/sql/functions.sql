@@ -59,9 +59,9 @@ LANGUAGE sql AS $$
     WHERE EXISTS (SELECT FROM tds_new_dispositivo WHERE id = dispositivo);
 $$;
 
--- Has computed again what an entry about a meter takes effect on, and writes the entry into the audit trail.
--- A meter change and a decision take effect at their moment, parameters until the next ones. What is only
--- said about an entry computes nothing.
+-- Queues the range that an entry about a meter affects, and writes the entry into the audit trail.
+-- A meter change and a decision take effect at their moment, parameters until the next ones. A change
+-- of fields that only describe the entry queues nothing.
 CREATE FUNCTION tds_new_marca_registro() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     ditos text[] := ARRAY['motivo', 'registrado_por_id', 'registrado_em', 'conta_id', 'valor', 'classe', 'inicio', 'valor_base'];
@@ -88,7 +88,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Has a device computed again whose own parameters change, until its first dated ones; all of it where it
+-- Queues a device whose own parameters change, until its first dated ones; all of it if it
 -- moves to another gateway.
 CREATE FUNCTION tds_new_marca_dispositivo() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -97,14 +97,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Has the devices of a gateway computed again whose expected interval changes.
+-- Queues the devices of a gateway whose expected interval changes.
 CREATE FUNCTION tds_new_marca_gateway() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM tds_new_marca(id, '-infinity', 'infinity') FROM tds_new_dispositivo WHERE gateway_id = NEW.id;
     RETURN NULL;
 END $$;
 
--- Writes into the audit trail what of a device re-interprets figures.
+-- Writes changes of a device that re-interpret figures into the audit trail.
 CREATE FUNCTION tds_new_audita_dispositivo() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     campos text[] := string_to_array('fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, grandeza, unidade, tipo_leitura, gateway_id', ', ');
@@ -151,8 +151,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Keeps with a decision what it was taken on: the ledger follows the decision, and then finds nothing any
--- more.
+-- Copies the evidence of a decision into it, because the ledger applies the decision and then finds nothing
+-- unusual.
 CREATE FUNCTION tds_new_evidencia() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     SELECT conta_id, valor, classe, inicio, valor_base INTO NEW.conta_id, NEW.valor, NEW.classe, NEW.inicio, NEW.valor_base

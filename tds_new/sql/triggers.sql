@@ -42,7 +42,7 @@ CREATE TRIGGER tds_new_marca_gateway AFTER UPDATE OF intervalo_esperado_s ON tds
     FOR EACH ROW WHEN (OLD.intervalo_esperado_s IS DISTINCT FROM NEW.intervalo_esperado_s)
     EXECUTE FUNCTION tds_new_marca_gateway();
 
--- What of a device re-interprets figures is in the trail.
+-- Changes of a device that re-interpret figures are in the trail.
 CREATE TRIGGER tds_new_audita_dispositivo
     AFTER INSERT OR UPDATE OF fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda,
         grandeza, unidade, tipo_leitura, gateway_id
@@ -66,7 +66,7 @@ CREATE CONSTRAINT TRIGGER tds_new_auditoria_permanece AFTER DELETE ON tds_new_au
 CREATE TRIGGER tds_new_apaga_auditoria AFTER DELETE ON tds_new_dispositivo
     FOR EACH ROW EXECUTE FUNCTION tds_new_apaga_auditoria();
 
--- A decision keeps what it was taken on.
+-- A decision keeps its evidence.
 CREATE TRIGGER tds_new_evidencia BEFORE INSERT ON tds_new_revisao_leitura
     FOR EACH ROW EXECUTE FUNCTION tds_new_evidencia();
 

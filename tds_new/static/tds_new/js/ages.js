@@ -44,7 +44,7 @@ export const clock = new Clock(Number(main?.dataset.now));
 export const zone = main?.dataset.zone ?? 'UTC';
 
 /**
- * Write a text where it differs, so that nothing is laid out again without need. Returns whether it differed.
+ * Write a text if it differs, so that nothing is laid out again without need. Returns whether it differed.
  * @type {(element: Element, text: string) => boolean}
  */
 export function setText(element, text) {

@@ -14,7 +14,7 @@ const MOSTLY_UNMEASURED = 0.5;
 
 /** @type {Texts} */
 let texts;
-/** What each chart shows now. @type {WeakMap<ChartInstance, { chart: LineChart, span: TimeWindow }>} */
+/** The data that each chart shows now. @type {WeakMap<ChartInstance, { chart: LineChart, span: TimeWindow }>} */
 const lineContents = new WeakMap();
 /** @type {WeakMap<ChartInstance, BarChart>} */
 const barContents = new WeakMap();
@@ -268,7 +268,7 @@ function drawVertical({ ctx, chartArea, scales: { x } }, t, colour, dash) {
 }
 
 /**
- * What stands below a tick: the time, at midnight the day.
+ * The label below a tick: the time, at midnight the day.
  * @type {(t: number, zone: string) => string}
  */
 export function tickLabel(t, zone) {
@@ -287,7 +287,7 @@ export function intervalText(middle, step, zone) {
 }
 
 /**
- * A point in words: name, value, range where there were several readings, and how it came about.
+ * A point in words: name, value, range if there were several readings, and its quality.
  * @type {(series: Series, point: ChartPoint) => string}
  */
 function pointText(series, point) {
@@ -387,7 +387,7 @@ const isMostlyUnmeasured = ({ coverage }) => coverage !== null && coverage < MOS
 const monthName = (month) => month.month + (month.partial ? ' *' : '');
 
 /**
- * What stands below a bar. "Feb 2026" takes two lines, so that as many months have room as of "fev/26".
+ * The label below a bar. "Feb 2026" takes two lines, so that as many months have room as of "fev/26".
  * @type {(month: Month) => string | string[]}
  */
 export function monthLabel(month) {

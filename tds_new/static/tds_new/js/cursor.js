@@ -1,19 +1,19 @@
 /**
- * The cursor that all line charts share: one moment, and what every chart says there.
+ * The cursor that all line charts share: one moment, and the values of every chart there.
  */
 
 import { clock, setText } from './ages.js';
 import { formats } from './formats.js';
 
 /**
- * The charts that follow the cursor, each with what puts a point of its series into words.
+ * The charts that follow the cursor, each with a function that puts a point of its series into words.
  * @type {Map<ChartInstance, (series: Series, point: ChartPoint) => string>}
  */
 const followers = new Map();
 /** @type {number | null} */
 let moment = null;
 
-/** The moment under the cursor, in milliseconds since 1970; null where it is away. */
+/** The moment under the cursor, in milliseconds since 1970; null if there is none. */
 export const cursorMoment = () => moment;
 
 /**
@@ -30,7 +30,7 @@ export function unfollow(chart) {
 }
 
 /**
- * The index of the point with a value that is nearest to a moment; -1 where none is within `reach` ms.
+ * The index of the point with a value that is nearest to a moment; -1 if none is within `reach` ms.
  * @type {(points: ChartPoint[], t: number, reach: number) => number}
  */
 export function nearestPoint(points, t, reach) {
@@ -44,7 +44,7 @@ export function nearestPoint(points, t, reach) {
 }
 
 /**
- * How far from a moment a series still has something to say about it, in milliseconds.
+ * The distance within which a point of a series is shown for a moment, in milliseconds.
  * @param {Series} series
  */
 export const reachOf = (series) => Math.max(series.step, series.gap / 3);
@@ -65,7 +65,7 @@ function pointsAt(chart, t) {
 const lineDatasets = (chart) => /** @type {any[]} */ (chart.data.datasets);
 
 /**
- * Move the cursor of all line charts to a moment (null: away). Returns what they say there.
+ * Move the cursor of all line charts to a moment (null: away). Returns their values there, in words.
  * @type {(t: number | null) => string[]}
  */
 export function moveCursor(t) {
@@ -106,7 +106,7 @@ export function lastPosition(span, now) {
 export const momentAt = (span, position) => span.start + (position + 0.5) * span.step;
 
 /**
- * Bring the slider to life, where the page has one.
+ * Start the slider, if the page has one.
  * @param {() => TimeWindow} currentWindow
  * @param {Texts} texts
  */

@@ -31,7 +31,7 @@ const DECIMALS = {
 
 const ESTIMATED = 2; // a point's quality; 1 is interpolated, 0 is measured
 
-/** What stands for a value that is missing. */
+/** The text for a missing value. */
 export const MISSING = '\u2014';
 
 /**
@@ -142,7 +142,7 @@ export function createFormats(language) {
   }
 
   /**
-   * How long ago an instant was; after a week its date.
+   * The age of an instant; after a week its date.
    * @type {(ms: number, now: number, zone: string) => string}
    */
   function age(ms, now, zone) {
@@ -166,7 +166,7 @@ export function createFormats(language) {
 export const formats = createFormats(globalThis.document?.documentElement.lang ?? 'pt-BR');
 
 /**
- * What is said of a value that was not measured: interpolated or estimated; nothing where it was.
+ * The word for a value that was not measured: interpolated or estimated; empty if it was.
  * @type {(quality: number, texts: Texts) => string}
  */
 export function qualityText(quality, texts) {

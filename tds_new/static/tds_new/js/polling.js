@@ -1,6 +1,6 @@
 /**
  * Following the server: one request at a time, never in a hidden tab, slower while it fails, not at all once
- * it is refused; and what to make of an answer that holds only what changed.
+ * it is refused; and the completion of answers that hold only the changed parts.
  */
 
 const TIMEOUT_MS = 10000;
@@ -23,7 +23,7 @@ export function delayAfterFailure(failures, intervalMs, askedForMs) {
 export const jittered = (delayMs, random) => delayMs * (1 - JITTER + 2 * JITTER * random);
 
 /**
- * What an answer means: new data, nothing new, try again later, or a reason to stop.
+ * The meaning of an answer: new data, nothing new, try again later, or a reason to stop.
  * @param {{ type: string, status: number, ok: boolean }} response
  * @returns {'changed' | 'unchanged' | 'failed' | 'session' | 'access'}
  */
@@ -34,12 +34,12 @@ export function outcomeOf(response) {
   return response.ok ? 'changed' : 'failed';
 }
 
-/** Asks again and again, and tells what came. */
+/** Polls the server, and tells a listener about the answers. */
 export class Poll {
   /**
    * @param {() => URL} address called for each request
    * @param {number} intervalMs
-   * @param {string | null} etag of what the page shows; empty where that is not known
+   * @param {string | null} etag of what the page shows; empty if that is not known
    * @param {PollListener} listener
    */
   constructor(address, intervalMs, etag, listener) {
@@ -86,7 +86,7 @@ export class Poll {
     if (!this.idle()) this.timer = setTimeout(() => this.ask(), jittered(delayMs, Math.random()));
   }
 
-  /** Whether there is no point in asking. */
+  /** Whether polling is suspended. */
   idle() {
     return this.stopped || this.paused || document.hidden;
   }
@@ -160,7 +160,7 @@ const MAX_MARKS_LENGTH = 3000;
 const allSeries = (dashboard) => dashboard.charts.flatMap((chart) => chart.series);
 
 /**
- * The marks of all parts of the series that are here already; null where they are too many for an address.
+ * The marks of all parts of the series that are here already; null if they are too many for an address.
  * @param {Dashboard} dashboard
  */
 export function marksHeld(dashboard) {
@@ -188,7 +188,7 @@ export function completeSeries(answer, before) {
 }
 
 /**
- * Put what was shown before, in place, where a block of an answer failed.
+ * Replace, in place, each failed block of an answer by the one shown before.
  * @type {(answer: Dashboard, before: Dashboard) => void}
  */
 export function keepFailedBlocks(answer, before) {
