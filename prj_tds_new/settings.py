@@ -153,7 +153,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if TDS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = TDS_HTTPS
 TDS_BEHIND_PROXY = env.boolean("TDS_BEHIND_PROXY", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TDS_BEHIND_PROXY else None
-# Who may read /metrics; for everybody else the page does not exist.
+# Addresses that may read /metrics; for all others the page does not exist.
 TDS_WEB_METRICS_ALLOW = env.networks("TDS_WEB_METRICS_ALLOW")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -261,7 +261,7 @@ def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled
 
     The period is from ``start`` until before ``end``.
 
-    Both are full quarters of an hour. Nothing becomes stale by it. What is older than 45 days is compressed,
+    Both are full quarters of an hour. Nothing becomes stale by it. Chunks older than 45 days are compressed,
     as shipped. ``url`` is the database's address; ``progress`` is told the share that is done.
     """
     began = time.monotonic()

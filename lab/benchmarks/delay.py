@@ -39,7 +39,7 @@ SELECT d.id, d.codigo,
     (SELECT sum(consumo) FROM tds_new_consumo_15min WHERE dispositivo_id = d.id)
 FROM tds_new_dispositivo d WHERE gateway_id IN (SELECT id FROM tds_new_gateway ORDER BY id LIMIT %s)
 """
-# What the load generator's registers begin with, and grow by with each reading.
+# The first value of the load generator's registers, and their growth by each reading.
 REGISTERS = {"D01": (Decimal(1000), Decimal("0.25")), "D02": (Decimal(500), Decimal("0.013"))}
 # How long the gateways have been sending before; their registers are below what the load generator begins
 # with by then.

@@ -19,8 +19,8 @@ from tds_new.ingestion.resolver import KnownGateway, Resolver
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 ACCEPTS_SINCE = NOW - timedelta(days=60)
 
-# What a fleet has that sites of the demonstration do not: a name, another horizon, inactive gateways and
-# devices.
+# Properties of a fleet that sites of the demonstration do not have: a name, another horizon, inactive
+# gateways and devices.
 COMPLETE_GATEWAY = """
 UPDATE tds_new_gateway SET device_id = %s, is_active = %s, aceita_leituras_desde = %s WHERE mac = %s
 """

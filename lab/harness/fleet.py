@@ -33,7 +33,7 @@ SELECT gateway.mac, device.codigo, device.id, gateway.id, gateway.conta_id
 FROM gateway JOIN device ON device.gateway_id = gateway.id
 """
 
-# What the benchmarks' gateways measure: two registers and a temperature.
+# The devices of the benchmarks' gateways: two registers and a temperature.
 BENCHMARK_DEVICES = (
     Device("D01", "", "ENERGIA", "kWh", "ACUMULADA"),
     Device("D02", "", "AGUA", "m3", "ACUMULADA"),

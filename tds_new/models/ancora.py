@@ -30,9 +30,9 @@ class ConsumoAncora(models.Model):
     """A device's last readings before ``ConsumoCongelado.ate``, which are kept.
 
     From them the device's chain goes on: its blocks that begin at ``final_ate`` (one value a device) or later
-    can be computed again; those before are final. What people had decided on them by then holds for good:
-    discarded readings are not among them, ``aprovada`` says which were approved. A device that has anchors
-    cannot be deleted: its blocks would be without an owner.
+    can be computed again; those before are final. People's decisions on them are frozen: discarded readings
+    are not among them, ``aprovada`` says which were approved. A device that has anchors cannot be deleted:
+    its blocks would be without an owner.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")

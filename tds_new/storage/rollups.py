@@ -71,12 +71,12 @@ SUMS = {
     "amostras": Sum("sum(amostras)", "sum(amostras)::bigint", "amostras"),
     "ultimo": Sum("{last}", "{last}", "ultimo"),
 }
-# What the sums of devices have, in this order. Months lack one of them: they have a mean in place of the days
-# that it is taken over. Two others have other names there.
+# The columns of the sums of devices, in this order. Months lack one of them: they have a mean in place of the
+# days that it is taken over. Two others have other names there.
 DEVICE_SUMS = tuple(SUMS)
 COMMON_SUMS = tuple(name for name in DEVICE_SUMS if name != "blocos_lidos")
 MONTHLY_NAMES = (("consumo", "total_consumo"), ("leituras", "leituras_count"))
-# What the sums of Contas have.
+# The columns of the sums of Contas.
 CONTA_SUMS = ("consumo", "blocos", "blocos_medidos", "blocos_interpolados", "blocos_estimados", "pico")
 
 

@@ -155,7 +155,7 @@ def test_sigterm_under_load_ends_in_order_and_loses_nothing(
     second = start_consumer(mosquitto)
     all_stored(3000)
     assert second.terminate() == 0
-    # What was stored was acknowledged: the first one's readings do not come again.
+    # Everything stored was acknowledged: the first one's readings do not come again.
     assert ConsumerStatus.objects.get().counters.get("duplicates", 0) == 0
 
 

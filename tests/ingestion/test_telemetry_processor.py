@@ -57,7 +57,7 @@ def nothing(world: World) -> None:
     """Leave the registry as it is."""
 
 
-# What is sent, the change before, the reason, the reading concerned, and whether the gateway is known.
+# The message sent, the change before, the reason, the reading concerned, and whether the gateway is known.
 CASES: dict[str, tuple[Message, Change, Reason, int | None, bool]] = {
     "topic": (telemetry(GOOD, topic=f"{PREFIX}/{MAC}/tele"), nothing, Reason.TOPICO_INVALIDO, None, False),
     "wildcard in the topic": (

@@ -36,7 +36,7 @@ test('a text is written only where it differs', () => {
   assert.equal(element.textContent, 'two');
 });
 
-test('the clock counts on from what the server told, whatever the computer's own clock says', () => {
+test('the clock counts on from what the server told, whatever the clock of the computer says', () => {
   let elapsed = 100;
   const clock = new Clock(5000, () => elapsed);
   elapsed += 30;

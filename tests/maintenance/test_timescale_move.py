@@ -36,7 +36,7 @@ SELECT t, conta_id, gateway_id, id, extract(epoch FROM t - %(start)s) / 1000, un
 FROM tds_new_dispositivo, generate_series(%(start)s::timestamptz, %(end)s::timestamptz, %(step)s::interval) t
 """
 COPIED = "SELECT coalesce(sum(linhas), 0) FROM tds_new_mudanca_timescale"
-# What a database is, without numbers that depend on its history.
+# The description of a database, without numbers that depend on its history.
 CATALOGUE = {
     "columns": """SELECT c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
         a.attnotnull, a.attstorage, pg_get_expr(d.adbin, d.adrelid)

@@ -1,6 +1,6 @@
 """Figures after retention equal those of the same readings without it.
 
-Whatever is decided or comes later, and after everything is computed again.
+That holds for later decisions and readings, and after everything is computed again.
 """
 
 import os
