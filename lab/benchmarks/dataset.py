@@ -299,7 +299,7 @@ def _chunks(
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield the bounds of the parts of a time that fall into one chunk each.
 
-    Weeks on plain PostgreSQL.
+    Plain PostgreSQL has no chunks; there they are weeks.
     """
     size = WEEK
     if has_timescale(connection) and (row := connection.execute(CHUNKS, [table]).fetchone()):

@@ -129,7 +129,7 @@ def measure(bench: Bench) -> Late:
 def _wait_for_refresh(connection: Connection[Any]) -> None:
     """Wait until the worker's maintenance has refreshed the sums once.
 
-    In a system that runs it has long done so.
+    In a running system it has done so long ago.
     """
     wanted = 3 if has_timescale(connection) else 0
     wait_until(

@@ -16,7 +16,7 @@ LIMITS = {1_000: {"p50": 15, "p99": 100}, 10_000: {"p99": 300}}
 class Latencies:
     """The figures of the part.
 
-    For each rate its messages/s and the fields of :class:`Percentiles`.
+    They have for each rate its messages/s and the fields of :class:`Percentiles`.
     """
 
     seconds: float

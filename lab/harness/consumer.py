@@ -16,7 +16,7 @@ def consumer_command(*arguments: str) -> list[str]:
 def metric_value(text: str, name: str) -> float:
     """Return a figure of a Prometheus text by its name with its labels.
 
-    Without labels the sum over all.
+    A name without labels gives the sum over all labels.
 
     It is 0 if there is none yet.
     """

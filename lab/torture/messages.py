@@ -106,7 +106,7 @@ def new_plan(
 def mac_of(plan: Plan, gateway: int, known: bool = True) -> str:
     """Return the MAC of a gateway.
 
-    One that nobody has registered where ``known`` is False.
+    It is one that nobody has registered if ``known`` is False.
     """
     return mac_address(f"{'02' if known else '06'}{plan.fleet:04x}{gateway:06x}")
 

@@ -1,6 +1,6 @@
 """The parts that the admin's pages share.
 
-Signed changes, deletion that is refused in words, pages in a Conta's zone, read-only pages.
+They sign changes, refuse deletion in words, show pages in a Conta's zone, or only show.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar

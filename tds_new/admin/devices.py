@@ -114,7 +114,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     ) -> HttpResponse:
         """Show the device, with the latest of what people entered about its meter.
 
-        Also how many of its readings wait for a decision.
+        The page also says how many of its readings wait for a decision.
         """
         device = self.page_device(request, object_id)
         meter = meter_history(request, device) if device else {}
@@ -141,7 +141,7 @@ def _held_until(device: Dispositivo) -> str:
 def validity(request: HttpRequest, device: Dispositivo) -> str:
     """Return the effect of a change of a device's own parameters, in words.
 
-    Also how they are changed from a date on instead.
+    The text also says how to change them from a date on instead.
     """
     sentences = [
         _held_until(device),

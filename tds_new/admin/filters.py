@@ -14,7 +14,7 @@ LISTED_AT_MOST = 30
 
 
 def by_date(title: Promise) -> type[admin.DateFieldListFilter]:
-    """Return a filter by a date under a title of its own: "by read at" says nothing."""
+    """Return a filter by a date with its own title: "by read at" would say nothing."""
 
     class ByDate(admin.DateFieldListFilter):
         def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -163,7 +163,7 @@ class RejeicaoContadorAdmin(ListAdmin, ReadOnlyAdmin):
 class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     """The consumers as they last reported.
 
-    With warnings about those that fell silent, and about messages that the broker dropped.
+    The pages warn about silent consumers, and about messages that the broker dropped.
     """
 
     list_display = ("client_id", "state", "dropped", "where", "updated", "last_batch", "begun")
@@ -187,7 +187,7 @@ class ConsumerStatusAdmin(WideListAdmin, ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list, with warnings on top.
 
-        About consumers that said they work, but not lately, and about messages that the broker dropped.
+        Warnings name consumers whose last report is old, and messages that the broker dropped.
         """
         response = super().changelist_view(request, extra_context)
         for consumer in silent_consumers():

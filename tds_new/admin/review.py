@@ -119,7 +119,7 @@ class SituacaoFilter(admin.SimpleListFilter):
 class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     """Readings that the ledger found unusual, or that somebody has decided on.
 
-    What waits for people comes first.
+    Readings that wait for people come first.
     """
 
     list_display = ("when", "place", "value", "base", "jump", "kind", "state")

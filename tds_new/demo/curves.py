@@ -3,8 +3,8 @@
 They are pure functions of its identity and the time.
 
 A register is a function of time alone, so it never goes backwards, whatever is stopped and started in
-between. Values are counted in thousandths of the unit, so that differences add up exactly. Chance comes from
-a hash, so that the same device measures the same everywhere.
+between. Values are counted in thousandths of the unit, so that differences add up exactly. Random variation
+comes from a hash, so that the same device measures the same everywhere.
 """
 
 import hashlib

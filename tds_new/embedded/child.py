@@ -1,7 +1,7 @@
 """Start child processes that end with their parent, as another user where asked.
 
 This file is also a small script. A child starts as this script, ties itself to its parent, gives up root
-where asked, and then *becomes* the command, under the same process id. So nothing of ours runs between fork
+where asked, and then *becomes* the command, under the same process id. So none of our code runs between fork
 and exec in a program that may have threads. Linux only: on other systems the README recommends Docker
 Compose.
 """

@@ -75,7 +75,7 @@ def _copy(connection: Connection[Any], say: Say, progress: Say) -> None:
 def _put_in_place() -> None:
     """Put all hypertables in place at once.
 
-    Under a lock that keeps everybody out for some moments.
+    A lock keeps everybody out for some moments.
     """
     with transaction.atomic(), django_connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '2s'")

@@ -181,7 +181,7 @@ def _columns(connection: Connection[Any], table: str) -> list[str]:
 def copy(connection: Connection[Any], table: Table) -> Iterator[tuple[int, int, int]]:
     """Copy the rows that are not copied yet, in small transactions.
 
-    After each, yield the number of devices that are done, of all devices, and of rows copied.
+    After each it yields the numbers of finished devices, of all devices, and of rows copied.
     """
     connection.execute(DEVICES.format(name=table.name))
     for device, since in connection.execute(LEFT, [table.name]).fetchall():
@@ -216,7 +216,7 @@ def _copy_some(connection: Connection[Any], table: Table, device: int, since: st
 def put_in_place(connection: Connection[Any], table: Table) -> None:
     """Put the hypertable in the table's place, with its names, triggers and rights.
 
-    Inside the caller's transaction.
+    This runs inside the caller's transaction.
     """
     triggers = [row[0] for row in connection.execute(TRIGGERS, [table.name, f"{table.shadow}%"])]
     grants = rights(connection, table.name)

@@ -10,7 +10,7 @@ from tds_new.models.gateway import Gateway
 class ConsumoCongelado(models.Model):
     """The retention border: a single row, once readings were dropped.
 
-    Those before ``ate`` may be gone, and no more of them are stored.
+    Readings before ``ate`` may be gone, and no more of them are stored.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -29,10 +29,10 @@ class ConsumoCongelado(models.Model):
 class ConsumoAncora(models.Model):
     """A device's last readings before ``ConsumoCongelado.ate``, which are kept.
 
-    From them the device's chain goes on: its blocks that begin at ``final_ate`` (one value a device) or later
-    can be computed again; those before are final. People's decisions on them are frozen: discarded readings
-    are not among them, ``aprovada`` says which were approved. A device that has anchors cannot be deleted:
-    its blocks would be without an owner.
+    The device's chain continues from them: its blocks that begin at ``final_ate`` (one value a device) or
+    later can be computed again; those before are final. People's decisions on them are frozen: discarded
+    readings are not among them, ``aprovada`` says which were approved. A device that has anchors cannot be
+    deleted: its blocks would be without an owner.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")

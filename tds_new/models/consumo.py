@@ -158,7 +158,7 @@ class ConsumoParteDoDia(Soma):
 class SomaDaConta(Contagem):
     """Sums of all blocks with consumption of a Conta.
 
-    By the quantity and unit that their devices have now.
+    They are kept by the quantity and unit that the devices have now.
     """
 
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)

@@ -121,7 +121,7 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
     def clean(self) -> None:
         """Refuse a device too many for its gateway. Raises ValidationError.
 
-        Also a change that would give stored readings another meaning.
+        Refuse also a change that would give stored readings another meaning.
         """
         super().clean()
         if self.gateway_id is None:

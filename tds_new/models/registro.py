@@ -67,7 +67,7 @@ class Registro(models.Model):
     def clean(self) -> None:
         """Refuse a second entry of a device at one moment.
 
-        Also a moment at which nothing is computed any more. Raises ValidationError.
+        Refuse also a moment at which nothing is computed any more. Raises ValidationError.
         """
         super().clean()
         moment: datetime | None = getattr(self, self.moment_field)

@@ -36,7 +36,7 @@ class TrocaMedidor(Registro):
     def clean(self) -> None:
         """Refuse a change that has not happened yet, or values that no register shows.
 
-        Also a change of what is no register. Raises ValidationError.
+        Refuse also a change of a device that is no register. Raises ValidationError.
         """
         super().clean()
         if self.dispositivo_id is None or self.ocorrida_em is None:

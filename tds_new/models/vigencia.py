@@ -50,7 +50,7 @@ def parameters_in_force(
 ) -> ParametrosMedicao:
     """Return the parameters of ``device`` in force at ``moment``.
 
-    Just before it, if not ``inclusive``.
+    If not ``inclusive``, they are those in force just before it.
     """
     before = {"desde__lte" if inclusive else "desde__lt": moment}
     return (

@@ -124,7 +124,7 @@ def month_to_date(
 
 
 def _comparable(month: Period, cutoff: datetime, zone: ZoneInfo) -> Period:
-    """Return the month before up to the same point as ``month`` up to ``cutoff``.
+    """Return the previous month up to the point that ``cutoff`` is of ``month``.
 
     It is empty while no block of this month is over.
     """

@@ -68,7 +68,7 @@ def days_period(first_day: date, last_day: date, zone: ZoneInfo) -> Period:
 def previous_month_to_date(end: datetime, zone: ZoneInfo) -> Period:
     """Return the month before that of ``end``, up to the same day and time.
 
-    Where that month is shorter, all of it: 1 to 18 February until 12:45 gives 1 to 18 January until 12:45,
+    If that month is shorter, it is all of it: 1 to 18 February until 12:45 gives 1 to 18 January until 12:45,
     and 1 to 30 March gives 1 to 28 February. ``end`` is exclusive.
     """
     last = (end - timedelta(microseconds=1)).astimezone(zone)

@@ -1,6 +1,6 @@
 """Open database sessions for the platform's own processes.
 
-They are long-lived, and a dead one is noticed.
+Sessions are long-lived, and a dead one is noticed.
 """
 
 from typing import Any

@@ -177,7 +177,7 @@ class ConnectionLoop:
         self.number += 1
 
     def _wait(self, seconds: float) -> None:
-        """Wait, or until told to stop; a waiting thread makes progress too."""
+        """Wait, or return early if told to stop; waiting counts as progress."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(1.0, left)):
             self.last_iteration = time.monotonic()

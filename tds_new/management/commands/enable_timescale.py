@@ -9,7 +9,7 @@ from tds_new.maintenance import timescale_move
 
 
 class Command(BaseCommand):
-    """Moves the database; after it was stopped or killed, the next run goes on."""
+    """Moves the database; the next run continues one that was stopped or killed."""
 
     help = (
         "Move this database over to TimescaleDB, while the platform works; "

@@ -29,7 +29,7 @@ WAIT_S = 0.2  # between two looks at the queue while a running worker computes
 class Command(BaseCommand):
     """Queues some devices, computes them, takes the next.
 
-    After it was stopped or killed, the next run with the same options goes on.
+    If it is stopped or killed, the next run with the same options continues it.
     """
 
     help = (

@@ -1,6 +1,6 @@
 """Keep figures that are costly to compute for a while.
 
-These are months that are over, on a plain PostgreSQL that stores no sums of them.
+Only months that are over, on plain PostgreSQL, which stores no sums of them, are kept.
 """
 
 import time
