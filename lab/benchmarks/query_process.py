@@ -192,10 +192,6 @@ def _months(case: Case, how_many: int) -> Window:
     return Window(midnight(first, case.conta.zone), case.now, timedelta(days=1), case.conta.zone)
 
 
-def _all(case: Case) -> list[Dispositivo]:
-    return case.devices
-
-
 def _drawn(case: Case) -> list[Dispositivo]:
     return case.drawn
 

@@ -66,11 +66,6 @@ UPDATE tds_new_consumo_pendente SET inicio = least(inicio, %s::timestamptz), fim
     %s::timestamptz)
 WHERE id = %s
 """
-ENQUEUE = """
-INSERT INTO tds_new_consumo_pendente (particao, inicio, fim, dispositivos)
-SELECT id %% %(partitions)s, coalesce(%(since)s::timestamptz, '-infinity'), 'infinity', ARRAY[id]
-FROM unnest(%(devices)s::bigint[]) AS d (id)
-"""
 # The time before which a device's blocks, and the readings after them, were complete at a moment: three
 # intervals, and at least an hour, before it.
 _BORDERS = """
@@ -225,11 +220,6 @@ def lag(connection: Connection[Any]) -> float | None:
     """
     row = connection.execute(LAG).fetchone()
     return row[0] if row else None
-
-
-def enqueue(connection: BaseDatabaseWrapper, devices: Iterable[int], since: datetime | None = None) -> None:
-    """Queue all readings of these devices, or those from ``since`` on."""
-    _enqueue(connection, ENQUEUE, devices, since=since)
 
 
 def enqueue_complete(

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
 from psycopg import Cursor
 
 from tds_new.metering import inputs, ledger, queue
@@ -18,6 +17,7 @@ from tds_new.metering.worker import drain
 from tds_new.models import ConsumoBloco, ConsumoParticao, ConsumoPendente, Dispositivo, LeituraDispositivo
 from tds_new.storage import session
 from tests.support import factories
+from tests.support.ingestion import queue_all
 
 START = datetime(2026, 3, 2, 3, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,7 +112,7 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
         [reading for device in devices for reading in register(device, 3, 60)]
     )
     ConsumoPendente.objects.all().delete()
-    queue.enqueue(connection, [device.pk for device in devices])
+    queue_all(*devices)
     drain()
     expected = blocks()
     assert len(expected) == len(devices) * 3 * 96
@@ -121,7 +121,7 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
         monkeypatch.setattr(module, "MAX_READINGS", 2000)
     ConsumoBloco.objects.all().delete()
     loaded.clear()
-    queue.enqueue(connection, [device.pk for device in devices])
+    queue_all(*devices)
     drain()
     assert max(loaded) < 2000 + 2 * 200  # and what is read around the ranges
     assert len(loaded) >= len(devices) * 4320 // 2000

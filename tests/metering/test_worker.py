@@ -37,6 +37,7 @@ from tds_new.models import (
 )
 from tests.support import factories
 from tests.support.consumers import ConsumerProcess, database_url
+from tests.support.ingestion import queue_all
 from tests.support.waiting import until
 
 START = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -447,7 +448,7 @@ def test_neither_late_readings_nor_what_is_computed_again_wait_while_others_come
             tipo_leitura=device.tipo_leitura,
         )
     ConsumoBloco.objects.filter(dispositivo=devices[0]).update(consumo=1)
-    queue.enqueue(connection, [devices[0].pk])
+    queue_all(devices[0])
     worker = Worker()
     for number in range(4):
         for reading in readings(devices, 5 + number)[4 + number :: 5 + number]:

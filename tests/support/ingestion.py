@@ -99,6 +99,12 @@ def execute(statement: str, *parameters: Any) -> None:
         cursor.execute(statement, parameters)
 
 
+def queue_all(*devices: Dispositivo) -> None:
+    """Queue all readings of these devices to be computed, as a change of their gateway does."""
+    for device in devices:
+        execute("SELECT tds_new_marca(%s, '-infinity', 'infinity')", device.pk)
+
+
 @pytest.fixture
 def world(transactional_db: None) -> World:
     """A fresh registry, visible to other sessions."""
