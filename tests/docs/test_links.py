@@ -60,3 +60,22 @@ def test_every_document_is_reached_from_the_readme() -> None:
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+NAMED = re.compile(
+    r"(?<![\w/.-])((?:docs|requirements|infrastructure|examples|tools)/[\w/.-]*\.\w+|requirements[\w-]*\.(?:txt|in))"
+)
+FOLDERS = ("tds_new", "prj_tds_new", "lab", "tools", "tests", "infrastructure", "environments", "examples")
+SUFFIXES = (".py", ".toml", ".conf", ".env", ".sh", ".yml", ".service", ".example")
+
+
+def test_each_file_that_a_source_or_message_names_is_there() -> None:
+    sources = [ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "pyproject.toml"]
+    sources += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
+    missing = [
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in sources
+        for name in NAMED.findall(path.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    ]
+    assert missing == []

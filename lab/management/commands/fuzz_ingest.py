@@ -58,7 +58,7 @@ class Command(LabCommand):
             from lab.fuzz.hypothesis_cases import check_drawn
         except ImportError:
             self.stderr.write(
-                "[WARN] hypothesis is not installed (pip install -r requirements-dev.txt): "
+                "[WARN] hypothesis is not installed (pip install -r requirements/dev.txt): "
                 "its hundredth is made by seed too"
             )
             return None

@@ -25,7 +25,7 @@ class Command(BaseCommand):
     """Log in as somebody, wait until the charts are drawn, save what the screen shows."""
 
     help = (
-        "Save a picture of the dashboard of a running instance (needs requirements-dev.txt and a Chromium)."
+        "Save a picture of the dashboard of a running instance (needs requirements/dev.txt and a Chromium)."
     )
     requires_system_checks: list[str] = []
 
@@ -76,7 +76,7 @@ class Command(BaseCommand):
                 sync_playwright,
             )
         except ImportError as error:
-            raise CommandError("playwright is not installed: pip install -r requirements-dev.txt") from error
+            raise CommandError("playwright is not installed: pip install -r requirements/dev.txt") from error
         password = options["password"] or os.environ.get("TDS_SCREENSHOT_PASSWORD") or getpass.getpass()
         options["output"].parent.mkdir(parents=True, exist_ok=True)
         try:
