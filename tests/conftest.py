@@ -10,7 +10,7 @@ from tests.support.consumers import start_consumer
 from tests.support.ingestion import clock, processor, world
 from tests.support.sums import maintenance_session
 
-# The time that an example takes depends more on the machine than on the code.
+# The time of an example depends more on the machine than on the code.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 

@@ -10,8 +10,8 @@ several microseconds a row: a month of 1,000 devices took 27 s from its 3 millio
 its 31,000 days. A rollup is therefore refreshed before those that sum it (``ROLLUPS`` is in that order). Late
 data costs only the buckets that it falls in.
 
-This module is what live code makes the sums from. ``tds_new/sql`` shows the resulting SQL, and migrations
-carry frozen copies; tests hold all three equal.
+Live code makes the sums from this module. ``tds_new/sql`` shows the resulting SQL, and migrations carry
+frozen copies; tests hold all three equal.
 """
 
 import re

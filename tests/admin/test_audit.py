@@ -1,6 +1,6 @@
-"""The audit trail of metering names who signs and nobody else.
+"""The audit trail of metering names the person who signs, and nobody else.
 
-It is read in words, and stays as long as its device.
+It is shown in words, and stays as long as its device.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Ways in which systems of this kind have lost messages.
 
-They are those that no other test has; docs/reliability.md ("Known failure modes of such systems") names the
+These are the ones without another test; docs/reliability.md ("Known failure modes of such systems") names the
 test for each.
 """
 

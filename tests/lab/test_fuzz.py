@@ -47,7 +47,7 @@ def test_a_slice_goes_through_whole(transactional_db: None, capsys: pytest.Captu
     assert result.totals.cases["in the database"] > 1_000
     assert result.totals.unchecked < 200
     assert result.sent_again
-    # A slice that misses what it is for would pass too.
+    # A slice without the reasons and kinds that it is for would pass too.
     assert result.totals.reasons.keys() == {reason.value for reason in Reason}
     assert min(result.duplicates, result.conflicts) > 10
 

@@ -233,7 +233,7 @@ def test_a_plain_database_becomes_what_a_fresh_one_is_however_often_it_is_killed
 def test_migrations_are_undone_and_done_again_while_a_move_is_stopped_in_the_copy(
     databases: tuple[Database, Database],
 ) -> None:
-    """The extension is there, and the tables are plain: what is undone, and made again, is plain too.
+    """The extension is there, and the tables are plain: tables migrated again are plain too.
 
     The move begins again.
     """

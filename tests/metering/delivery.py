@@ -3,7 +3,7 @@
 Each history becomes a device of its own; many are delivered at a time.
 
 Steps are stored as they come: readings as the consumer stores them, the rest as people enter it. A case
-depends on its seed alone, however many others are delivered with it, unless workers run at the side.
+depends on its seed alone, however many others are delivered with it, unless workers run concurrently.
 """
 
 import threading
@@ -119,7 +119,7 @@ class Case:
 def case(seed: int) -> Case:
     """The history of this seed: in order, mostly in order, or in any.
 
-    In batches, or nearly all of it and the rest bit by bit.
+    It comes in batches, or nearly all at once and the rest one by one.
     """
     random = Random(seed)
     steps = history(random)
@@ -139,7 +139,8 @@ def case(seed: int) -> Case:
 def batches(steps: list[Step], random: Random) -> list[list[Step]]:
     """``steps`` in random batches.
 
-    Or all but a few, which come one by one: what people enter, and readings about what was unusual.
+    Or return all steps but a few in one batch, and these one by one: people's entries, and readings near
+    unusual ones.
     """
     if random.random() < 0.6:
         _, unusual = compute(apply(Meter(), steps))
@@ -224,7 +225,7 @@ def _execute(statement: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def deliver(cases: Sequence[Case], *, drain: Callable[[], object] = worker.drain) -> None:
-    """Store the cases' batches, one of each case at a time, and run the worker after each half of them."""
+    """Store one batch of each case at a time, and run the worker after each half of the cases."""
     for round_ in zip_longest(*(one.batches for one in cases), fillvalue=[]):
         halves = [(steps[: len(steps) // 2], steps[len(steps) // 2 :]) for steps in round_]
         for number in (0, 1):
@@ -235,7 +236,7 @@ def deliver(cases: Sequence[Case], *, drain: Callable[[], object] = worker.drain
 
 @contextmanager
 def workers(number: int) -> Iterator[None]:
-    """So many workers at the side, all day long. Raises whatever one of them failed with."""
+    """Run ``number`` workers concurrently. Raises the error of one that failed."""
     failures, done = list[BaseException](), threading.Event()
 
     def work() -> None:

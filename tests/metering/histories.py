@@ -1,4 +1,4 @@
-"""Random histories of a meter as steps that may come in any order, and what is stored once all have come."""
+"""Random histories of a meter, as steps in any order and as the entries stored in the end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -98,7 +98,7 @@ def parameters(random: Random, *, extreme: bool = False) -> Parameters:
 
 
 class History:
-    """A history as it comes into being, in order of time. ``mood`` is what it is most hostile in."""
+    """A history under construction, in order of time. ``mood`` is its most frequent hostile event."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -116,7 +116,7 @@ class History:
         self.spike = 0
 
     def build(self) -> list[Step]:
-        """Every step of it."""
+        """Return every step of the history."""
         random, extreme = self.random, self.mood == "extreme"
         for _ in range(random.randint(1, 150 if self.mood == "hopeless" else 40)):
             since = self.moment
@@ -144,7 +144,7 @@ class History:
         self.steps.append(Step(table, self.moment - timedelta(seconds=seconds), value))
 
     def pass_time(self) -> None:
-        """To the next reading: from a microsecond to more than a year."""
+        """Advance the time to the next reading: from a microsecond to more than a year."""
         random = self.random
         seconds = {
             "dense": [0, 1, 10, 60, 60, 1800],
@@ -168,7 +168,7 @@ class History:
             self.moment -= timedelta(microseconds=random.choice([0, 1]))
 
     def count(self, since: datetime) -> None:
-        """The register goes on; sometimes just as far as a parameter allows, or a step further."""
+        """Advance the register; sometimes exactly as far as a parameter allows, or a step further."""
         random = self.random
         if self.mood == "extreme":
             self.register = random.choice([self.register, *EXTREMES])

@@ -52,7 +52,7 @@ def told(row: OcorrenciaMedicao) -> Measured | None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_preview_says_what_the_ledger_does() -> None:
-    """Of what is stored it says the same; of an approval it says what is stored once somebody approves."""
+    """The preview equals the stored result, and that of an approval the result stored after one."""
     found = occurrences()
     assert {row.classe for row in found} == set(OcorrenciaMedicao.Classe.values)
     assert [p.now for p in previews(found)] == [told(row) for row in found]

@@ -1,6 +1,6 @@
 """The ledger equals the model on random histories.
 
-They come in random batches; the worker runs in between, or several run at the side.
+They come in random batches; the worker runs in between, or several run concurrently.
 
 ``METERING_SEED`` is the first history's seed, ``METERING_CASES`` how many there are, ``METERING_SHUFFLES`` in
 how many orders the same histories come (docs/metering.md).

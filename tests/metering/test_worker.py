@@ -1,6 +1,6 @@
-"""The worker as it runs: a process that follows the readings, dies, runs several times at once.
+"""The worker as a process that follows the readings, dies, and runs several times at once.
 
-And computing everything again.
+Also the rebuild of all consumption.
 """
 
 import re

@@ -48,7 +48,7 @@ class Broker(MosquittoServer):
 
 
 class Client:
-    """A paho client that keeps what it receives and waits for what it asks."""
+    """A paho client that keeps received messages and waits for the broker's answers."""
 
     def __init__(
         self,

@@ -4,8 +4,8 @@ One suite, two databases: ``pytest --database=plain`` (the default) and ``pytest
 server starts before pytest-django reads the settings; its address goes to the environment, so that xdist's
 workers find it too. The developer's own settings are not used.
 
-``pytest -m "not servers and not lab"`` starts no server: what needs one has the marker ``servers``, by the
-fixtures that it uses or by hand where a test starts its servers itself.
+``pytest -m "not servers and not lab"`` starts no server: tests that need one have the marker ``servers``, by
+the fixtures that they use, or by hand if they start their servers themselves.
 """
 
 import os

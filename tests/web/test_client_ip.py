@@ -1,4 +1,4 @@
-"""Whose failed logins count together."""
+"""Failed logins count together by the client's address."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ class SegmentClass(StrEnum):
 # Readings of these classes are never a base: the next reading is measured from the base before them.
 NEVER_BASES = (SegmentClass.QUEDA, SegmentClass.SUSPEITA)
 NEVER_BASES_SQL = ", ".join(f"'{kind}'" for kind in NEVER_BASES)  # for ``classe IN (...)``
-# Readings of these classes were not accepted for what they count, so a person may approve them.
+# The consumption up to readings of these classes is not counted, so a person may approve them.
 APPROVABLE = (SegmentClass.SUSPEITA, SegmentClass.IMPLAUSIVEL)
 
 

@@ -1,5 +1,5 @@
 /**
- * What the dashboard's scripts read: the payload that the page embeds and its polls fetch (payload.py has the same
+ * The types that the dashboard's scripts read: the payload that the page embeds and its polls fetch (payload.py has the same
  * types for the server), and the few types that the modules share.
  *
  * Nothing here is sent to a browser: `npm run check` holds the modules to it.
