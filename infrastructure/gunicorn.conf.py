@@ -5,7 +5,7 @@ import os
 workers = int(os.environ.get("WEB_CONCURRENCY", "3"))
 worker_class = "gthread"
 threads = 4
-# A page takes milliseconds; a re-processing of many set-aside messages may take longer.
+# A page takes milliseconds; the re-processing of many rejected messages may take longer.
 timeout = 120
 graceful_timeout = 20
 keepalive = 15  # above the proxy's, so that the proxy closes first

@@ -63,7 +63,7 @@ class Command(BaseCommand):
         queue.retry_now(connection)
         catch_up()  # queued readings are new, so they must not count as a difference
         rebuild = self._begin(
-            [self._gateway(name) for name in options["gateway"]], since, anew=options["anew"]
+            [self._gateway(name) for name in options["gateway"]], since, from_scratch=options["anew"]
         )
         self._compute(rebuild)
         catch_up()  # the last piece of a long history may be as short as new readings
@@ -72,11 +72,11 @@ class Command(BaseCommand):
         if failure := check_consumption().failure:
             raise CommandError(failure)
 
-    def _begin(self, gateways: list[Gateway], since: datetime | None, *, anew: bool) -> Rebuild:
-        """Return the stopped run with these options, or a new one (always if ``anew``)."""
+    def _begin(self, gateways: list[Gateway], since: datetime | None, *, from_scratch: bool) -> Rebuild:
+        """Return the stopped run with these options, or a new one (always if ``from_scratch``)."""
         words = [f"--gateway {mac}" for mac in sorted({gateway.mac for gateway in gateways})]
         request = " ".join([*words, *([f"--from {since.astimezone(UTC).isoformat()}"] if since else [])])
-        if anew:
+        if from_scratch:
             start_over(request)
         devices = Dispositivo.objects.order_by("pk")
         if gateways:
