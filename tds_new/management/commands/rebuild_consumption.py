@@ -73,7 +73,7 @@ class Command(BaseCommand):
             raise CommandError(failure)
 
     def _begin(self, gateways: list[Gateway], since: datetime | None, *, from_scratch: bool) -> Rebuild:
-        """Return the stopped run with these options, or a new one (always if ``from_scratch``)."""
+        """Return the stopped run with these options, or a new one if ``from_scratch``."""
         words = [f"--gateway {mac}" for mac in sorted({gateway.mac for gateway in gateways})]
         request = " ".join([*words, *([f"--from {since.astimezone(UTC).isoformat()}"] if since else [])])
         if from_scratch:
