@@ -244,7 +244,7 @@ def stay_disconnected() -> None:
 
 
 @mutant("pubacks_lost", "pubacks_lost")
-def reject_again() -> None:
+def set_aside_again() -> None:
     """Rejects a redelivered message again."""
     from tds_new.ingestion import rejected
 
