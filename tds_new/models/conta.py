@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -46,7 +46,7 @@ class TimeZoneValidator:
         """Raise ValidationError where ``value`` is no time zone."""
         try:
             ZoneInfo(value)
-        except (OSError, ValueError):
+        except (ZoneInfoNotFoundError, OSError, ValueError):
             raise ValidationError(_("Informe um fuso horário IANA, por exemplo America/Sao_Paulo.")) from None
 
 

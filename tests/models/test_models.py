@@ -240,6 +240,18 @@ class TestCnpj:
         assert caught.value.error_dict.keys() == {"cnpj"}
 
 
+class TestTimeZone:
+    @pytest.mark.parametrize("zone", ["America/Manaus", "UTC"])
+    def test_names_of_zones_are_taken(self, zone: str) -> None:
+        Conta(name="x", timezone=zone).full_clean(validate_constraints=False)
+
+    @pytest.mark.parametrize("zone", ["", "zz", "-5", "America", "America/Nowhere", "../etc/passwd", "a\0b"])
+    def test_what_is_no_zone_is_refused(self, zone: str) -> None:
+        with pytest.raises(ValidationError) as caught:
+            Conta(name="x", timezone=zone).full_clean(validate_constraints=False)
+        assert caught.value.error_dict.keys() == {"timezone"}
+
+
 class TestContractColumns:
     def test_the_contracts_columns_are_enough_for_a_script_of_plain_sql(self, db: None) -> None:
         sql("INSERT INTO tds_new_conta (name) VALUES ('SQL')")
