@@ -14,7 +14,8 @@ const MOSTLY_UNMEASURED = 0.5;
 
 /** @type {Texts} */
 let texts;
-/** The data that each chart shows now. @type {WeakMap<ChartInstance, { chart: LineChart, span: TimeWindow }>} */
+// The data that each chart shows now.
+/** @type {WeakMap<ChartInstance, { chart: LineChart, span: TimeWindow }>} */
 const lineContents = new WeakMap();
 /** @type {WeakMap<ChartInstance, BarChart>} */
 const barContents = new WeakMap();
