@@ -2,7 +2,7 @@
 
 Enters: MQTT messages of gateways (``transport``), or rejected ones that are processed again (``reprocess``).
 Leaves: readings, signs of life and rejected messages, in the database; acknowledgements, to the broker.
-May import: models, storage, backoff, logs, mac.
+May import: models, storage, backoff, logs, mac, units.
 
 =======================  =========================================================================
 ``transport``            the connection to the broker

@@ -2,5 +2,5 @@
 
 Enters: readings, parameters, meter changes and decisions, from the database; the queue of stale ranges.
 Leaves: blocks and occurrences, in the database; previews of what a decision would do.
-May import: models, storage, backoff, logs.
+May import: models, storage, backoff, logs, units.
 """

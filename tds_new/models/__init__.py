@@ -4,7 +4,7 @@ Everything hangs on one ownership chain: Conta > Gateway > Dispositivo > Leitura
 
 Enters: values for rows.
 Leaves: rows, and refusals of rows that would be wrong.
-May import: mac, formats.
+May import: mac, formats, units.
 """
 
 from tds_new.models.ancora import ConsumoAncora, ConsumoCongelado

@@ -2,7 +2,7 @@
 
 Enters: a Conta, or objects that were looked up within one; never an id of a request.
 Leaves: values of this package's own types; nothing is put into words, nothing is written.
-May import: models, storage, metering.
+May import: models, storage, metering, units.
 
 ===================  =============================================================================
 ``consumption``      the month to date beside the month before it, months and days

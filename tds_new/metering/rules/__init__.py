@@ -2,5 +2,5 @@
 
 Enters: readings in chains, and a meter's parameters, changes and decisions.
 Leaves: segments, occurrences and blocks.
-May import: metering.times.
+May import: metering.times, units.
 """
