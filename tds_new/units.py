@@ -11,6 +11,7 @@ from functools import lru_cache
 ENERGY = {"kWh": Fraction(1), "Wh": Fraction(1, 1000), "MWh": Fraction(1000)}
 VOLUME = {"m³": Fraction(1), "L": Fraction(1, 1000)}
 GROUPS = (ENERGY, VOLUME)
+ONE = Fraction(1)
 PULSES = "pulsos"
 # The spelling of a unit by all that people write for it, in small letters, without blanks, and after NFKC.
 _SPELLINGS = {
@@ -33,13 +34,21 @@ DEFAULTS = {
 }
 
 
-@lru_cache(maxsize=1024)
+_FACTORS = {(one, other): units[one] / units[other] for units in GROUPS for one in units for other in units}
+LONGEST_TEXT = 40  # no unit is longer; a gateway may send more, which is not remembered
+
+
 def canonical_unit(text: str) -> str:
     """Return the one spelling of a unit.
 
     Blanks do not matter, nor does case where the unit is one of ours. Of others superscripts, and the degree
     sign and the ordinal indicator of Brazilian keyboards, are the same; case matters: mW is not MW.
     """
+    return _spelling(text) if len(text) <= LONGEST_TEXT else text.strip()
+
+
+@lru_cache(maxsize=1024)
+def _spelling(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text.strip().replace("\u00ba", "\u00b0"))
     return _SPELLINGS.get("".join(plain.split()).lower(), plain)
 
@@ -50,9 +59,17 @@ def unit_factor(sent: str, registered: str) -> Fraction | None:
     Exact; None if one cannot be converted into the other.
     """
     one, other = canonical_unit(sent), canonical_unit(registered)
-    if one == other:
-        return Fraction(1)
-    return next((units[one] / units[other] for units in GROUPS if one in units and other in units), None)
+    return ONE if one == other else _FACTORS.get((one, other))
+
+
+def largest_unit(unit: str) -> tuple[str, Fraction]:
+    """Return the largest unit of a unit's kind, and the factor to be in it."""
+    spelling = canonical_unit(unit)
+    for units in GROUPS:
+        if spelling in units:
+            largest = max(units, key=units.__getitem__)
+            return largest, units[spelling] / units[largest]
+    return unit, ONE
 
 
 def total_unit(unit: str) -> str:
@@ -62,7 +79,7 @@ def total_unit(unit: str) -> str:
 
 
 def default_hourly_maximum(
-    quantity: str, unit: str, consumption_unit: str = "", factor: Fraction = Fraction(1)
+    quantity: str, unit: str, consumption_unit: str = "", factor: Fraction = ONE
 ) -> Fraction | None:
     """Return a new device's largest plausible consumption per hour.
 
@@ -74,7 +91,7 @@ def default_hourly_maximum(
 
 
 def default_dip_tolerance(
-    quantity: str, unit: str, consumption_unit: str = "", factor: Fraction = Fraction(1)
+    quantity: str, unit: str, consumption_unit: str = "", factor: Fraction = ONE
 ) -> Fraction:
     """Return the fall of a new device's register that means nothing.
 

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from lab.fuzz.cases import Case, good_case, make_case
 from lab.fuzz.comparison import Failure, Kept, Outcome, Totals, assign_answers, compare
-from lab.fuzz.fleet import Fleet, register
+from lab.fuzz.fleet import Fleet, KnownDevice, register
 from lab.fuzz.memory import PacketReader, rejection_of
 from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
@@ -120,12 +120,12 @@ class DatabaseChecker:
         for row in result.rejected_rows:
             outcomes[row.message].rejections.append(rejection_of(row))
         assign_answers(batch, expectations, outcomes, result.answers)
-        codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
+        devices = {device.id: device for gateway in fleet.gateways for device in gateway.devices}
         first: dict[Key, Decimal] = {}
         counted: Counter[str] = Counter()
         for case, expectation, outcome in zip(batch, expectations, outcomes, strict=True):
             self._totals.unchecked += not expectation.checkable
-            counted.update(self._account(case, expectation, outcome, first, stored, codes))
+            counted.update(self._account(case, expectation, outcome, first, stored, devices))
             self._totals.add(case, outcome, self.path)
             if problems := compare(case, expectation, outcome):
                 self._totals.failures.append(Failure(case, problems, self.path))
@@ -157,7 +157,7 @@ class DatabaseChecker:
         outcome: Outcome,
         first: dict[Key, Decimal],
         stored: dict[Key, Any],
-        codes: dict[int, str],
+        devices: dict[int, KnownDevice],
     ) -> Counter[str]:
         """Find what had to be stored of a case, and note it in ``outcome``.
 
@@ -188,7 +188,7 @@ class DatabaseChecker:
             elif (row := stored.get(key)) is not None:
                 counted["duplicates" if again else "stored"] += 1
                 outcome.kept[index] = Kept(row[0], row[1], row[2], key[1], row[4])
-                if not again and not _has_brought(case, row[5], codes[expected.device_id], expected.valor):
+                if not again and not _has_brought(case, row[5], devices[expected.device_id], expected.valor):
                     outcome.problems.append(f"payload_raw of reading {index} is {str(row[5])[:200]}")
         return counted
 
@@ -272,14 +272,14 @@ class DatabaseChecker:
         return int(row[0]) if row else 0
 
 
-def _has_brought(case: Case, payload_raw: str | None, codigo: str, valor: Decimal) -> bool:
+def _has_brought(case: Case, payload_raw: str | None, device: KnownDevice, valor: Decimal) -> bool:
     """Return whether ``payload_raw`` has this reading alone.
 
     It may be left out where jsonb cannot hold a number of the message.
     """
     if payload_raw is None:
         return HUGE_NUMBER.search(case.payload) is not None
-    return brings(written(payload_raw), 0, codigo, valor)
+    return brings(written(payload_raw), 0, device, valor)
 
 
 def _sampled(result: BatchResult) -> bool:

@@ -74,7 +74,7 @@ class MemoryChecker:
         self.fleet, self.prefix, self.totals = fleet, prefix, totals
         self._packet_reader = PacketReader(prefix)
         self._preparer = Preparer(Registry(fleet), GatewayRate(0))
-        self._codes = {device.id: device.codigo for gateway in fleet.gateways for device in gateway.devices}
+        self._devices = {device.id: device for gateway in fleet.gateways for device in gateway.devices}
 
     def run(self, cases: Sequence[Case]) -> None:
         """Check them as one batch, known-good messages in the middle and at the end.
@@ -177,7 +177,7 @@ class MemoryChecker:
             )
             if number not in documents:
                 outcome.problems.append("kept without the message that brought it")
-            elif not brings(documents[number], index, self._codes[kept.device_id], kept.valor):
+            elif not brings(documents[number], index, self._devices[kept.device_id], kept.valor):
                 outcome.problems.append(f"the message kept with reading {index} is another")
         for rejected in prepared.rejected:
             outcomes[rejected.message].rejections.append(rejection_of(rejected))

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, NamedTuple
 
-from lab.fuzz.fleet import ACCEPTS_SINCE, NOW, Fleet, FleetGateway
+from lab.fuzz.fleet import ACCEPTS_SINCE, NOW, Fleet, FleetGateway, KnownDevice
 
 MAX_BYTES = 65_536
 DEEP = 200  # brackets from which on a parser may give up
@@ -30,6 +30,17 @@ _TIME = re.compile(
 )
 _KINDS = ("telemetry", "heartbeat", "status")
 _DAY = 86_400_000_000
+# Units that one can be converted into another: their kind, and a power of ten.
+_POWERS = {
+    "wh": ("energy", 0),
+    "kwh": ("energy", 3),
+    "mwh": ("energy", 6),
+    "l": ("volume", 0),
+    "litro": ("volume", 0),
+    "litros": ("volume", 0),
+    "m3": ("volume", 3),
+    "m^3": ("volume", 3),
+}
 
 
 class Expected(NamedTuple):
@@ -128,15 +139,20 @@ def written(text: str) -> Any:
         return None
 
 
-def brings(document: Any, index: int, codigo: str, valor: Decimal) -> bool:
+def brings(document: Any, index: int, device: KnownDevice, valor: Decimal) -> bool:
     """Return whether a message, as :func:`written`, has this reading here."""
     if document is None:
         return True
     entries = document.get("leituras")
     if type(entries) is not list or index >= len(entries) or not isinstance(entries[index], _Pairs):
         return False
+    entry = entries[index]
+    unit = entry.get("unidade")
+    shift = _shift(unit, device.unidade) if type(unit) is str else 0
     return (
-        entries[index].get("dispositivo_codigo") == codigo and _exact(entries[index].get("valor"))[0] == valor
+        shift is not None
+        and entry.get("dispositivo_codigo") == device.codigo
+        and _exact(entry.get("valor"), shift)[0] == valor
     )
 
 
@@ -233,11 +249,13 @@ def _reading(entry: Any, message_time: Any, gateway: FleetGateway) -> Expected:
         faults.add("dispositivo_desconhecido")
     elif not device.is_active:
         faults.add("dispositivo_inativo")
-    if unidade is not None and (
-        type(unidade) is not str or (device is not None and not _same_unit(unidade, device.unidade))
-    ):
-        faults.add("unidade_invalida")
-    valor, open_value = _exact(entry.get("valor"))
+    shift = 0
+    if unidade is not None:
+        found = _shift(unidade, device.unidade) if device is not None and type(unidade) is str else None
+        if type(unidade) is not str or (device is not None and found is None):
+            faults.add("unidade_invalida")
+        shift = found or 0
+    valor, open_value = _exact(entry.get("valor"), shift)
     if valor is None:
         faults.add("valor_invalido")
     time, late, open_time = _instant(message_time if own_time is None else own_time)
@@ -251,17 +269,26 @@ def _reading(entry: Any, message_time: Any, gateway: FleetGateway) -> Expected:
     return Expected(NOTHING, open_value or open_time, gateway.id, gateway.conta_id, device.id, time, valor)
 
 
-def _same_unit(mine: str, registered: str) -> bool:
+def _shift(sent: str, registered: str) -> int | None:
+    """Return the power of ten from a unit to the registered one.
+
+    None if one cannot be converted into the other.
+    """
     one, other = (
-        unicodedata.normalize("NFKC", unit.strip().replace("º", "°")) for unit in (mine, registered)
+        unicodedata.normalize("NFKC", unit.strip().replace("º", "°")) for unit in (sent, registered)
     )
-    return one == other
+    if one == other:
+        return 0
+    (kind, power), (wanted, base) = (
+        _POWERS.get("".join(unit.lower().split()), (unit, 0)) for unit in (one, other)
+    )
+    return power - base if kind == wanted else None
 
 
-def _exact(value: Any) -> tuple[Decimal | None, bool]:
-    """numeric(15,4) half-even; None if it is no number or does not fit.
+def _exact(value: Any, shift: int) -> tuple[Decimal | None, bool]:
+    """numeric(15,4) half-even of a value times 10 ** ``shift``.
 
-    True if it has more digits than a parser must accept.
+    None if it is no number or does not fit. True if it has more digits than a parser must accept.
     """
     if type(value) is str:
         if not _STRING.fullmatch(value):
@@ -278,7 +305,7 @@ def _exact(value: Any) -> tuple[Decimal | None, bool]:
             if not (whole + decimals).strip("0") or "e-" in value.lower()
             else (None, False)
         )
-    exact = Decimal(value)
+    exact = Decimal(value).scaleb(shift, context=_CONTEXT)
     if exact and exact.adjusted() >= 11:
         return None, False
     rounded = (

@@ -268,7 +268,7 @@ _BAD_READINGS = {
         "timestamp_invalido",
     ),
     "wrong_unit": _BadReading(
-        '{"dispositivo_codigo": "D01", "valor": 2, "unidade": "Wh"}', "unidade_invalida"
+        '{"dispositivo_codigo": "D01", "valor": 2, "unidade": "kvarh"}', "unidade_invalida"
     ),
 }
 _BAD_MESSAGES = {

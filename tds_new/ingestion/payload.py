@@ -8,6 +8,7 @@ to the tolerant parser. That one looks at each reading by itself, so that a bad 
 import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -16,12 +17,15 @@ from tds_new.ingestion.lossless import Constant, Number, Object, load_json, stor
 from tds_new.ingestion.lossless import clean_text as clean_text
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
 from tds_new.mac import normalise_mac
+from tds_new.units import largest_unit
 
 MAX_PAYLOAD_BYTES = 65_536
 QUANTUM = Decimal("0.0001")
 LIMIT = Decimal(10) ** 11  # numeric(15,4)
+LARGEST_EXPONENT = 16  # what is larger fits in no unit
 ZERO = Decimal(0)
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
+_EXACT = Context(prec=1000)  # no number that _NUMBER takes has so many digits
 
 # A JSON number. A numeric string may have leading zeros and a plus sign too. float() and Decimal() would take
 # more (NaN, 1_000, digits of other alphabets, blanks); those, and a decimal comma, are rejected.
@@ -47,6 +51,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """One reading of a message.
 
     ``index`` is its place in ``leituras``, ``valor`` has at most four decimals, ``time`` is aware and in UTC.
+    ``exact`` is the value before rounding, where that changed it. A value that is too large for its
+    ``unidade`` is given in the largest unit of that kind.
     """
 
     index: int
@@ -54,6 +60,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     valor: Decimal
     unidade: str | None
     time: datetime
+    exact: Decimal | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True, gc=False):
@@ -128,14 +135,14 @@ def parse_telemetry(payload: bytes) -> Telemetry:
             quotes += 4
         try:
             if _is_plain(literal):  # as nearly every meter writes it: exact and in range; -0 becomes 0
-                valor = Decimal(literal) or ZERO
+                valor, exact = Decimal(literal) or ZERO, None
             else:
                 quotes += 2 * (literal[0] == '"')
-                valor = _valor_of_other_form(literal)
+                valor, unidade, exact = _valor_of_other_form(literal, unidade)
             time = own_time or envelope.timestamp
             if time is None or time.tzinfo is not UTC:
                 time = _in_utc(time)
-            readings.append(Reading(index, entry.dispositivo_codigo, valor, unidade, time))
+            readings.append(Reading(index, entry.dispositivo_codigo, valor, unidade, time, exact))
         except _AmbiguousError:
             return _parse_tolerant(text)
         except _RefusedError as error:
@@ -203,37 +210,71 @@ def check_gateway_mac(claimed: str | None, mac: str) -> None:
         )
 
 
-def _valor_of_other_form(literal: str) -> Decimal:
-    """The value of a JSON literal that is no plain number.
+def _valor_of_other_form(literal: str, unidade: str | None) -> tuple[Decimal, str | None, Decimal | None]:
+    """Return value, unit and exact value of a literal that is no plain number.
 
     Raises _RefusedError if it is not a value, _AmbiguousError if it is a string with escapes.
     """
     if literal[0] != '"':
-        return _valor(literal, _NUMBER)
+        return _numeric(_valor(literal, _NUMBER), unidade)
+    if _is_plain(literal[1:-1]):
+        return Decimal(literal[1:-1]) or ZERO, unidade, None
     if "\\" in literal:
         raise _AmbiguousError
-    return _valor(literal[1:-1], _NUMERIC_STRING)
+    return _numeric(_valor(literal[1:-1], _NUMERIC_STRING), unidade)
 
 
 def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
-    """The exact value of ``literal``, rounded half-even to four decimals.
+    """The exact value of ``literal``.
 
-    Raises _RefusedError if it is not of the ``form`` or does not fit numeric(15,4).
+    Raises _RefusedError if it is not of the ``form`` or too large in any unit.
     """
-    if _is_plain(literal):
-        return Decimal(literal) or ZERO
     if not form.fullmatch(literal):
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]!r} is not a number")
     valor = Decimal(literal)
-    if valor.adjusted() < 11:
-        exponent = valor.as_tuple().exponent
-        if isinstance(exponent, int) and not -4 <= exponent <= 0:
-            valor = valor.quantize(QUANTUM, context=_CONTEXT)
-        if abs(valor) < LIMIT:
-            return valor or ZERO
-    elif not valor:
+    if valor and valor.adjusted() > LARGEST_EXPONENT:
+        raise _too_large(literal)
+    return valor
+
+
+def _numeric(exact: Decimal, unidade: str | None) -> tuple[Decimal, str | None, Decimal | None]:
+    """Return a value as numeric(15,4) holds it, its unit, and the exact value.
+
+    The last is None if it is no other. What is too large is given in the largest unit of its kind. Raises
+    _RefusedError if it is too large there too.
+    """
+    valor = rounded(exact)
+    if valor is None and unidade is not None:
+        unidade, factor = largest_unit(unidade)
+        exact = times(exact, factor)
+        valor = rounded(exact)
+    if valor is None:
+        raise _too_large(f"{exact:f}")
+    return valor, unidade, None if valor == exact else exact
+
+
+def rounded(exact: Decimal) -> Decimal | None:
+    """Return a value rounded half-even to four decimals.
+
+    None if it does not fit numeric(15,4).
+    """
+    if not exact:
         return ZERO
-    raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]} does not fit numeric(15,4)")
+    if exact.adjusted() > 10:
+        return None
+    exponent = exact.as_tuple().exponent
+    if isinstance(exponent, int) and not -4 <= exponent <= 0:
+        exact = exact.quantize(QUANTUM, context=_CONTEXT)
+    return exact or ZERO if abs(exact) < LIMIT else None
+
+
+def times(value: Decimal, factor: Fraction) -> Decimal:
+    """Return the exact product of a value and a unit's factor, a power of ten."""
+    return _EXACT.divide(_EXACT.multiply(value, factor.numerator), factor.denominator)
+
+
+def _too_large(literal: str) -> _RefusedError:
+    return _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]} does not fit numeric(15,4)")
 
 
 def _in_utc(time: datetime | None) -> datetime:
@@ -318,10 +359,12 @@ def _reading(index: int, entry: Any, message_time: Any) -> Reading:
         raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {str(valor)[:60]!r} is not a number")
     if unidade is not None and type(unidade) is not str:
         raise _RefusedError(Reason.UNIDADE_INVALIDA, "unidade is not a string")
-    exact = _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING)
+    rounded_valor, unidade, exact = _numeric(
+        _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING), unidade
+    )
     own_time = entry.get("timestamp")
     time = _time(message_time if own_time is None else own_time)
-    return Reading(index, codigo, exact, unidade, _in_utc(time))
+    return Reading(index, codigo, rounded_valor, unidade, _in_utc(time), exact)
 
 
 def _time(value: Any) -> datetime | None:

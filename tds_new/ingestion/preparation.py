@@ -2,6 +2,8 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -18,15 +20,18 @@ from tds_new.ingestion.payload import (
     decode_text,
     parse_object,
     parse_telemetry,
+    rounded,
     sequence_of,
+    times,
 )
 from tds_new.ingestion.presence import Activity, Sighting
 from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.rejected import RejectedRow
-from tds_new.ingestion.resolver import KnownGateway, Resolver
+from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
 from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
+from tds_new.units import ONE
 
 MAX_TOPICS = 100_000
 # Temporary reasons: they no longer apply once the gateway is registered or active, or after a while. Such a
@@ -142,7 +147,7 @@ class Preparer:
         devices, contas = prepared.activity.devices, prepared.activity.contas
         staged, known, since = prepared.readings, gateway.devices, gateway.accepts_since
         for reading in telemetry.readings:
-            device, moment = known.get(reading.codigo), reading.time
+            device, moment, valor = known.get(reading.codigo), reading.time, reading.valor
             if (
                 device is None
                 or not device.is_active
@@ -153,11 +158,11 @@ class Preparer:
                 if refusal is not None:
                     refusals.append(refusal)
                     continue
+                if reading.unidade is not None:
+                    valor = _in_registered_unit(reading, known[reading.codigo])
             device_id = known[reading.codigo].id
             staged.append(
-                StagedReading(
-                    number, reading.index, moment, gateway.id, gateway.conta_id, device_id, reading.valor
-                )
+                StagedReading(number, reading.index, moment, gateway.id, gateway.conta_id, device_id, valor)
             )
             if device_id not in devices or devices[device_id] < moment:
                 devices[device_id] = moment
@@ -195,9 +200,13 @@ def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Re
         return Refusal(Reason.DISPOSITIVO_DESCONHECIDO, detail, reading.index)
     if not device.is_active:
         return Refusal(Reason.DISPOSITIVO_INATIVO, f"device {device.codigo} is inactive", reading.index)
-    if not device.accepts_unit(reading.unidade):
+    factor = device.factor_of(reading.unidade)
+    if factor is None:
         detail = f"unidade {(reading.unidade or '')[:60]!r}; device {device.codigo} measures {device.unidade}"
         return Refusal(Reason.UNIDADE_INVALIDA, detail, reading.index)
+    if factor is not ONE and _times(reading, factor) is None:
+        detail = f"valor {reading.valor} {reading.unidade} does not fit numeric(15,4) in {device.unidade}"
+        return Refusal(Reason.VALOR_INVALIDO, detail, reading.index)
     if reading.time > latest:
         return Refusal(
             Reason.TIMESTAMP_FUTURO,
@@ -209,6 +218,21 @@ def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Re
         detail = f"{reading.time.isoformat()} is before {since}, the first time accepted"
         return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
     return None
+
+
+def _in_registered_unit(reading: Reading, device: Device) -> Decimal:
+    """Return the value of a reading that is not refused, in its device's unit."""
+    factor = device.factor_of(reading.unidade)
+    valor = reading.valor if factor is None or factor is ONE else _times(reading, factor)
+    return reading.valor if valor is None else valor
+
+
+def _times(reading: Reading, factor: Fraction) -> Decimal | None:
+    """Return a reading's exact value times a factor, rounded.
+
+    None if it does not fit.
+    """
+    return rounded(times(reading.valor if reading.exact is None else reading.exact, factor))
 
 
 def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway) -> None:

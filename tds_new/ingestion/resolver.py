@@ -4,14 +4,15 @@ A small cache with a bounded age; it remembers unknown identifiers too.
 """
 
 import time
-import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from fractions import Fraction
 
 import msgspec
 from psycopg import Connection
 
 from tds_new.mac import normalise_mac
+from tds_new.units import ONE, unit_factor
 
 MAX_ENTRIES = 50_000
 
@@ -37,16 +38,12 @@ class Device(msgspec.Struct, frozen=True, gc=False):
     unidade: str
     is_active: bool
 
-    def accepts_unit(self, unidade: str | None) -> bool:
-        """Whether a reading's unit is this device's.
+    def factor_of(self, unidade: str | None) -> Fraction | None:
+        """Return what a value in a reading's unit is multiplied by to be in this device's.
 
-        It may be absent, the same, or the same in another spelling (m3, º).
+        Without a unit it is in the device's. None if it cannot be converted.
         """
-        return (
-            unidade is None
-            or unidade == self.unidade
-            or comparable_unit(unidade) == comparable_unit(self.unidade)
-        )
+        return ONE if unidade is None else unit_factor(unidade, self.unidade)
 
 
 class KnownGateway(msgspec.Struct, frozen=True, gc=False):
@@ -58,15 +55,6 @@ class KnownGateway(msgspec.Struct, frozen=True, gc=False):
     is_active: bool
     accepts_since: datetime
     devices: dict[str, Device]
-
-
-def comparable_unit(unidade: str) -> str:
-    """Return one spelling for units that look alike.
-
-    Superscripts, and the degree sign and the ordinal indicator of Brazilian keyboards, are the same; upper
-    and lower case are not: mW is not MW.
-    """
-    return unicodedata.normalize("NFKC", unidade.strip().replace("\u00ba", "\u00b0"))
 
 
 class Resolver:

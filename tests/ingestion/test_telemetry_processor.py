@@ -172,11 +172,18 @@ CASES: dict[str, tuple[Message, Change, Reason, int | None, bool]] = {
     "inactive device": (telemetry(GOOD, reading()), deactivate("d01"), Reason.DISPOSITIVO_INATIVO, 1, True),
     "NaN": (telemetry(GOOD, reading(valor=float("nan"))), nothing, Reason.VALOR_INVALIDO, 1, True),
     "decimal comma": (telemetry(GOOD, reading(valor="12,5")), nothing, Reason.VALOR_INVALIDO, 1, True),
-    "another unit": (telemetry(GOOD, reading(unidade="Wh")), nothing, Reason.UNIDADE_INVALIDA, 1, True),
-    "a unit's other case": (
-        telemetry(GOOD, reading(unidade="KWH")),
+    "another unit": (telemetry(GOOD, reading(unidade="m³")), nothing, Reason.UNIDADE_INVALIDA, 1, True),
+    "too large in the device's unit": (
+        telemetry(GOOD, reading(valor=100_000_000, unidade="MWh")),
         nothing,
-        Reason.UNIDADE_INVALIDA,
+        Reason.VALOR_INVALIDO,
+        1,
+        True,
+    ),
+    "too large in any unit": (
+        telemetry(GOOD, reading(valor=10**14, unidade="MWh")),
+        nothing,
+        Reason.VALOR_INVALIDO,
         1,
         True,
     ),
@@ -284,6 +291,8 @@ def test_a_gateway_is_known_by_every_spelling_and_by_its_name(
         ("D03", "°C"),
         ("D01", None),
         ("D01", "kWh"),
+        ("D01", "KWH"),
+        ("D01", " kwh "),
     ],
 )
 def test_a_unit_may_be_absent_or_typed_in_another_way(
@@ -293,13 +302,53 @@ def test_a_unit_may_be_absent_or_typed_in_another_way(
     assert LeituraDispositivo.objects.get().unidade == Dispositivo.objects.get(codigo=codigo).unidade
 
 
-@pytest.mark.parametrize(("unit", "sent"), [("mW", "MW"), ("kWh", "kwh"), ("m³", "m²")])
+@pytest.mark.parametrize(
+    ("unit", "sent"), [("mW", "MW"), ("kvarh", "kWh"), ("m³", "m²"), ("kWh", "kWh" + 40 * " " + "x")]
+)
 def test_units_that_only_look_alike_are_not_the_same(
     world: World, processor: TelemetryProcessor, unit: str, sent: str
 ) -> None:
     Dispositivo.objects.filter(pk=world.d01.pk).update(unidade=unit)
     processor.process([telemetry(reading(unidade=sent))])
     assert rejected() == [("unidade_invalida", 0)]
+
+
+@pytest.mark.parametrize(
+    ("registered", "sent", "valor", "stored_as"),
+    [
+        ("kWh", "Wh", 12600, "12.6000"),
+        ("kWh", "MWh", "0.0127", "12.7000"),
+        ("kWh", "MWh", "0.01275", "12.7500"),  # exact first, then rounded
+        ("kWh", "Wh", "0.05", "0.0000"),
+        ("kWh", "Wh", "0.15", "0.0002"),
+        ("kWh", "Wh", "-0.15", "-0.0002"),
+        ("kWh", "Wh", "0.25", "0.0002"),
+        ("kWh", "Wh", "0.25" + 200 * "0" + "1", "0.0003"),
+        ("kWh", "wh", 12_345_678_901_234, "12345678901.2340"),
+        ("kWh", "WH", "99999999999999.9", "99999999999.9999"),
+        ("MWh", "Wh", "123456789012.3", "123456.7890"),
+        ("Wh", "kWh", "-1e3", "-1000000.0000"),
+        ("m³", "litros", 1234, "1.2340"),
+        ("m3", "M^3", "1.5", "1.5000"),
+        ("L", "m³", "0.00001", "0.0100"),
+        ("pulsos", "PULSOS", 250, "250.0000"),
+    ],
+)
+def test_a_unit_of_the_same_kind_is_converted_exactly_and_then_rounded(
+    world: World, processor: TelemetryProcessor, registered: str, sent: str, valor: Any, stored_as: str
+) -> None:
+    Dispositivo.objects.filter(pk=world.d01.pk).update(unidade=registered)
+    result = processor.process([telemetry(reading(valor=valor, unidade=sent))])
+    assert (result.stored, rejected()) == (1, [])
+    found = LeituraDispositivo.objects.get()
+    assert (f"{found.valor:f}", found.unidade) == (stored_as, registered)
+    assert found.payload_raw["leituras"][0]["unidade"] == sent  # as it came
+
+
+def test_the_same_value_in_another_unit_is_a_duplicate(world: World, processor: TelemetryProcessor) -> None:
+    sent = [telemetry(reading(valor=12.5)), telemetry(reading(valor=12500, unidade="Wh"))]
+    result = processor.process(sent)
+    assert (result.stored, result.duplicates, result.conflicts) == (1, 1, 0)
 
 
 def test_a_device_in_maintenance_still_counts(world: World, processor: TelemetryProcessor) -> None:
