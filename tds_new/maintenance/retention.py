@@ -83,9 +83,9 @@ WHERE a.dispositivo_id = b.id AND a.leitura_em < b.origin
 # 0 keeps the planner from joining the whole history: each device's readings are few, found by its key.
 ANCHOR = f"""
 INSERT INTO tds_new_consumo_ancora (
-    dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, aprovada)
-SELECT d.id, l.time, d.final_ate, l.valor, l.tipo_leitura, l.unidade, l.conta_id, l.gateway_id,
-    r.decisao IS NOT NULL
+    dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, decisao)
+SELECT d.id, l.time, d.final_ate, coalesce(r.valor_corrigido, l.valor), l.tipo_leitura, l.unidade,
+    l.conta_id, l.gateway_id, coalesce(r.decisao, '')
 FROM (
     SELECT dispositivo_id AS id, max(final_ate) AS final_ate, NULL AS origin FROM tds_new_consumo_ancora
         WHERE NOT EXISTS (SELECT FROM anchor_base b WHERE b.id = dispositivo_id) GROUP BY 1

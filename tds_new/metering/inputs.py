@@ -38,9 +38,10 @@ LOAD_DECISIONS = f"""
 SELECT dispositivo_id, {us_of("leitura_em")}, decisao = 'APROVADA'
 FROM tds_new_revisao_leitura WHERE dispositivo_id = ANY(%(devices)s)
     AND leitura_em >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
+    AND decisao IN ('APROVADA', 'DESCARTADA')
 UNION ALL
 SELECT dispositivo_id, {us_of("leitura_em")}, true
-FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%(devices)s) AND aprovada
+FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%(devices)s) AND decisao = 'APROVADA'
 """
 LOAD_OCCURRENCES = f"""
 SELECT o.dispositivo_id, {us_of("leitura_em")}, (valor * 10000)::bigint, classe, {us_of("o.inicio")},

@@ -14,6 +14,7 @@ from tds_new.models.consumo import (
     ConsumoBloco,
     ConsumoContaDiario,
     ConsumoContaHorario,
+    ConsumoContaPendente,
     ConsumoDiario,
     ConsumoHorario,
     ConsumoMensal,
@@ -22,6 +23,7 @@ from tds_new.models.consumo import (
 )
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
+from tds_new.models.estado import ConsumoEstado, ConsumoRetomada
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
 from tds_new.models.leitura_em_revisao import LeituraEmRevisao
@@ -42,13 +44,16 @@ __all__ = [
     "ConsumoCongelado",
     "ConsumoContaDiario",
     "ConsumoContaHorario",
+    "ConsumoContaPendente",
     "ConsumoDiario",
+    "ConsumoEstado",
     "ConsumoHorario",
     "ConsumoMensal",
     "ConsumoParteDoDia",
     "ConsumoParticao",
     "ConsumoPendente",
     "ConsumoReconstrucao",
+    "ConsumoRetomada",
     "ConsumoVida",
     "Conta",
     "ContaAtividade",

@@ -31,8 +31,9 @@ class ConsumoAncora(models.Model):
 
     The device's chain continues from them: its blocks that begin at ``final_ate`` (one value a device) or
     later can be computed again; those before are final. People's decisions on them are frozen: discarded
-    readings are not among them, ``aprovada`` says which were approved. A device that has anchors cannot be
-    deleted: its blocks would be without an owner.
+    readings are not among them, ``valor`` is the value that counts (a corrected one), ``decisao`` what was
+    decided (empty: nothing). A device that has anchors cannot be deleted: its blocks would be without an
+    owner.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
@@ -46,7 +47,7 @@ class ConsumoAncora(models.Model):
     gateway = models.ForeignKey(
         Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
     )
-    aprovada = models.BooleanField(default=False, db_default=False)
+    decisao = models.CharField(max_length=10, default="", db_default="")
 
     class Meta:
         db_table = "tds_new_consumo_ancora"

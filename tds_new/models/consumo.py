@@ -158,11 +158,14 @@ class ConsumoParteDoDia(Soma):
 class SomaDaConta(Contagem):
     """Sums of all blocks with consumption of a Conta.
 
-    They are kept by the quantity and unit that the devices have now.
+    They are kept by the structure of the devices as it is now: their quantity, ``papel``, whether they are
+    behind another meter (``atras``), and the unit of their consumption.
     """
 
     conta = models.ForeignKey(Conta, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
     grandeza = models.CharField(max_length=20)
+    papel = models.CharField(max_length=11)
+    atras = models.BooleanField()
     unidade = models.CharField(max_length=10)
     consumo = models.DecimalField(max_digits=30, decimal_places=6)
 
@@ -173,7 +176,7 @@ class SomaDaConta(Contagem):
 class ConsumoContaHorario(SomaDaConta):
     """A Conta's hours, UTC."""
 
-    pk = models.CompositePrimaryKey("hora", "conta_id", "grandeza", "unidade")
+    pk = models.CompositePrimaryKey("hora", "conta_id", "grandeza", "papel", "atras", "unidade")
     hora = models.DateTimeField()
 
     class Meta:
@@ -184,12 +187,30 @@ class ConsumoContaHorario(SomaDaConta):
 class ConsumoContaDiario(SomaDaConta):
     """A Conta's days in the platform's zone."""
 
-    pk = models.CompositePrimaryKey("dia", "conta_id", "grandeza", "unidade")
+    pk = models.CompositePrimaryKey("dia", "conta_id", "grandeza", "papel", "atras", "unidade")
     dia = models.DateTimeField()
 
     class Meta:
         managed = False
         db_table = "tds_new_consumo_conta_diario"
+
+
+class ConsumoContaPendente(models.Model):
+    """A Conta whose stored sums are of an earlier structure of its devices.
+
+    A trigger writes it. Until maintenance has summed again, the Conta is answered from its devices' sums.
+    """
+
+    conta = models.OneToOneField(
+        Conta, models.CASCADE, primary_key=True, related_name="+", db_constraint=False
+    )
+    alterada_em = models.DateTimeField()
+
+    class Meta:
+        db_table = "tds_new_consumo_conta_pendente"
+
+    def __str__(self) -> str:
+        return f"{self.conta_id} {self.alterada_em:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class ConsumoVida(models.Model):
@@ -209,6 +230,7 @@ class ConsumoVida(models.Model):
 
     class Meta:
         db_table = "tds_new_consumo_vida"
+        indexes = [models.Index(fields=["dispositivo"], name="tds_new_consumo_vida_disp")]
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.primeiro:%Y-%m-%dT%H:%MZ} - {self.ultimo:%Y-%m-%dT%H:%MZ}"

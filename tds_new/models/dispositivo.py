@@ -1,9 +1,10 @@
 """The device behind a gateway: a meter, a sensor or an actuator."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils.timezone import now
@@ -14,13 +15,21 @@ from tds_new.models.gateway import Gateway
 from tds_new.models.parametros import ParametrosMedicao
 from tds_new.models.protection import ProtectedByReadings, ProtectedQuerySet
 
+# A trigger replaces it, when a device is stored, by the default of the device's quantity and unit.
+DEFAULT_BY_QUANTITY = Decimal(-1)
+
 
 class Dispositivo(ProtectedByReadings, ParametrosMedicao):
     """A device. Its ``tipo_leitura`` and ``unidade`` say what its readings are.
 
     Its metering parameters (``fator_conversao``, ``valor_maximo_registro``, ``consumo_maximo_hora``,
     ``tolerancia_queda``) hold from the beginning until its first
-    :class:`~tds_new.models.vigencia.VigenciaParametros`.
+    :class:`~tds_new.models.vigencia.VigenciaParametros`. Where the plausible maximum or the tolerance of
+    falls is not given at registration, a trigger puts the quantity's default there; None is "no limit".
+
+    ``unidade_consumo`` is the unit of its consumption where that is not ``unidade`` (a register in pulses).
+    ``medidor_pai`` is the meter it is behind; ``atras`` says whether that one counts, and is kept by
+    triggers.
     """
 
     reading_column = "dispositivo_id"
@@ -48,8 +57,18 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
 
     class TipoLeitura(models.TextChoices):
         ACUMULADA = "ACUMULADA", _("Acumulada (registrador)")
+        SALDO = "SALDO", _("Saldo (registrador que sobe e desce)")
         INCREMENTAL = "INCREMENTAL", _("Incremental (desde a leitura anterior)")
         INSTANTANEA = "INSTANTANEA", _("Instantânea")
+
+    class Carimbo(models.TextChoices):
+        FIM = "FIM", _("Fim do intervalo")
+        INICIO = "INICIO", _("Início do intervalo")
+
+    class Papel(models.TextChoices):
+        CONSUMO = "CONSUMO", _("Consumo")
+        INJECAO = "INJECAO", _("Injeção ou geração")
+        INFORMATIVO = "INFORMATIVO", _("Informativo (fora dos totais)")
 
     class Status(models.TextChoices):
         ATIVO = "ATIVO", _("Ativo")
@@ -82,6 +101,42 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         default=TipoLeitura.ACUMULADA,
         db_default="ACUMULADA",
     )
+    unidade_consumo = models.CharField(
+        _("unidade do consumo"), max_length=10, blank=True, default="", db_default=""
+    )
+    carimbo = models.CharField(
+        _("carimbo de tempo"), max_length=6, choices=Carimbo.choices, default=Carimbo.FIM, db_default="FIM"
+    )
+    papel = models.CharField(
+        _("papel"), max_length=11, choices=Papel.choices, default=Papel.CONSUMO, db_default="CONSUMO"
+    )
+    medidor_pai = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="submedidores",
+        verbose_name=_("medidor principal"),
+    )
+    atras = models.BooleanField(_("atrás de outro medidor"), default=False, db_default=False, editable=False)
+    consumo_maximo_hora = models.DecimalField(
+        _("consumo máximo por hora"),
+        max_digits=15,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        db_default=DEFAULT_BY_QUANTITY,
+        validators=[MinValueValidator(0)],
+        help_text=ParametrosMedicao._meta.get_field("consumo_maximo_hora").help_text,
+    )
+    tolerancia_queda = models.DecimalField(
+        _("tolerância de queda"),
+        max_digits=15,
+        decimal_places=4,
+        db_default=DEFAULT_BY_QUANTITY,
+        validators=[MinValueValidator(0)],
+        help_text=ParametrosMedicao._meta.get_field("tolerancia_queda").help_text,
+    )
     slave_id = models.PositiveSmallIntegerField(_("endereço Modbus"), null=True, blank=True)
     register_modbus = models.PositiveIntegerField(_("registrador Modbus"), null=True, blank=True)
     status = models.CharField(
@@ -110,8 +165,15 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
                 name="tds_new_dispositivo_status",
             ),
             models.CheckConstraint(
-                condition=models.Q(tipo_leitura__in=["ACUMULADA", "INCREMENTAL", "INSTANTANEA"]),
+                condition=models.Q(tipo_leitura__in=["ACUMULADA", "SALDO", "INCREMENTAL", "INSTANTANEA"]),
                 name="tds_new_dispositivo_tipo_leitura",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(carimbo__in=["FIM", "INICIO"]), name="tds_new_dispositivo_carimbo"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(papel__in=["CONSUMO", "INJECAO", "INFORMATIVO"]),
+                name="tds_new_dispositivo_papel",
             ),
         ]
 

@@ -16,16 +16,24 @@ class LeituraEmRevisao(models.Model):
 
     A view over both, so that a decision stays visible after the ledger has applied it and finds nothing
     unusual. ``classe`` is the ledger's present class (empty if it finds nothing), ``classe_decisao`` its
-    class at the time of the decision.
+    class at the time of the decision. ``regra`` and ``numeros`` are of the present judgement, else of that
+    time. ``decisao_codigo`` is what was decided (``RevisaoLeitura.Decisao``, or empty), ``espera`` says that
+    a person should decide now.
     """
 
     Classe = OcorrenciaMedicao.Classe
 
     class Situacao(models.TextChoices):
         ESPERA = "ESPERA", _("À espera")
+        AGUARDA = "AGUARDA", _("Aguarda as próximas leituras")
         RESOLVIDA = "RESOLVIDA", _("Resolvida")
         APROVADA = "APROVADA", _("Aprovada")
         DESCARTADA = "DESCARTADA", _("Descartada")
+        VISTA = "VISTA", _("Vista")
+        REINICIO = "REINICIO", _("Reiniciou do zero")
+        RETORNO = "RETORNO", _("Voltou a um total anterior")
+        ATRIBUIDA = "ATRIBUIDA", _("Atribuída a uma conta")
+        CORRIGIDA = "CORRIGIDA", _("Valor corrigido")
 
     chave = models.CharField(max_length=40, primary_key=True)
     dispositivo = models.ForeignKey(
@@ -43,12 +51,18 @@ class LeituraEmRevisao(models.Model):
     valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4, null=True)
     salto = models.DecimalField(_("salto"), max_digits=16, decimal_places=4, null=True)
     consumo = models.DecimalField(_("consumo contado"), max_digits=16, decimal_places=4, null=True)
-    classe = models.CharField(_("classe"), max_length=11, choices=OcorrenciaMedicao.Classe.choices)
+    classe = models.CharField(_("classe"), max_length=13, choices=OcorrenciaMedicao.Classe.choices)
     classe_decisao = models.CharField(
-        _("classe na decisão"), max_length=11, choices=OcorrenciaMedicao.Classe.choices
+        _("classe na decisão"), max_length=13, choices=OcorrenciaMedicao.Classe.choices
     )
     situacao = models.CharField(_("situação"), max_length=10, choices=Situacao.choices)
     espera = models.BooleanField()
+    regra = models.CharField(_("regra"), max_length=4)
+    numeros = models.JSONField(_("números"))
+    valor_corrigido = models.DecimalField(_("valor corrigido"), max_digits=15, decimal_places=4, null=True)
+    decisao_codigo = models.CharField(
+        _("decisão"), max_length=10, choices=RevisaoLeitura.Decisao.choices, db_column="decisao"
+    )
     decisao = models.ForeignKey(
         RevisaoLeitura,
         models.DO_NOTHING,

@@ -9,7 +9,8 @@ from tds_new.models.dispositivo import Dispositivo
 class OcorrenciaMedicao(models.Model):
     """A reading whose class is not NORMAL (docs/metering.md).
 
-    ``tds_new.metering.store`` alone writes it.
+    ``tds_new.metering.store`` alone writes it. ``espera``: a person should decide. ``regra``: the number of
+    the rule that judged the reading; ``numeros``: that rule's figures by name.
     """
 
     class Classe(models.TextChoices):
@@ -19,6 +20,10 @@ class OcorrenciaMedicao(models.Model):
         REINICIO = "REINICIO", _("Reinício do registrador")
         SUSPEITA = "SUSPEITA", _("Leitura suspeita")
         IMPLAUSIVEL = "IMPLAUSIVEL", _("Salto implausível")
+        EXCESSO = "EXCESSO", _("Acima do consumo máximo")
+        INCOMUM = "INCOMUM", _("Consumo incomum")
+        RETORNO = "RETORNO", _("Retorno a um total anterior")
+        TRANSFERENCIA = "TRANSFERENCIA", _("Mudança de conta")
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
     dispositivo = models.ForeignKey(
@@ -27,7 +32,7 @@ class OcorrenciaMedicao(models.Model):
     conta_id = models.BigIntegerField(db_index=True)
     leitura_em = models.DateTimeField(_("leitura de"))
     valor = models.DecimalField(_("valor"), max_digits=15, decimal_places=4)
-    classe = models.CharField(_("classe"), max_length=11, choices=Classe.choices)
+    classe = models.CharField(_("classe"), max_length=13, choices=Classe.choices)
     inicio = models.DateTimeField(_("leitura de base"))
     valor_base = models.DecimalField(_("valor de base"), max_digits=15, decimal_places=4)
     consumo = models.DecimalField(
@@ -38,6 +43,9 @@ class OcorrenciaMedicao(models.Model):
         help_text=_("Na unidade do registrador; vazio quando não conta."),
     )
     decidida_em = models.DateTimeField(_("decidida pela leitura de"), null=True)
+    espera = models.BooleanField(_("espera uma decisão"), default=False, db_default=False)
+    regra = models.CharField(_("regra"), max_length=4, default="", db_default="")
+    numeros = models.JSONField(_("números"), default=dict, db_default={})
 
     class Meta:
         db_table = "tds_new_ocorrencia_medicao"

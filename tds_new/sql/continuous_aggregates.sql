@@ -94,11 +94,12 @@ FROM tds_new_consumo_15min
 GROUP BY 1, 2, 3, 4, 5
 WITH NO DATA;
 
--- Consumption of each Conta by the hour, by quantity and unit.
+-- Consumption of each Conta by the hour, by the structure of its devices.
 CREATE MATERIALIZED VIEW tds_new_consumo_conta_horario
 WITH (timescaledb.continuous, timescaledb.materialized_only = false,
     timescaledb.create_group_indexes = false) AS
-SELECT time_bucket('1 hour', bloco) AS hora, b.conta_id, d.grandeza, d.unidade,
+SELECT time_bucket('1 hour', bloco) AS hora, b.conta_id, d.grandeza, d.papel, d.atras,
+    coalesce(nullif(d.unidade_consumo, ''), d.unidade) AS unidade,
     sum(consumo) AS consumo,
     count(*) AS blocos,
     sum(fracao_medida) AS blocos_medidos,
@@ -107,14 +108,14 @@ SELECT time_bucket('1 hour', bloco) AS hora, b.conta_id, d.grandeza, d.unidade,
     max(consumo) FILTER (WHERE fracao_medida = 1 AND qualidade = 'MEDIDO') AS pico
 FROM tds_new_consumo_15min b JOIN tds_new_dispositivo d ON d.id = b.dispositivo_id
 WHERE b.consumo IS NOT NULL
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4, 5, 6
 WITH NO DATA;
 
--- Consumption of each Conta by the day of the platform's zone, by quantity and unit.
+-- Consumption of each Conta by the day of the platform's zone, by the structure of its devices.
 CREATE MATERIALIZED VIEW tds_new_consumo_conta_diario
 WITH (timescaledb.continuous, timescaledb.materialized_only = false,
     timescaledb.create_group_indexes = false) AS
-SELECT time_bucket('1 day', hora, :'zone') AS dia, conta_id, grandeza, unidade,
+SELECT time_bucket('1 day', hora, :'zone') AS dia, conta_id, grandeza, papel, atras, unidade,
     sum(consumo) AS consumo,
     sum(blocos)::bigint AS blocos,
     sum(blocos_medidos) AS blocos_medidos,
@@ -122,5 +123,5 @@ SELECT time_bucket('1 day', hora, :'zone') AS dia, conta_id, grandeza, unidade,
     sum(blocos_estimados)::bigint AS blocos_estimados,
     max(pico) AS pico
 FROM tds_new_consumo_conta_horario
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4, 5, 6
 WITH NO DATA;

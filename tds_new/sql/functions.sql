@@ -64,7 +64,7 @@ $$;
 -- of fields that only describe the entry queues nothing.
 CREATE FUNCTION tds_new_marca_registro() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    ditos text[] := ARRAY['motivo', 'registrado_por_id', 'registrado_em', 'conta_id', 'valor', 'classe', 'inicio', 'valor_base'];
+    ditos text[] := ARRAY['motivo', 'registrado_por_id', 'registrado_em', 'conta_id', 'valor', 'classe', 'inicio', 'valor_base', 'regra', 'numeros'];
     antes jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     depois jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     linha jsonb;
@@ -89,10 +89,11 @@ BEGIN
 END $$;
 
 -- Queues a device whose own parameters change, until its first dated ones; all of it if it
--- moves to another gateway.
+-- moves to another gateway, or if its times mean something else.
 CREATE FUNCTION tds_new_marca_dispositivo() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM tds_new_marca(NEW.id, '-infinity', CASE WHEN OLD.gateway_id <> NEW.gateway_id THEN 'infinity' ELSE coalesce(
+    PERFORM tds_new_marca(NEW.id, '-infinity', CASE
+        WHEN (OLD.gateway_id, OLD.carimbo) <> (NEW.gateway_id, NEW.carimbo) THEN 'infinity' ELSE coalesce(
         (SELECT min(desde) FROM tds_new_vigencia_parametros WHERE dispositivo_id = NEW.id), 'infinity') END);
     RETURN NULL;
 END $$;
@@ -107,7 +108,7 @@ END $$;
 -- Writes changes of a device that re-interpret figures into the audit trail.
 CREATE FUNCTION tds_new_audita_dispositivo() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    campos text[] := string_to_array('fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, grandeza, unidade, tipo_leitura, gateway_id', ', ');
+    campos text[] := string_to_array('fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, grandeza, unidade, tipo_leitura, gateway_id, unidade_consumo, carimbo, papel, medidor_pai_id', ', ');
     antes jsonb := CASE WHEN TG_OP = 'UPDATE' THEN
         (SELECT jsonb_object_agg(key, value) FROM jsonb_each(to_jsonb(OLD)) WHERE key = ANY(campos)) END;
     depois jsonb := (SELECT jsonb_object_agg(key, value) FROM jsonb_each(to_jsonb(NEW)) WHERE key = ANY(campos));
@@ -155,10 +156,13 @@ END $$;
 -- unusual.
 CREATE FUNCTION tds_new_evidencia() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT conta_id, valor, classe, inicio, valor_base INTO NEW.conta_id, NEW.valor, NEW.classe, NEW.inicio, NEW.valor_base
+    SELECT conta_id, valor, classe, inicio, valor_base, regra, numeros
+        INTO NEW.conta_id, NEW.valor, NEW.classe, NEW.inicio, NEW.valor_base, NEW.regra, NEW.numeros
         FROM tds_new_ocorrencia_medicao WHERE dispositivo_id = NEW.dispositivo_id AND leitura_em = NEW.leitura_em;
     IF NOT FOUND THEN
         NEW.classe := '';
+        NEW.regra := '';
+        NEW.numeros := '{}';
         SELECT conta_id, valor INTO NEW.conta_id, NEW.valor
             FROM tds_new_leitura_dispositivo WHERE dispositivo_id = NEW.dispositivo_id AND time = NEW.leitura_em;
     END IF;
@@ -206,16 +210,120 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Has the sums of a Conta follow a device's new quantity or unit. TimescaleDB sums again only what it sees
--- change, so the blocks are written again as they are, while the worker of these devices waits. Plain
+-- Has open dashboards ask again after a change of what a device counts for. Where the stored sums of its Contas
+-- are of the earlier structure, it notes that they are to be made again; no block is written. Plain
 -- PostgreSQL's views need nothing.
-CREATE FUNCTION tds_new_muda_grandeza() RETURNS trigger LANGUAGE plpgsql
-SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0 AS $$
+CREATE FUNCTION tds_new_muda_estrutura() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    contas bigint[] := ARRAY(
+        SELECT conta_id FROM tds_new_consumo_vida WHERE dispositivo_id = NEW.id
+        UNION SELECT NEW.conta_id ORDER BY 1);
 BEGIN
-    IF to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
-        PERFORM FROM tds_new_consumo_particao WHERE id = NEW.id % 8 FOR UPDATE;
-        UPDATE tds_new_consumo_15min SET leituras = leituras WHERE dispositivo_id = NEW.id AND consumo IS NOT NULL;
+    IF (OLD.grandeza, OLD.papel, OLD.atras, coalesce(nullif(OLD.unidade_consumo, ''), OLD.unidade))
+            IS DISTINCT FROM
+            (NEW.grandeza, NEW.papel, NEW.atras, coalesce(nullif(NEW.unidade_consumo, ''), NEW.unidade))
+            AND to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
+        INSERT INTO tds_new_consumo_conta_pendente (conta_id, alterada_em)
+            SELECT unnest(contas), clock_timestamp()
+            ON CONFLICT (conta_id) DO UPDATE SET alterada_em = excluded.alterada_em;
     END IF;
-    UPDATE tds_new_conta_atividade SET consumo_seq = consumo_seq + 1 WHERE conta_id = NEW.conta_id;
+    UPDATE tds_new_conta_atividade SET consumo_seq = consumo_seq + 1 WHERE conta_id = ANY(contas);
+    RETURN NULL;
+END $$;
+
+-- The default of the plausible maximum and of the tolerance of falls of a device, in its register's unit
+-- (docs/metering.md): no maximum (NULL) and 0 where its quantity or unit has none. A register in pulses has
+-- those of its consumption, divided by the factor.
+CREATE FUNCTION tds_new_padroes(
+    grandeza text, unidade text, unidade_consumo text, fator numeric,
+    OUT consumo_maximo_hora numeric, OUT tolerancia_queda numeric
+) LANGUAGE sql IMMUTABLE AS $$
+    WITH units (spelling, kind, scale) AS (VALUES
+        ('wh', 'energy', 1000), ('kwh', 'energy', 1), ('mwh', 'energy', 0.001),
+        ('l', 'volume', 1000), ('litro', 'volume', 1000), ('litros', 'volume', 1000),
+        ('m³', 'volume', 1), ('m3', 'volume', 1), ('m^3', 'volume', 1)
+    ), defaults (quantity, kind, maximum, tolerance) AS (VALUES
+        ('ENERGIA', 'energy', 1000, 0.1), ('AGUA', 'volume', 100, 0.01), ('GAS', 'volume', 1000, 0.01)
+    ), spelt (spelling, divisor, rank) AS (VALUES
+        (lower(regexp_replace(unidade, '\s', '', 'g')), 1, 1),
+        (lower(regexp_replace(unidade_consumo, '\s', '', 'g')), fator, 2)
+    ), found AS (
+        SELECT least(round(maximum * scale / divisor, 4), 99999999999.9999) AS maximum,
+            least(round(tolerance * scale / divisor, 4), 99999999999.9999) AS tolerance
+        FROM spelt JOIN units USING (spelling) JOIN defaults USING (kind)
+        WHERE quantity = grandeza ORDER BY rank LIMIT 1
+    )
+    SELECT (SELECT maximum FROM found), coalesce((SELECT tolerance FROM found), 0);
+$$;
+
+-- Puts the defaults where -1 stands, which is the columns' own default.
+CREATE FUNCTION tds_new_preenche_padroes() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    defaults record;
+BEGIN
+    SELECT * INTO defaults
+        FROM tds_new_padroes(NEW.grandeza, NEW.unidade, NEW.unidade_consumo, NEW.fator_conversao);
+    IF NEW.consumo_maximo_hora = -1 THEN
+        NEW.consumo_maximo_hora := defaults.consumo_maximo_hora;
+    END IF;
+    IF NEW.tolerancia_queda = -1 THEN
+        NEW.tolerancia_queda := defaults.tolerancia_queda;
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Returns whether the meter that a device is behind counts for it: one of the same Conta, quantity and role that
+-- is not inactive.
+CREATE FUNCTION tds_new_esta_atras(medidor_pai bigint, conta bigint, grandeza text, papel text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM tds_new_dispositivo d
+        WHERE d.id = $1 AND d.conta_id = $2 AND d.grandeza = $3 AND d.papel = $4 AND d.status <> 'INATIVO');
+$$;
+
+-- Refuses a main meter of another Conta, and one that is itself behind the device; notes whether the main meter
+-- counts. Changes of a Conta's structure wait for each other, so that no two of them make a circle.
+CREATE FUNCTION tds_new_posiciona() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.medidor_pai_id IS NULL THEN
+        NEW.atras := false;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'INSERT' OR (OLD.medidor_pai_id, OLD.conta_id, OLD.grandeza, OLD.papel, OLD.status)
+            IS DISTINCT FROM (NEW.medidor_pai_id, NEW.conta_id, NEW.grandeza, NEW.papel, NEW.status) THEN
+        PERFORM FROM tds_new_conta WHERE id IN (OLD.conta_id, NEW.conta_id) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
+    IF TG_OP = 'INSERT' OR OLD.medidor_pai_id IS DISTINCT FROM NEW.medidor_pai_id THEN
+        IF (SELECT conta_id FROM tds_new_dispositivo WHERE id = NEW.medidor_pai_id) <> NEW.conta_id THEN
+            RAISE EXCEPTION 'device % cannot be behind a meter of another conta', NEW.codigo
+                USING ERRCODE = 'check_violation';
+        END IF;
+        IF NEW.medidor_pai_id = NEW.id OR EXISTS (
+            WITH RECURSIVE above (id) AS (
+                SELECT NEW.medidor_pai_id
+                UNION
+                SELECT d.medidor_pai_id FROM tds_new_dispositivo d JOIN above USING (id)
+                WHERE d.medidor_pai_id IS NOT NULL
+            )
+            SELECT FROM above WHERE id = NEW.id
+        ) THEN
+            RAISE EXCEPTION 'device % would be behind itself', NEW.codigo USING ERRCODE = 'check_violation';
+        END IF;
+    END IF;
+    NEW.atras := tds_new_esta_atras(NEW.medidor_pai_id, NEW.conta_id, NEW.grandeza, NEW.papel);
+    RETURN NEW;
+END $$;
+
+-- Has what follows from a changed device: its sub-meters are behind a meter that counts, or no more. A device that
+-- went to another Conta is behind no meter of the one it left. It runs after the statement, when all
+-- devices of a gateway have gone.
+CREATE FUNCTION tds_new_reposiciona() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.conta_id <> NEW.conta_id THEN
+        UPDATE tds_new_dispositivo d SET medidor_pai_id = NULL FROM tds_new_dispositivo parent
+        WHERE parent.id = d.medidor_pai_id AND parent.conta_id <> d.conta_id AND NEW.id IN (d.id, parent.id);
+    END IF;
+    UPDATE tds_new_dispositivo d SET atras = NOT atras
+    WHERE (id = NEW.id OR medidor_pai_id = NEW.id)
+        AND atras <> tds_new_esta_atras(medidor_pai_id, conta_id, grandeza, papel);
     RETURN NULL;
 END $$;

@@ -28,13 +28,14 @@ CREATE TRIGGER tds_new_marca_registro
 
 -- A device's own parameters are computed.
 CREATE TRIGGER tds_new_marca_dispositivo
-    AFTER UPDATE OF fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, gateway_id
+    AFTER UPDATE OF fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda, gateway_id,
+        carimbo
     ON tds_new_dispositivo
     FOR EACH ROW WHEN (
         (OLD.fator_conversao, OLD.valor_maximo_registro, OLD.consumo_maximo_hora, OLD.tolerancia_queda,
-            OLD.gateway_id)
+            OLD.gateway_id, OLD.carimbo)
         IS DISTINCT FROM (NEW.fator_conversao, NEW.valor_maximo_registro, NEW.consumo_maximo_hora,
-            NEW.tolerancia_queda, NEW.gateway_id))
+            NEW.tolerancia_queda, NEW.gateway_id, NEW.carimbo))
     EXECUTE FUNCTION tds_new_marca_dispositivo();
 
 -- A gateway's expected interval is computed.
@@ -45,7 +46,7 @@ CREATE TRIGGER tds_new_marca_gateway AFTER UPDATE OF intervalo_esperado_s ON tds
 -- Changes of a device that re-interpret figures are in the trail.
 CREATE TRIGGER tds_new_audita_dispositivo
     AFTER INSERT OR UPDATE OF fator_conversao, valor_maximo_registro, consumo_maximo_hora, tolerancia_queda,
-        grandeza, unidade, tipo_leitura, gateway_id
+        grandeza, unidade, tipo_leitura, gateway_id, unidade_consumo, carimbo, papel, medidor_pai_id
     ON tds_new_dispositivo
     FOR EACH ROW EXECUTE FUNCTION tds_new_audita_dispositivo();
 
@@ -83,8 +84,29 @@ CREATE TRIGGER tds_new_vida_muda AFTER UPDATE ON tds_new_consumo_15min
     FOR EACH ROW WHEN ((OLD.consumo IS NULL) <> (NEW.consumo IS NULL))
     EXECUTE FUNCTION tds_new_vida_muda();
 
--- Sums of Contas follow a device's quantity and unit.
-CREATE TRIGGER tds_new_muda_grandeza AFTER UPDATE OF grandeza, unidade ON tds_new_dispositivo
-    FOR EACH ROW WHEN ((OLD.grandeza, OLD.unidade)
-        IS DISTINCT FROM (NEW.grandeza, NEW.unidade))
-    EXECUTE FUNCTION tds_new_muda_grandeza();
+-- What a device counts for: dashboards ask again, and the sums of its Contas are made again.
+CREATE TRIGGER tds_new_muda_estrutura
+    AFTER UPDATE OF grandeza, papel, medidor_pai_id, atras, unidade, unidade_consumo ON tds_new_dispositivo
+    FOR EACH ROW WHEN (
+        (OLD.grandeza, OLD.papel, OLD.medidor_pai_id, OLD.atras, OLD.unidade, OLD.unidade_consumo)
+        IS DISTINCT FROM (NEW.grandeza, NEW.papel, NEW.medidor_pai_id, NEW.atras, NEW.unidade,
+            NEW.unidade_consumo))
+    EXECUTE FUNCTION tds_new_muda_estrutura();
+
+-- Metering parameters that nobody gave are the quantity's defaults.
+CREATE TRIGGER tds_new_preenche_padroes
+    BEFORE INSERT OR UPDATE OF consumo_maximo_hora, tolerancia_queda ON tds_new_dispositivo
+    FOR EACH ROW WHEN (NEW.consumo_maximo_hora = -1 OR NEW.tolerancia_queda = -1)
+    EXECUTE FUNCTION tds_new_preenche_padroes();
+
+-- A device's main meter is of its Conta and not behind the device itself.
+CREATE TRIGGER tds_new_posiciona
+    BEFORE INSERT OR UPDATE OF medidor_pai_id, conta_id, grandeza, papel, status, atras ON tds_new_dispositivo
+    FOR EACH ROW EXECUTE FUNCTION tds_new_posiciona();
+
+-- Sub-meters follow their main meter.
+CREATE TRIGGER tds_new_reposiciona
+    AFTER UPDATE OF medidor_pai_id, conta_id, grandeza, papel, status ON tds_new_dispositivo
+    FOR EACH ROW WHEN ((OLD.medidor_pai_id, OLD.conta_id, OLD.grandeza, OLD.papel, OLD.status)
+        IS DISTINCT FROM (NEW.medidor_pai_id, NEW.conta_id, NEW.grandeza, NEW.papel, NEW.status))
+    EXECUTE FUNCTION tds_new_reposiciona();

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -104,8 +104,11 @@ def test_a_state_differs_from_a_new_database(
         assert differences(catalog(connection), new_schema[0])
 
 
-def _fill(connection: psycopg.Connection[Any]) -> None:
-    """Store readings, blocks, and an anchor that an early version of the retention left."""
+def _fill(connection: psycopg.Connection[Any], anchor: str = ANCHOR) -> dict[str, Any]:
+    """Store readings, blocks, and an anchor that an early version of the retention left.
+
+    Return the identities that other rows need.
+    """
 
     def identity(statement: str, *parameters: int) -> int:
         row = connection.execute(statement, parameters).fetchone()
@@ -120,9 +123,10 @@ def _fill(connection: psycopg.Connection[Any]) -> None:
         "device": identity(DEVICE, conta, gateway),
         "border": BORDER,
     }
-    for statement in (READINGS, BLOCKS, ANCHOR):
+    for statement in (READINGS, BLOCKS, anchor):
         connection.execute(statement, values)
     connection.execute("INSERT INTO tds_new_consumo_congelado (id, ate) VALUES (1, %s)", [BORDER])
+    return values
 
 
 def test_repairing_keeps_figures_and_rights(
@@ -150,7 +154,7 @@ def test_repairing_keeps_figures_and_rights(
 
 def test_a_database_that_lacks_nothing_is_left_alone(own_databases: OwnDatabases) -> None:
     name = own_databases.create()
-    own_databases.migrate(name, "tds_new")
+    own_databases.migrate(name, "tds_new", "0013_repair")
     identities = """
         SELECT oid, relname FROM pg_class WHERE relname LIKE 'tds\\_new\\_%' UNION ALL
         SELECT indexrelid, NULL FROM pg_index ORDER BY 1, 2
@@ -158,6 +162,61 @@ def test_a_database_that_lacks_nothing_is_left_alone(own_databases: OwnDatabases
     with closing(own_databases.connect(name)) as connection:
         before = connection.execute(identities).fetchall()
     own_databases.migrate(name, "tds_new", "0012_reconstrucao")
-    own_databases.migrate(name, "tds_new")
+    own_databases.migrate(name, "tds_new", "0013_repair")
     with closing(own_databases.connect(name)) as connection:
         assert connection.execute(identities).fetchall() == before
+
+
+FORMER = """
+INSERT INTO tds_new_ocorrencia_medicao
+    (dispositivo_id, conta_id, leitura_em, valor, classe, inicio, valor_base, decidida_em)
+SELECT %(device)s, %(conta)s, %(border)s::timestamptz + n * INTERVAL '15 minutes', n, classe,
+    %(border)s::timestamptz, 0, %(border)s::timestamptz + decided * INTERVAL '15 minutes'
+FROM (VALUES (50, 'IMPLAUSIVEL', 53), (60, 'SUSPEITA', 61), (70, 'VIRADA', 70), (200, 'SUSPEITA', NULL))
+    AS found (n, classe, decided)
+"""
+DISCARDED = """
+INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao)
+SELECT %(device)s, %(border)s::timestamptz + 199 * INTERVAL '15 minutes', 'DESCARTADA'
+"""
+LATER_ANCHOR = ANCHOR.replace("(dispositivo_id", "(final_ate, aprovada, dispositivo_id").replace(
+    "(%(device)s", "(%(border)s::timestamptz, true, %(device)s"
+)
+SECOND_EDITION = """
+SELECT codigo, segunda_edicao_desde, leitura_em, estado
+FROM tds_new_consumo_estado e JOIN tds_new_dispositivo d ON d.id = e.dispositivo_id
+LEFT JOIN tds_new_consumo_retomada r USING (dispositivo_id) ORDER BY codigo
+"""
+
+
+def test_the_second_edition_begins_where_the_first_one_ended(own_databases: OwnDatabases) -> None:
+    name = own_databases.create()
+    own_databases.migrate(name, "tds_new", "0013_repair")
+    quarter = timedelta(minutes=15)
+    with closing(own_databases.connect(name)) as connection:
+        values = _fill(connection, LATER_ANCHOR)
+        for statement in (FORMER, DISCARDED):
+            connection.execute(statement, values)
+        for codigo, moment in (("LONE", BORDER + timedelta(minutes=1)), ("ON TIME", BORDER)):
+            device = connection.execute(
+                DEVICE.replace("'M'", f"'{codigo}'"), (values["conta"], values["gateway"])
+            ).fetchone()
+            assert device is not None
+            connection.execute(
+                READINGS.replace("n * INTERVAL '15 minutes', n", "%(after)s, 9.5").replace(", 200)", ", 1)"),
+                {**values, "after": moment - BORDER, "device": device[0]},
+            )
+        connection.execute(DEVICE.replace("'M'", "'SILENT'"), (values["conta"], values["gateway"]))
+    own_databases.migrate(name, "tds_new")
+    with closing(own_databases.connect(name)) as connection:
+        last = BORDER + 198 * quarter
+        assert connection.execute(SECOND_EDITION).fetchall() == [
+            ("LONE", None, None, None),
+            ("M", last, last, {"line": [[int(last.timestamp()) * 10**6, 198_0000]], "jumps": []}),
+            ("ON TIME", BORDER, BORDER, {"line": [[int(BORDER.timestamp()) * 10**6, 9_5000]], "jumps": []}),
+        ]
+        waiting = "SELECT valor, espera FROM tds_new_ocorrencia_medicao ORDER BY leitura_em"
+        assert connection.execute(waiting).fetchall() == [(50, True), (60, False), (70, False), (200, True)]
+        assert connection.execute("SELECT decisao FROM tds_new_consumo_ancora").fetchall() == [("APROVADA",)]
+        parameters = "SELECT DISTINCT consumo_maximo_hora, tolerancia_queda FROM tds_new_dispositivo"
+        assert connection.execute(parameters).fetchall() == [(None, 0)]
