@@ -230,6 +230,8 @@ TDS_UPKEEP = env.boolean("TDS_UPKEEP", True)
 # kept for ever.
 TDS_COMPRESS_AFTER_DAYS = env.integer("TDS_COMPRESS_AFTER_DAYS", 45, 0, 36_500)
 TDS_RAW_RETENTION_DAYS = env.integer("TDS_RAW_RETENTION_DAYS", 0, 0, 36_500)
+# A settled block that is older is final: it may be billed.
+TDS_MAX_LATENESS_DAYS = env.integer("TDS_MAX_LATENESS_DAYS", 45, 1, 36_500)
 TDS_BATCH_MESSAGES = env.integer("TDS_BATCH_MESSAGES", 2000, 1, 20_000)
 TDS_BATCH_MAX_AGE_MS = env.integer("TDS_BATCH_MAX_AGE_MS", 10, 0, 5_000)
 TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)

@@ -1,8 +1,10 @@
 """Units: spellings, exact factors, defaults of new devices."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from django.db import connection
 
 from tds_new.units import (
     canonical_unit,
@@ -62,25 +64,26 @@ def test_a_factor_is_exact_and_within_a_group(sent: str, registered: str, factor
     assert unit_factor(sent, registered) == factor
 
 
-@pytest.mark.parametrize(
-    ("quantity", "unit", "consumption", "factor", "maximum", "tolerance"),
-    [
-        ("ENERGIA", "kWh", "", 1, 1000, Fraction(1, 10)),
-        ("ENERGIA", "wh", "", 1, 1_000_000, 100),
-        ("ENERGIA", "MWh", "", 1, 1, Fraction(1, 10_000)),
-        ("ENERGIA", "kWh", "", 60, 1000, Fraction(1, 10)),
-        ("AGUA", "m³", "", 1, 100, Fraction(1, 100)),
-        ("AGUA", "L", "", 1, 100_000, 10),
-        ("GAS", "m3", "", 1, 1000, Fraction(1, 100)),
-        ("ENERGIA", "pulsos", "kWh", Fraction(1, 1000), 1_000_000, 100),
-        ("AGUA", "pulsos", "m³", Fraction(1, 100), 10_000, 1),
-        ("AGUA", "pulsos", "L", 10, 10_000, 1),
-        ("ENERGIA", "pulsos", "", 1, None, 0),
-        ("ENERGIA", "kvarh", "", 1, None, 0),
-        ("TEMPERATURA", "°C", "", 1, None, 0),
-        ("OUTRA", "kWh", "", 1, None, 0),
-    ],
-)
+COLUMNS = ("quantity", "unit", "consumption", "factor", "maximum", "tolerance")
+DEFAULTS = [
+    ("ENERGIA", "kWh", "", 1, 1000, Fraction(1, 10)),
+    ("ENERGIA", "wh", "", 1, 1_000_000, 100),
+    ("ENERGIA", "MWh", "", 1, 1, Fraction(1, 10_000)),
+    ("ENERGIA", "kWh", "", 60, 1000, Fraction(1, 10)),
+    ("AGUA", "m³", "", 1, 100, Fraction(1, 100)),
+    ("AGUA", "L", "", 1, 100_000, 10),
+    ("GAS", "m3", "", 1, 1000, Fraction(1, 100)),
+    ("ENERGIA", "pulsos", "kWh", Fraction(1, 1000), 1_000_000, 100),
+    ("AGUA", "pulsos", "m³", Fraction(1, 100), 10_000, 1),
+    ("AGUA", "pulsos", "L", 10, 10_000, 1),
+    ("ENERGIA", "pulsos", "", 1, None, 0),
+    ("ENERGIA", "kvarh", "", 1, None, 0),
+    ("TEMPERATURA", "°C", "", 1, None, 0),
+    ("OUTRA", "kWh", "", 1, None, 0),
+]
+
+
+@pytest.mark.parametrize(COLUMNS, DEFAULTS)
 def test_defaults_are_in_the_registers_unit(
     quantity: str,
     unit: str,
@@ -97,3 +100,20 @@ def test_defaults_are_in_the_registers_unit(
 @pytest.mark.parametrize(("unit", "total"), [("Wh", "kWh"), ("MWH", "kWh"), ("L", "m³"), ("kvarh", "kvarh")])
 def test_totals_are_in_one_unit_a_group(unit: str, total: str) -> None:
     assert total_unit(unit) == total
+
+
+@pytest.mark.django_db
+@pytest.mark.once
+@pytest.mark.parametrize(COLUMNS, DEFAULTS)
+def test_the_database_has_the_same_defaults(
+    quantity: str,
+    unit: str,
+    consumption: str,
+    factor: Fraction,
+    maximum: Fraction | None,
+    tolerance: Fraction,
+) -> None:
+    scale = Decimal(factor.numerator) / factor.denominator
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tds_new_padroes(%s, %s, %s, %s)", [quantity, unit, consumption, scale])
+        assert cursor.fetchone() == (maximum, tolerance)
