@@ -122,7 +122,10 @@ def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
     for device, time, final, initial in cursor.execute(LOAD_CHANGES, [devices]):
         meters[device].changes.append(MeterChange(time, final, initial))
     for device, time, approved in cursor.execute(LOAD_DECISIONS, {"devices": devices}):
-        (meters[device].approved if approved else meters[device].discarded).add(time)
+        if approved:
+            meters[device].decided[time] = "APROVADA"
+        else:
+            meters[device].discarded.add(time)
     return meters
 
 

@@ -178,9 +178,12 @@ def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurr
         if stale.start > BEGINNING:
             return Missing.EARLIER
         changed = None
-    computation = compute_chains(_from(chains, BEGINNING if origin is None else origin), meter)
-    until = next((t for t in computation.settled if t > stale.last and is_confirmed(t)), END)
-    if stale.end < END and not _is_block_whole(until, computation.settled):
+    computation = compute_chains(
+        _from(chains, BEGINNING if origin is None else origin), meter, watch_from=BEGINNING
+    )
+    settled = [time for account in computation.accounts for time in account.states]
+    until = next((t for t in settled if t > stale.last and is_confirmed(t)), END)
+    if stale.end < END and not _is_block_whole(until, settled):
         return Missing.LATER
     first, since = _unchanged_until(stale, changed, times)
     owners = (

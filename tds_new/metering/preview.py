@@ -14,7 +14,7 @@ from psycopg import Cursor
 
 from tds_new.metering.inputs import load_base_before, load_first_from, load_meters
 from tds_new.metering.rules.meter import Meter, MeterChange, counted_by_each
-from tds_new.metering.rules.segments import APPROVABLE, Register, SegmentClass
+from tds_new.metering.rules.segments import APPROVABLE, Register, SegmentClass, State
 from tds_new.metering.times import from_datetime, to_datetime
 from tds_new.storage.session import of_django
 
@@ -123,7 +123,7 @@ def _judged(base: Point, reading: Point, meter: Meter) -> Preview:
     start, time = from_datetime(base.time), from_datetime(reading.time)
     register, value = _units(base.value), _units(reading.value)
     parameters, changes = meter.parameters_at(time), meter.changes_between(start, time)
-    approved = replace(meter, approved=meter.approved | {time})
+    approved = replace(meter, decided={**meter.decided, time: "APROVADA"})
     return Preview(
         base=base,
         reading=reading,
@@ -143,8 +143,9 @@ def _judged(base: Point, reading: Point, meter: Meter) -> Preview:
 
 
 def _measured(meter: Meter, base: tuple[int, int], time: int, value: int) -> Measured | None:
-    found = Register(meter).classify(base, time, value)
-    return None if found is None else Measured(found[0], _register(found[1]))
+    register = Register(meter, state=State((base,), ()))
+    register.feed(time, value)
+    return next((Measured(s.kind, _register(s.amount)) for s in register.segments), None)
 
 
 def _units(value: Decimal) -> int:

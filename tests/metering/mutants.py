@@ -70,69 +70,19 @@ class Unmarked:
                 cursor.execute(f"ALTER TABLE {self.table} ENABLE TRIGGER {self.trigger}")
 
 
-CLASSIFY, FEED, FOLLOWS, WAIT = (
-    getattr(segments.Register, name) for name in ("classify", "feed", "_follows", "_wait")
-)
-RESET = """if value >= 0 and (maximum is None or value * HOUR_US <= maximum):
-        return SegmentClass.REINICIO, value
-    """
-JUMP = "self.segments.append(Segment(self.base[0], first, max(0, value - self.base[1]), SegmentClass.NORMAL))"
 DECIDED = "any(base < time < settled for base, settled in spans)"
 MEASURED = blocks.Block.measured
 assert isinstance(MEASURED, property)
 
 RULES = {
-    "equal readings are no progress": Mutant(CLASSIFY, "difference >= 0", "difference > 0"),
-    "a dip of exactly the tolerance is a reset": Mutant(
-        CLASSIFY, "-difference <= parameters", "-difference < parameters"
-    ),
-    "a reset is tested before a rollover": Mutant(
-        CLASSIFY, "capacity = parameters.capacity", f"{RESET}capacity = parameters.capacity"
-    ),
-    "a rollover from anywhere": Mutant(CLASSIFY, "10 * register >= 9 * capacity", "True"),
-    "a rollover from above the last tenth only": Mutant(
-        CLASSIFY, "10 * register >= 9 * capacity", "10 * register > 9 * capacity"
-    ),
-    "a rollover may count less than nothing": Mutant(
-        CLASSIFY, "capacity + difference) >= 0", "capacity + difference) > -(10**30)"
-    ),
-    "a rollover whatever the maximum": Mutant(CLASSIFY, "else amount * HOUR_US <= maximum\n", "else True\n"),
-    "a negative register is a reset": Mutant(CLASSIFY, "if value >= 0 and (maximum", "if (maximum"),
-    "the maximum is by the minute": Mutant(CLASSIFY, "* (time - start)", "* (time - start) * 60"),
-    "the maximum is for any interval": Mutant(CLASSIFY, "* (time - start)", "* HOUR_US"),
-    "an interval is whole seconds": Mutant(
-        CLASSIFY, "* (time - start)", "* ((time - start) // 1_000_000 * 1_000_000)"
-    ),
-    "parameters of the base, not of the reading": Mutant(
-        CLASSIFY, "meter.parameters_at(time) if", "meter.parameters_at(start) if"
-    ),
-    "an approval is ignored": Mutant(CLASSIFY, "time in meter.approved", "False"),
-    "an approval does not let follow": Mutant(FOLLOWS, "None if time in self.meter.approved else ", ""),
-    "a meter change may count less than nothing": Mutant(CLASSIFY, "amount >= 0 and ", ""),
     "a meter change at the base's own moment": Mutant(meter.Meter.changes_between, "after,", "after - 1,"),
     "a meter change at the reading's moment is too late": Mutant(
         meter.Meter.changes_between, "until,", "until - 1,"
     ),
-    "only the last of several meter changes": Mutant(
-        CLASSIFY,
-        "counted_by_each(register, changes, value)",
-        "counted_by_each(register, changes[-1:], value)",
-    ),
-    "a dip moves the base": Mutant(
-        FEED,
-        "    return\n    self.segments",
-        "    self.base = (time, value)\n        return\n    self.segments",
-    ),
-    "a dip does not end the waiting": Mutant(
-        FEED, "if self._waiting:", "if self._waiting and kind is not SegmentClass.QUEDA:"
-    ),
-    "two followers are enough": Mutant(WAIT, "> FOLLOWERS", ">= FOLLOWERS"),
-    "whatever waits is followed by anything": Mutant(
-        WAIT, "not self._follows(self._waiting[-1], time, value)", "False"
-    ),
-    "readings follow over a meter change": Mutant(FOLLOWS, "self.meter.changes and", "False and"),
-    "an implausible jump is counted": Mutant(
-        segments.Register._accept_waiting, "for (a, v)", f"{JUMP}\n    for (a, v)"
+    "a restart is tested before a rollover": Mutant(
+        segments.Register._judge,
+        "self._rollover(base, first, own) or self._restart(base, first, own)",
+        "self._restart(base, first, own) or self._rollover(base, first, own)",
     ),
     "consumption crosses from one Conta to another": Mutant(
         inputs._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"
@@ -143,20 +93,20 @@ RULES = {
     "a discarded reading is used": Mutant(inputs._chains, "if t not in discarded", "if True"),
 }
 BLOCKS = {
-    "what rounding leaves is lost": Mutant(blocks._split, "rest if at + BLOCK_US >= finish else ", ""),
-    "a gap's consumption is its last block's": Mutant(
-        blocks._split, "total * overlap // (finish - begin)", "0"
-    ),
-    "each part of a segment is floored": Mutant(blocks._split, "left if finish == end else ", ""),
     "ties are rounded up": Mutant(blocks.half_even, "quotient & 1", "True"),
     "one factor for the whole segment": Mutant(
-        blocks._split, "meter.parts(start, end)", "((start, end, meter.parameters_at(end).factor),)"
+        blocks._portions,
+        "meter.parts(start, end) if",
+        "((start, end, meter.parameters_at(end).factor),) if",
     ),
-    "three intervals are too long": Mutant(blocks._split, "end - start > 3 *", "end - start >= 3 *"),
+    "three intervals are too long": Mutant(
+        blocks._count_register,
+        "segment.end - segment.start > longest",
+        "segment.end - segment.start >= longest",
+    ),
     "three intervals are too long for other kinds": Mutant(
         blocks._cover_pairs, "end - start <= longest", "end - start < longest"
     ),
-    "a reset measures": Mutant(blocks._split, "elif not long", "if not long"),
     "the fraction is rounded": Mutant(
         MEASURED.fget, "* 10_000 // BLOCK_US", "* 10_000 // BLOCK_US + 1", of_property=True
     ),

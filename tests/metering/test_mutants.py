@@ -19,11 +19,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 FIRST_SEED, CASES, AT_ONCE = 1, 150, 25  # the histories of test_property
 FEW = [
-    "a reset is tested before a rollover",
-    "the maximum is for any interval",
-    "an approval is ignored",
-    "a dip moves the base",
-    "what rounding leaves is lost",
+    "a restart is tested before a rollover",
+    "ties are rounded up",
     "any reading before will do as a base",
     "the last block is not known whole",
     "decisions mark nothing",

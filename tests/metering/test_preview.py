@@ -87,5 +87,5 @@ def test_the_limit_is_the_most_that_is_accepted() -> None:
         elapsed = random.randrange(1, 10**11)
         limit, register = parameters.limit(elapsed), Register(Meter(base=parameters))
         assert limit is not None
-        assert register.classify((0, 0), elapsed, limit) == ("NORMAL", limit)
-        assert register.classify((0, 0), elapsed, limit + 1) is None
+        assert register.continues((0, 0), (elapsed, limit)) == ("NORMAL", limit)
+        assert register.continues((0, 0), (elapsed, limit + 1)) is None

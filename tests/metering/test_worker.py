@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from random import Random
+from typing import Any
 
 import psycopg
 import pytest
@@ -398,10 +399,10 @@ def test_a_database_that_fails_for_everybody_holds_nobody_back(devices: list[Dis
 def test_an_error_of_our_own_stops_one_device_only(
     devices: list[Dispositivo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compute_chains(chains: list[Chain], meter: Meter) -> Computation:
+    def compute_chains(chains: list[Chain], meter: Meter, **options: Any) -> Computation:
         if meter.base.dip_tolerance == 70_000:
             raise ZeroDivisionError("seven")
-        return blocks.compute_chains(chains, meter)
+        return blocks.compute_chains(chains, meter, **options)
 
     Dispositivo.objects.filter(pk=devices[5].pk).update(tolerancia_queda=7)
     monkeypatch.setattr(ledger, "compute_chains", compute_chains)

@@ -30,10 +30,13 @@ class Parameters:
     def limit(self, elapsed: int) -> int | None:
         """Return the most that is plausibly counted in ``elapsed`` microseconds.
 
-        None if that is unknown. Cut to whole 0.0001: an amount is above the limit exactly where it is above
-        the uncut one.
+        A register may show an hour's consumption at once, so it is never less than that of an hour. None if
+        it is unknown. Cut to whole 0.0001: an amount is above the limit exactly where it is above the uncut
+        one.
         """
-        return None if self.hourly_maximum is None else self.hourly_maximum * elapsed // HOUR_US
+        if self.hourly_maximum is None:
+            return None
+        return self.hourly_maximum if elapsed <= HOUR_US else self.hourly_maximum * elapsed // HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +50,30 @@ class MeterChange:
 
 @dataclass(slots=True)
 class Meter:
-    """A device's meter.
+    """A device's meter, and what people have decided on its readings.
 
     ``expected_interval``: microseconds from one reading to the next.
 
     ``base`` holds until the first of ``dated``, which are parameters by the moment from which they are in
-    force, ascending. ``changes`` ascend too. ``approved`` and ``discarded`` are the times of readings that
-    people have decided on.
+    force, ascending. ``changes`` ascend too. ``stamp_is_start`` says that an increment's time is the start of
+    its interval, not the end.
+
+    Decisions are by the reading's time. ``decided``: APROVADA, REINICIO or RETORNO. ``looked``: VISTA.
+    ``discarded``: as never stored; whoever loads the readings leaves them out. ``corrected``: the value that
+    stands for the received one; whoever loads the readings puts it in. ``attributed``: the id of the Conta
+    that the segment between two chains counts for, by the time of the later chain's first reading.
     """
 
     expected_interval: int = 300_000_000
     base: Parameters = field(default_factory=Parameters)
     dated: list[tuple[int, Parameters]] = field(default_factory=list)
     changes: list[MeterChange] = field(default_factory=list)
-    approved: set[int] = field(default_factory=set)
+    decided: dict[int, str] = field(default_factory=dict)
+    looked: set[int] = field(default_factory=set)
     discarded: set[int] = field(default_factory=set)
+    corrected: dict[int, int] = field(default_factory=dict)
+    attributed: dict[int, int] = field(default_factory=dict)
+    stamp_is_start: bool = False
 
     def parameters_at(self, time: int) -> Parameters:
         """Return the parameters in force at ``time``."""
