@@ -21,11 +21,21 @@ from tds_new.metering import worker
 from tds_new.models import Conta
 from tds_new.storage.session import connect
 from tests.metering.histories import Step, apply, history
-from tests.metering.model import Block, Meter, Occurrence, Parameters, Reading, compute
+from tests.metering.model import Block, Decision, Meter, Occurrence, Parameters, Reading, State, compute
 from tests.support import factories
 
-TABLES: dict[type[Any], str] = {Block: "tds_new_consumo_15min", Occurrence: "tds_new_ocorrencia_medicao"}
+TABLES: dict[type[Any], str] = {
+    Block: "tds_new_consumo_15min",
+    Occurrence: "tds_new_ocorrencia_medicao",
+    State: "tds_new_consumo_estado",
+}
+NO_STATE = State(None, None)
+CONTAS = (1, 2)  # the histories' numbers
 
+NEXT_CONTA = """
+SELECT setval(pg_get_serial_sequence('tds_new_conta', 'id'), greatest(max(id), nextval(
+    pg_get_serial_sequence('tds_new_conta', 'id')))) FROM tds_new_conta
+"""
 NEW_GATEWAYS = """
 INSERT INTO tds_new_gateway (conta_id, codigo, mac, qte_max_dispositivos)
 SELECT %(conta)s, 'C' || m, '0a:00:' || substr(h, 1, 2) || ':' || substr(h, 3, 2) || ':' ||
@@ -35,7 +45,8 @@ FROM (SELECT m + n AS m, lpad(to_hex(m + n), 8, '0') AS h
 RETURNING id
 """
 NEW_DEVICES = """
-INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo) SELECT %s, id, 'D01'
+INSERT INTO tds_new_dispositivo (conta_id, gateway_id, codigo, consumo_maximo_hora, tolerancia_queda)
+SELECT %s, id, 'D01', NULL, 0
 FROM unnest(%s::bigint[]) id RETURNING id
 """
 READINGS = """
@@ -54,6 +65,10 @@ WHERE d.id = n.id
 MOVE = """
 UPDATE tds_new_dispositivo d SET gateway_id = n.g
 FROM unnest(%s::bigint[], %s::bigint[]) AS n (id, g) WHERE d.id = n.id
+"""
+STAMPS = """
+UPDATE tds_new_dispositivo d SET carimbo = n.c
+FROM unnest(%s::bigint[], %s::text[]) AS n (id, c) WHERE d.id = n.id
 """
 INTERVALS = """
 UPDATE tds_new_gateway g SET intervalo_esperado_s = n.s
@@ -75,9 +90,10 @@ ON CONFLICT (dispositivo_id, ocorrida_em) DO UPDATE SET leitura_final = excluded
     leitura_inicial = excluded.leitura_inicial
 """
 DECISIONS = """
-INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao) SELECT * FROM unnest(%s::bigint[],
-    %s::timestamptz[], %s::text[])
-ON CONFLICT (dispositivo_id, leitura_em) DO UPDATE SET decisao = excluded.decisao
+INSERT INTO tds_new_revisao_leitura (dispositivo_id, leitura_em, decisao, valor_corrigido, atribuida_a_id)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::numeric[], %s::bigint[])
+ON CONFLICT (dispositivo_id, leitura_em) DO UPDATE SET decisao = excluded.decisao,
+    valor_corrigido = excluded.valor_corrigido, atribuida_a_id = excluded.atribuida_a_id
 """
 TAKE_AWAY = """
 DELETE FROM {table} t USING unnest(%s::bigint[], %s::timestamptz[]) AS n (id, at)
@@ -89,6 +105,10 @@ def columns(p: Parameters) -> tuple[Any, ...]:
     return p.capacity, p.pmax, p.eps, p.factor
 
 
+def _decision(decision: Decision) -> tuple[Any, ...]:
+    return decision.decisao, decision.valor_corrigido, decision.atribuida_a
+
+
 # By table: the statement that enters rows, the values of one, and table and column for taking away.
 ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
     "changes": (
@@ -97,7 +117,7 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], tuple[Any, ...]], str, str]] = {
         "tds_new_troca_medidor",
         "ocorrida_em",
     ),
-    "decisions": (DECISIONS, lambda decision: (decision,), "tds_new_revisao_leitura", "leitura_em"),
+    "decisions": (DECISIONS, _decision, "tds_new_revisao_leitura", "leitura_em"),
     "dated": (DATED, columns, "tds_new_vigencia_parametros", "desde"),
 }
 
@@ -143,7 +163,7 @@ def batches(steps: list[Step], random: Random) -> list[list[Step]]:
     unusual ones.
     """
     if random.random() < 0.6:
-        _, unusual = compute(apply(Meter(), steps))
+        unusual = compute(apply(Meter(), steps)).occurrences
         times = sorted({step.at for step in steps if step.table == "readings"})
         about = {
             time for n, time in enumerate(times) if any(t in unusual for t in times[max(0, n - 2) : n + 3])
@@ -167,9 +187,13 @@ def batches(steps: list[Step], random: Random) -> list[list[Step]]:
 
 
 def install(cases: Sequence[Case], conta: Conta | None = None) -> None:
-    """A device with two gateways for each case."""
-    conta = conta or Conta.objects.first() or factories.conta()
+    """A device with two gateways for each case, and the Contas that people attribute consumption to."""
+    for pk in CONTAS:
+        if not Conta.objects.filter(pk=pk).exists():
+            factories.conta(f"Conta {pk}", pk=pk)
+    conta = conta or Conta.objects.get(pk=CONTAS[0])
     with connection.cursor() as cursor:
+        cursor.execute(NEXT_CONTA)
         cursor.execute(NEW_GATEWAYS, {"conta": conta.pk, "number": 2 * len(cases)})
         gateways = [pk for (pk,) in cursor.fetchall()]
         cursor.execute(NEW_DEVICES, [conta.pk, gateways[::2]])
@@ -194,6 +218,8 @@ def store(batch: Sequence[tuple[Case, Sequence[Step]]]) -> None:
             _execute(INTERVALS, [(one.gateways[step.value[0]], step.value[1]) for one, step in _last(found)])
         elif table == "gateway":
             _execute(MOVE, [(one.device, one.gateways[step.value]) for one, step in _last(found)])
+        elif table == "carimbo":
+            _execute(STAMPS, [(one.device, step.value) for one, step in _last(found)])
         elif table == "own":
             _execute(OWN, [(one.device, *columns(step.value)) for one, step in _last(found)])
         else:
@@ -276,7 +302,7 @@ def stored(row: type[Any], cases: Sequence[Case]) -> dict[int, set[Any]]:
         )
         for device, *values in cursor.fetchall():
             new = row(*values)
-            found[device].add(new if row is Occurrence else new._replace(gateway_id=numbers[new.gateway_id]))
+            found[device].add(new._replace(gateway_id=numbers[new.gateway_id]) if row is Block else new)
     return found
 
 
@@ -285,13 +311,15 @@ def differences(cases: Sequence[Case]) -> list[str]:
     rows = {row: stored(row, cases) for row in TABLES}
     found = []
     for one in cases:
-        blocks, occurrences = compute(one.meter)
+        figures = compute(one.meter)
         expected: dict[type[Any], set[Any]] = {
-            Block: set(blocks.values()),
-            Occurrence: set(occurrences.values()),
+            Block: set(figures.blocks.values()),
+            Occurrence: set(figures.occurrences.values()),
+            State: {figures.state},
         }
         for row, right in expected.items():
-            if (stored_rows := rows[row][one.device]) != right:
+            stored_rows = rows[row][one.device] or ({NO_STATE} if row is State else set())
+            if stored_rows != right:
                 extra, missing = sorted(stored_rows - right)[:3], sorted(right - stored_rows)[:3]
                 found.append(f"{one.name}: stored {extra}, should be {missing}")
     return found
@@ -301,5 +329,6 @@ def clear() -> None:
     """Forget readings and figures, so that the next cases find small tables."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_ocorrencia_medicao"
+            "TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_ocorrencia_medicao, "
+            "tds_new_consumo_estado, tds_new_consumo_retomada"
         )

@@ -1,13 +1,13 @@
-"""A second implementation of docs/metering.md: slow, from scratch, in fractions.
+"""A second implementation of the rules of metering: slow, from scratch, in fractions.
 
 The ledger's results must equal this model's.
 
-It is written from the document alone and must stay so: nothing here comes from ``tds_new.metering``.
+It is written from the rules' text alone and must stay so: nothing here comes from ``tds_new.metering``.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +17,29 @@ from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
-COUNTED = ("TROCA", "NORMAL", "VIRADA", "REINICIO")
+HOUR = timedelta(hours=1)
+REGISTERS = ("ACUMULADA", "SALDO")
+
+FOLLOWERS = 3  # readings after the first that waits, before it is judged
+LOOK_BACK = 6  # readings believed before the base
+JUMPS = 4
+MEMORY = timedelta(days=3)  # of a jump
+DECIDED = {"APROVADA", "REINICIO", "RETORNO"}
+
+BEFORE, AFTER = timedelta(days=7), timedelta(hours=24)  # INCOMUM: where the largest hour is looked for
+FEWEST_HOURS = 24
+
+SPELLINGS = {
+    "wh": "Wh",
+    "kwh": "kWh",
+    "mwh": "MWh",
+    "l": "L",
+    "litro": "L",
+    "litros": "L",
+    "m³": "m³",
+    "m3": "m³",
+    "m^3": "m³",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,14 @@ class Change(NamedTuple):
     initial: Decimal
 
 
+class Decision(NamedTuple):
+    """What a person decided on a reading."""
+
+    decisao: str = ""
+    valor_corrigido: Decimal | None = None
+    atribuida_a: int | None = None
+
+
 @dataclass
 class Meter:
     """Everything about one device that its consumption depends on.
@@ -60,10 +90,11 @@ class Meter:
     own: Parameters = Parameters()
     dated: dict[datetime, Parameters] = field(default_factory=dict)
     changes: dict[datetime, Change] = field(default_factory=dict)
-    decisions: dict[datetime, str] = field(default_factory=dict)
+    decisions: dict[datetime, Decision] = field(default_factory=dict)
     interval: int = 300
     intervals: dict[int, int] = field(default_factory=dict)
     gateway: int = 1
+    carimbo: str = "FIM"
     readings: dict[datetime, Reading] = field(default_factory=dict)
 
     def parameters(self, moment: datetime) -> Parameters:
@@ -71,26 +102,47 @@ class Meter:
         begun = [desde for desde in self.dated if desde <= moment]
         return self.dated[max(begun)] if begun else self.own
 
+    def expected(self) -> timedelta:
+        """Return the expected interval."""
+        return timedelta(seconds=self.intervals.get(self.gateway, self.interval))
+
     def longest(self) -> timedelta:
         """Return the longest time between two readings that counts as measured."""
-        return 3 * timedelta(seconds=self.intervals.get(self.gateway, self.interval))
+        return 3 * self.expected()
 
     def changes_between(self, before: datetime, until: datetime) -> list[Change]:
         """Return the meter changes in order; ``until`` is included, ``before`` is not."""
         return [self.changes[at] for at in sorted(self.changes) if before < at <= until]
 
+    def decisao(self, reading: Reading) -> str:
+        """Return the decision on a reading."""
+        return self.decisions.get(reading.time, Decision()).decisao
+
+    def limit(self, base: Reading, later: Reading) -> Fraction | None:
+        """Return the largest plausible consumption between two readings; None if there is no limit."""
+        return self.limit_of(later, later.time - base.time)
+
+    def limit_of(self, reading: Reading, length: timedelta) -> Fraction | None:
+        """Return the largest plausible consumption in so long a time, by what is in force at a reading."""
+        pmax = self.parameters(reading.time).pmax
+        return None if pmax is None else Fraction(pmax) * ratio(max(length, HOUR), HOUR)
+
 
 class Segment(NamedTuple):
-    """A counted pair: consumption ``d`` of the register from ``base`` to ``later``."""
+    """A counted pair: consumption ``d`` of the register from ``start`` to ``end``.
+
+    ``reading`` is the one that it was counted with.
+    """
 
     classe: str
-    base: Reading
-    later: Reading
+    start: datetime
+    end: datetime
     d: Decimal
+    reading: Reading
 
 
 class Occurrence(NamedTuple):
-    """A row of tds_new_ocorrencia_medicao, without the device."""
+    """A row of tds_new_ocorrencia_medicao, without the device and the rule."""
 
     leitura_em: datetime
     conta_id: int
@@ -100,6 +152,7 @@ class Occurrence(NamedTuple):
     valor_base: Decimal
     consumo: Decimal | None
     decidida_em: datetime | None
+    espera: bool
 
 
 class Block(NamedTuple):
@@ -119,151 +172,535 @@ class Block(NamedTuple):
     amostras: int | None
 
 
+class State(NamedTuple):
+    """The borders in a row of tds_new_consumo_estado."""
+
+    assentado_ate: datetime | None
+    provisorio_desde: datetime | None
+
+
 Blocks = dict[tuple[datetime, int], Block]
 Occurrences = dict[datetime, Occurrence]
 
 
-def compute(meter: Meter) -> tuple[Blocks, Occurrences]:
-    """All blocks (by start and Conta) and all occurrences (by the reading's time) of a device."""
+class Figures(NamedTuple):
+    """Everything that follows from what is stored about a device.
+
+    Blocks by start and Conta, occurrences by the reading's time.
+    """
+
+    blocks: Blocks
+    occurrences: Occurrences
+    state: State
+
+
+@dataclass
+class Judged:
+    """What a chain gave. ``last`` is its last base, of a register."""
+
+    chain: list[Reading]
+    segments: list[Segment]
+    occurrences: Occurrences
+    state: State
+    last: Reading | None = None
+
+
+def compute(meter: Meter) -> Figures:
+    """Return everything that follows from what is stored about a device."""
     chains = split(meter)
-    segments: list[Segment] = []
-    occurrences: list[Occurrence] = []
-    for number, chain in enumerate(chains, 1):
-        if chain[0].tipo == "ACUMULADA":
-            judged = judge(meter, chain, chains[number][0] if number < len(chains) else None)
-            segments += judged[0]
-            occurrences += judged[1]
-    return blocks(meter, chains, segments), {occurrence.leitura_em: occurrence for occurrence in occurrences}
+    judged = [
+        judge(meter, chain, after[0] if after else None)
+        for chain, after in zip(chains, [*chains[1:], None], strict=False)
+    ]
+    segments = [(one.reading.conta, one) for part in judged for one in part.segments]
+    occurrences = {time: one for part in judged for time, one in part.occurrences.items()}
+    for before, after in pairwise(judged):
+        if before.last is not None and is_transfer(before.chain[-1], after.chain[0]):
+            found, segment = transfer(meter, before.last, after.chain[0])
+            occurrences[found.leitura_em] = found
+            segments += [segment] if segment else []
+    return Figures(
+        blocks(meter, chains, segments), occurrences, judged[-1].state if judged else State(None, None)
+    )
 
 
 def split(meter: Meter) -> list[list[Reading]]:
-    """The chains, in order of time; discarded readings are in none."""
-    kept = [
-        meter.readings[time] for time in sorted(meter.readings) if meter.decisions.get(time) != "DESCARTADA"
-    ]
+    """The chains, in order of time, with corrected values; discarded readings are in none."""
+    kept = []
+    for time in sorted(meter.readings):
+        decision = meter.decisions.get(time, Decision())
+        if decision.decisao != "DESCARTADA":
+            reading = meter.readings[time]
+            if decision.valor_corrigido is not None:
+                reading = replace(reading, valor=decision.valor_corrigido)
+            kept.append(reading)
     return [
-        list(chain)
-        for _, chain in groupby(kept, key=lambda reading: (reading.conta, reading.tipo, reading.unidade))
+        list(chain) for _, chain in groupby(kept, lambda one: (one.conta, one.tipo, canonical(one.unidade)))
     ]
 
 
-# --- segments
+def canonical(unidade: str) -> str:
+    """Return the usual spelling of a unit."""
+    return SPELLINGS.get("".join(unidade.split()).lower(), unidade.strip())
 
 
-def judge(
-    meter: Meter, chain: Sequence[Reading], following: Reading | None
-) -> tuple[list[Segment], list[Occurrence]]:
-    """The counted segments of a chain, and its occurrences.
+def judge(meter: Meter, chain: list[Reading], following: Reading | None) -> Judged:
+    """What a chain counts. ``following`` is the first reading of the next chain."""
+    if chain[0].tipo in REGISTERS:
+        register = Register(meter, chain)
+        for reading in chain[1:]:
+            register.feed(reading)
+        register.end(following)
+        occurrences = register.occurrences
+        if not register.net:
+            occurrences = with_unusual(meter, chain[0], register.segments, occurrences)
+        return Judged(chain, register.segments, occurrences, register.state(), register.base)
+    state = State(chain[-1].time, None)
+    if chain[0].tipo == "INCREMENTAL":
+        return Judged(chain, *increments(meter, chain), state)
+    return Judged(chain, [], {}, state)
 
-    ``following`` is the first reading of the next chain.
-    """
-    segments: list[Segment] = []
-    occurrences: list[Occurrence] = []
-    base, waiting = chain[0], list[Reading]()
+
+# --- registers
+
+
+class Jump(NamedTuple):
+    """A change of level: ``base`` before it, ``first`` after it; whether it was judged a REINICIO."""
+
+    base: Reading
+    first: Reading
+    restart: bool
+
+
+class Register:
+    """What is known of the register of a chain while its readings come, in order of time."""
+
+    def __init__(self, meter: Meter, chain: Sequence[Reading]) -> None:
+        self.meter, self.chain, self.net = meter, chain, chain[0].tipo == "SALDO"
+        self.line: list[Reading] = [chain[0]]  # L; its last one is the base
+        self.waiting: list[Reading] = []  # W
+        self.jumps: list[Jump] = []  # J
+        self.segments: list[Segment] = []
+        self.occurrences: Occurrences = {}
+
+    @property
+    def base(self) -> Reading:
+        """b, the last reading believed."""
+        return self.line[-1]
+
+    @property
+    def last(self) -> Reading:
+        """The last one that waits, or the base."""
+        return self.waiting[-1] if self.waiting else self.base
+
+    def state(self) -> State:
+        """Return how far the chain is settled, and from where on it is provisional."""
+        if self.jumps:
+            return State(self.jumps[0].base.time, self.jumps[0].base.time)
+        return State(self.line[0].time, self.base.time if self.waiting else None)
+
+    def feed(self, x: Reading) -> None:
+        """Take the next reading: the first rule that matches."""
+        self.jumps = [jump for jump in self.jumps if x.time - jump.first.time <= MEMORY]
+        rules = (self.a_person_decided, self.it_came_back_at_once, self.it_came_back_later, self.it_goes_on)
+        if not any(rule(x) for rule in rules):
+            self.waiting.append(x)
+            if len(self.waiting) > FOLLOWERS:
+                self.judge_the_first()
+
+    def end(self, following: Reading | None) -> None:
+        """End the chain: nothing more comes, or another chain begins."""
+        self.suspect(self.waiting, self.base, following, in_doubt=following is None, all_of_them=True)
+
+    # rules
+
+    def a_person_decided(self, x: Reading) -> bool:
+        """Rule 1."""
+        decisao, b, d = self.meter.decisao(x), self.base, Decimal(0)
+        if decisao not in DECIDED:
+            return False
+        classe, rise = "RETORNO", self.difference(b, x)
+        if decisao == "REINICIO" and x.valor >= 0:
+            classe, d = "REINICIO", x.valor
+        elif decisao != "RETORNO" and (rise >= 0 or self.net):
+            classe, d = self.kind(b, x), rise
+        self.suspect_waiting(x)
+        self.count(classe, x, d)
+        self.line, self.jumps = [x], []
+        return True
+
+    def it_came_back_at_once(self, x: Reading) -> bool:
+        """Rule 2."""
+        if not self.waiting or self.continues(self.base, x) is None:
+            return False
+        b, w, last = self.base, self.waiting[0], self.last
+        follows_last = self.continues(last, x) is not None
+        if follows_last and (
+            self.net or not w.valor < b.valor or self.restarts() or not self.leaps_back(b, w, x, 10)
+        ):
+            return False
+        in_doubt = follows_last and last.valor - w.valor > max(Decimal(0), x.valor - b.valor)
+        self.suspect_waiting(x, in_doubt=in_doubt)
+        self.advance(x)
+        return True
+
+    def it_came_back_later(self, x: Reading) -> bool:
+        """Rule 3."""
+        last = self.last
+        follows_last = self.continues(last, x) is not None
+        if follows_last and self.restarts():
+            return False
+        for number in reversed(range(len(self.jumps))):
+            a, w, restart = self.jumps[number]
+            if self.continues(a, x) is None or not self.leaps_back(a, w, x, 10 if follows_last else 2):
+                continue
+            limit = self.meter.limit(last, x)
+            could_restart = 0 <= 10 * x.valor <= last.valor and (limit is None or x.valor <= limit)
+            taken_back = self.withdraw(a)
+            in_doubt = any(segment.d != 0 for segment in taken_back) and (restart or could_restart)
+            self.waiting = []
+            self.suspect(self.between(a, x), a, x, in_doubt=in_doubt)
+            self.jumps = self.jumps[:number]
+            self.line = [a]
+            self.advance(x)
+            return True
+        return False
+
+    def it_goes_on(self, x: Reading) -> bool:
+        """Rule 4."""
+        if self.waiting or self.continues(self.base, x) is None:
+            return False
+        self.advance(x)
+        return True
+
+    def judge_the_first(self) -> None:
+        """Rule 6."""
+        w, b, third = self.waiting[0], self.base, self.waiting[-1]
+        followers, self.waiting = self.waiting, []
+        if not self.net and (outliers_after := self.level_before(b, w, followers)) is not None:
+            self.withdraw(outliers_after)
+            self.suspect(self.between(outliers_after, w), outliers_after, third)
+            self.line = [outliers_after]
+        else:
+            classe, d, in_doubt = self.judgement(b, w, followers)
+            espera = classe in {"IMPLAUSIVEL", "EXCESSO"} or in_doubt
+            self.note(classe, w, b, d, third, espera=espera)
+            if d is not None:
+                self.segments.append(Segment(classe, b.time, w.time, d, w))
+            self.jumps = [*self.jumps, Jump(b, w, restart=classe == "REINICIO")][-JUMPS:]
+            self.line, followers = [w], followers[1:]
+        for x in followers:
+            self.feed(x)
+
+    def level_before(self, b: Reading, w: Reading, waiting: list[Reading]) -> Reading | None:
+        """Rule 6a: the reading of L after which everything before w was an outlier."""
+        if not w.valor < b.valor:
+            return None
+        for a in reversed(self.line[:-1]):
+            usual = 3 * greatest_slope(waiting) * in_microseconds(b.time - a.time)
+            if (
+                self.continues(a, w) is not None
+                and not self.meter.changes_between(a.time, w.time)
+                and 10 * (w.valor - a.valor) <= b.valor - w.valor
+                and b.valor - a.valor > usual
+            ):
+                return a
+        return None
+
+    def judgement(self, b: Reading, w: Reading, waiting: list[Reading]) -> tuple[str, Decimal | None, bool]:
+        """Rules 6b to 6e: class, consumption and whether it is in doubt."""
+        kept_out = ("IMPLAUSIVEL", None, False)
+        if self.net or self.meter.changes_between(b.time, w.time):
+            return kept_out
+        length, limit = w.time - b.time, self.meter.limit(b, w)
+        v = max(greatest_slope(self.line), greatest_slope(waiting))
+        usual = 3 * v * in_microseconds(max(length, HOUR))
+        if w.valor < b.valor:
+            capacity = self.meter.parameters(w.time).capacity
+            if capacity is not None:
+                c = capacity - b.valor + w.valor
+                if c >= 0 and (limit is None or c <= limit) and (10 * c <= capacity or c <= usual):
+                    return "VIRADA", c, False
+            if w.valor >= 0 and (10 * w.valor <= b.valor or w.valor <= usual):
+                if w.valor > usual or (limit is not None and w.valor > limit):
+                    return "REINICIO", Decimal(0), True
+                return "REINICIO", w.valor, False
+        elif w.valor > b.valor:
+            slopes = sorted(slope(one, other) for one, other in pairwise(waiting))
+            if w.valor - b.valor <= 3 * slopes[1] * in_microseconds(length):
+                return "EXCESSO", w.valor - b.valor, False
+        return kept_out
+
+    # what the rules are made of
+
+    def continues(self, a: Reading, x: Reading) -> str | None:
+        """Whether x continues a, and as what."""
+        d, limit, kind = self.difference(a, x), self.meter.limit(a, x), self.kind(a, x)
+        plausible = limit is None or (abs(d) if self.net else d) <= limit
+        if plausible and (self.net or d >= 0):
+            return kind
+        if kind == "TROCA" or self.net or x.valor >= a.valor:
+            return None
+        fall = a.valor - x.valor
+        return "QUEDA" if fall <= self.meter.parameters(x.time).eps and 10 * fall <= abs(a.valor) else None
+
+    def kind(self, a: Reading, x: Reading) -> str:
+        """NORMAL, or TROCA where meter changes lie between."""
+        return "TROCA" if self.meter.changes_between(a.time, x.time) else "NORMAL"
+
+    def difference(self, a: Reading, x: Reading) -> Decimal:
+        """What the register counted between two readings, over meter changes."""
+        changes = self.meter.changes_between(a.time, x.time)
+        starts = [a.valor, *(change.initial for change in changes)]
+        ends = [*(change.final for change in changes), x.valor]
+        return sum((end - start for start, end in zip(starts, ends, strict=True)), Decimal(0))
+
+    def leaps_back(self, b: Reading, w: Reading, x: Reading, n: int) -> bool:
+        """Whether x leaps back n-close over the jump from b to w."""
+        last = self.last
+        step, jump = x.valor - last.valor, w.valor - b.valor
+        if self.meter.changes_between(b.time, x.time) or (step > 0) == (jump > 0) or not step or not jump:
+            return False
+        if 2 * abs(step) < abs(jump):
+            return False
+        away = min(abs(x.valor - b.valor), abs(x.valor - b.valor - (last.valor - w.valor)))
+        return n * away <= abs(step)
+
+    def restarts(self) -> bool:
+        """Whether the register is one that restarts: two are among the jumps."""
+        return sum(jump.restart for jump in self.jumps) >= 2
+
+    def between(self, a: Reading, x: Reading) -> list[Reading]:
+        """The chain's readings between two."""
+        return [reading for reading in self.chain if a.time < reading.time < x.time]
+
+    # what the rules do
+
+    def advance(self, x: Reading) -> None:
+        """Count x, which continues the base."""
+        b, classe = self.base, self.continues(self.base, x)
+        if classe is None:
+            raise AssertionError(f"{x} does not continue {b}")
+        if classe == "QUEDA":
+            self.note("QUEDA", x, b, None, x)
+            self.segments.append(Segment("NORMAL", b.time, x.time, Decimal(0), x))
+            self.line = [*self.line, replace(b, time=x.time)][-LOOK_BACK - 1 :]
+            return
+        self.count(classe, x, self.difference(b, x))
+        if classe == "TROCA":
+            self.line, self.jumps = [x], []
+        else:
+            self.line = [*self.line, x][-LOOK_BACK - 1 :]
+
+    def count(self, classe: str, x: Reading, d: Decimal) -> None:
+        """Count a segment that x itself decided."""
+        self.segments.append(Segment(classe, self.base.time, x.time, d, x))
+        if classe != "NORMAL":
+            self.note(classe, x, self.base, d, x)
+
+    def withdraw(self, a: Reading) -> list[Segment]:
+        """Take back everything counted since a. Returns it."""
+        taken_back = [segment for segment in self.segments if segment.start >= a.time]
+        self.segments = [segment for segment in self.segments if segment.start < a.time]
+        return taken_back
+
+    def suspect_waiting(self, x: Reading, *, in_doubt: bool = False) -> None:
+        """Whatever waits is suspect, decided by x. Nothing waits then."""
+        self.suspect(self.waiting, self.base, x, in_doubt=in_doubt)
+        self.waiting = []
+
+    def suspect(
+        self,
+        readings: Sequence[Reading],
+        base: Reading,
+        decided_by: Reading | None,
+        *,
+        in_doubt: bool = False,
+        all_of_them: bool = False,
+    ) -> None:
+        """These readings are suspect; the first of them, or all, wait for a person if in doubt."""
+        for number, reading in enumerate(readings):
+            espera = in_doubt and (all_of_them or number == 0)
+            self.note("SUSPEITA", reading, base, None, decided_by, espera=espera)
 
     def note(
-        reading: Reading, classe: str, consumo: Decimal | None = None, decided_by: Reading | None = None
+        self,
+        classe: str,
+        reading: Reading,
+        base: Reading,
+        consumo: Decimal | None,
+        decided_by: Reading | None,
+        *,
+        espera: bool = False,
     ) -> None:
-        decidida_em = decided_by.time if decided_by else None
-        occurrences.append(
-            Occurrence(
+        """Write down what a reading is, in place of what it was before."""
+        self.occurrences[reading.time] = Occurrence(
+            reading.time,
+            reading.conta,
+            reading.valor,
+            classe,
+            base.time,
+            base.valor,
+            consumo,
+            decided_by.time if decided_by else None,
+            espera and self.meter.decisao(reading) != "VISTA",
+        )
+
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def in_microseconds(length: timedelta) -> int:
+    """A length of time as a whole number."""
+    return length // MICROSECOND
+
+
+def slope(one: Reading, other: Reading) -> Fraction:
+    """The rise from one reading to a later one, per microsecond."""
+    return Fraction(other.valor - one.valor) / in_microseconds(other.time - one.time)
+
+
+def greatest_slope(readings: Sequence[Reading]) -> Fraction:
+    """The largest rise per microsecond of neighbours, at least 0."""
+    return max([Fraction(0), *(slope(one, other) for one, other in pairwise(readings))])
+
+
+# --- a change of Conta
+
+
+def is_transfer(before: Reading, first: Reading) -> bool:
+    """Whether two neighbours of different chains are the same register, of another Conta."""
+    return (
+        before.tipo == first.tipo
+        and before.tipo in REGISTERS
+        and canonical(before.unidade) == canonical(first.unidade)
+    )
+
+
+def transfer(meter: Meter, base: Reading, first: Reading) -> tuple[Occurrence, tuple[int, Segment] | None]:
+    """The occurrence of a change of Conta, and the segment where a person attributed it, with that Conta."""
+    register = Register(meter, [base])
+    decision = meter.decisions.get(first.time, Decision())
+    attributed = decision.decisao == "ATRIBUIDA" and decision.atribuida_a in {base.conta, first.conta}
+    d = register.difference(base, first)
+    segment = None
+    if attributed and (d >= 0 or register.net) and decision.atribuida_a is not None:
+        kind = register.kind(base, first)
+        segment = decision.atribuida_a, Segment(kind, base.time, first.time, d, first)
+    found = Occurrence(
+        first.time,
+        first.conta,
+        first.valor,
+        "TRANSFERENCIA",
+        base.time,
+        base.valor,
+        d if segment else None,
+        first.time,
+        not attributed and decision.decisao != "VISTA",
+    )
+    return found, segment
+
+
+# --- increments
+
+
+def increments(meter: Meter, chain: list[Reading]) -> tuple[list[Segment], Occurrences]:
+    """What the increments of a chain count, and which of them are kept out."""
+    times = [reading.time for reading in chain]
+    if meter.carimbo == "INICIO":
+        intervals = pairwise([*times, times[-1] + meter.expected()])
+    else:
+        intervals = pairwise([times[0] - meter.expected(), *times])
+    segments: list[Segment] = []
+    occurrences: Occurrences = {}
+    for reading, (start, end) in zip(chain, intervals, strict=True):
+        limit, decisao = meter.limit_of(reading, end - start), meter.decisao(reading)
+        if limit is None or abs(reading.valor) <= limit or decisao == "APROVADA":
+            segments.append(Segment("INCREMENTO", start, end, reading.valor, reading))
+        else:
+            occurrences[reading.time] = Occurrence(
                 reading.time,
                 reading.conta,
                 reading.valor,
-                classe,
-                base.time,
-                base.valor,
-                consumo,
-                decidida_em,
+                "IMPLAUSIVEL",
+                start,
+                Decimal(0),
+                None,
+                reading.time,
+                decisao != "VISTA",
             )
-        )
-
-    def suspect(decided_by: Reading | None) -> None:
-        for reading in waiting:
-            note(reading, "SUSPEITA", decided_by=decided_by)
-        waiting.clear()
-
-    for reading in chain[1:]:
-        classe, d = classify(meter, base, reading)
-        if classe == "QUEDA":
-            suspect(reading)
-            note(reading, "QUEDA", decided_by=reading)
-        elif classe is not None:
-            suspect(reading)
-            segments.append(Segment(classe, base, reading, d))
-            if classe != "NORMAL":
-                note(reading, classe, d, reading)
-            base = reading
-        elif waiting and follows(meter, waiting[-1], reading):
-            waiting.append(reading)
-            if len(waiting) == 4:
-                note(waiting[0], "IMPLAUSIVEL", decided_by=reading)
-                segments += [
-                    Segment("NORMAL", one, other, other.valor - one.valor) for one, other in pairwise(waiting)
-                ]
-                base = reading
-                waiting.clear()
-        else:
-            suspect(reading)
-            waiting.append(reading)
-    suspect(following)
     return segments, occurrences
 
 
-def classify(meter: Meter, base: Reading, reading: Reading) -> tuple[str | None, Decimal]:
-    """Rules 1 to 5: the class of ``reading`` against ``base`` and d; None if it is not accepted."""
-    refused = (None, Decimal(0))
-    parameters = meter.parameters(reading.time)
-    r0, r1, capacity = base.valor, reading.valor, parameters.capacity
-    changes = meter.changes_between(base.time, reading.time)
-    if changes:
-        starts = [r0, *(change.initial for change in changes)]
-        ends = [*(change.final for change in changes), r1]
-        parts = [end - start for start, end in zip(starts, ends, strict=True)]
-        d = sum(parts, Decimal(0))
-        return ("TROCA", d) if d >= 0 and plausible(meter, base, reading, d) else refused
-    if r1 >= r0:
-        return ("NORMAL", r1 - r0) if plausible(meter, base, reading, r1 - r0) else refused
-    if r0 - r1 <= parameters.eps:
-        return "QUEDA", Decimal(0)
-    if capacity is not None:
-        c = capacity - r0 + r1
-        near = (
-            plausible(meter, base, reading, c)
-            if pmax(meter, reading) is not None
-            else r0 >= capacity * Decimal("0.9")
-        )
-        if c >= 0 and near:
-            return "VIRADA", c
-    if r1 >= 0 and plausible(meter, base, reading, r1):
-        return "REINICIO", r1
-    return refused
+# --- what is unusual
 
 
-def follows(meter: Meter, waiting: Reading, reading: Reading) -> bool:
-    """Return whether ``reading`` follows one that waits."""
-    d = reading.valor - waiting.valor
-    return (
-        d >= 0
-        and not meter.changes_between(waiting.time, reading.time)
-        and plausible(meter, waiting, reading, d)
-    )
+def with_unusual(
+    meter: Meter, first: Reading, segments: list[Segment], occurrences: Occurrences
+) -> Occurrences:
+    """The occurrences of a chain that begins with ``first``, with those of unusual segments."""
+    figures: dict[datetime, Decimal] = defaultdict(Decimal)  # of UTC hours
+    for segment in segments:
+        for start, amount in spread(meter, segment):
+            figures[hour_of(start)] += amount
+    found = dict(occurrences)
+    for segment in segments:
+        reading = segment.reading
+        if segment.classe not in {"NORMAL", "VIRADA"} or meter.decisao(reading) in DECIDED:
+            continue
+        if not is_unusual(segment, segments, figures, first):
+            continue
+        before = found.get(reading.time)
+        espera = meter.decisao(reading) != "VISTA"
+        if segment.classe == "VIRADA":
+            assert before is not None
+            found[reading.time] = before._replace(espera=espera)
+        elif before is None:
+            found[reading.time] = Occurrence(
+                reading.time,
+                reading.conta,
+                reading.valor,
+                "INCOMUM",
+                segment.start,
+                reading.valor - segment.d,
+                None,
+                reading.time,
+                espera,
+            )
+    return found
 
 
-def pmax(meter: Meter, reading: Reading) -> Decimal | None:
-    """The largest plausible consumption per hour for a pair that ends with ``reading``.
+def is_unusual(
+    segment: Segment,
+    segments: list[Segment],
+    figures: dict[datetime, Decimal],
+    first: Reading,
+) -> bool:
+    """Whether a segment is so large that a person should look at it."""
+    since, until = hour_of(segment.start), hour_of(segment.end - MICROSECOND) + HOUR
+    together = [
+        one
+        for one in segments
+        if one.classe in {"NORMAL", "VIRADA"} and one.start < until and one.end > since
+    ]
+    if max(together, key=lambda one: one.d) is not segment:  # the first of equals
+        return False
+    around = [
+        amount
+        for hour, amount in figures.items()
+        if since - BEFORE <= hour < since or until <= hour < until + AFTER
+    ]
+    if len(around) < FEWEST_HOURS:
+        return False
+    from_zero = segment.start == first.time and first.valor == 0
+    hold = sum(amount for hour, amount in figures.items() if since <= hour < until)
+    hours = max(Fraction(1), ratio(segment.end - segment.start, HOUR))
+    return Fraction(hold) > (1 if from_zero else 10) * hours * Fraction(max(around))
 
-    None if there is no limit.
-    """
-    return None if meter.decisions.get(reading.time) == "APROVADA" else meter.parameters(reading.time).pmax
 
-
-def plausible(meter: Meter, earlier: Reading, later: Reading, d: Decimal) -> bool:
-    """Return whether ``d`` is plausible between two readings."""
-    limit = pmax(meter, later)
-    return limit is None or Fraction(d) <= Fraction(limit) * ratio(
-        later.time - earlier.time, timedelta(hours=1)
-    )
+def hour_of(moment: datetime) -> datetime:
+    """The start of the UTC hour that ``moment`` is in."""
+    return moment - (moment - EPOCH) % HOUR
 
 
 # --- blocks
@@ -278,50 +715,58 @@ class Content:
 
     readings: list[Reading] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
-    covered: timedelta = timedelta(0)
+    measured: list[tuple[datetime, datetime]] = field(default_factory=list)
     from_segments: Decimal = Decimal(0)
 
 
-def blocks(meter: Meter, chains: list[list[Reading]], segments: list[Segment]) -> Blocks:
-    """Every block that holds a reading or is overlapped by a counted segment."""
+def blocks(meter: Meter, chains: list[list[Reading]], segments: list[tuple[int, Segment]]) -> Blocks:
+    """Every block that holds a reading or is overlapped by a counted segment; these with their Contas."""
     contents: dict[tuple[datetime, int], Content] = defaultdict(Content)
     for chain in chains:
         for reading in chain:
             contents[block_of(reading.time), reading.conta].readings.append(reading)
-    for segment in segments:
-        for start, _ in cuts(segment.base.time, segment.later.time):
-            contents[start, segment.later.conta].segments.append(segment)
+    for conta, segment in segments:
         for start, amount in spread(meter, segment):
-            contents[start, segment.later.conta].from_segments += amount
-    measured = [(s.base, s.later) for s in segments if s.classe != "REINICIO"]
-    measured += [pair for chain in chains if chain[0].tipo != "ACUMULADA" for pair in pairwise(chain)]
-    for one, other in measured:
-        if other.time - one.time <= meter.longest():
-            for start, length in cuts(one.time, other.time):
-                if (start, other.conta) in contents:
-                    contents[start, other.conta].covered += length
+            contents[start, conta].segments.append(segment)
+            contents[start, conta].from_segments += amount
+    measured = [(conta, s.start, s.end) for conta, s in segments if s.classe not in {"REINICIO", "RETORNO"}]
+    measured += [
+        (other.conta, one.time, other.time)
+        for chain in chains
+        if chain[0].tipo == "INSTANTANEA"
+        for one, other in pairwise(chain)
+    ]
+    for conta, begin, end in measured:
+        if end - begin <= meter.longest():
+            for start in blocks_between(begin, end):
+                if (start, conta) in contents:
+                    part = max(begin, start), min(end, start + QUARTER)
+                    contents[start, conta].measured.append(part)
     return {key: block(meter, key, content) for key, content in contents.items()}
 
 
 def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
     """Return the row of a block."""
     inside, over = content.readings, content.segments
-    increments = [worth(meter, reading) for reading in inside if reading.tipo == "INCREMENTAL"]
-    gauges = [worth(meter, reading) for reading in inside if reading.tipo == "INSTANTANEA"]
-    only_gauges = not over and all(reading.tipo == "INSTANTANEA" for reading in inside)
-    if any(s.classe == "REINICIO" for s in over):
+    gauges = [
+        half_even(Fraction(reading.valor) * Fraction(meter.parameters(reading.time).factor))
+        for reading in inside
+        if reading.tipo == "INSTANTANEA"
+    ]
+    if any(s.classe in {"REINICIO", "RETORNO"} for s in over):
         qualidade = "ESTIMADO"
-    elif any(s.later.time - s.base.time > meter.longest() for s in over):
+    elif any(s.end - s.start > meter.longest() for s in over):
         qualidade = "INTERPOLADO"
     else:
         qualidade = "MEDIDO"
+    latest = inside[-1] if inside else max((s.reading for s in over), key=lambda reading: reading.time)
     return Block(
         bloco=key[0],
         conta_id=key[1],
-        gateway_id=inside[-1].gateway if inside else over[-1].later.gateway,
-        consumo=None if only_gauges else content.from_segments + sum(increments, Decimal(0)),
+        gateway_id=latest.gateway,
+        consumo=None if not over and len(gauges) == len(inside) else content.from_segments,
         leituras=len(inside),
-        fracao_medida=cut_down(ratio(content.covered, QUARTER), 4),
+        fracao_medida=cut_down(ratio(length_of_union(content.measured), QUARTER), 4),
         qualidade=qualidade,
         minimo=min(gauges, default=None),
         maximo=max(gauges, default=None),
@@ -331,39 +776,35 @@ def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
     )
 
 
+def length_of_union(parts: list[tuple[datetime, datetime]]) -> timedelta:
+    """How much time these parts cover together."""
+    length, until = timedelta(0), None
+    for begin, end in sorted(parts):
+        since = begin if until is None else max(begin, until)
+        length += max(end - since, timedelta(0))
+        until = end if until is None else max(until, end)
+    return length
+
+
 def spread(meter: Meter, segment: Segment) -> Iterator[tuple[datetime, Decimal]]:
-    """Yield each block's share of a segment; twice if the factor changes in it."""
-    begin, end = segment.base.time, segment.later.time
-    inside = [desde for desde in sorted(meter.dated) if begin < desde < end]
-    border = [begin]
-    for desde in inside:
-        if meter.parameters(desde).factor != meter.parameters(border[-1]).factor:
-            border.append(desde)
-    parts = list(pairwise([*border, end]))
-    for (since, until), d in zip(
-        parts, portions(segment.d, [until - since for since, until in parts], 4), strict=True
-    ):
-        total = half_even(Fraction(d) * Fraction(meter.parameters(since).factor))
-        pieces = list(cuts(since, until))
-        for (start, _), amount in zip(
-            pieces, portions(total, [length for _, length in pieces], 6), strict=True
-        ):
-            yield start, amount
-
-
-def portions(total: Decimal, lengths: list[timedelta], places: int) -> list[Decimal]:
-    """Divide ``total`` in proportion to ``lengths``.
-
-    Each portion but the last is cut to so many decimals; the last one is the rest.
-    """
-    whole = sum(lengths, timedelta(0))
-    first = [cut_down(Fraction(total) * ratio(length, whole), places) for length in lengths[:-1]]
-    return [*first, total - sum(first)]
-
-
-def worth(meter: Meter, reading: Reading) -> Decimal:
-    """A single reading's value times the factor."""
-    return half_even(Fraction(reading.valor) * Fraction(meter.parameters(reading.time).factor))
+    """Yield each block's share of a segment: what the running sum, rounded, gains in it."""
+    pieces = []
+    moments = [segment.start, *sorted(d for d in meter.dated if segment.start < d < segment.end), segment.end]
+    per_microsecond = Fraction(segment.d) / in_microseconds(segment.end - segment.start)
+    before = Fraction(0)
+    for since, until in pairwise(moments):
+        rate = per_microsecond * Fraction(meter.parameters(since).factor)
+        pieces.append((since, until, before, rate))
+        before += rate * in_microseconds(until - since)
+    gained = Decimal(0)
+    for start in blocks_between(segment.start, segment.end):
+        moment = min(start + QUARTER, segment.end)
+        while moment > pieces[0][1]:
+            pieces.pop(0)
+        since, _, before, rate = pieces[0]
+        running = half_even(before + rate * in_microseconds(moment - since))
+        yield start, running - gained
+        gained = running
 
 
 def block_of(moment: datetime) -> datetime:
@@ -371,23 +812,17 @@ def block_of(moment: datetime) -> datetime:
     return moment - (moment - EPOCH) % QUARTER
 
 
-def cuts(begin: datetime, end: datetime) -> Iterator[tuple[datetime, timedelta]]:
-    """The blocks that [begin, end) overlaps, and for how long."""
+def blocks_between(begin: datetime, end: datetime) -> Iterator[datetime]:
+    """The blocks that [begin, end) overlaps."""
     start = block_of(begin)
     while start < end:
-        yield start, overlap(start, begin, end)
+        yield start
         start += QUARTER
-
-
-def overlap(start: datetime, begin: datetime, end: datetime) -> timedelta:
-    """Return the time that [begin, end) has in the block that starts at ``start``."""
-    return max(min(end, start + QUARTER) - max(begin, start), timedelta(0))
 
 
 def ratio(one: timedelta, other: timedelta) -> Fraction:
     """One duration divided by the other, exactly."""
-    microsecond = timedelta(microseconds=1)
-    return Fraction(one // microsecond, other // microsecond)
+    return Fraction(in_microseconds(one), in_microseconds(other))
 
 
 def cut_down(exact: Fraction, places: int) -> Decimal:

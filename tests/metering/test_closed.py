@@ -186,8 +186,6 @@ def test_histories_with_retention_in_between_are_what_the_model_says(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
-    for pk in (1, 2):  # the histories' numbers; anchors refer to them
-        factories.conta(f"Conta {pk}", pk=pk)
     random = Random(SEED)
     starts = sorted(set(STARTS))
     print(f"METERING_SEED={SEED} METERING_CASES={size}")

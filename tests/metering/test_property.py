@@ -16,7 +16,7 @@ from tds_new.metering import ledger, queue
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import NOW, apply, steps_of
-from tests.metering.model import EPOCH, Block, Occurrence
+from tests.metering.model import EPOCH
 
 SEED = int(os.environ.get("METERING_SEED", "1"))
 CASES = os.environ.get("METERING_CASES")
@@ -118,7 +118,7 @@ def test_the_same_set_in_any_order_is_the_same_figures() -> None:
             cases.append(Case(f"history {history}, shuffle {shuffle}", delivery.batches(steps, random)))
         delivery.install(cases)
         delivery.deliver(cases)
-        rows = [delivery.stored(row, cases) for row in (Block, Occurrence)]
+        rows = [delivery.stored(row, cases) for row in delivery.TABLES]
         for number, one in zip(shuffles, cases, strict=True):
             found[number % HISTORIES].add(tuple(frozenset(table[one.device]) for table in rows))
         assert [len(different) for different in found] == [1] * HISTORIES
