@@ -212,11 +212,13 @@ def compute(meter: Meter) -> Figures:
         judge(meter, chain, after[0] if after else None)
         for chain, after in zip(chains, [*chains[1:], None], strict=False)
     ]
-    segments = [(one.reading.conta, one) for part in judged for one in part.segments]
-    occurrences = {time: one for part in judged for time, one in part.occurrences.items()}
-    for before, after in pairwise(judged):
-        if before.last is not None and is_transfer(before.chain[-1], after.chain[0]):
-            found, segment = transfer(meter, before.last, after.chain[0])
+    segments: list[tuple[int, Segment]] = []
+    occurrences: Occurrences = {}
+    for before, part in zip([None, *judged], judged, strict=False):
+        segments += [(one.reading.conta, one) for one in part.segments]
+        occurrences |= part.occurrences
+        if before and before.last and is_transfer(before.chain[-1], part.chain[0]):
+            found, segment = transfer(meter, before.last, part.chain[0])
             occurrences[found.leitura_em] = found
             segments += [segment] if segment else []
     return Figures(
@@ -715,7 +717,7 @@ class Content:
 
     readings: list[Reading] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
-    measured: list[tuple[datetime, datetime]] = field(default_factory=list)
+    covered: timedelta = timedelta(0)
     from_segments: Decimal = Decimal(0)
 
 
@@ -740,8 +742,7 @@ def blocks(meter: Meter, chains: list[list[Reading]], segments: list[tuple[int, 
         if end - begin <= meter.longest():
             for start in blocks_between(begin, end):
                 if (start, conta) in contents:
-                    part = max(begin, start), min(end, start + QUARTER)
-                    contents[start, conta].measured.append(part)
+                    contents[start, conta].covered += min(end, start + QUARTER) - max(begin, start)
     return {key: block(meter, key, content) for key, content in contents.items()}
 
 
@@ -759,14 +760,13 @@ def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
         qualidade = "INTERPOLADO"
     else:
         qualidade = "MEDIDO"
-    latest = inside[-1] if inside else max((s.reading for s in over), key=lambda reading: reading.time)
     return Block(
         bloco=key[0],
         conta_id=key[1],
-        gateway_id=latest.gateway,
+        gateway_id=inside[-1].gateway if inside else over[0].reading.gateway,
         consumo=None if not over and len(gauges) == len(inside) else content.from_segments,
         leituras=len(inside),
-        fracao_medida=cut_down(ratio(length_of_union(content.measured), QUARTER), 4),
+        fracao_medida=cut_down(ratio(min(content.covered, QUARTER), QUARTER), 4),
         qualidade=qualidade,
         minimo=min(gauges, default=None),
         maximo=max(gauges, default=None),
@@ -774,16 +774,6 @@ def block(meter: Meter, key: tuple[datetime, int], content: Content) -> Block:
         ultimo=gauges[-1] if gauges else None,
         amostras=len(gauges) or None,
     )
-
-
-def length_of_union(parts: list[tuple[datetime, datetime]]) -> timedelta:
-    """How much time these parts cover together."""
-    length, until = timedelta(0), None
-    for begin, end in sorted(parts):
-        since = begin if until is None else max(begin, until)
-        length += max(end - since, timedelta(0))
-        until = end if until is None else max(until, end)
-    return length
 
 
 def spread(meter: Meter, segment: Segment) -> Iterator[tuple[datetime, Decimal]]:
