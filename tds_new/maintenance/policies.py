@@ -6,6 +6,7 @@ should not wait for their next run.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -126,18 +127,26 @@ def run(connection: Connection[Any], policy: Policy) -> None:
 
     The connection must be in autocommit mode. Raises psycopg.Error.
     """
-    for _ in range(TRIES - 1):
-        try:
-            connection.execute(f"CALL run_job({policy.job_id:d})")
-            break
-        except psycopg.errors.UniqueViolation:  # another session has just stored the same buckets
-            time.sleep(WAIT_S)
-    else:
-        connection.execute(f"CALL run_job({policy.job_id:d})")
+    call(connection, f"CALL run_job({policy.job_id:d})")
     if policy.kind == REFRESH:
         rollup = next(rollup for rollup in ROLLUPS if rollup.name == policy.table)
         _refresh_open_end(connection, rollup)
         _wait_for_others(connection, rollup)
+
+
+def call(connection: Connection[Any], statement: str, parameters: Sequence[object] = ()) -> None:
+    """Call a procedure that stores buckets.
+
+    It is called again where another session has just stored the same ones. The connection must be in
+    autocommit mode. Raises psycopg.Error.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            connection.execute(statement, parameters)
+            return
+        except psycopg.errors.UniqueViolation:
+            time.sleep(WAIT_S)
+    connection.execute(statement, parameters)
 
 
 class Extent(NamedTuple):
@@ -153,7 +162,8 @@ class Extent(NamedTuple):
     hypertable: int
 
 
-def _materialised(connection: Connection[Any], rollup: Rollup) -> Extent | None:
+def materialised(connection: Connection[Any], rollup: Rollup) -> Extent | None:
+    """Return how far ``rollup`` is materialised; None if it is not on TimescaleDB."""
     policy_end = rollup.bucket_of(f"now() - {rollup.open_interval}")
     statement = MATERIALISED.format(
         policy_end=policy_end, bucket=rollup.bucket_of("now()"), length=rollup.length, name=rollup.name
@@ -169,12 +179,12 @@ def _refresh_open_end(connection: Connection[Any], rollup: Rollup) -> None:
     then, and no policy refreshes them until they are over. Such a refresh of a rollup that sums this one does
     the same.
     """
-    extent = _materialised(connection, rollup)
+    extent = materialised(connection, rollup)
     if extent is None:
         return
     until = extent.until
     for upper in (upper for upper in ROLLUPS if upper.base is rollup):
-        above = _materialised(connection, upper)
+        above = materialised(connection, upper)
         if above is not None and above.until > above.policy_end:
             until = max(until, extent.running_end)
     if until > extent.policy_end:
@@ -186,7 +196,7 @@ def _wait_for_others(connection: Connection[Any], rollup: Rollup) -> None:
 
     Such a session may be the server's own job or one of ours. The wait ends after ``GIVE_UP_S`` seconds.
     """
-    extent, deadline = _materialised(connection, rollup), time.monotonic() + GIVE_UP_S
+    extent, deadline = materialised(connection, rollup), time.monotonic() + GIVE_UP_S
     if extent is None or not (connection.execute(HAS_RANGES).fetchone() or (False,))[0]:
         return
     statement = RANGES_BEING_SUMMED, [extent.hypertable]

@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from tds_new.backoff import Backoff
 from tds_new.logs import printable
-from tds_new.maintenance import policies, record, retention
+from tds_new.maintenance import policies, record, retention, structure
 from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,15 @@ def run_due(
             )
         elif policy.scheduled_success is not None:
             record.observed(connection, policy.name, policy.interval, policy.scheduled_success)
+    while structure.is_due(connection):
+        names.append(structure.NAME)
+        if structure.NAME in paused:
+            break
+        done.append(
+            _run(connection, structure.NAME, structure.EVERY, partial(structure.sum_next, connection))
+        )
+        if not everything or done[-1].error:
+            break
     if days := settings.TDS_RAW_RETENTION_DAYS:
         names.append(RETENTION)
         if everything or not record.ran_lately(connection, RETENTION, RETENTION_EVERY):

@@ -199,12 +199,14 @@ class ConsumoContaPendente(models.Model):
     """A Conta whose stored sums are of an earlier structure of its devices.
 
     A trigger writes it. Until maintenance has summed again, the Conta is answered from its devices' sums.
+    ``somada_desde``: from here on its sums are of the present structure; NULL if maintenance has not begun.
     """
 
     conta = models.OneToOneField(
         Conta, models.CASCADE, primary_key=True, related_name="+", db_constraint=False
     )
     alterada_em = models.DateTimeField()
+    somada_desde = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "tds_new_consumo_conta_pendente"

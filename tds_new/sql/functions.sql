@@ -225,7 +225,7 @@ BEGIN
             AND to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
         INSERT INTO tds_new_consumo_conta_pendente (conta_id, alterada_em)
             SELECT unnest(contas), clock_timestamp()
-            ON CONFLICT (conta_id) DO UPDATE SET alterada_em = excluded.alterada_em;
+            ON CONFLICT (conta_id) DO UPDATE SET alterada_em = excluded.alterada_em, somada_desde = NULL;
     END IF;
     UPDATE tds_new_conta_atividade SET consumo_seq = consumo_seq + 1 WHERE conta_id = ANY(contas);
     RETURN NULL;

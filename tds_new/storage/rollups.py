@@ -195,7 +195,9 @@ SELECT {{bucket}} AS {{column}}, conta_id, gateway_id, dispositivo_id,
 FROM tds_new_consumo_diario
 GROUP BY 1, 2, 3, 4"""
 # By the structure of the devices as it is when this is computed. Where it changes, a trigger notes the Conta
-# in tds_new_consumo_conta_pendente, and maintenance sums again.
+# in tds_new_consumo_conta_pendente, and maintenance sums again. A year of 500 devices took 38 s so (2.22.1),
+# and 14 s from the devices' hours; but those count gauges' blocks too where a device changed its kind within
+# an hour.
 OF_BLOCKS_OF_CONTAS = f"""
 SELECT {{bucket}} AS {{column}}, b.conta_id, d.grandeza, d.papel, d.atras,
     coalesce(nullif(d.unidade_consumo, ''), d.unidade) AS unidade,

@@ -180,13 +180,13 @@ class TestStructure:
     ) -> None:
         stays = Gateway.objects.create(conta=gateway.conta, codigo="S", mac="aa:bb:cc:dd:ee:02")
         main, left = make("M"), make("L", gateway=stays)
-        below, severed, bereft = make("A", main), make("B", left), make("C", main, gateway=stays)
+        below, left_alone, moved = make("A", main), make("B", left), make("C", main, gateway=stays)
         gateway.conta = Conta.objects.create(name="Nova")
         gateway.save()
-        assert behind(main, below, severed, bereft, left) == [False, True, False, False, False]
-        severed.refresh_from_db()
-        bereft.refresh_from_db()
-        assert (severed.medidor_pai, bereft.medidor_pai) == (None, None)
+        assert behind(main, below, left_alone, moved, left) == [False, True, False, False, False]
+        left_alone.refresh_from_db()
+        moved.refresh_from_db()
+        assert (left_alone.medidor_pai, moved.medidor_pai) == (None, None)
 
     def test_the_structure_is_in_the_trail(self, make: Make) -> None:
         main = make("M")
