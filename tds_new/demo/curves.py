@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from zoneinfo import ZoneInfo
 
 FIRST_DAY = date(2025, 1, 1)  # registers start here; before it they stand still
@@ -21,6 +22,7 @@ FIRST_DAY = date(2025, 1, 1)  # registers start here; before it they stand still
 ENERGY = (3, 3, 3, 3, 3, 4, 5, 7, 9, 10, 10, 10, 9, 10, 11, 11, 11, 10, 9, 8, 7, 6, 4, 3)  # offices
 WATER = (1, 1, 1, 1, 1, 3, 10, 14, 11, 6, 5, 6, 8, 6, 4, 4, 5, 7, 11, 13, 9, 6, 3, 2)  # taps
 GAS = (0, 0, 0, 0, 0, 1, 4, 6, 5, 5, 9, 15, 14, 6, 3, 3, 4, 6, 9, 7, 3, 0, 0, 0)  # the kitchen
+SUN = (0, 0, 0, 0, 0, 0, 2, 5, 9, 12, 14, 15, 15, 14, 11, 8, 4, 1, 0, 0, 0, 0, 0, 0)  # what panels feed in
 # fmt: on
 
 
@@ -35,6 +37,21 @@ class Consumption:
     per_day: float
     weekend: float
     hours: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sub-meter's consumption: a share of that of the main meter in front of it.
+
+    ``main`` and ``main_seed`` are the main meter's curve and identity. The share of each hour lies between
+    ``least`` and ``most``. Where the ``most`` of all sub-meters of a main meter add up to less than 1, they
+    never measure more than it does, at any moment.
+    """
+
+    main_seed: str
+    main: Consumption
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +74,35 @@ def chance(*key: object) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _day(seed: str, curve: Consumption, day: date) -> tuple[int, ...]:
+def _day(seed: str, curve: Consumption | Part, day: date) -> tuple[int, ...]:
     """Return the thousandths consumed by the end of each hour of a day.
 
     These are 24 numbers that never fall.
     """
+    amounts = _hours_of_part(seed, curve, day) if isinstance(curve, Part) else _hours(seed, curve, day)
+    return tuple(int(total) for total in accumulate(amounts))
+
+
+def _hours(seed: str, curve: Consumption, day: date) -> list[float]:
+    """Return the thousandths consumed in each hour of a day."""
     level = curve.per_day * (curve.weekend if day.weekday() >= 5 else 1) * (0.85 + 0.3 * chance(seed, day))
     season = 1 + 0.15 * math.cos((day.timetuple().tm_yday - 15) / 365 * 2 * math.pi)  # the southern summer
     shares = [share * (0.7 + 0.6 * chance(seed, day, hour)) for hour, share in enumerate(curve.hours)]
     scale = level * season * 1000 / sum(curve.hours)
-    totals, so_far = [], 0.0
-    for share in shares:
-        so_far += share * scale
-        totals.append(int(so_far))
-    return tuple(totals)
+    return [share * scale for share in shares]
+
+
+def _hours_of_part(seed: str, part: Part, day: date) -> list[float]:
+    """Return the thousandths that a sub-meter measures in each hour of a day."""
+    totals = _day(part.main_seed, part.main, day)
+    return [
+        (end - start) * (part.least + (part.most - part.least) * chance(seed, day, hour))
+        for hour, (start, end) in enumerate(pairwise((0, *totals)))
+    ]
 
 
 @lru_cache(maxsize=65_536)
-def _before(seed: str, curve: Consumption, day: date) -> int:
+def _before(seed: str, curve: Consumption | Part, day: date) -> int:
     """Return the thousandths on the register at the start of a day.
 
     Adds up from the start of the month before, so that recursion stays shallow.
@@ -88,7 +116,7 @@ def _before(seed: str, curve: Consumption, day: date) -> int:
     return _before(seed, curve, start) + sum(_day(seed, curve, each)[-1] for each in days)
 
 
-def register(seed: str, curve: Consumption, moment: datetime, zone: ZoneInfo) -> int:
+def register(seed: str, curve: Consumption | Part, moment: datetime, zone: ZoneInfo) -> int:
     """Return the thousandths on a cumulative register at ``moment``.
 
     The day is that of the calendar of ``zone``.

@@ -8,6 +8,7 @@ Registering again changes nothing.
 import secrets
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -20,15 +21,28 @@ LOGIN, STAFF_LOGIN = "demo@tds-new.local", "operador@tds-new.local"
 # Known to everybody, so it is given only where the embedded default listens on the loopback address alone.
 EMBEDDED_PASSWORD = "demonstracao-tds"  # noqa: S105
 
-# kWh: more than twice what the busiest hour of a simulated shop has.
-MAXIMUM_PER_HOUR = Decimal(200)
-
 _T, _G, _L = Dispositivo.Tipo, Dispositivo.Grandeza, Dispositivo.TipoLeitura
+_P = Dispositivo.Papel
+
+
+class Share(NamedTuple):
+    """The part of its main meter's consumption that a sub-meter measures.
+
+    It lies between ``least`` and ``most``. ``main`` is the main meter's code.
+    """
+
+    main: str
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device to register."""
+    """A device to register, with the parameters of a new one.
+
+    ``part_of`` says what it is simulated as a share of. Where its main meter has the same ``papel``, it is
+    registered as its sub-meter.
+    """
 
     codigo: str
     nome: str
@@ -36,7 +50,10 @@ class Device:
     unidade: str
     tipo_leitura: str = _L.ACUMULADA
     tipo: str = _T.MEDIDOR
-    consumo_maximo_hora: Decimal | None = None
+    unidade_consumo: str = ""
+    fator_conversao: Decimal = Decimal(1)
+    papel: str = _P.CONSUMO
+    part_of: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,14 @@ class Site:
     devices: tuple[Device, ...]
 
 
-def _energy(codigo: str, nome: str) -> Device:
-    """Return an electricity register.
+def _energy(codigo: str, nome: str, papel: str = _P.CONSUMO, part_of: Share | None = None) -> Device:
+    """Return an electricity register."""
+    return Device(codigo, nome, _G.ENERGIA, "kWh", papel=papel, part_of=part_of)
 
-    A step that it cannot have counted in the time is held for review.
-    """
-    return Device(codigo, nome, _G.ENERGIA, "kWh", consumo_maximo_hora=MAXIMUM_PER_HOUR)
+
+def _pulses(codigo: str, nome: str) -> Device:
+    """Return a water meter with a pulse every 10 litres."""
+    return Device(codigo, nome, _G.AGUA, "pulsos", unidade_consumo="m³", fator_conversao=Decimal("0.01"))
 
 
 def _temperature(codigo: str, nome: str) -> Device:
@@ -81,7 +100,8 @@ FLEET = (
         "Loja Centro",
         (
             _energy("E01", "Energia geral"),
-            _energy("E02", "Ar-condicionado"),
+            _energy("E11", "Ar-condicionado", part_of=Share("E01", 0.3, 0.45)),
+            _energy("E12", "Iluminação", part_of=Share("E01", 0.15, 0.25)),
             Device("A01", "Água", _G.AGUA, "m³"),
             _temperature("T01", "Salão"),
         ),
@@ -103,7 +123,8 @@ FLEET = (
         "Galpão logístico 1",
         (
             _energy("E01", "Energia geral"),
-            _energy("E02", "Câmaras frias"),
+            _energy("E11", "Câmaras frias", part_of=Share("E01", 0.4, 0.6)),
+            _energy("E12", "Carregadores de empilhadeiras", part_of=Share("E01", 0.1, 0.25)),
             _temperature("T01", "Câmara de congelados"),
             _temperature("T02", "Doca"),
         ),
@@ -112,7 +133,12 @@ FLEET = (
         "GALPAO-2",
         "02:7d:5e:00:00:04",
         "Galpão logístico 2",
-        (_energy("E01", "Energia geral"), Device("A01", "Água", _G.AGUA, "m³"), _temperature("T01", "Doca")),
+        (
+            _energy("E01", "Energia geral"),
+            _energy("S01", "Energia solar injetada", _P.INJECAO),
+            _pulses("A01", "Água (pulsos)"),
+            _temperature("T01", "Doca"),
+        ),
     ),
     Site(
         "ESCRITORIO",
@@ -122,10 +148,21 @@ FLEET = (
             _energy("E01", "Energia geral"),
             Device("A01", "Água", _G.AGUA, "m³"),
             Device("G01", "Gás do refeitório", _G.GAS, "m³"),
+            _energy("E02", "Quadro de TI", _P.INFORMATIVO, Share("E01", 0.2, 0.3)),
             _temperature("T01", "Sala de servidores"),
         ),
     ),
 )
+
+
+def shares() -> dict[tuple[str, str], Share]:
+    """Return the devices that are simulated as shares, by gateway's MAC and code."""
+    return {
+        (site.mac, device.codigo): device.part_of
+        for site in FLEET
+        for device in site.devices
+        if device.part_of
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +208,22 @@ def _register_site(conta: Conta, site: Site) -> None:
         gateway = Gateway.objects.create(conta=conta, codigo=site.codigo, mac=site.mac, nome=site.nome)
     elif gateway.conta_id != conta.pk:
         raise DemoRefusedError(f"the gateway {site.mac} is registered under another Conta ({gateway.conta})")
-    for device in site.devices:
-        if not Dispositivo.objects.filter(gateway=gateway, codigo=device.codigo).exists():
-            Dispositivo.objects.create(
+    registered = {device.codigo: device for device in Dispositivo.objects.filter(gateway=gateway)}
+    for device in site.devices:  # a main meter comes before its sub-meters
+        if device.codigo not in registered:
+            main = registered.get(device.part_of.main) if device.part_of else None
+            registered[device.codigo] = Dispositivo.objects.create(
                 gateway=gateway,
                 codigo=device.codigo,
                 nome=device.nome,
                 tipo=device.tipo,
                 grandeza=device.grandeza,
                 unidade=device.unidade,
+                unidade_consumo=device.unidade_consumo,
+                fator_conversao=device.fator_conversao,
                 tipo_leitura=device.tipo_leitura,
-                consumo_maximo_hora=device.consumo_maximo_hora,
+                papel=device.papel,
+                medidor_pai=main if main and main.papel == device.papel else None,
             )
 
 

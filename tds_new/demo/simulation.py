@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tds_new.demo.curves import ENERGY, GAS, WATER, Consumption, Gauge, chance, gauge, register
+from tds_new.demo.curves import ENERGY, GAS, SUN, WATER, Consumption, Gauge, Part, chance, gauge, register
+from tds_new.demo.fleet import shares
 from tds_new.models import Dispositivo, Gateway
 
 _G, _L = Dispositivo.Grandeza, Dispositivo.TipoLeitura
@@ -17,6 +18,7 @@ _METERS = {
     _G.AGUA: Consumption(per_day=14, weekend=0.6, hours=WATER),
     _G.GAS: Consumption(per_day=22, weekend=0.4, hours=GAS),
 }
+_PANELS = Consumption(per_day=90, weekend=1, hours=SUN)
 _OTHER_METER = Consumption(per_day=100, weekend=0.7, hours=ENERGY)
 _FREEZER = Gauge(mean=-18.5, swing=1.5, noise=0.6)
 _GAUGES = {
@@ -28,7 +30,12 @@ _GAUGES = {
 }
 _OTHER_GAUGE = Gauge(mean=50, swing=20, noise=3)
 _COLD = ("fria", "congel", "freezer")
+_SOLAR = "solar"
 _UNITS = {"Wh": 1000.0, "MWh": 0.001, "L": 1000.0, "l": 1000.0}
+_PULSES = "pulsos"
+# The sub-meters of the demonstration measure shares of their main meters. By their identity, not by what is
+# registered: where people change the structure, no register may jump.
+_SHARES = shares()
 
 FIRMWARE = "sim-1.0"
 
@@ -41,7 +48,7 @@ class SimulatedDevice:
     unidade: str
     tipo_leitura: str
     seed: str
-    curve: Consumption | Gauge
+    curve: Consumption | Part | Gauge
 
     def value(self, moment: datetime, since: datetime, zone: ZoneInfo) -> int:
         """Return the value at ``moment``, in thousandths of the unit.
@@ -50,10 +57,13 @@ class SimulatedDevice:
         """
         if isinstance(self.curve, Gauge):
             return gauge(self.seed, self.curve, moment, zone)
-        now = register(self.seed, self.curve, moment, zone)
-        return (
-            now - register(self.seed, self.curve, since, zone) if self.tipo_leitura == _L.INCREMENTAL else now
-        )
+        now = self._register(self.curve, moment, zone)
+        return now - self._register(self.curve, since, zone) if self.tipo_leitura == _L.INCREMENTAL else now
+
+    def _register(self, curve: Consumption | Part, moment: datetime, zone: ZoneInfo) -> int:
+        """Return the thousandths on the register; pulses are counted whole."""
+        thousandths = register(self.seed, curve, moment, zone)
+        return thousandths // 1000 * 1000 if self.unidade == _PULSES else thousandths
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +153,34 @@ def _device(gateway: Gateway, device: Dispositivo) -> SimulatedDevice:
     return SimulatedDevice(device.codigo, device.unidade, device.tipo_leitura, seed, _curve(device, seed))
 
 
-def _curve(device: Dispositivo, seed: str) -> Consumption | Gauge:
+def _curve(device: Dispositivo, seed: str) -> Consumption | Part | Gauge:
     grandeza = _G(device.grandeza)
     if device.tipo_leitura == _L.INSTANTANEA:
         cold = grandeza == _G.TEMPERATURA and any(word in device.nome.lower() for word in _COLD)
         return _FREEZER if cold else _GAUGES.get(grandeza, _OTHER_GAUGE)
-    curve = _METERS.get(grandeza, _OTHER_METER)
-    part = (0.4 + 1.2 * chance(seed, "size")) * _UNITS.get(device.unidade, 1.0)
+    mac = device.gateway.mac
+    if share := _SHARES.get((mac, device.codigo)):
+        main_seed = f"{mac}/{share.main}"
+        return Part(main_seed, _meter(_METERS[grandeza], main_seed), share.least, share.most)
+    solar = grandeza == _G.ENERGIA and _SOLAR in device.nome.lower()
+    curve = _PANELS if solar else _METERS.get(grandeza, _OTHER_METER)
+    return _meter(curve, seed, _units_per_base_unit(device))
+
+
+def _meter(curve: Consumption, seed: str, units: float = 1.0) -> Consumption:
+    """Return the curve of the meter ``seed``: its part of ``curve``, in its own unit.
+
+    ``units`` is how many of them make a kWh or a m³.
+    """
+    part = (0.4 + 1.2 * chance(seed, "size")) * units
     return Consumption(curve.per_day * part, curve.weekend, curve.hours)
+
+
+def _units_per_base_unit(device: Dispositivo) -> float:
+    """Return how many of the device's units make a kWh or a m³."""
+    if device.unidade == _PULSES and device.fator_conversao:
+        return float(1 / device.fator_conversao)
+    return _UNITS.get(device.unidade, 1.0)
 
 
 def schedule(start: datetime, end: datetime, step: timedelta) -> Sequence[datetime]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,7 +18,7 @@ from tds_new.demo.curves import ENERGY, WATER, Consumption, Gauge, gauge, regist
 from tds_new.demo.fleet import CONTA, FLEET, LOGIN, TEST_SITE
 from tds_new.demo.outbox import MEMORY, RESEND_S, WINDOW, Outbox
 from tds_new.demo.publisher import Publisher, Station
-from tds_new.demo.simulation import registered, schedule, simulated
+from tds_new.demo.simulation import SimulatedGateway, registered, schedule, simulated
 from tds_new.ingestion.message import Message
 from tds_new.models import (
     Conta,
@@ -128,13 +129,80 @@ def test_a_spike_of_an_energy_register_is_held_for_review_and_nothing_that_is_si
                 for n in range(5 * 96)
             ]
             factories.readings(meter, points)
-    assert meters.count() == 7
+    assert meters.count() == 11
     assert not OcorrenciaMedicao.objects.exists()
 
     factories.readings(meter := meters[0], [(start + 500 * step, 999_999)])
 
     (spike,) = LeituraEmRevisao.objects.filter(dispositivo=meter)
     assert (spike.classe, spike.valor) == ("SUSPEITA", 999_999)
+
+
+@pytest.mark.django_db
+def test_the_fleet_has_main_and_sub_meters_a_solar_meter_and_pulses() -> None:
+    call_command("create_demo_data", fleet=True)
+    devices = Dispositivo.objects.order_by("gateway__codigo", "codigo")
+
+    def codes(**fields: Any) -> list[tuple[str, ...]]:
+        return list(devices.filter(**fields).values_list("gateway__codigo", "codigo"))
+
+    assert codes(atras=True) == [
+        ("GALPAO-1", "E11"),
+        ("GALPAO-1", "E12"),
+        ("LJ-CENTRO", "E11"),
+        ("LJ-CENTRO", "E12"),
+    ]
+    assert set(devices.filter(atras=True).values_list("medidor_pai__codigo", flat=True)) == {"E01"}
+    assert codes(papel="INJECAO") == [("GALPAO-2", "S01")]
+    assert codes(papel="INFORMATIVO") == [("ESCRITORIO", "E02")]
+    assert codes(unidade="pulsos", unidade_consumo="m³", fator_conversao="0.01") == [("GALPAO-2", "A01")]
+
+
+@pytest.mark.django_db
+def test_sub_meters_never_measure_more_than_their_main_meter_at_any_moment() -> None:
+    call_command("create_demo_data", fleet=True)
+    fleet = {gateway.codigo: {d.codigo: d for d in gateway.devices} for gateway in simulated(registered())}
+    start, step = datetime(2026, 3, 6, tzinfo=UTC), timedelta(minutes=15)  # a Friday and a weekend
+    times = [start + n * step for n in range(3 * 96)]
+
+    def steps(codigo: str, meter: str) -> list[int]:
+        values = [fleet[codigo][meter].value(at, at, SAO_PAULO) for at in times]
+        return [b - a for a, b in pairwise(values)]
+
+    for site in ("LJ-CENTRO", "GALPAO-1"):
+        main = steps(site, "E01")
+        behind = [a + b for a, b in zip(steps(site, "E11"), steps(site, "E12"), strict=True)]
+        assert all(0 < part < whole for part, whole in zip(behind, main, strict=True))
+        assert 0.4 * sum(main) < sum(behind) < 0.9 * sum(main)
+    pulses = steps("GALPAO-2", "A01")
+    assert all(step % 1000 == 0 for step in pulses)
+    assert 300_000 < sum(pulses) < 6_000_000  # a hundredth of a m³ each
+    panels = steps("GALPAO-2", "S01")
+    by_hour = {at.astimezone(SAO_PAULO).hour: fed_in for at, fed_in in zip(times, panels, strict=False)}
+    assert by_hour[12] > 0
+    assert by_hour[0] == by_hour[4] == by_hour[20] == 0
+
+
+@pytest.mark.django_db
+def test_a_fleet_of_an_earlier_version_gets_its_sub_meters_and_no_register_jumps() -> None:
+    conta = Conta.objects.create(name=CONTA)
+    site = next(site for site in FLEET if site.codigo == "LJ-CENTRO")
+    gateway = Gateway.objects.create(conta=conta, codigo=site.codigo, mac=site.mac)
+    for codigo in ("E01", "E02"):
+        Dispositivo.objects.create(gateway=gateway, codigo=codigo)
+    at = datetime(2026, 3, 6, 12, tzinfo=UTC)
+    before = registers_of(simulated(registered()), site.codigo, at)
+    call_command("create_demo_data", fleet=True)
+
+    after = registers_of(simulated(registered()), site.codigo, at)
+    assert after | before == after
+    sub_meters = Dispositivo.objects.filter(gateway=gateway, atras=True)
+    assert set(sub_meters.values_list("codigo", "medidor_pai__codigo")) == {("E11", "E01"), ("E12", "E01")}
+
+
+def registers_of(fleet: list[SimulatedGateway], codigo: str, at: datetime) -> dict[str, int]:
+    (simulation,) = (gateway for gateway in fleet if gateway.codigo == codigo)
+    return {d.codigo: d.value(at, at, SAO_PAULO) for d in simulation.devices}
 
 
 @pytest.mark.django_db
