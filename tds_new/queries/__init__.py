@@ -6,6 +6,8 @@ May import: models, storage, metering, units.
 
 ===================  =============================================================================
 ``consumption``      the month to date beside the month before it, months and days
+``meters``           meters in their structure, and what each of them consumed
+``finality``         up to when figures are settled, and how many readings wait for a person
 ``demand``           the peak demand of devices
 ``series``           the points of a chart's lines; ``raw_points`` has those out of raw readings
 ``latest``           the newest readings

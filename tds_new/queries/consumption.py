@@ -19,14 +19,14 @@ from tds_new.queries.local_calendar import (
     months_until,
     previous_month_to_date,
 )
-from tds_new.queries.sums import BlockSum, Quantity, QuantitySums, quantity_order, sum_periods
+from tds_new.queries.sums import BlockSum, Measure, MeasureSums, measure_order, sum_periods
 
 MONTHS = 13
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodConsumption:
-    """The consumption of one quantity in one unit in ``period``.
+    """The consumption, or injection, of one measure in ``period``.
 
     ``block_sum`` is all of it, ``closed`` the part in blocks that are over, ``previous`` the consumption of
     the month before up to the same point (``previous_period``). ``until`` is the moment up to which there is
@@ -34,8 +34,7 @@ class PeriodConsumption:
     reading.
     """
 
-    grandeza: str
-    unidade: str
+    measure: Measure
     period: Period
     block_sum: BlockSum
     closed: BlockSum
@@ -43,20 +42,16 @@ class PeriodConsumption:
     previous: BlockSum
     until: datetime | None
 
-    @property
-    def quantity(self) -> Quantity:
-        """Return quantity and unit."""
-        return self.grandeza, self.unidade
-
 
 @dataclass(frozen=True, slots=True)
 class MonthConsumption:
     """The consumption of a local month, and that of the same month a year before.
 
-    A month that is still filling is ``partial``.
+    ``period`` is the whole month. A month that is still filling is ``partial``.
     """
 
     month: date
+    period: Period
     block_sum: BlockSum
     year_before: Decimal | None
     partial: bool
@@ -69,13 +64,12 @@ class MonthConsumption:
 
 @dataclass(frozen=True, slots=True)
 class MonthlyConsumption:
-    """Thirteen months of one quantity in one unit, oldest first.
+    """Thirteen months of one measure, oldest first.
 
     The last one is the current month.
     """
 
-    grandeza: str
-    unidade: str
+    measure: Measure
     months: list[MonthConsumption]
 
 
@@ -89,11 +83,16 @@ class DayConsumption:
 
 @dataclass(frozen=True, slots=True)
 class DailyConsumption:
-    """Consecutive local days of one quantity in one unit."""
+    """Consecutive local days of one measure."""
 
-    grandeza: str
-    unidade: str
+    measure: Measure
     days: list[DayConsumption]
+
+
+def this_month(conta: Conta, now: datetime) -> Period:
+    """Return the Conta's month to date, with the block that is still filling."""
+    start = month_period(local_month(now, conta.zone), conta.zone).start
+    return Period(start, max(start, block_start(now)) + BLOCK)
 
 
 def month_to_date(
@@ -104,11 +103,10 @@ def month_to_date(
     It is that of ``devices``, or with None all that was measured for the Conta.
     """
     zone = conta.zone
-    month = month_period(local_month(now, zone), zone)
-    cutoff = max(month.start, block_start(now))
-    period, closed = Period(month.start, cutoff + BLOCK), Period(month.start, cutoff)
-    filling = Period(cutoff, cutoff + BLOCK)
-    previous = _comparable(month, cutoff, zone)
+    period = this_month(conta, now)
+    cutoff = period.end - BLOCK
+    closed, filling = Period(period.start, cutoff), Period(cutoff, period.end)
+    previous = _comparable(month_period(local_month(now, zone), zone), cutoff, zone)
     consumption = []
     for sums in sum_periods(conta, devices, [closed, filling, previous], now):
         closed_sum, filling_sum, previous_sum = sums.periods
@@ -116,9 +114,10 @@ def month_to_date(
         whole.add(closed_sum)
         whole.add(filling_sum)
         whole.expected = closed_sum.expected  # the block that is still filling is not missing
+        whole.devices = max(closed_sum.devices, filling_sum.devices)
         until = _until(sums.last_reading, period, now)
         consumption.append(
-            PeriodConsumption(*sums.quantity, period, whole, closed_sum, previous, previous_sum, until)
+            PeriodConsumption(sums.measure, period, whole, closed_sum, previous, previous_sum, until)
         )
     return consumption
 
@@ -146,7 +145,7 @@ def _until(latest: datetime | None, period: Period, now: datetime) -> datetime |
     return min(latest, now).astimezone(UTC) if end >= period.end else end
 
 
-def closed_months(conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime) -> list[QuantitySums]:
+def closed_months(conta: Conta, devices: Sequence[Dispositivo] | None, now: datetime) -> list[MeasureSums]:
     """Return the sums of the 24 months before the current one, oldest first.
 
     These are the months that :func:`monthly_consumption` shows, and those a year before them.
@@ -164,34 +163,35 @@ def monthly_consumption(
     devices: Sequence[Dispositivo] | None,
     now: datetime,
     current: Sequence[PeriodConsumption] | None = None,
-    closed: Sequence[QuantitySums] | None = None,
+    closed: Sequence[MeasureSums] | None = None,
 ) -> list[MonthlyConsumption]:
     """Return thirteen months by the Conta's calendar, each with the year before.
 
     They are those of ``devices``, or with None all that was measured for the Conta, devices that have left it
     included. Figures that are known already at ``now`` are passed in and not read again: ``current`` of
-    :func:`month_to_date`, ``closed`` of :func:`closed_months`. A quantity without a known month is left out.
+    :func:`month_to_date`, ``closed`` of :func:`closed_months`. A measure without a known month is left out.
     """
     this_month = local_month(now, conta.zone)
     current = month_to_date(conta, devices, now) if current is None else current
     closed = closed_months(conta, devices, now) if closed is None else closed
-    sums: dict[Quantity, dict[date, BlockSum]] = {
-        s.quantity: dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
+    sums: dict[Measure, dict[date, BlockSum]] = {
+        s.measure: dict(zip(_months_before(this_month), s.periods, strict=True)) for s in closed
     }
     for consumption in current:
-        sums.setdefault(consumption.quantity, {})[this_month] = consumption.block_sum
+        sums.setdefault(consumption.measure, {})[this_month] = consumption.block_sum
     found = [
-        MonthlyConsumption(*quantity, _year(sums[quantity], this_month))
-        for quantity in sorted(sums, key=quantity_order)
+        MonthlyConsumption(measure, _year(sums[measure], this_month, conta.zone))
+        for measure in sorted(sums, key=measure_order)
     ]
     return [monthly for monthly in found if any(m.total is not None for m in monthly.months)]
 
 
-def _year(sums: dict[date, BlockSum], this_month: date) -> list[MonthConsumption]:
-    """Return the thirteen months up to ``this_month`` out of sums by month."""
+def _year(sums: dict[date, BlockSum], this_month: date, zone: ZoneInfo) -> list[MonthConsumption]:
+    """Return the thirteen months up to ``this_month``, in ``zone``, out of ``sums``."""
     return [
         MonthConsumption(
             month,
+            month_period(month, zone),
             sums.get(month, BlockSum()),
             sums.get(add_months(month, -12), BlockSum()).total,
             month == this_month,
@@ -212,6 +212,6 @@ def daily_consumption(
     days = [first_day + n * DAY for n in range((last_day - first_day).days + 1)]
     sums = sum_periods(conta, devices, [days_period(day, day, conta.zone) for day in days], now)
     return [
-        DailyConsumption(*s.quantity, [DayConsumption(*pair) for pair in zip(days, s.periods, strict=True)])
+        DailyConsumption(s.measure, [DayConsumption(*pair) for pair in zip(days, s.periods, strict=True)])
         for s in sums
     ]

@@ -1,7 +1,8 @@
 """Demand, a device's consumption in a block per hour, and its peak.
 
 Demand is that of one meter (docs/metering.md). The demand of several meters together is not computed, because
-some meters measure what flows through others.
+some meters measure what flows through others. Each meter's is in the unit of its blocks; meters are compared
+with one another only where those are equal.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from django.utils import timezone
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Grid, cover, grids, span_sql
 from tds_new.queries.local_calendar import BLOCK, Period, utc_period
+from tds_new.queries.sums import UNIT_OF_BLOCKS
 
 BLOCKS_PER_HOUR = 4
 
@@ -47,23 +49,27 @@ OF_ALL_DEVICES = "SELECT * FROM bucket ORDER BY pico DESC, since, dispositivo_id
 CONTA_BUCKETS = """
 SELECT {column} AS since, interval '{duration}' + interval '1 hour' AS width, pico
 FROM (
-    SELECT {column}, grandeza, unidade, {columns} FROM {source} WHERE conta_id = %(conta)s AND {condition}
+    SELECT {column}, grandeza, unidade, papel, {columns}
+    FROM {source} WHERE conta_id = %(conta)s AND {condition}
 ) sums
-WHERE (grandeza, unidade) IN (SELECT * FROM unnest(%(quantities)s::text[], %(units)s::text[]))
+WHERE (grandeza, unidade, papel) IN (
+    SELECT * FROM unnest(%(quantities)s::text[], %(units)s::text[], %(roles)s::text[]))
 """
 CONTA_PEAK = """
 SELECT since, since + width, pico FROM ({buckets}) bucket
 WHERE pico IS NOT NULL ORDER BY pico DESC, since LIMIT 1
 """
-BLOCKS_WITH_QUANTITY = """tds_new_consumo_15min block
-    JOIN (SELECT id, grandeza, unidade FROM tds_new_dispositivo) device ON device.id = block.dispositivo_id"""
+BLOCKS_WITH_QUANTITY = f"""tds_new_consumo_15min block
+    JOIN (
+        SELECT id, grandeza, {UNIT_OF_BLOCKS} AS unidade, papel FROM tds_new_dispositivo
+    ) device ON device.id = block.dispositivo_id"""
 # For a few chosen devices, looking at all of the Conta's devices takes more time than it saves.
 MANY_DEVICES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The largest demand, per hour of the device's unit (kWh gives kW), and its block."""
+    """The largest demand and its block; kWh of the device's blocks give kW."""
 
     demand: Decimal
     block: datetime
@@ -108,7 +114,7 @@ def greatest_peak(
     """
     by_id = {d.pk: d for d in devices if d.conta_id == conta.pk and _has_demand(d)}
     period = utc_period(start, end)
-    stored = grids(now or timezone.now(), (*OF_CONTAS, *OF_DEVICES))
+    stored = grids(now or timezone.now(), (*OF_CONTAS, *OF_DEVICES), conta.pk)
     of_devices = [grid for grid in stored if not grid.layer.of_conta]
     greatest: dict[int, Peak] = {}
     if len(by_id) > MANY_DEVICES:
@@ -134,16 +140,19 @@ def _largest_of_conta(
 ) -> _Largest | None:
     """Return where in ``period`` the Conta's largest block is.
 
-    None on plain PostgreSQL. It is looked for among all devices with the quantities of ``devices``, so it may
-    be that of another one, which has left the Conta or is switched off.
+    None on plain PostgreSQL, and while the Conta's sums are of an earlier structure. It is looked for among
+    all devices with the quantities and roles of ``devices``, so it may be that of another one, which has left
+    the Conta or is switched off.
     """
     if not stored:
         return None
-    quantities = sorted({(d.grandeza, d.unidade) for d in devices})
+    kinds = sorted({(d.grandeza, d.unidade_consumo or d.unidade, d.papel) for d in devices})
+    quantities, units, roles = zip(*kinds, strict=True)
     parameters: dict[str, Any] = {
         "conta": conta.pk,
-        "quantities": [grandeza for grandeza, _ in quantities],
-        "units": [unidade for _, unidade in quantities],
+        "quantities": list(quantities),
+        "units": list(units),
+        "roles": list(roles),
     }
     buckets = [
         span_sql(CONTA_BUCKETS, span, n, parameters, None if span.layer.of_conta else BLOCKS_WITH_QUANTITY)

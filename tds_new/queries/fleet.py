@@ -58,7 +58,8 @@ def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> lis
     """Return the devices that are expected to send, by gateway's code and own code.
 
     Their ``gateway`` is set to the one in ``active``, which is looked up where it is not given: each gateway
-    object is made once, while a join would make ten of each in a large fleet.
+    object is made once, while a join would make ten of each in a large fleet. Their ``medidor_pai`` is set to
+    the one among them.
     """
     active = active_gateways(conta) if active is None else active
     gateways = {gateway.pk: gateway for gateway in active}
@@ -70,6 +71,10 @@ def active_devices(conta: Conta, active: Sequence[Gateway] | None = None) -> lis
         if gateway := gateways.get(device.gateway_id):
             device.gateway = gateway
             expected.append(device)
+    by_id = {device.pk: device for device in expected}
+    for device in expected:
+        if main := by_id.get(device.medidor_pai_id):
+            device.medidor_pai = main
     return expected
 
 

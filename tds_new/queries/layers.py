@@ -38,7 +38,8 @@ STORED = """
 SELECT aggregate.user_view_name::text, format('%%I.%%I', hypertable.schema_name, hypertable.table_name),
     mark.watermark,
     (SELECT bucket_timezone FROM _timescaledb_catalog.continuous_aggs_bucket_function bucket
-     WHERE bucket.mat_hypertable_id = aggregate.mat_hypertable_id)
+     WHERE bucket.mat_hypertable_id = aggregate.mat_hypertable_id),
+    EXISTS (SELECT FROM tds_new_consumo_conta_pendente WHERE conta_id = %(conta)s)
 FROM _timescaledb_catalog.continuous_agg aggregate
 JOIN _timescaledb_catalog.hypertable hypertable ON hypertable.id = aggregate.mat_hypertable_id
 JOIN _timescaledb_catalog.continuous_aggs_watermark mark ON mark.mat_hypertable_id = hypertable.id
@@ -205,17 +206,19 @@ def _boundaries(layer: Layer, zone: ZoneInfo) -> tuple[Boundary, Boundary, timed
     return _hour_floor, _next_hour, HOUR
 
 
-def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
+def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES, conta_id: int | None = None) -> list[Grid]:
     """Return the grids of those ``layers`` that are stored, in their order.
 
     There are none on plain PostgreSQL. Buckets that a refresh policy does not reach yet at ``now`` are left
-    to finer layers, even if somebody refreshed them by hand: they still change.
+    to finer layers, even if somebody refreshed them by hand: they still change. ``conta_id`` is the Conta of
+    layers of Contas. While its sums are of an earlier structure of its devices, they are left out.
     """
     now = now.astimezone(UTC)
-    stored = _stored()
+    stored = _stored(conta_id)
     complete = []
     for layer in layers:
-        if table := stored.get(layer.table):
+        table = stored.get(layer.table)
+        if table and not (layer.of_conta and table.outdated):
             floor, following, reach = _boundaries(layer, ZoneInfo(table.zone_name or settings.TDS_TIME_ZONE))
             complete_until = min(floor(now - layer.unsettled), floor(table.refreshed_until))
             complete.append(Grid(replace(layer, table=table.name), floor, following, complete_until, reach))
@@ -223,22 +226,26 @@ def grids(now: datetime, layers: Sequence[Layer] = OF_DEVICES) -> list[Grid]:
 
 
 class _StoredTable(NamedTuple):
-    """The table in which TimescaleDB keeps a view of sums."""
+    """The table in which TimescaleDB keeps a view of sums.
+
+    ``outdated``: the structure of the Conta's devices has changed since it was refreshed.
+    """
 
     name: str
     refreshed_until: datetime
     zone_name: str | None
+    outdated: bool
 
 
-def _stored() -> dict[str, _StoredTable]:
+def _stored(conta_id: int | None) -> dict[str, _StoredTable]:
     """Return the tables that TimescaleDB keeps sums in, by the name of their view."""
     if not _is_timescale(int(clock.monotonic() // RECHECK_S), connection.settings_dict["NAME"]):
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(STORED, {"views": [layer.table for layer in STORED_LAYERS]})
+        cursor.execute(STORED, {"views": [layer.table for layer in STORED_LAYERS], "conta": conta_id})
         return {
-            view: _StoredTable(table, EPOCH + timedelta(microseconds=watermark), zone_name)
-            for view, table, watermark, zone_name in cursor.fetchall()
+            view: _StoredTable(table, EPOCH + timedelta(microseconds=watermark), zone_name, outdated)
+            for view, table, watermark, zone_name, outdated in cursor.fetchall()
         }
 
 

@@ -13,30 +13,31 @@ from tds_new.queries.window import Window
 
 # A pair of neighbouring readings gives a mean rate over the time between them: the register's difference, or
 # the increment, times the factor in force, divided by the hours. It counts in the bucket in which the pair
-# ends. The ledger's judgements apply: discarded and suspect readings and dips are left out; rollovers, resets
-# and meter changes count as the ledger counts them; an implausible jump counts nothing. Two more cases leave
-# a bucket without a value: a register that went down and is not computed yet, and a pair further apart than
-# the device's rhythm allows (3 intervals or 2 buckets: an outage, where nobody knows when the consumption
-# happened). The rhythm is the expected interval or, for a device that sends more seldom, its mean. Every
-# access is bound by device and time, the primary key; conta_id excludes what a transferred device measured
-# for others.
+# ends; an increment whose stamp is the start of its interval counts in the pair that begins with it. The
+# ledger's judgements apply: discarded and suspect readings and dips are left out; a corrected value stands
+# for the one received; rollovers, resets and meter changes count as the ledger counts them; an implausible
+# jump counts nothing. Two more cases leave a bucket without a value: a register that went down and is not
+# computed yet, and a pair further apart than the device's rhythm allows (3 intervals or 2 buckets: an outage,
+# where nobody knows when the consumption happened). The rhythm is the expected interval or, for a device that
+# sends more seldom, its mean. Every access is bound by device and time, the primary key; conta_id excludes
+# what a transferred device measured for others.
 VALID_READINGS = f"""
-    SELECT reading.time, reading.valor, occurrence.classe, occurrence.consumo AS counted
+    SELECT reading.time, coalesce(review.valor_corrigido, reading.valor) AS valor,
+        occurrence.classe, occurrence.consumo AS counted
     FROM tds_new_leitura_dispositivo reading
     LEFT JOIN tds_new_ocorrencia_medicao occurrence
         ON occurrence.dispositivo_id = reading.dispositivo_id AND occurrence.leitura_em = reading.time
+    LEFT JOIN tds_new_revisao_leitura review
+        ON review.dispositivo_id = reading.dispositivo_id AND review.leitura_em = reading.time
     WHERE reading.dispositivo_id = device.id AND reading.conta_id = device.conta_id
       AND reading.unidade = device.unidade AND reading.tipo_leitura = device.tipo_leitura
       AND coalesce(occurrence.classe, '') NOT IN ({NEVER_BASES_SQL})
-      AND NOT EXISTS (
-          SELECT FROM tds_new_revisao_leitura review
-          WHERE review.dispositivo_id = reading.dispositivo_id AND review.leitura_em = reading.time
-            AND review.decisao = 'DESCARTADA')
+      AND coalesce(review.decisao, '') <> 'DESCARTADA'
 """
 POINTS = f"""
 WITH device AS (
     SELECT device.id, device.conta_id, device.unidade, device.tipo_leitura, device.fator_conversao,
-        device.tipo_leitura = 'INSTANTANEA' AS gauge,
+        device.carimbo, device.tipo_leitura = 'INSTANTANEA' AS gauge,
         make_interval(secs => gateway.intervalo_esperado_s) AS expected
     FROM tds_new_dispositivo device JOIN tds_new_gateway gateway ON gateway.id = device.gateway_id
     WHERE device.id = ANY(%(devices)s) AND device.conta_id = %(conta)s
@@ -56,6 +57,7 @@ reading AS (
     SELECT raw.id, tipo_leitura, gauge, expected, time, valor * factor AS valor,
         time - lag(time) OVER neighbours AS elapsed,
         factor * CASE
+            WHEN tipo_leitura = 'INCREMENTAL' AND carimbo = 'INICIO' THEN lag(valor) OVER neighbours
             WHEN tipo_leitura = 'INCREMENTAL' THEN valor
             WHEN classe = 'IMPLAUSIVEL' THEN NULL
             ELSE coalesce(counted, valor - lag(valor) OVER neighbours) END AS consumption
@@ -74,7 +76,7 @@ rhythm AS (
 ),
 pair AS (
     SELECT reading.*, max_gap,
-        elapsed <= max_gap AND (consumption >= 0 OR tipo_leitura = 'INCREMENTAL') AS counts,
+        elapsed <= max_gap AND (consumption >= 0 OR tipo_leitura <> 'ACUMULADA') AS counts,
         CASE WHEN gauge THEN time ELSE time - interval '1 microsecond' END AS moment
     FROM reading JOIN rhythm USING (id)
     WHERE gauge OR elapsed IS NOT NULL

@@ -1,50 +1,66 @@
-"""Consumption of a Conta in any periods, by quantity and unit; one statement."""
+"""Consumption of a Conta in any periods, by quantity and role; one statement.
+
+A total is the sum of the meters with the role that are not behind another one of it. Meters in units of one
+group (Wh, kWh, MWh) add up, each converted exactly.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
-from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Layer, Span, cover, grids
+from tds_new.queries.layers import OF_CONTAS, OF_DEVICES, Grid, Layer, Span, cover, grids
 from tds_new.queries.local_calendar import Period
+from tds_new.units import canonical_unit, total_unit, unit_factor
 
 CELLS_PER_TABLE = 10_000  # a table's cells are numbered from the next multiple on
 
-# The sums of one table: a row for each cell (between two neighbouring edges), quantity and unit.
+# What a device's blocks are in.
+UNIT_OF_BLOCKS = "coalesce(nullif(unidade_consumo, ''), unidade)"
+# The sums of one table: a row for each cell (between two neighbouring edges), quantity, unit and role.
 CELL_SUMS = """
-SELECT true, %(first{n})s + width_bucket({column}, %(edges{n})s::timestamptz[]), grandeza, unidade,
+SELECT true, %(first{n})s + width_bucket({column}, %(edges{n})s::timestamptz[]), grandeza, unidade, papel,
     sum(consumo), sum(blocos), sum(blocos_medidos), sum(blocos_interpolados), sum(blocos_estimados),
     NULL::timestamptz
 FROM {source}
-WHERE consumo IS NOT NULL
-GROUP BY 2, 3, 4
+WHERE consumo IS NOT NULL AND {counted}
+GROUP BY 2, 3, 4, 5
 """
 FROM_CONTA = """(
-    SELECT {column}, grandeza, unidade, {columns} FROM {source} WHERE conta_id = %(conta)s AND {condition}
+    SELECT {column}, grandeza, unidade, papel, atras, {columns}
+    FROM {source} WHERE conta_id = %(conta)s AND {condition}
 ) sums"""
-FROM_DEVICES = """(
-    SELECT dispositivo_id, {column}, {columns} FROM {source} WHERE conta_id = %(conta)s{only} AND {condition}
-) sums JOIN tds_new_dispositivo device ON device.id = sums.dispositivo_id"""
+FROM_DEVICES = f"""(
+    SELECT dispositivo_id, {{column}}, {{columns}}
+    FROM {{source}} WHERE conta_id = %(conta)s{{only}} AND {{condition}}
+) sums JOIN (
+    SELECT id, grandeza, {UNIT_OF_BLOCKS} AS unidade, papel, atras FROM tds_new_dispositivo
+) device ON device.id = sums.dispositivo_id"""
 ONLY_DEVICES = " AND dispositivo_id = ANY(%(devices)s)"
+# The meters that a Conta's totals are made of. Of chosen devices, Python chooses those that count.
+COUNTED = "NOT atras AND papel <> 'INFORMATIVO'"
 # A device is expected to measure from its first data on, or from its registration if that is earlier and in
 # the same period. It is expected to measure until now even if it is silent; if it has left or was switched
 # off, until its last data. Most devices have the same extent, so equal extents are counted.
-EXPECTED = """
-SELECT false, period.number, grandeza, unidade,
+EXPECTED = f"""
+SELECT false, period.number, grandeza, unidade, papel,
     round(sum(devices * date_part('epoch', greatest('0',
         least(period.until, expected.until) - greatest(period.since, expected.since))))::numeric / 900, 4),
-    NULL, NULL, NULL, NULL,
+    coalesce(sum(devices) FILTER (
+        WHERE greatest(period.since, expected.since) < least(period.until, expected.until)), 0),
+    NULL, NULL, NULL,
     CASE WHEN max(latest) IS NOT NULL THEN least(max(latest), max(computed_until)) END
 FROM (
-    SELECT grandeza, unidade, since, until,
+    SELECT grandeza, unidade, papel, since, until,
         count(*) AS devices, max(latest) AS latest, max(computed_until) AS computed_until
     FROM (
-        SELECT device.grandeza, device.unidade,
+        SELECT device.grandeza, {UNIT_OF_BLOCKS} AS unidade, device.papel,
             extent.ultimo + interval '15 minutes' - interval '1 microsecond' AS computed_until,
             least(extent.primeiro, greatest(device.created_at, (
                 SELECT max(since) FROM unnest(%(starts)s::timestamptz[]) since WHERE since <= extent.primeiro
@@ -55,33 +71,72 @@ FROM (
         FROM tds_new_consumo_vida extent
         JOIN tds_new_dispositivo device ON device.id = extent.dispositivo_id
         JOIN tds_new_gateway gateway ON gateway.id = device.gateway_id
-        WHERE extent.conta_id = %(conta)s AND extent.primeiro < %(end)s{only}
+        WHERE extent.conta_id = %(conta)s AND extent.primeiro < %(end)s{{only}} AND {{counted}}
     ) each_device
     WHERE until > %(start)s
-    GROUP BY 1, 2, 3, 4
+    GROUP BY 1, 2, 3, 4, 5
 ) expected
 CROSS JOIN unnest(%(numbers)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
     AS period (number, since, until)
-GROUP BY period.number, grandeza, unidade
+GROUP BY period.number, grandeza, unidade, papel
 """
 
-Quantity = tuple[str, str]  # grandeza and unidade
 _ORDER = {grandeza: n for n, grandeza in enumerate(Dispositivo.Grandeza.values)}
 
 
-def quantity_order(quantity: Quantity) -> tuple[int, str]:
-    """Return the key that sorts as ``Dispositivo.Grandeza`` does, then by unit."""
-    grandeza, unidade = quantity
-    return _ORDER[grandeza], unidade
+class Measure(NamedTuple):
+    """The quantity of a total, the unit of the total, and the role of its meters."""
+
+    grandeza: str
+    unidade: str
+    papel: str = Dispositivo.Papel.CONSUMO
+
+
+def measure_of(device: Dispositivo) -> Measure:
+    """Return the total that a device belongs to, if it counts."""
+    return Measure(device.grandeza, total_unit(unit_of_blocks(device)), device.papel)
+
+
+def unit_of_blocks(device: Dispositivo) -> str:
+    """Return the unit of a device's blocks, in its one spelling."""
+    return canonical_unit(device.unidade_consumo or device.unidade)
+
+
+def measure_order(measure: Measure) -> tuple[int, str, str]:
+    """Return the key that sorts by quantity as ``Grandeza`` does, unit and role."""
+    return _ORDER[measure.grandeza], measure.unidade, measure.papel
+
+
+def counted(devices: Sequence[Dispositivo]) -> list[Dispositivo]:
+    """Return which of chosen devices make up their total.
+
+    These are the meters that are not INFORMATIVO and not behind another one of the chosen.
+    """
+    chosen = {device.pk for device in devices}
+    return [
+        device
+        for device in devices
+        if device.papel != Dispositivo.Papel.INFORMATIVO and chosen.isdisjoint(_in_front(device))
+    ]
+
+
+def _in_front(device: Dispositivo) -> list[int]:
+    """Return the meters that a device is behind, the nearest first, by id."""
+    mains: list[int] = []
+    main = device.medidor_pai if device.atras else None
+    while main is not None and main.pk not in mains:
+        mains.append(main.pk)
+        main = main.medidor_pai if main.atras else None
+    return mains
 
 
 @dataclass(slots=True)
 class BlockSum:
-    """The consumption of some blocks in the device's unit, and its quality.
+    """The consumption of some blocks in the unit of the total, and its quality.
 
-    ``total`` is None if nothing is known. Counted in blocks: ``blocks`` have data, ``measured`` is the sum
-    of their measured shares, ``interpolated`` and ``estimated`` are of that quality, ``expected`` should have
-    data.
+    ``total`` is None if nothing is known; it may be negative. Counted in blocks: ``blocks`` have data,
+    ``measured`` is the sum of their measured shares, ``interpolated`` and ``estimated`` are of that quality,
+    ``expected`` should have data. ``devices`` counts the meters that should have data.
     """
 
     total: Decimal | None = None
@@ -90,9 +145,10 @@ class BlockSum:
     interpolated: int = 0
     estimated: int = 0
     expected: Decimal = Decimal(0)
+    devices: int = 0
 
     def add(self, other: "BlockSum", sign: int = 1) -> None:
-        """Add ``other``, or subtract it with ``sign`` -1."""
+        """Add ``other``, or subtract it with ``sign`` -1; ``devices`` stays."""
         if other.total is not None:
             self.total = (self.total or Decimal(0)) + sign * other.total
         self.blocks += sign * other.blocks
@@ -129,67 +185,75 @@ class BlockSum:
 
 
 @dataclass(slots=True)
-class QuantitySums:
-    """One quantity in one unit: a sum for each period that was asked for.
+class MeasureSums:
+    """One measure: a sum for each period that was asked for.
 
     ``last_reading`` is the newest reading among the Conta's devices, but not later than the last computed
     block: the worker follows ingestion within seconds.
     """
 
-    grandeza: str
-    unidade: str
+    measure: Measure
     periods: list[BlockSum]
     last_reading: datetime | None = None
-
-    @property
-    def quantity(self) -> Quantity:
-        """Return quantity and unit."""
-        return self.grandeza, self.unidade
 
 
 def sum_periods(
     conta: Conta, devices: Sequence[Dispositivo] | None, periods: Sequence[Period], now: datetime
-) -> list[QuantitySums]:
-    """Return the exact consumption of ``conta`` in each of ``periods``.
+) -> list[MeasureSums]:
+    """Return the exact consumption and injection of ``conta`` in each of ``periods``.
 
-    It is that of ``devices`` if given; with None all that was measured for the Conta, devices that have left
-    it included. The list has one entry for each quantity and unit, in the order of :func:`quantity_order`.
-    ``now`` decides which stored sums are complete.
+    It is that of ``devices`` if given, as far as they count (:func:`counted`); with None all that was
+    measured for the Conta, devices that have left it included. The list has one entry for each measure, in
+    the order of :func:`measure_order`. ``now`` decides which stored sums are complete.
     """
-    if devices is not None and not devices:
+    chosen = None if devices is None else counted(devices)
+    if chosen is not None and not chosen:
         return []
-    stored = grids(now, OF_CONTAS if devices is None else OF_DEVICES)
+    stored = _stored(conta, chosen, now)
     covers = [cover(period, stored) for period in periods]
     reads = _reads(covers)
     if not reads:
         return []
-    by_quantity: dict[Quantity, QuantitySums] = {}
-    cells: dict[Quantity, dict[int, BlockSum]] = defaultdict(dict)
-    for row in _rows(conta, devices, periods, reads.values()):
-        quantity = row.grandeza, row.unidade
-        if quantity not in by_quantity:
-            by_quantity[quantity] = QuantitySums(*quantity, [BlockSum() for _ in periods])
+    by_measure: dict[Measure, MeasureSums] = {}
+    cells: dict[Measure, dict[int, BlockSum]] = defaultdict(lambda: defaultdict(BlockSum))
+    for row in _rows(conta, chosen, periods, reads.values()):
+        measure = row.measure
+        if measure not in by_measure:
+            by_measure[measure] = MeasureSums(measure, [BlockSum() for _ in periods])
         if row.of_cell:
-            cells[quantity][row.number] = row.block_sum()
+            cells[measure][row.number].add(row.block_sum())
         else:
-            _expect(by_quantity[quantity], row)
-    for quantity, sums in by_quantity.items():
+            _expect(by_measure[measure], row)
+    for measure, sums in by_measure.items():
         for block_sum, spans in zip(sums.periods, covers, strict=True):
-            _add_spans(block_sum, spans, reads, cells[quantity])
-    return sorted(by_quantity.values(), key=lambda sums: quantity_order(sums.quantity))
+            _add_spans(block_sum, spans, reads, cells[measure])
+    return sorted(by_measure.values(), key=lambda sums: measure_order(sums.measure))
+
+
+def _stored(conta: Conta, chosen: Sequence[Dispositivo] | None, now: datetime) -> list[Grid]:
+    """Return the stored sums to read: the Conta's, unless devices were chosen.
+
+    While the Conta's are of an earlier structure of its devices, they are those of devices, which are summed
+    by the structure as it is now.
+    """
+    if chosen is not None:
+        return grids(now)
+    stored = grids(now, (*OF_CONTAS, *OF_DEVICES), conta.pk)
+    return [grid for grid in stored if grid.layer.of_conta] or stored
 
 
 class _Row(NamedTuple):
     """A row of the statement: the sum of a cell, or what is expected in a period.
 
     ``number`` is that of the cell or of the period. Of a period, ``total`` is how many blocks are expected in
-    it, and ``latest`` the newest reading.
+    it, ``blocks`` how many devices should measure in it, and ``latest`` the newest reading.
     """
 
     of_cell: bool
     number: int
     grandeza: str
     unidade: str
+    papel: str
     total: Decimal
     blocks: Decimal
     measured: Decimal
@@ -197,16 +261,32 @@ class _Row(NamedTuple):
     estimated: Decimal
     latest: datetime | None
 
+    @property
+    def measure(self) -> Measure:
+        """Return the measure that the row is a part of."""
+        return Measure(self.grandeza, total_unit(self.unidade), self.papel)
+
     def block_sum(self) -> BlockSum:
-        """Return the sum of a cell."""
+        """Return the sum of a cell, in the unit of its measure."""
         return BlockSum(
-            self.total, int(self.blocks), self.measured, int(self.interpolated), int(self.estimated)
+            in_total_unit(self.total, self.unidade),
+            int(self.blocks),
+            self.measured,
+            int(self.interpolated),
+            int(self.estimated),
         )
 
 
-def _expect(sums: QuantitySums, row: _Row) -> None:
-    """Note how many blocks are expected in a period, and the newest reading."""
-    sums.periods[row.number].expected = row.total
+def in_total_unit(amount: Decimal, unidade: str) -> Decimal:
+    """Return an ``amount`` in ``unidade`` in the unit of totals, exactly."""
+    factor = unit_factor(unidade, total_unit(unidade)) or Fraction(1)
+    return amount * factor.numerator / factor.denominator if factor != 1 else amount
+
+
+def _expect(sums: MeasureSums, row: _Row) -> None:
+    """Note the blocks and devices expected in a period, and the newest reading."""
+    sums.periods[row.number].expected += row.total
+    sums.periods[row.number].devices += int(row.blocks)
     sums.last_reading = max(filter(None, (sums.last_reading, row.latest)), default=None)
 
 
@@ -216,8 +296,8 @@ def _add_spans(
     """Add the ``cells`` that make up ``spans`` to the sum of their period."""
     for span in spans:
         for number in reads[span.layer].cells(span):
-            if cell := cells.get(number):
-                block_sum.add(cell, span.sign)
+            if number in cells:
+                block_sum.add(cells[number], span.sign)
     if not block_sum.known:
         block_sum.total = None
 
@@ -246,13 +326,14 @@ def _rows(
         "starts": [p.start for p in periods],
         "ends": [p.end for p in periods],
     }
-    only = ""
+    only, of_those = "", COUNTED
     if devices is not None:
         parameters["devices"] = [d.pk for d in devices]
-        only = ONLY_DEVICES
-    statements = [read.sql(only, parameters) for read in reads]
+        only, of_those = ONLY_DEVICES, "true"
+    statements = [read.sql(only, of_those, parameters) for read in reads]
+    statements.append(EXPECTED.format(only=only, counted=of_those))
     with connection.cursor() as cursor:
-        cursor.execute("UNION ALL".join([*statements, EXPECTED.format(only=only)]), parameters)
+        cursor.execute("UNION ALL".join(statements), parameters)
         return [_Row(*row) for row in cursor.fetchall()]
 
 
@@ -284,10 +365,10 @@ class TableRead:
                 joined.append(Period(start, end))
         return joined
 
-    def sql(self, only: str, parameters: dict[str, Any]) -> str:
+    def sql(self, only: str, of_those: str, parameters: dict[str, Any]) -> str:
         """Return the statement that sums the cells, and add its ``parameters``.
 
-        ``only`` is the condition on devices, or empty.
+        ``only`` is the condition on devices, or empty; ``of_those`` says which of them count.
         """
         n = self._first
         parameters.update({f"first{n}": n, f"edges{n}": self.edges})
@@ -298,7 +379,7 @@ class TableRead:
             only=only,
             condition=self._condition(parameters),
         )
-        return CELL_SUMS.format(n=n, column=self.layer.column, source=source)
+        return CELL_SUMS.format(n=n, column=self.layer.column, source=source, counted=of_those)
 
     def _condition(self, parameters: dict[str, Any]) -> str:
         """Return the condition on time.

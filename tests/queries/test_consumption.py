@@ -18,7 +18,7 @@ from django.db import connection
 from tds_new.models import ConsumoBloco, ConsumoVida, Conta, ContaAtividade, Dispositivo
 from tds_new.queries.consumption import daily_consumption, month_to_date, monthly_consumption
 from tds_new.queries.local_calendar import Period, previous_month_to_date
-from tds_new.queries.sums import sum_periods
+from tds_new.queries.sums import Measure, sum_periods
 from tds_new.storage import rollups
 from tests.support import factories
 
@@ -407,17 +407,16 @@ def test_a_device_that_gets_another_quantity_takes_its_consumption_along(
     ContaAtividade.objects.create(conta=device.conta)
     store_blocks(device, datetime(2019, 1, 5, tzinfo=UTC), 40 * 96)
     keep()
-    before = {
-        s.grandeza: s.periods[0].total
-        for s in sum_periods(device.conta, None, [Period(datetime(2019, 1, 2, tzinfo=UTC), NOW)], NOW)
-    }
+    period = Period(datetime(2019, 1, 2, tzinfo=UTC), NOW)
+    (before,) = sum_periods(device.conta, None, [period], NOW)
     Dispositivo.objects.filter(pk=device.pk).update(**{field: "GAS" if field == "grandeza" else "MWh"})
     keep()
 
-    (after,) = sum_periods(device.conta, None, [Period(datetime(2019, 1, 2, tzinfo=UTC), NOW)], NOW)
+    (after,) = sum_periods(device.conta, None, [period], NOW)
 
-    assert (after.grandeza, after.unidade) == (("GAS", "kWh") if field == "grandeza" else ("ENERGIA", "MWh"))
-    assert {"ENERGIA": after.periods[0].total} == before
+    assert after.measure == Measure("GAS" if field == "grandeza" else "ENERGIA", "kWh")
+    times = 1 if field == "grandeza" else 1000  # MWh, in the kWh of the total
+    assert after.periods[0].total == times * before.periods[0].total
     assert ContaAtividade.objects.get().consumo_seq == 1
 
 

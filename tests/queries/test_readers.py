@@ -13,6 +13,7 @@ from tds_new.queries.consumption import monthly_consumption
 from tds_new.queries.latest import latest_readings
 from tds_new.queries.local_calendar import months_until
 from tds_new.queries.series import series
+from tds_new.queries.sums import Measure
 from tds_new.queries.window import Window
 from tests.support import factories
 
@@ -68,7 +69,7 @@ def test_months_follow_the_local_calendar_and_sum_their_devices() -> None:
 
     energy, water_monthly = monthly_consumption(owner, None, NOON)
 
-    assert (energy.grandeza, energy.unidade, water_monthly.unidade) == ("ENERGIA", "kWh", "m³")
+    assert (energy.measure, water_monthly.measure) == (Measure("ENERGIA", "kWh"), Measure("AGUA", "m³"))
     assert [m.month for m in energy.months] == months_until(date(2026, 2, 1), 13)
     assert [m.total for m in energy.months[-3:]] == [None, Decimal("123.45"), Decimal("90.39")]
     assert monthly_consumption(owner, [two], NOON)[0].months[-1].total == Decimal("22.5")
