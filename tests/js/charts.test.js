@@ -8,6 +8,7 @@ import {
   isIncomplete,
   isIsolated,
   monthLabel,
+  monthMarksOf,
   tickDecimals,
   tickLabel,
   translucent
@@ -105,4 +106,10 @@ test('a month is incomplete below 95 percent, not where nothing was to be measur
 test('a translucent colour has its opacity as two more digits', () => {
   assert.equal(translucent('#A65E00', 0.18), '#A65E002e');
   assert.equal(translucent('#A65E00', 0), '#A65E0000');
+});
+
+test('a month that was measured in part, and one that may move, have marks', () => {
+  assert.equal(monthMarksOf(month('fev/26')), '');
+  assert.equal(monthMarksOf(month('fev/26', { coverage: 0.5 })), '\u25d0');
+  assert.equal(monthMarksOf(month('fev/26', { coverage: 0.5, provisional: true })), '\u25d0\u2026');
 });

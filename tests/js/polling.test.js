@@ -297,6 +297,8 @@ test('the structure changes with cards, charts, series and bars, not with their 
   for (const other of [
     { cards: [] },
     { bars: [] },
+    { finality: [] },
+    { meters: { period: '', rows: [], more: '' } },
     { charts: [] },
     { charts: [lines(series([], { id: 2 }))] }
   ]) {

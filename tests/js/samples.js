@@ -57,6 +57,7 @@ export const month = (name, more = {}) => ({
   coverage: 1,
   measured: '100%',
   partial: false,
+  provisional: false,
   ...more
 });
 
@@ -70,6 +71,8 @@ export const card = (id, more = {}) => ({
   detail: 'a detail',
   spoken: '',
   quality: '',
+  sources: '',
+  provisional: '',
   state: '',
   word: '',
   value: '42',
@@ -80,8 +83,24 @@ export const card = (id, more = {}) => ({
   ...more
 });
 
+export const meter = (id, more = {}) => ({
+  id,
+  name: 'D01',
+  depth: 0,
+  rest: false,
+  quantity: 'Energy',
+  colour: 'energia',
+  role: 'Consumption',
+  value: '30',
+  unit: 'kWh',
+  share: '',
+  notice: '',
+  provisional: '',
+  ...more
+});
+
 export const dashboard = (more = {}) => ({
-  version: 5,
+  version: 6,
   sequence: 7,
   title: 'today',
   window: SPAN,
@@ -98,6 +117,18 @@ export const dashboard = (more = {}) => ({
       months: [month('fev/26')]
     }
   ],
+  finality: [
+    {
+      id: 'ENERGIA-kWh',
+      name: 'Energy',
+      colour: 'energia',
+      settled: '11:30',
+      final: '1 January',
+      provisional: ''
+    }
+  ],
+  waiting: { count: 0, text: '' },
+  meters: { period: '1 to 18 February', rows: [meter('1')], more: '' },
   readings: { empty: '', rows: [] },
   offline: { empty: 'none', rows: [], more: '', total: 0 },
   failures: {},

@@ -2,7 +2,7 @@
 
 Enters: a Conta, the address's parameters, a moment.
 Leaves: the payload that the page is rendered from and that polls fetch.
-May import: models, queries, formats, web.filters.
+May import: models, queries, formats, units, web.filters.
 
 It goes one way: ``read`` runs all the queries and returns ``Facts``; ``present`` puts them into words and
 runs none; ``payload`` is the contract of the result. ``scope`` has the Conta, moment and devices of a

@@ -5,20 +5,24 @@ from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from tds_new import formats
+from tds_new.models import Dispositivo
 from tds_new.queries.consumption import PeriodConsumption
 from tds_new.queries.local_calendar import BLOCK, Period, local_month, month_period
-from tds_new.queries.sums import Quantity, quantity_order
+from tds_new.queries.sums import Measure, measure_of, measure_order, unit_of_blocks
+from tds_new.web.dashboard.finality import provisional_text
 from tds_new.web.dashboard.payload import Card
 from tds_new.web.dashboard.read import Block, Facts
-from tds_new.web.dashboard.scope import ENERGY, Scope, is_gauge
+from tds_new.web.dashboard.scope import ENERGY, Scope
 from tds_new.web.dashboard.words import (
     COMPARABLE,
     blank_card,
     colour,
     iso,
-    month_title,
+    measure_id,
+    measure_word,
     percent,
     quality_text,
 )
@@ -28,37 +32,41 @@ STABLE = Decimal("0.01")
 
 
 def consumption_cards(facts: Facts) -> list[Card]:
-    """Return a card for each quantity that has figures or should have; at most five.
+    """Return a card for each measure that has figures or should have; at most five.
 
     A reading that came just now is computed in a moment. There are none where consumption could not be read.
     """
     scope = facts.scope
     if Block.CONSUMPTION in facts.failed:
         return []
-    cards = {c.quantity: _card(scope, c) for c in facts.month}
+    cards = {c.measure: _card(facts, c) for c in facts.month}
     if not scope.never_measured:
-        for device in scope.devices:
-            quantity = device.grandeza, device.unidade
-            if device.last_seen and not is_gauge(device) and quantity not in cards:
-                cards[quantity] = _blank(quantity) | {"line": _why_nothing(scope, quantity)}
-    return [cards[quantity] for quantity in sorted(cards, key=quantity_order)][:MAX_CARDS]
+        for device in scope.counted:
+            measure = measure_of(device)
+            if device.last_seen and measure not in cards:
+                cards[measure] = _blank(measure) | {"line": _why_nothing(scope, measure)}
+    return [cards[measure] for measure in sorted(cards, key=measure_order)][:MAX_CARDS]
 
 
-def _blank(quantity: Quantity) -> Card:
-    grandeza, unidade = quantity
-    return blank_card(f"{grandeza}-{unidade}", month_title(grandeza), colour(grandeza))
+def _blank(measure: Measure) -> Card:
+    title = _("%(grandeza)s no mês") % {"grandeza": measure_word(measure)}
+    return blank_card(measure_id(measure), title, colour(measure.grandeza))
 
 
-def _card(scope: Scope, month: PeriodConsumption) -> Card:
-    """Return the card of one quantity in one unit."""
-    now, before = month.block_sum, month.previous
-    card = _blank(month.quantity) | {"quality": quality_text(now)}
+def _card(facts: Facts, month: PeriodConsumption) -> Card:
+    """Return the card of one measure."""
+    scope, now, before = facts.scope, month.block_sum, month.previous
+    card = _blank(month.measure) | {
+        "quality": quality_text(now),
+        "sources": _sources(scope, month.measure, now.devices),
+    }
     if now.coverage is not None:
         card["coverage"] = str(now.coverage.quantize(Decimal("0.0001"), ROUND_FLOOR))
     if now.total is None:
-        missing = _("Falta a segunda leitura") if now.blocks else _why_nothing(scope, month.quantity)
+        missing = _("Falta a segunda leitura") if now.blocks else _why_nothing(scope, month.measure)
         return card | {"line": missing}
-    unit, divisor = formats.scale(month.unidade, max(abs(s.total or Decimal(0)) for s in (now, before)))
+    largest = max(abs(s.total or Decimal(0)) for s in (now, before))
+    unit, divisor = formats.scale(month.measure.unidade, largest)
     comparison = _comparison(scope, month, unit, divisor)
     return card | {
         "value": str(now.total),
@@ -69,17 +77,31 @@ def _card(scope: Scope, month: PeriodConsumption) -> Card:
         "line": _period_text(scope, month),
         "detail": comparison.written,
         "spoken": comparison.spoken,
+        "provisional": provisional_text(facts, month.measure),
     }
 
 
-def _why_nothing(scope: Scope, quantity: Quantity) -> str:
+def _sources(scope: Scope, measure: Measure, meters: int) -> str:
+    """Say how many meters a total is made of; empty if none has data."""
+    if not meters:
+        return ""
+    if measure.papel == Dispositivo.Papel.INJECAO:
+        text = ngettext("%(n)d medidor de injeção", "soma de %(n)d medidores de injeção", meters)
+    elif measure in scope.with_sub_meters:
+        text = ngettext("%(n)d medidor principal", "soma de %(n)d medidores principais", meters)
+    else:
+        text = ngettext("%(n)d medidor", "soma de %(n)d medidores", meters)
+    return text % {"n": meters}
+
+
+def _why_nothing(scope: Scope, measure: Measure) -> str:
     """Say why there is no figure.
 
     Either nothing came this month, or it came just now and is being computed.
     """
     zone = scope.conta.zone
     start = month_period(local_month(scope.now, zone), zone).start
-    seen = [d.last_seen for d in scope.devices if d.last_seen and (d.grandeza, d.unidade) == quantity]
+    seen = [d.last_seen for d in scope.counted if d.last_seen and measure_of(d) == measure]
     return _("Calculando o consumo…") if seen and max(seen) >= start else _("Nenhuma leitura neste mês")
 
 
@@ -124,7 +146,7 @@ def _comparison(scope: Scope, month: PeriodConsumption, unit: str, divisor: Deci
         if (block_sum.coverage or 0) < COMPARABLE:
             return Comparison(text % {"parte": percent(block_sum.coverage or Decimal(0)), "trecho": days})
     base = formats.with_unit(before.total / divisor, unit)
-    if after.total is None or not before.total:
+    if after.total is None or after.total < 0 or before.total <= 0:  # a net register may go below zero
         return Comparison(_("antes %(base)s, de %(trecho)s") % {"base": base, "trecho": days})
     return _difference(after.total / before.total - 1, days, base)
 
@@ -175,14 +197,14 @@ def _demand_card(facts: Facts) -> Card:
     """
     scope = facts.scope
     card = blank_card("demand", _("Demanda máxima"), "demanda")
-    energy = next((c.closed for c in facts.month if c.quantity == ENERGY), None)
+    energy = next((c.closed for c in facts.month if c.measure == ENERGY), None)
     if energy and energy.coverage is not None:
         card["quality"] = _("%(parte)s medido") % {"parte": percent(energy.coverage)}
     if facts.peak is None:
         detail = _("Nenhum intervalo de 15 min foi medido por inteiro.")
         return card | {"line": _("Não apurada"), "detail": detail}
     device, peak = facts.peak
-    unit = formats.rate(device.unidade)
+    unit = formats.rate(unit_of_blocks(device))
     return card | {
         "value": str(peak.demand),
         "unit": unit,

@@ -69,6 +69,8 @@ interface Month {
   coverage: number | null;
   measured: string;
   partial: boolean;
+  /** Whether the next readings may still take it back. */
+  provisional: boolean;
 }
 
 interface BarChart {
@@ -92,6 +94,8 @@ interface Card {
   detail: string;
   spoken: string;
   quality: string;
+  sources: string;
+  provisional: string;
   state: string;
   word: string;
   value: Quantity | null;
@@ -99,6 +103,45 @@ interface Card {
   end: string | null;
   previous: string | null;
   coverage: string | null;
+}
+
+/** Up to when the figures of a measure are settled and final. */
+interface Finality {
+  id: string;
+  name: string;
+  colour: string;
+  settled: string;
+  final: string;
+  provisional: string;
+}
+
+/** How many readings wait for a person; the sentence is empty where none does. */
+interface Waiting {
+  count: number;
+  text: string;
+}
+
+/** A meter with its consumption this month; `rest` is what the sub-meters of the one before do not cover. */
+interface MeterRow {
+  id: string;
+  name: string;
+  depth: number;
+  rest: boolean;
+  quantity: string;
+  colour: string;
+  role: string;
+  value: string;
+  unit: string;
+  share: string;
+  notice: string;
+  provisional: string;
+}
+
+/** The meters in their structure; `more` says that there are others. */
+interface Meters {
+  period: string;
+  rows: MeterRow[];
+  more: string;
 }
 
 interface Reading {
@@ -140,6 +183,7 @@ interface Offline {
 /** A sentence for each block that could not be read. */
 interface Failures {
   bars?: string;
+  meters?: string;
   demand?: string;
   charts?: string;
   readings?: string;
@@ -154,6 +198,9 @@ interface Dashboard {
   cards: Card[];
   charts: LineChart[];
   bars: BarChart[];
+  finality: Finality[];
+  waiting: Waiting;
+  meters: Meters;
   readings: Readings;
   offline: Offline;
   failures: Failures;
@@ -171,6 +218,7 @@ interface Texts {
   estimated: string;
   previous_year: string;
   only_measured: string;
+  provisional: string;
   interval_start: string;
   new_reading: string;
   new_readings: string;

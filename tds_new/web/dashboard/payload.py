@@ -8,7 +8,7 @@ are milliseconds since 1970, or ``YYYY-MM-DDTHH:MM:SSZ``.
 from typing import TypedDict
 
 # The version of the page and its data together: a page of another version is told to reload.
-VERSION = 5
+VERSION = 6
 
 # [t, mean, minimum, maximum, readings, quality]: t is the start of the bucket in milliseconds since 1970,
 # minimum and maximum are null unless a gauge, quality is 0 measured, 1 interpolated, 2 estimated.
@@ -31,9 +31,10 @@ class Card(TypedDict):
     """A card: a figure with its words.
 
     ``shown`` is the figure as shown, ``unit`` its unit, ``line`` its period or source, ``detail`` and
-    ``spoken`` a comparison as written and as spoken, ``quality`` the quality of the data. Cards of the fleet
-    have ``state`` and ``word`` instead. The rest is for programs: exact values as text, moments, and the
-    measured share.
+    ``spoken`` a comparison as written and as spoken, ``quality`` the quality of the data, ``sources`` which
+    meters a total is made of, ``provisional`` since when the figure may still be taken back. Cards of the
+    fleet have ``state`` and ``word`` instead. The rest is for programs: exact values as text, moments, and
+    the measured share.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Card(TypedDict):
     detail: str
     spoken: str
     quality: str
+    sources: str
+    provisional: str
     state: str
     word: str
     value: str | int | None
@@ -90,7 +93,10 @@ class LineChart(TypedDict):
 
 
 class Month(TypedDict):
-    """A bar of a chart of months, beside the same month a year before."""
+    """A bar of a chart of months, beside the same month a year before.
+
+    A month that is still filling is ``partial``. One that the next readings may take back is ``provisional``.
+    """
 
     month: str
     value: float | None
@@ -100,10 +106,11 @@ class Month(TypedDict):
     coverage: float | None
     measured: str
     partial: bool
+    provisional: bool
 
 
 class BarChart(TypedDict):
-    """Thirteen months of one quantity. ``compared``: a month a year before is known."""
+    """Thirteen months of one measure. ``compared``: a month a year before is known."""
 
     id: str
     unit: str
@@ -112,6 +119,57 @@ class BarChart(TypedDict):
     summary: str
     compared: bool
     months: list[Month]
+
+
+class Finality(TypedDict):
+    """Up to when a measure's figures are settled and final.
+
+    ``provisional`` is since when they may be taken back, or empty.
+    """
+
+    id: str
+    name: str
+    colour: str
+    settled: str
+    final: str
+    provisional: str
+
+
+class Waiting(TypedDict):
+    """How many readings wait for a person; the sentence is empty for none."""
+
+    count: int
+    text: str
+
+
+class MeterRow(TypedDict):
+    """A meter with its consumption this month, or what sub-meters do not cover.
+
+    ``depth`` is 0 for a meter that is behind none, 1 for its sub-meters and for the rest that they do not
+    cover (``rest``). ``share`` is the part of the main meter's consumption, ``notice`` says what is wrong
+    with the figure, ``provisional`` since when it may still be taken back.
+    """
+
+    id: str
+    name: str
+    depth: int
+    rest: bool
+    quantity: str
+    colour: str
+    role: str
+    value: str
+    unit: str
+    share: str
+    notice: str
+    provisional: str
+
+
+class Meters(TypedDict):
+    """The meters in their structure; ``more`` says that there are others."""
+
+    period: str
+    rows: list[MeterRow]
+    more: str
 
 
 class Reading(TypedDict):
@@ -169,6 +227,9 @@ class Dashboard(TypedDict):
     cards: list[Card]
     charts: list[LineChart]
     bars: list[BarChart]
+    finality: list[Finality]
+    waiting: Waiting
+    meters: Meters
     readings: Readings
     offline: Offline
     failures: dict[str, str]

@@ -4,7 +4,9 @@ from django.utils.translation import gettext as _
 
 from tds_new.web.dashboard.bar_charts import bar_charts
 from tds_new.web.dashboard.cards import cards
+from tds_new.web.dashboard.finality import finality_rows, waiting
 from tds_new.web.dashboard.line_charts import chart_window, line_charts
+from tds_new.web.dashboard.meters import meters_table
 from tds_new.web.dashboard.payload import VERSION, Dashboard
 from tds_new.web.dashboard.read import Facts
 from tds_new.web.dashboard.tables import offline_table, readings_table
@@ -27,6 +29,9 @@ def present(facts: Facts, has: frozenset[str] = frozenset()) -> Dashboard:
         "cards": cards(facts),
         "charts": line_charts(facts, has),
         "bars": bar_charts(facts),
+        "finality": finality_rows(facts),
+        "waiting": waiting(facts),
+        "meters": meters_table(facts),
         "readings": readings_table(facts),
         "offline": offline_table(scope),
         "failures": {block.value: failure for block in sorted(facts.failed)},

@@ -22,27 +22,50 @@ from tds_new.queries.consumption import (
     closed_months,
     month_to_date,
     monthly_consumption,
+    this_month,
 )
 from tds_new.queries.demand import Peak, greatest_peak
+from tds_new.queries.finality import Finality, finality
 from tds_new.queries.latest import Reading, latest_readings
-from tds_new.queries.local_calendar import block_start, local_month, month_period
+from tds_new.queries.local_calendar import Period, block_start, local_month, month_period
+from tds_new.queries.meters import MeterRow, consumption_by_meter, in_structure
 from tds_new.queries.points import Series
 from tds_new.queries.series import series
+from tds_new.queries.sums import measure_of, measure_order
 from tds_new.web import filters
 from tds_new.web.dashboard.cache import remember
-from tds_new.web.dashboard.scope import Scope
+from tds_new.web.dashboard.scope import Scope, is_gauge
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+MAX_METERS = 40
 
 
 class Block(StrEnum):
     """A block of the dashboard that can fail by itself; the values are the payload's."""
 
     CONSUMPTION = "bars"
+    METERS = "meters"
     DEMAND = "demand"
     CHARTS = "charts"
     READINGS = "readings"
+
+
+class Consumed(NamedTuple):
+    """The month to date, thirteen months, and how final their figures are."""
+
+    month: list[PeriodConsumption]
+    months: list[MonthlyConsumption]
+    finality: Finality
+
+
+class Metered(NamedTuple):
+    """The first meters, with what each consumed in ``period``; ``total`` counts all."""
+
+    period: Period
+    rows: list[MeterRow]
+    total: int
 
 
 class DevicePeak(NamedTuple):
@@ -56,14 +79,17 @@ class DevicePeak(NamedTuple):
 class Facts:
     """The facts that were read for one dashboard.
 
-    ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``peak`` the
-    month's greatest demand (None: not determined), ``charts`` the series to draw by unit, ``readings`` the
-    newest readings. A block that could not be read is in ``failed``, and its fact is empty.
+    ``month`` is the consumption of the month to date, ``months`` that of thirteen months, ``finality`` how
+    final they are, ``meters`` what each meter consumed this month, ``peak`` the month's greatest demand
+    (None: not determined), ``charts`` the series to draw by unit, ``readings`` the newest readings. A block
+    that could not be read is in ``failed``, and its fact is empty.
     """
 
     scope: Scope
     month: list[PeriodConsumption]
     months: list[MonthlyConsumption]
+    finality: Finality
+    meters: Metered
     peak: DevicePeak | None
     charts: dict[str, list[Series]]
     readings: list[Reading]
@@ -86,35 +112,49 @@ def read(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: dateti
             failed.add(block)
             return empty
 
-    nothing: tuple[list[PeriodConsumption], list[MonthlyConsumption]] = ([], [])
-    month, months = attempt(Block.CONSUMPTION, _consumption, nothing)
+    consumed = attempt(Block.CONSUMPTION, _consumption, Consumed([], [], Finality({}, 0)))
+    meters = Metered(this_month(conta, now), [], 0)
     peak: DevicePeak | None = None
     charts: dict[str, list[Series]] = {}
     if not scope.never_measured:
+        meters = attempt(Block.METERS, _meters, meters)
         peak = attempt(Block.DEMAND, _peak, None)
         charts = attempt(Block.CHARTS, _charts, charts)
     readings: list[Reading] = attempt(Block.READINGS, _readings, [])
-    return Facts(scope, month, months, peak, charts, readings, frozenset(failed))
+    return Facts(scope, *consumed, meters, peak, charts, readings, frozenset(failed))
 
 
 def read_scope(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: datetime) -> Scope:
     """Read the Conta's fleet, and understand ``query`` by it."""
     gateways = fleet.active_gateways(conta)
     devices = fleet.active_devices(conta, gateways)
-    return Scope(conta, filters.parse(query, conta, devices, now), now, sequences, devices, gateways)
+    scope = Scope(conta, filters.parse(query, conta, devices, now), now, sequences, devices, gateways)
+    _ = scope.counted  # may have to look up a main meter that is not among the active devices
+    return scope
 
 
-def _consumption(scope: Scope) -> tuple[list[PeriodConsumption], list[MonthlyConsumption]]:
+def _consumption(scope: Scope) -> Consumed:
     """Read the month to date and thirteen months; those that are over may be cached."""
     conta, now = scope.conta, scope.now
-    devices = scope.filter.selected or None
-    ids = ",".join(str(d.pk) for d in devices or [])
-    key = f"{conta.pk}:{conta.timezone}:{local_month(now, conta.zone)}:{ids}"
+    devices = scope.counted if scope.filter.selected else None
+    made_of = [(d.pk, d.papel, d.atras, d.grandeza, d.unidade_consumo) for d in devices or scope.all_devices]
+    key = f"{conta.pk}:{conta.timezone}:{local_month(now, conta.zone)}:{devices is None}:{made_of}"
     closed = remember(
         f"months:{sha256(key.encode()).hexdigest()}", lambda: closed_months(conta, devices, now)
     )
     month = month_to_date(conta, devices, now)
-    return month, monthly_consumption(conta, devices, now, month, closed)
+    months = monthly_consumption(conta, devices, now, month, closed)
+    return Consumed(month, months, finality(conta, scope.filter.selected or None))
+
+
+def _meters(scope: Scope) -> Metered:
+    """Read what meters consumed this month; those with sub-meters come first."""
+    meters = [device for device in scope.devices if not is_gauge(device)]
+    mains = {device.medidor_pai_id for device in meters if device.atras}
+    rows = in_structure(sorted(meters, key=lambda d: (measure_order(measure_of(d)), d.pk not in mains)))
+    period = this_month(scope.conta, scope.now)
+    shown = consumption_by_meter(scope.conta, rows[:MAX_METERS], period, scope.now)
+    return Metered(period, shown, len(rows))
 
 
 def _peak(scope: Scope) -> DevicePeak | None:

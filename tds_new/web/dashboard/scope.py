@@ -8,11 +8,12 @@ from functools import cached_property
 from tds_new import formats
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries.fleet import Sequences
+from tds_new.queries.sums import Measure, counted, measure_of, unit_of_blocks
 from tds_new.web.filters import MAX_SERIES, Filter
 
 MAX_CHARTS = 6
 SERIES_UNFILTERED = 4
-ENERGY = Dispositivo.Grandeza.ENERGIA, "kWh"
+ENERGY = Measure(Dispositivo.Grandeza.ENERGIA, "kWh")
 _ORDER = list(Dispositivo.Grandeza.values)
 
 
@@ -51,10 +52,25 @@ class Scope:
         times = Counter(str(d) for d in self.all_devices)
         return {d.pk: f"{d} ({d.gateway.codigo})" if times[str(d)] > 1 else str(d) for d in self.all_devices}
 
+    @cached_property
+    def counted(self) -> list[Dispositivo]:
+        """Return the devices that totals are made of."""
+        return [d for d in counted(self.devices) if not is_gauge(d)]
+
+    @cached_property
+    def with_sub_meters(self) -> set[Measure]:
+        """Return the measures of which some meters in view are behind others in view."""
+        total = {device.pk for device in self.counted}
+        return {measure_of(d) for d in self.devices if d.atras and d.pk not in total and not is_gauge(d)}
+
     @property
     def demand_meters(self) -> list[Dispositivo]:
-        """Return the meters whose demand is looked at: those of energy, in kWh."""
-        return [d for d in self.devices if (d.grandeza, d.unidade) == ENERGY and not is_gauge(d)]
+        """Return the meters whose demand is looked at: those of consumed energy, in kWh."""
+        return [
+            d
+            for d in self.devices
+            if measure_of(d) == ENERGY and unit_of_blocks(d) == ENERGY.unidade and not is_gauge(d)
+        ]
 
     @property
     def charted(self) -> dict[str, list[Dispositivo]]:
@@ -83,4 +99,4 @@ def chart_unit(device: Dispositivo) -> str:
 
     It is its own for gauges, the rate per hour for consumption.
     """
-    return device.unidade if is_gauge(device) else formats.rate(device.unidade)
+    return device.unidade if is_gauge(device) else formats.rate(unit_of_blocks(device))

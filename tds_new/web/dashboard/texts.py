@@ -16,6 +16,7 @@ def texts() -> dict[str, str]:
         "estimated": _("estimado"),
         "previous_year": _("Ano anterior"),
         "only_measured": _("só %s medido"),
+        "provisional": _("provisório"),
         "interval_start": _("Início do intervalo"),
         "new_reading": _("Mostrar 1 nova leitura"),
         "new_readings": _("Mostrar %s novas leituras"),

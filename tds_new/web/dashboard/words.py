@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from tds_new import formats
 from tds_new.models import Dispositivo
-from tds_new.queries.sums import BlockSum
+from tds_new.queries.sums import BlockSum, Measure
 from tds_new.web.dashboard.payload import Card
 from tds_new.web.filters import Filter
 
@@ -29,9 +29,25 @@ def quantity_word(grandeza: str) -> str:
     return str(dict(Dispositivo.Grandeza.choices).get(grandeza, grandeza))
 
 
-def month_title(grandeza: str) -> str:
-    """Return the title of the card of a quantity's month."""
-    return _("%(grandeza)s no mês") % {"grandeza": quantity_word(grandeza)}
+def role_word(papel: str) -> str:
+    """Return the word for the role of a meter."""
+    return str(dict(Dispositivo.Papel.choices).get(papel, papel))
+
+
+def measure_word(measure: Measure) -> str:
+    """Return the words for what a total is of: ``Energia``, or ``Energia injetada``."""
+    quantity = quantity_word(measure.grandeza)
+    if measure.papel != Dispositivo.Papel.INJECAO:
+        return quantity
+    if measure.grandeza == Dispositivo.Grandeza.ENERGIA:
+        return _("Energia injetada")
+    return _("%(grandeza)s, injeção") % {"grandeza": quantity}
+
+
+def measure_id(measure: Measure) -> str:
+    """Return the id of the card and the chart of a measure."""
+    own = "" if measure.papel == Dispositivo.Papel.CONSUMO else f"-{measure.papel}"
+    return f"{measure.grandeza}-{measure.unidade}{own}"
 
 
 def colour(grandeza: str) -> str:
@@ -96,6 +112,8 @@ def blank_card(card_id: str, title: str, icon: str) -> Card:
         "detail": "",
         "spoken": "",
         "quality": "",
+        "sources": "",
+        "provisional": "",
         "state": "",
         "word": "",
         "value": None,

@@ -1,8 +1,11 @@
 """The dashboard and its data."""
 
+from urllib.parse import urlencode
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
@@ -32,8 +35,21 @@ def page(request: HttpRequest, conta: Conta) -> HttpResponse:
         "query_string": request.GET.urlencode(),
         "etag": "" if facts.failed else etag.of_dashboard(request, conta, facts.scope.sequences, now),
         "texts": texts(),
+        "review_url": _review_url(request, conta),
+        "lateness_days": settings.TDS_MAX_LATENESS_DAYS,
     }
     return render(request, "tds_new/dashboard.html", context)
+
+
+def _review_url(request: HttpRequest, conta: Conta) -> str:
+    """Return the address of the Conta's readings under review.
+
+    It is empty for people who may not see them.
+    """
+    if not (request.user.is_staff and request.user.has_perm("tds_new.view_leituraemrevisao")):
+        return ""
+    filters = urlencode({"conta": conta.pk, "situacao": "ESPERA"})
+    return f"{reverse('admin:tds_new_leituraemrevisao_changelist')}?{filters}"
 
 
 @require_safe

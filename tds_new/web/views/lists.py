@@ -14,8 +14,10 @@ from django.views.decorators.http import require_safe
 from tds_new import formats
 from tds_new.models import Conta, Dispositivo, Gateway
 from tds_new.queries import fleet
+from tds_new.queries.meters import in_structure
 from tds_new.web.access import conta_page
-from tds_new.web.dashboard.words import colour, iso, milliseconds, quantity_word
+from tds_new.web.dashboard.scope import is_gauge
+from tds_new.web.dashboard.words import colour, iso, milliseconds, quantity_word, role_word
 
 PAGE_SIZE = 50
 
@@ -23,11 +25,14 @@ PAGE_SIZE = 50
 @require_safe
 @conta_page
 def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
-    """Return the Conta's devices, found by code, name or gateway."""
+    """Return the Conta's devices, found by code, name or gateway.
+
+    Sub-meters follow their main meter.
+    """
     search = _search(request)
     matching = (
         Dispositivo.objects.filter(conta=conta)
-        .select_related("gateway")
+        .select_related("gateway", "medidor_pai")
         .order_by("gateway__codigo", "codigo", "pk")
     )
     if search:
@@ -38,8 +43,8 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
             | Q(gateway__nome__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, Paginator(matching, PAGE_SIZE), search, now)
-    context["rows"] = [_device(d, conta, now) for d in context["page"]]
+    context = _context(request, Paginator(in_structure(list(matching)), PAGE_SIZE), search, now)
+    context["rows"] = [_device(device, depth, conta, now) for device, depth in context["page"]]
     return render(request, "tds_new/devices.html", context)
 
 
@@ -92,7 +97,7 @@ def _seen(moment: datetime | None, conta: Conta, now: datetime) -> dict[str, str
     }
 
 
-def _device(device: Dispositivo, conta: Conta, now: datetime) -> dict[str, Any]:
+def _device(device: Dispositivo, depth: int, conta: Conta, now: datetime) -> dict[str, Any]:
     if device.status != Dispositivo.Status.ATIVO:
         state, word = "neutral", device.get_status_display()
     elif device.last_seen is None:
@@ -103,6 +108,9 @@ def _device(device: Dispositivo, conta: Conta, now: datetime) -> dict[str, Any]:
         state, word = "warning", _("Atrasado")
     return {
         "object": device,
+        "depth": depth,
+        "main": device.medidor_pai if device.atras else None,
+        "role": "" if is_gauge(device) else role_word(device.papel),
         "quantity": quantity_word(device.grandeza),
         "icon": colour(device.grandeza),
         "state": state,

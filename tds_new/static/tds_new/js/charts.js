@@ -414,7 +414,14 @@ function hatching(colour) {
   return context.createPattern(canvas, 'repeat');
 }
 
-/* A month without data says so in its place; one that was measured in part has a mark above its bar. */
+/**
+ * The marks at the end of a month's bar: measured in part, provisional.
+ * @param {Month} month
+ */
+export const monthMarksOf = (month) =>
+  [isIncomplete(month) ? '\u25d0' : '', month.provisional ? '\u2026' : ''].join('');
+
+/* A month without data says so in its place; one that was measured in part, or may move, has a mark. */
 const monthMarks = {
   id: 'tdsMonths',
   /** @param {ChartInstance} view */
@@ -435,8 +442,10 @@ const monthMarks = {
       const centre = month.value === null && month.previous === null ? x.getPixelForValue(i) : bars[i].x;
       if (month.value === null) {
         ctx.fillText(MISSING, centre, chartArea.bottom - 4);
-      } else if (isIncomplete(month)) {
-        ctx.fillText('\u25d0', centre, Math.max(chartArea.top + 10, bars[i].y - 4));
+      } else {
+        // A bar below zero has its mark on the other side of the axis.
+        const top = Math.min(bars[i].y, view.scales.y.getPixelForValue(0));
+        ctx.fillText(monthMarksOf(month), centre, Math.max(chartArea.top + 10, top - 4));
       }
     });
     ctx.restore();
@@ -485,7 +494,8 @@ function barText(chart, item) {
     return `${texts.previous_year}: ${month.previous_shown}\u00a0${chart.unit}`;
   }
   const measured = isIncomplete(month) ? `, ${texts.only_measured.replace('%s', month.measured)}` : '';
-  return `${month.shown}\u00a0${chart.unit}${measured}`;
+  const provisional = month.provisional ? `, ${texts.provisional}` : '';
+  return `${month.shown}\u00a0${chart.unit}${measured}${provisional}`;
 }
 
 /**

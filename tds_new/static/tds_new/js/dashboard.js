@@ -210,7 +210,7 @@ function takeIn(answer) {
   if (reloadsForNews(answer)) return;
   if (!answer.failures.charts) completeSeries(answer, dashboard);
   dashboard = answer;
-  writeFields(dashboard);
+  writeFields(dashboard, texts);
   figures.forEach(updateFigure);
   readings.update(dashboard.readings.rows);
   updateOffline(dashboard.offline.rows);

@@ -5,51 +5,87 @@
 import { setText } from './ages.js';
 
 const CHANGED_MS = 2000;
-const CARD_FIELDS = /** @type {const} */ (['unit', 'line', 'detail', 'spoken', 'quality', 'word']);
+const CARD_FIELDS = /** @type {const} */ ([
+  'unit',
+  'line',
+  'detail',
+  'spoken',
+  'quality',
+  'sources',
+  'provisional',
+  'word'
+]);
+const BARS_FIELDS = /** @type {const} */ (['title', 'summary']);
+const METER_FIELDS = /** @type {const} */ (['value', 'share', 'notice', 'provisional']);
+const FINALITY_FIELDS = /** @type {const} */ (['settled', 'final']);
 const CHART_FIELDS = /** @type {const} */ (['title', 'summary', 'empty']);
 const SERIES_FIELDS = /** @type {const} */ (['last', 'mean', 'minimum', 'maximum']);
 
+/** @typedef {Record<string, string>} FieldTexts texts by the name of their field */
+
 /**
  * The text of every field, by the name in its `data-field`.
- * @param {Dashboard} dashboard
+ * @type {(dashboard: Dashboard, words: Texts) => FieldTexts}
  */
-export function fieldTexts(dashboard) {
-  /** @type {Record<string, string>} */
+export function fieldTexts(dashboard, words) {
+  /** @type {FieldTexts} */
   const texts = {
     title: dashboard.title,
+    waiting: dashboard.waiting.text,
+    'meters/period': dashboard.meters.period,
     'readings/empty': dashboard.readings.empty,
     'offline/empty': dashboard.offline.empty,
     'offline/more': dashboard.offline.more
   };
-  for (const card of dashboard.cards) {
-    for (const field of CARD_FIELDS) texts[`card/${card.id}/${field}`] = card[field];
-    // With an instant it is an age, which counts on by itself.
-    if (!card.instant) texts[`card/${card.id}/shown`] = card.shown;
-  }
-  for (const chart of dashboard.charts) {
-    for (const field of CHART_FIELDS) texts[`chart/${chart.id}/${field}`] = chart[field];
-    for (const series of chart.series) {
-      for (const field of SERIES_FIELDS) texts[`series/${series.id}/${field}`] = series[field];
-    }
-  }
-  for (const chart of dashboard.bars) {
-    for (const field of /** @type {const} */ (['title', 'summary'])) {
-      texts[`bars/${chart.id}/${field}`] = chart[field];
-    }
-    chart.months.forEach((month, i) => {
-      texts[`bars/${chart.id}/${i}`] = month.shown;
-      texts[`bars/${chart.id}/${i}/measured`] = month.measured;
-    });
-  }
+  for (const card of dashboard.cards) addCard(texts, card);
+  for (const chart of dashboard.charts) addLines(texts, chart);
+  for (const chart of dashboard.bars) addBars(texts, chart, words);
+  for (const row of dashboard.meters.rows) addRow(texts, `meter/${row.id}`, row, METER_FIELDS);
+  for (const row of dashboard.finality) addRow(texts, `finality/${row.id}`, row, FINALITY_FIELDS);
   return texts;
 }
 
 /**
- * Write all fields of the page.
- * @param {Dashboard} dashboard
+ * Add some fields of a row under a name.
+ * @template {string} Field
+ * @param {FieldTexts} texts
+ * @param {string} name
+ * @param {Record<Field, string>} row
+ * @param {readonly Field[]} fields
  */
-export function writeFields(dashboard) {
-  const texts = fieldTexts(dashboard);
+function addRow(texts, name, row, fields) {
+  for (const one of fields) texts[`${name}/${one}`] = row[one];
+}
+
+/** @type {(texts: FieldTexts, card: Card) => void} */
+function addCard(texts, card) {
+  addRow(texts, `card/${card.id}`, card, CARD_FIELDS);
+  // With an instant it is an age, which counts on by itself.
+  if (!card.instant) texts[`card/${card.id}/shown`] = card.shown;
+}
+
+/** @type {(texts: FieldTexts, chart: LineChart) => void} */
+function addLines(texts, chart) {
+  addRow(texts, `chart/${chart.id}`, chart, CHART_FIELDS);
+  for (const series of chart.series) addRow(texts, `series/${series.id}`, series, SERIES_FIELDS);
+}
+
+/** @type {(texts: FieldTexts, chart: BarChart, words: Texts) => void} */
+function addBars(texts, chart, words) {
+  addRow(texts, `bars/${chart.id}`, chart, BARS_FIELDS);
+  chart.months.forEach((month, i) => {
+    texts[`bars/${chart.id}/${i}`] = month.shown;
+    texts[`bars/${chart.id}/${i}/measured`] = month.measured;
+    texts[`bars/${chart.id}/${i}/provisional`] = month.provisional ? words.provisional : '';
+  });
+}
+
+/**
+ * Write all fields of the page.
+ * @type {(dashboard: Dashboard, words: Texts) => void}
+ */
+export function writeFields(dashboard, words) {
+  const texts = fieldTexts(dashboard, words);
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-field]'))) {
     const name = element.dataset.field ?? '';
     const text = texts[name];
@@ -59,6 +95,8 @@ export function writeFields(dashboard) {
   showWhere('readings/empty', dashboard.readings.empty);
   showWhere('offline/empty', dashboard.offline.empty);
   showWhere('offline/more', dashboard.offline.more);
+  const waiting = document.getElementById('waiting');
+  if (waiting) waiting.hidden = !dashboard.waiting.text;
 }
 
 /** @param {Card} card */

@@ -193,7 +193,12 @@ export function completeSeries(answer, before) {
  */
 export function keepFailedBlocks(answer, before) {
   const { failures } = answer;
-  if (failures.bars) answer.bars = before.bars;
+  if (failures.bars) {
+    answer.bars = before.bars;
+    answer.finality = before.finality;
+    answer.waiting = before.waiting;
+  }
+  if (failures.meters) answer.meters = before.meters;
   if (failures.bars || failures.demand) {
     answer.cards = before.cards.map((card) => answer.cards.find(({ id }) => id === card.id) || card);
   }
@@ -202,13 +207,16 @@ export function keepFailedBlocks(answer, before) {
 }
 
 /**
- * Which cards, charts and series there are, as one text: the page has to be loaded again where it changes.
+ * Which cards, charts, series and meters there are, as one text: the page has to be loaded again where it
+ * changes.
  * @param {Dashboard} dashboard
  */
 export function structureOf(dashboard) {
   return JSON.stringify([
     dashboard.cards.map(({ id }) => id),
     dashboard.charts.map(({ id, series }) => [id, series.map((one) => one.id)]),
-    dashboard.bars.map(({ id }) => id)
+    dashboard.bars.map(({ id }) => id),
+    dashboard.finality.map(({ id }) => id),
+    dashboard.meters.rows.map(({ id, name, depth, role }) => [id, name, depth, role])
   ]);
 }
