@@ -2,5 +2,5 @@
 
 Enters: a number of simulated months of devices, and a seed.
 Leaves: how many are exact, asked about, marked and silently wrong, by rule and by event.
-May import: lab.benchmarks, lab.harness, metering.
+May import: lab.benchmarks, lab.harness, metering, units.
 """

@@ -1,19 +1,25 @@
 """The metering benchmark: the frozen first edition, the truth of simulated months, rules and scores."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from itertools import pairwise
 from random import Random
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from lab.metering import elsewhere
 from lab.metering.disturbances import DAILY, DRAWN, EVENTS, NOT_OF_THE_DAY, PEOPLE_KNOW
 from lab.metering.first_edition import Meter, MeterChange, Parameters, Register
 from lab.metering.months import START_US, DeviceMonth, make_month
+from lab.metering.product import judge, parameters_of_new, quantity_and_unit
 from lab.metering.profiles import UNIT, Consumer, consumption
+from lab.metering.rules import PRODUCT, RULES
 from lab.metering.scores import Outcome, Score, score
 from tds_new.metering.times import DAY_US, HOUR_US
+from tests.support import factories
 
 pytestmark = pytest.mark.once
 
@@ -220,3 +226,81 @@ def test_a_rule_that_believes_falls_at_once_is_shown_as_silently_wrong() -> None
     assert wrong.share(wrong.far_silent) > 30
     assert found.events["one zero"].far_silent == found.events["one zero"].months > 0
     assert found.events["nothing"].exact == found.events["nothing"].months > 0
+
+
+# --- the product, and the command ---------------------------------------------------------------------------
+
+
+def test_the_product_is_exact_where_nothing_happens(months: list[DeviceMonth]) -> None:
+    for month in (month for month in months[:100] if not month.events):
+        assert abs(judge(month).amount - month.truth) <= month.slack
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome"),
+    [
+        ([240.788, 240.789, 240.788, 240.79], Outcome(20, asks=False, marks=True)),
+        ([12345.0, 12345.2, 0, 12345.3, 12345.5], Outcome(5000, asks=False, marks=True)),
+        ([0.1, 429496727.9, 429496728.0, 429496728.4, 0.6, 0.7], Outcome(6000, asks=False, marks=True)),
+        (UNRECORDED, Outcome(1_530_000, asks=True, marks=True)),
+    ],
+    ids=["a tiny dip", "one zero", "garbage", "an unrecorded meter"],
+)
+def test_the_product_is_right_where_the_first_edition_was_wrong(
+    values: list[float], outcome: Outcome
+) -> None:
+    assert judge(month_of([round(value * UNIT) for value in values], 0)) == outcome
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("consumer", list(Consumer))
+def test_the_parameters_are_those_that_a_new_device_gets(consumer: Consumer) -> None:
+    quantity, unit = quantity_and_unit(consumer)
+    gateway = factories.gateway(factories.conta())
+    device = factories.device(gateway, grandeza=quantity, unidade=unit)
+    device.refresh_from_db()
+    parameters = parameters_of_new(consumer, None)
+    assert device.consumo_maximo_hora * UNIT == parameters.hourly_maximum
+    assert device.tolerancia_queda * UNIT == parameters.dip_tolerance
+    assert device.fator_conversao * 1_000_000 == parameters.factor
+    assert device.valor_maximo_registro is None
+
+
+def run(**options: object) -> str:
+    said = StringIO()
+    call_command("benchmark_metering", stdout=said, **options)
+    return said.getvalue()
+
+
+def test_the_command_compares_the_product_to_the_first_edition_and_six_rules() -> None:
+    assert len(RULES) == 8
+    text = run(months=60, seed=2, events=True)
+    assert text.isascii()
+    assert all(text.count(f"\n| {name} | ") == 1 for name in RULES)
+    assert text.count("| met |") == 2
+    assert "\n| one zero | " in text
+    found = json.loads(run(months=60, seed=2, json=True))
+    assert list(found["rules"]) == list(RULES)
+    assert found["rules"][PRODUCT]["months"] == 60
+    assert found["rules"][PRODUCT]["exact"] >= 48
+    assert found["rules"]["first edition"]["exact"] <= 30
+    assert [requirement["met"] for requirement in found["requirements"]] == [True, True]
+
+
+def test_a_rule_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("lab.metering.rules.first_edition.Register")
+    with pytest.raises(AttributeError):
+        run(months=1)
+
+
+def test_the_command_fails_where_the_product_is_silently_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, PRODUCT, RULES["TimescaleDB Toolkit, counter_agg"])
+    said = StringIO()
+    with pytest.raises(SystemExit, match="1"):
+        call_command("benchmark_metering", months=30, stdout=said)
+    assert "NOT MET" in said.getvalue()
+
+
+def test_no_months_are_refused() -> None:
+    with pytest.raises(CommandError):
+        run(months=0)

@@ -56,7 +56,7 @@ def arrival() -> Readings:
         if hour == 40:
             found.append((at(12), register(12)))  # delivered again
         if hour == 60:
-            found.append((at(60.5), register(60) - Decimal("0.4")))  # a dip
+            found.append((at(60.5), register(60) - Decimal("0.1")))  # a dip
     return [*found, (at(70), register(70))]
 
 
@@ -134,7 +134,7 @@ def test_rules_in_use_are_wrong_and_by_what_the_document_says() -> None:
 @pytest.mark.parametrize("seed", [None, 1, 2], ids=["as they arrive", "shuffled", "shuffled again"])
 def test_blocks_days_and_month_are_the_truth(seed: int | None) -> None:
     entered = [
-        Step("own", START, Parameters(CAPACITY, Decimal(100), Decimal("0.5"))),
+        Step("own", START, Parameters(CAPACITY, Decimal(1000), Decimal("0.1"))),
         Step("interval", START, (1, 3600)),
         Step("changes", at(48.5), Change(Decimal(470), Decimal(7))),
     ]
@@ -146,7 +146,8 @@ def test_blocks_days_and_month_are_the_truth(seed: int | None) -> None:
     delivery.deliver([one])
 
     blocks = dict(ConsumoBloco.objects.values_list("bloco", "consumo"))
-    assert blocks == {at(n / 4): Decimal(5) for n in range(4 * HOURS)} | {at(HOURS): Decimal(0)}
+    dip = {at(60): Decimal(0), at(60.25): Decimal(0), at(60.5): Decimal(10), at(60.75): Decimal(10)}
+    assert blocks == {at(n / 4): Decimal(5) for n in range(4 * HOURS)} | {at(HOURS): Decimal(0)} | dip
     assert sum(amount or 0 for amount in blocks.values()) == TRUTH
     days = dict(ConsumoDiario.objects.values_list("dia", "consumo"))
     assert days == {at(24 * day): Decimal(480) for day in range(4)} | {at(HOURS): Decimal(0)}
