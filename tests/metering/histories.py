@@ -327,7 +327,7 @@ class History:
     def recorded_change(self) -> None:
         """A meter change, sometimes twice, or not as the register was."""
         random = self.random
-        final, self.register = self.register, Decimal(random.choice([0, 7, 700]))
+        final, self.register = round(self.register, 4), Decimal(random.choice([0, 7, 700]))
         self.add("changes", Change(final, self.register), random.choice([0, 20]))
         if random.random() < 0.3:
             wrong = [

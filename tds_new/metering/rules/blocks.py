@@ -273,8 +273,9 @@ def _intervals(chain: Chain, meter: Meter, state: State | None) -> Iterator[Incr
     times, values, gateways = chain.times, chain.values, chain.gateways
     begin = bisect_right(times, done[0]) if done else 0
     if meter.stamp_is_start:
-        if done and begin < len(times):
-            yield Increment(done[0], times[begin], *done, gateways[max(0, begin - 1)])
+        if done:
+            end = times[begin] if begin < len(times) else done[0] + expected
+            yield Increment(done[0], end, *done, gateways[max(0, begin - 1)])
         for at in range(begin, len(times)):
             end = times[at + 1] if at + 1 < len(times) else times[at] + expected
             yield Increment(times[at], end, times[at], values[at], gateways[at])
@@ -321,6 +322,8 @@ def _transfer(computation: Computation, earlier: Chain, chain: Chain, meter: Met
     changes = meter.changes_between(base[0], time)
     difference = sum(counted_by_each(base[1], changes, value))
     attributed, counted = meter.attributed.get(time), None
+    if attributed not in (earlier.conta_id, chain.conta_id):
+        attributed = None
     if attributed is not None and (difference >= 0 or chain.kind == "SALDO"):
         counted = difference
         kind = SegmentClass.TROCA if changes else SegmentClass.NORMAL

@@ -16,6 +16,7 @@ BEFORE_US, AFTER_US = 7 * DAY_US, DAY_US  # the hours around a segment that it i
 FEWEST = 24  # hours with figures; with fewer nothing is judged
 UNUSUAL = 10  # times the largest hour
 JUDGED = (NORMAL, SegmentClass.VIRADA)
+UNKNOWN = -(2**63)  # less than any hour holds
 
 
 class Near(NamedTuple):
@@ -104,17 +105,21 @@ def unusual(
     unusual at once the largest hour. ``decided``: the times of readings that people have decided on.
     """
     known, found = Hours(hours), list[Unusual]()
-    pair, held, near = (0, -1), 0, Near(0, 0)
+    pair, held, beside = (0, -1), 0, 0
     for at, segment in enumerate(segments):
-        if segment.kind not in JUDGED:
+        start, end, _, kind = segment
+        first, last = start - start % HOUR_US, end - 1 - (end - 1) % HOUR_US
+        if (first, last) != pair:
+            pair = first, last
+            held = hours.get(first, 0) if first == last else known.held(first, last)
+            beside = max(hours.get(first - HOUR_US, UNKNOWN), hours.get(last + HOUR_US, UNKNOWN))
+        times = 1 if start == zero_start else UNUSUAL
+        length = max(end - start, HOUR_US)
+        # Nearly always the hour before or after is enough to see that nothing is unusual.
+        if held * HOUR_US <= times * beside * length or kind not in JUDGED or end in decided:
             continue
-        if (stretch := span(segment)) != pair:
-            pair, held, near = stretch, known.held(*stretch), known.near(*stretch)
-        if not near.enough or segment.end in decided:
-            continue
-        times = 1 if segment.start == zero_start else UNUSUAL
-        length = max(segment.end - segment.start, HOUR_US)
-        if held * HOUR_US > times * near.largest * length and _is_largest(segments, at, pair):
+        near = known.near(first, last)
+        if near.enough and held * HOUR_US > times * near.largest * length and _is_largest(segments, at, pair):
             found.append(Unusual(segment, held, near, times))
     return found
 
