@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ReadOnlyAdmin, WideListAdmin, labelled
 from tds_new.admin.filters import ContaWithRowsFilter, by_date
-from tds_new.formats import MISSING, clock, clock_with_zone, register
+from tds_new.formats import MISSING, clock, clock_with_zone, register, register_with_unit
 from tds_new.models import (
     AuditoriaMedicao,
     Dispositivo,
@@ -161,7 +161,10 @@ def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _label(change: AuditoriaMedicao, name: str) -> str:
-    """Return what people call the column."""
+    """Return what people call the column; of a final month's consumption, the month too."""
+    if change.tabela == AuditoriaMedicao.Tabela.CONSUMO and change.depois:
+        year, _dash, month = change.depois["mes"].partition("-")
+        return _("Consumo de %(month)s/%(year)s") % {"month": month, "year": year}
     field = _fields(change).get(name)
     label = str(field.verbose_name) if field else name
     return label[:1].upper() + label[1:]
@@ -175,6 +178,9 @@ def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
         return str(change.gateways.get(value, value))  # type: ignore[attr-defined]
     if name == "classe":
         return str(dict(OcorrenciaMedicao.Classe.choices).get(value, value))
+    if change.tabela == AuditoriaMedicao.Tabela.CONSUMO:
+        device = change.dispositivo
+        return register_with_unit(Decimal(value), device.unidade_consumo or device.unidade)
     field = _fields(change).get(name)
     if field is not None and field.choices:
         return str(dict(field.flatchoices).get(value, value))

@@ -2,5 +2,5 @@
 
 Enters: errors of commands; Django looks for ``commands`` here.
 Leaves: advice where the database cannot be reached.
-May import: embedded.
+May import: embedded, logs, metering, models.
 """

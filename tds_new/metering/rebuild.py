@@ -3,14 +3,18 @@
 The remaining work is in the database, so the next run continues one that was killed.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from tds_new.metering import queue
 from tds_new.metering.ledger import LONGEST_STEP_US
-from tds_new.models import ConsumoReconstrucao
+from tds_new.models import ConsumoParticao, ConsumoReconstrucao
 
 PORTION = 16  # devices that are queued in one transaction: two of each partition
 NEWEST = 0.01  # the share of the work that the newest blocks count for
@@ -18,6 +22,43 @@ STEP = timedelta(microseconds=LONGEST_STEP_US)
 
 # Devices of the run that are queued, and from when on (None: from their beginning).
 Waiting = Mapping[int, datetime | None]
+
+SIGNATURE, REASON = "rebuild_consumption", "recálculo"
+# Consumption that is final: by device, Conta and month of its zone.
+FINAL = """
+SELECT b.dispositivo_id, b.conta_id, to_char(b.bloco AT TIME ZONE c.timezone, 'YYYY-MM'), sum(b.consumo)
+FROM tds_new_consumo_15min b JOIN tds_new_conta c ON c.id = b.conta_id
+WHERE b.dispositivo_id = ANY(%s) AND b.bloco < %s AND b.consumo IS NOT NULL GROUP BY 1, 2, 3
+"""
+# Devices that the rules of today do not hold for from their beginning, or that wait for a rebuild.
+FORMER = """
+SELECT dispositivo_id FROM tds_new_consumo_estado
+WHERE dispositivo_id = ANY(%s) AND (isfinite(segunda_edicao_desde) OR reconstruir_desde IS NOT NULL)
+"""
+# No worker is computing these devices meanwhile.
+LOCK_PARTITIONS = """
+SELECT FROM tds_new_consumo_particao WHERE id IN (SELECT device %% %s FROM unnest(%s::bigint[]) device)
+ORDER BY id FOR UPDATE
+"""
+FROM_THE_BEGINNING = """
+UPDATE tds_new_consumo_estado SET segunda_edicao_desde = NULL, reconstruir_desde = NULL
+WHERE dispositivo_id = ANY(%s)
+"""
+WRITE_TRAIL = """
+INSERT INTO tds_new_auditoria_medicao (dispositivo_id, tabela, acao, antes, depois, usuario, motivo)
+SELECT id, 'tds_new_consumo_15min', 'UPDATE', %s::jsonb, %s::jsonb, %s, %s
+FROM tds_new_dispositivo WHERE id = %s
+"""
+
+
+class FinalChange(NamedTuple):
+    """A final month's consumption before and after; ``YYYY-MM`` in the Conta's zone."""
+
+    device_id: int
+    conta_id: int
+    month: str
+    before: Decimal
+    after: Decimal
 
 
 class Rebuild:
@@ -86,11 +127,37 @@ class Rebuild:
             if row is None or row.entregues == len(row.dispositivos):
                 return False
             portion = row.dispositivos[row.entregues : row.entregues + PORTION]
-            queue.enqueue_complete(connection, portion, row.iniciada_em, row.desde)
+            former = _from_the_beginning(portion)
+            row.antes = {"dispositivos": portion, "meses": _stored(_final(portion, row.iniciada_em))}
+            others = [device for device in portion if device not in former]
+            queue.enqueue_complete(connection, former, row.iniciada_em, None)
+            queue.enqueue_complete(connection, others, row.iniciada_em, row.desde)
             row.entregues += len(portion)
-            row.save(update_fields=["entregues"])
+            row.save(update_fields=["entregues", "antes"])
         self._row, self._queued = row, portion
         return True
+
+    def record_final_changes(self) -> list[FinalChange]:
+        """Write what has changed of final months into the audit trail, and return it.
+
+        It is about the portion that was queued last, once that is computed.
+        """
+        with transaction.atomic():
+            row = self._locked()
+            if row is None or not row.antes:
+                return []
+            before = _known(row.antes["meses"])
+            after = _final(row.antes["dispositivos"], row.iniciada_em)
+            found = [
+                FinalChange(*key, before.get(key, Decimal(0)), after.get(key, Decimal(0)))
+                for key in sorted(before.keys() | after.keys())
+            ]
+            changed = [change for change in found if change.before != change.after]
+            _write_trail(changed)
+            row.antes = {}
+            row.save(update_fields=["antes"])
+            self._row = row
+        return changed
 
     def queue_newest(self) -> None:
         """Queue the newest blocks of all devices, unless they are there already."""
@@ -125,3 +192,53 @@ def others(request: str) -> list[str]:
 def start_over(request: str) -> None:
     """Forget what a run with these options has left to do."""
     ConsumoReconstrucao.objects.filter(pedido=request).delete()
+
+
+# A device, a Conta and a month.
+Key = tuple[int, int, str]
+
+
+def _final(devices: Iterable[int], began: datetime) -> dict[Key, Decimal]:
+    """Return the devices' final consumption, as it was final when the run began."""
+    border = began - timedelta(days=settings.TDS_MAX_LATENESS_DAYS)
+    with connection.cursor() as cursor:
+        cursor.execute(FINAL, [list(devices), border])
+        return {(device, conta, month): total for device, conta, month, total in cursor.fetchall()}
+
+
+def _stored(final: Mapping[Key, Decimal]) -> dict[str, str]:
+    return {" ".join(map(str, key)): str(total) for key, total in final.items()}
+
+
+def _known(stored: Mapping[str, str]) -> dict[Key, Decimal]:
+    return {
+        (int(device), int(conta), month): Decimal(total)
+        for key, total in stored.items()
+        for device, conta, month in [key.split()]
+    }
+
+
+def _from_the_beginning(devices: list[int]) -> list[int]:
+    """Let the rules of today hold from the devices' beginning; return for which.
+
+    Nothing of these waits for a rebuild any more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(FORMER, [devices])
+        former = [device for (device,) in cursor.fetchall()]
+        if former:
+            cursor.execute(LOCK_PARTITIONS, [ConsumoParticao.PARTICOES, former])
+            cursor.execute(FROM_THE_BEGINNING, [former])
+    return former
+
+
+def _write_trail(changed: Iterable[FinalChange]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            WRITE_TRAIL,
+            [(_said(c, c.before), _said(c, c.after), SIGNATURE, REASON, c.device_id) for c in changed],
+        )
+
+
+def _said(change: FinalChange, total: Decimal) -> str:
+    return json.dumps({"mes": change.month, "conta_id": change.conta_id, "consumo": str(total)})

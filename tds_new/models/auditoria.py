@@ -12,7 +12,8 @@ from tds_new.models.dispositivo import Dispositivo
 class AuditoriaMedicao(models.Model):
     """A change to a device's metering: who made it, when and why.
 
-    Triggers write it, and nobody can change it.
+    Triggers write it, and ``rebuild_consumption`` writes what it changed of a month that was final: ``antes``
+    and ``depois`` have its ``mes``, ``conta_id`` and ``consumo`` then. Nobody can change it.
     """
 
     class Tabela(models.TextChoices):
@@ -21,6 +22,7 @@ class AuditoriaMedicao(models.Model):
         REVISAO = "tds_new_revisao_leitura", _("Decisão sobre leitura")
         DISPOSITIVO = "tds_new_dispositivo", _("Dispositivo")
         GATEWAY = "tds_new_gateway", _("Gateway")
+        CONSUMO = "tds_new_consumo_15min", _("Consumo fechado")
 
     class Acao(models.TextChoices):
         INSERT = "INSERT", _("Inclusão")

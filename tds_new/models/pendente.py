@@ -29,7 +29,8 @@ class ConsumoReconstrucao(models.Model):
 
     The next one with the same options goes on with it. Of its ``dispositivos`` the first ``entregues`` are in
     the queue, or computed; with ``novos_entregues`` the newest blocks of all, too. There is one for each
-    ``pedido``, the run's options.
+    ``pedido``, the run's options. ``antes`` has the final consumption of those queued last as it was
+    before, by device, Conta and month, until what has changed of it is in the audit trail.
     """
 
     pedido = models.TextField(unique=True)
@@ -38,6 +39,7 @@ class ConsumoReconstrucao(models.Model):
     dispositivos = ArrayField(models.BigIntegerField())
     entregues = models.IntegerField(default=0, db_default=0)
     novos_entregues = models.BooleanField(default=False, db_default=False)
+    antes = models.JSONField(default=dict, db_default={})
 
     class Meta:
         db_table = "tds_new_consumo_reconstrucao"

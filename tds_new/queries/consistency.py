@@ -43,7 +43,9 @@ SELECT
         extract(epoch FROM clock_timestamp() - min(criado_em) FILTER (WHERE tentar_em IS NULL)), 0
     )::float8,
     coalesce(array_agg(DISTINCT dispositivos[1]) FILTER (WHERE tentar_em IS NOT NULL), '{}'),
-    max(erro) FILTER (WHERE tentar_em IS NOT NULL)
+    max(erro) FILTER (WHERE tentar_em IS NOT NULL),
+    (SELECT count(*) FROM tds_new_consumo_estado WHERE reconstruir_desde IS NOT NULL),
+    (SELECT nullif(min(reconstruir_desde), '-infinity') FROM tds_new_consumo_estado)
 FROM tds_new_consumo_pendente
 """
 
@@ -82,15 +84,19 @@ def check_gateways() -> list[GatewayCheck]:
 
 @dataclass(frozen=True, slots=True)
 class ConsumptionCheck:
-    """The worker's delay, and the devices that it cannot compute.
+    """The worker's delay, and the devices that it does not compute.
 
     ``waiting_s``: for how many seconds the oldest reading has waited for its block, 0 if none waits.
     ``failed``: the ids of devices that cannot be computed; ``error``: the error of one of them.
+    ``to_rebuild`` devices have something that only ``rebuild_consumption`` computes, from ``rebuild_since``
+    on (None: from the beginning of one, or there are none).
     """
 
     waiting_s: float
     failed: list[int]
     error: str | None
+    to_rebuild: int
+    rebuild_since: datetime | None
 
     @property
     def failure(self) -> str:

@@ -92,6 +92,11 @@ def _consumption() -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily(
         "tds_platform_consumption_failed_devices", "Devices that cannot be computed", len(found.failed)
     )
+    yield GaugeMetricFamily(
+        "tds_platform_consumption_rebuild_devices",
+        "Devices with something that only rebuild_consumption computes",
+        found.to_rebuild,
+    )
 
 
 def _maintenance() -> GaugeMetricFamily:

@@ -420,3 +420,19 @@ def test_a_change_is_called_by_its_kind_and_its_contas_time_and_never_by_its_tab
     for text in (page, listed(root)):
         assert not re.search(r">[^<]*tds_new_[^<]*<", text)
     assert '<span class="label">motivo</span> queimado' in listed(root)
+
+
+@pytest.mark.django_db
+def test_what_changed_of_a_final_month_is_read_in_words() -> None:
+    device = meter((1000, 1010))
+    AuditoriaMedicao.objects.create(
+        dispositivo=device,
+        tabela="tds_new_consumo_15min",
+        acao="UPDATE",
+        antes={"mes": "2026-01", "conta_id": device.conta_id, "consumo": "12345.700000"},
+        depois={"mes": "2026-01", "conta_id": device.conta_id, "consumo": "0.500000"},
+        usuario="rebuild_consumption",
+    )
+    page = superuser().get(url("auditoriamedicao", "changelist")).content.decode()
+    assert "Consumo de 01/2026: 12.345,7 kWh → 0,5 kWh" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Consumo fechado" in page

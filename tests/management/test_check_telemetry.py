@@ -9,7 +9,7 @@ from django.db import connection
 from tds_new.demo.simulation import registered, simulated
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.telemetry_processor import open_processor
-from tds_new.models import ConsumoPendente, Conta, Dispositivo, Gateway
+from tds_new.models import ConsumoEstado, ConsumoPendente, Conta, Dispositivo, Gateway
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -53,6 +53,25 @@ def test_a_device_whose_consumption_cannot_be_computed_is_named(capsys: pytest.C
         "[OK] consumption: the oldest range to compute waits 0 s",
         "[ERROR] consumption of devices 8 (id) cannot be computed: CheckViolation: refused",
     ]
+
+
+@pytest.mark.usefixtures("_received")
+def test_what_waits_for_a_rebuild_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = Dispositivo.objects.order_by("codigo")[:2]
+    for device, since in ((one, NOW), (other, NOW - timedelta(days=3))):
+        ConsumoEstado.objects.update_or_create(
+            dispositivo=device, defaults={"reconstruir_desde": since, "segunda_edicao_desde": NOW}
+        )
+    call_command("check_telemetry")
+    waits = "[WARN] 2 devices wait for rebuild_consumption, since {}: what changes there is not computed"
+    assert waits.format("2026-03-01 12:00:00Z") in capsys.readouterr().out
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tds_new_consumo_estado SET reconstruir_desde = '-infinity' WHERE dispositivo_id = %s",
+            [one.pk],
+        )
+    call_command("check_telemetry")
+    assert waits.format("their beginning") in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("_received")

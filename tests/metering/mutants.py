@@ -95,7 +95,7 @@ RULES = {
 BLOCKS = {
     "ties are rounded up": Mutant(blocks.half_even, "quotient & 1", "True"),
     "one factor for the whole segment": Mutant(
-        blocks._portions,
+        blocks.portions,
         "meter.parts(start, end) if",
         "((start, end, meter.parameters_at(end).factor),) if",
     ),

@@ -10,8 +10,9 @@ from django.db.utils import OperationalError
 from django.test import Client
 from django.utils.timezone import now
 
-from tds_new.models import ConsumerStatus, ConsumoPendente, Conta, Gateway, RejeicaoContador
+from tds_new.models import ConsumerStatus, ConsumoEstado, ConsumoPendente, Conta, Gateway, RejeicaoContador
 from tds_new.web import metrics
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +103,12 @@ def test_consumption_that_waits_and_devices_that_cannot_be_computed() -> None:
     sample = metrics.registry().get_sample_value
     assert sample("tds_platform_consumption_failed_devices") == 2
     assert 300 <= (sample("tds_platform_consumption_wait_seconds") or 0) < 3600
+
+
+def test_devices_that_wait_for_a_rebuild_are_counted() -> None:
+    device = factories.device(factories.gateway(factories.conta()))
+    ConsumoEstado.objects.update_or_create(dispositivo=device, defaults={"reconstruir_desde": now()})
+    assert metrics.registry().get_sample_value("tds_platform_consumption_rebuild_devices") == 1
 
 
 def test_before_the_first_commit_there_is_no_age() -> None:

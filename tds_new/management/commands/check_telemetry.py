@@ -1,12 +1,12 @@
 """``check_telemetry``: what arrived per gateway, and whether it is consistent."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from tds_new.logs import printable
+from tds_new.management.listing import table
 from tds_new.models import ManutencaoExecucao
 from tds_new.queries.consistency import GatewayCheck, check_consumption, check_gateways
 
@@ -40,20 +40,18 @@ class Command(BaseCommand):
         )
         if consumption.failure:
             self.stdout.write(f"[ERROR] {consumption.failure}")
+        if consumption.to_rebuild:
+            since = _moment(consumption.rebuild_since) if consumption.rebuild_since else "their beginning"
+            self.stdout.write(
+                f"[WARN] {consumption.to_rebuild} devices wait for rebuild_consumption, since {since}: "
+                "what changes there is not computed"
+            )
         for task in ManutencaoExecucao.objects.overdue():
             last = _moment(task.ultimo_sucesso)
             line = f"[WARN] maintenance: {task.nome} is overdue; last success {last} {printable(task.erro)}"
             self.stdout.write(line.rstrip())
         if wrong or consumption.failed:
             raise SystemExit(1)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return ``rows`` as lines with aligned columns."""
-    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
 
 
 def _row(check: GatewayCheck) -> tuple[str, ...]:

@@ -179,7 +179,7 @@ def hours_of(segments: Iterable[Segment], meter: Meter) -> dict[int, int]:
     """
     hours: dict[int, int] = {}
     for segment in segments:
-        for start, portion, _ in _portions(segment, meter, HOUR_US):
+        for start, portion, _ in portions(segment, meter, HOUR_US):
             hours[start] = hours.get(start, 0) + portion
     return hours
 
@@ -342,7 +342,7 @@ def _transfer(computation: Computation, earlier: Chain, chain: Chain, meter: Met
     computation.occurrences.append(Occurrence(time, value, kind, *base, counted, time, waits, "T", numbers))
 
 
-def _portions(segment: Segment, meter: Meter, width: int) -> Iterator[tuple[int, int, int]]:
+def portions(segment: Segment, meter: Meter, width: int) -> Iterator[tuple[int, int, int]]:
     """Yield start, consumption and covered microseconds of a segment's parts.
 
     The parts are those of each ``width`` microseconds that the segment overlaps.
@@ -378,7 +378,7 @@ def _spread(blocks: Blocks, segment: Segment, meter: Meter, owner: tuple[int, in
     conta_id, gateway_id = owner
     estimated = segment.kind in ESTIMATES
     measured = not estimated and not long
-    for start, portion, overlap in _portions(segment, meter, BLOCK_US):
+    for start, portion, overlap in portions(segment, meter, BLOCK_US):
         block = blocks.get((conta_id, start))
         if block is None:
             block = blocks[conta_id, start] = Block(gateway_id)
