@@ -5,7 +5,7 @@ from fractions import Fraction
 from lab.metering.months import DeviceMonth
 from lab.metering.profiles import UNIT, Consumer
 from lab.metering.scores import Outcome
-from tds_new.metering.rules.blocks import Chain, Computation, compute_chains, hours_of
+from tds_new.metering.rules.blocks import Chain, Computation, compute_chains, consumption_of
 from tds_new.metering.rules.meter import Meter, MeterChange, Parameters
 from tds_new.metering.rules.unusual import unusual
 from tds_new.units import default_dip_tolerance, default_hourly_maximum
@@ -56,7 +56,7 @@ def judge(month: DeviceMonth) -> Outcome:
     """Return what the product makes of a month."""
     found = compute(month)
     (account,) = found.accounts
-    hours = hours_of(account.segments, meter_of(month))
+    hours = consumption_of(account.segments, meter_of(month))
     notable = unusual(account.segments, hours, zero_start=account.zero_start)
     consumed = sum(block.consumption or 0 for block in found.blocks.values())
     asks = bool(notable) or any(occurrence.waits for occurrence in found.occurrences)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
+from psycopg.types.json import Jsonb
 
 from tds_new.maintenance.policies import is_timescale
-from tds_new.metering.rules.segments import NEVER_BASES_SQL
+from tds_new.metering import anchors
+from tds_new.metering.times import from_datetime, to_datetime
 
 READINGS = "tds_new_leitura_dispositivo"
 BATCH = 10_000
+AT_ONCE = 200  # devices whose anchors are chosen together
 
 # The border is the edge of a chunk on TimescaleDB and of a UTC day on plain PostgreSQL; no block crosses it.
 CHUNK_BORDER = f"""
@@ -49,47 +52,26 @@ BY_KEY = (
 LOCK_WORKERS = "SELECT id FROM tds_new_consumo_particao ORDER BY id FOR UPDATE"
 LOCK_READINGS = f"LOCK TABLE {READINGS} IN SHARE ROW EXCLUSIVE MODE"
 WAITING = "SELECT count(*) FROM tds_new_consumo_pendente WHERE inicio < %s"
-# The anchors of a device are its readings from a base on: the last base before the block of the last base
-# before the border. From them that block and all after it can be computed again, exactly as if nothing had
-# been dropped. A base is a reading that the ledger accepted, decided by nothing later. A device that has been
-# silent since the last time keeps its anchors.
-BASE = f"""
-SELECT l.time FROM {READINGS} l
-WHERE l.dispositivo_id = d.id AND l.time < {{before}}
-  AND l.time >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
-  AND NOT EXISTS (SELECT FROM tds_new_ocorrencia_medicao o
-      WHERE o.dispositivo_id = d.id AND o.leitura_em = l.time AND o.classe IN ({NEVER_BASES_SQL}))
-  AND NOT EXISTS (SELECT FROM tds_new_ocorrencia_medicao o
-      WHERE o.dispositivo_id = d.id AND o.inicio < l.time AND coalesce(o.decidida_em, 'infinity') > l.time)
-  AND NOT EXISTS (SELECT FROM tds_new_revisao_leitura r
-      WHERE r.dispositivo_id = d.id AND r.leitura_em = l.time AND r.decisao = 'DESCARTADA')
-ORDER BY l.time DESC LIMIT 1
+CHOSEN = """
+CREATE TEMPORARY TABLE chosen_anchor (
+    id bigint PRIMARY KEY, final_ate timestamptz NOT NULL, origin timestamptz NOT NULL, estado jsonb
+) ON COMMIT DROP
 """
-BASES = f"""
-CREATE TEMPORARY TABLE anchor_base ON COMMIT DROP AS
-SELECT d.id, last_base.final_ate, origin.time AS origin
-FROM tds_new_dispositivo d
-CROSS JOIN LATERAL (SELECT date_bin('15 minutes', time, 'epoch') AS final_ate
-    FROM ({BASE.format(before="%(border)s")}) u) last_base
-LEFT JOIN LATERAL ({BASE.format(before="last_base.final_ate + INTERVAL '1 microsecond'")}) origin ON true
-"""
-# The origin is missing if the last base is the device's first, or the base before it is an anchor: anchors
-# stay then.
+CHOOSE = "INSERT INTO chosen_anchor VALUES (%s, %s, %s, %s)"
 FORGET = """
-DELETE FROM tds_new_consumo_ancora a USING anchor_base b
+DELETE FROM tds_new_consumo_ancora a USING chosen_anchor b
 WHERE a.dispositivo_id = b.id AND a.leitura_em < b.origin
 """
-# Decisions on anchors hold for good: a discarded reading becomes none, and an approved one is marked. OFFSET
-# 0 keeps the planner from joining the whole history: each device's readings are few, found by its key.
+# Decisions on anchors hold for good: a discarded reading becomes none, a corrected one keeps the value that
+# counts, and other decisions are kept. OFFSET 0 keeps the planner from joining the whole history: each
+# device's readings are few, found by its key.
 ANCHOR = f"""
 INSERT INTO tds_new_consumo_ancora (
-    dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, decisao)
-SELECT d.id, l.time, d.final_ate, coalesce(r.valor_corrigido, l.valor), l.tipo_leitura, l.unidade,
-    l.conta_id, l.gateway_id, coalesce(r.decisao, '')
-FROM (
-    SELECT dispositivo_id AS id, max(final_ate) AS final_ate, NULL AS origin FROM tds_new_consumo_ancora
-        WHERE NOT EXISTS (SELECT FROM anchor_base b WHERE b.id = dispositivo_id) GROUP BY 1
-    UNION ALL SELECT id, final_ate, origin FROM anchor_base) d
+    dispositivo_id, leitura_em, final_ate, valor, tipo_leitura, unidade, conta_id, gateway_id, decisao,
+    atribuida_a_id)
+SELECT d.id, l.time, d.final_ate, coalesce(r.valor_corrigido, l.valor), l.tipo_leitura, l.unidade, l.conta_id,
+    l.gateway_id, coalesce(r.decisao, ''), r.atribuida_a_id
+FROM chosen_anchor d
 CROSS JOIN LATERAL (
     SELECT * FROM {READINGS} l WHERE l.dispositivo_id = d.id AND l.time < %(border)s
         AND l.time >= greatest(d.origin, (SELECT ate FROM tds_new_consumo_congelado), '-infinity') OFFSET 0) l
@@ -97,7 +79,16 @@ LEFT JOIN tds_new_revisao_leitura r ON r.dispositivo_id = d.id AND r.leitura_em 
 WHERE r.decisao IS DISTINCT FROM 'DESCARTADA'
 """
 ADVANCE = """
-UPDATE tds_new_consumo_ancora a SET final_ate = b.final_ate FROM anchor_base b WHERE a.dispositivo_id = b.id
+UPDATE tds_new_consumo_ancora a SET final_ate = b.final_ate FROM chosen_anchor b WHERE a.dispositivo_id = b.id
+"""
+KEEP_STATES = """
+INSERT INTO tds_new_consumo_retomada (dispositivo_id, leitura_em, estado)
+SELECT id, origin, estado FROM chosen_anchor WHERE estado IS NOT NULL
+ON CONFLICT (dispositivo_id, leitura_em) DO NOTHING
+"""
+FORGET_STATES = """
+DELETE FROM tds_new_consumo_retomada r USING chosen_anchor b
+WHERE r.dispositivo_id = b.id AND r.leitura_em < b.origin
 """
 FREEZE = """
 INSERT INTO tds_new_consumo_congelado (id, ate) VALUES (1, %s)
@@ -195,11 +186,31 @@ def _freeze(connection: Connection[Any], border: datetime) -> None:
                 f"{waiting[0]} ranges before {border:%Y-%m-%d %H:%MZ} wait for process_consumption; "
                 "nothing is dropped"
             )
-        connection.execute(BASES, {"border": border})
+        _choose(connection, border)
         connection.execute(FORGET)
         connection.execute(ANCHOR, {"border": border})
         connection.execute(ADVANCE)
+        connection.execute(KEEP_STATES)
+        connection.execute(FORGET_STATES)
         connection.execute(FREEZE, [border])
+
+
+def _choose(connection: Connection[Any], border: datetime) -> None:
+    """Note from where on each device's readings are kept."""
+    connection.execute(CHOSEN)
+    devices = [device for (device,) in connection.execute(DEVICES).fetchall()]
+    with Cursor(connection) as cursor:
+        for at in range(0, len(devices), AT_ONCE):
+            rows = [
+                (
+                    anchor.device_id,
+                    to_datetime(anchor.final),
+                    to_datetime(anchor.origin),
+                    None if anchor.state is None else Jsonb(anchor.state._asdict()),
+                )
+                for anchor in anchors.choose(cursor, devices[at : at + AT_ONCE], from_datetime(border))
+            ]
+            cursor.executemany(CHOOSE, rows)
 
 
 def _delete(connection: Connection[Any], border: datetime) -> None:

@@ -4,21 +4,30 @@ An anchor stands for a reading that was dropped. All times are microseconds sinc
 numbers of 0.0001, factors whole numbers of 0.000001.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Cursor
 
 from tds_new.metering.rules.blocks import Chain
 from tds_new.metering.rules.meter import Meter, MeterChange, Parameters
-from tds_new.metering.rules.segments import NEVER_BASES_SQL, Occurrence, SegmentClass
-from tds_new.metering.times import BEGINNING, to_timestamptz, us_of
+from tds_new.metering.rules.segments import (
+    MEMORY_US,
+    NEVER_BASES_SQL,
+    Jump,
+    Occurrence,
+    SegmentClass,
+    State,
+)
+from tds_new.metering.times import BEGINNING, END, to_timestamptz, us_of
+from tds_new.units import canonical_unit
 
 LOAD_METERS = """
 SELECT d.id, g.intervalo_esperado_s, (d.fator_conversao * 1000000)::bigint,
     (d.valor_maximo_registro * 10000)::bigint, (d.consumo_maximo_hora * 10000)::bigint,
-    (d.tolerancia_queda * 10000)::bigint
+    (d.tolerancia_queda * 10000)::bigint, d.carimbo = 'INICIO'
 FROM tds_new_dispositivo d JOIN tds_new_gateway g ON g.id = d.gateway_id WHERE d.id = ANY(%s)
 """
 LOAD_DATED = f"""
@@ -33,28 +42,55 @@ SELECT dispositivo_id, {us_of("ocorrida_em")}, (leitura_final * 10000)::bigint,
 FROM tds_new_troca_medidor WHERE dispositivo_id = ANY(%s) ORDER BY ocorrida_em
 """
 # Decisions on dropped readings are frozen in the anchors, whatever people do later: a discarded reading is no
-# anchor, and an approved anchor is marked.
+# anchor, an anchor's value is the corrected one, and its other decision is kept with it.
 LOAD_DECISIONS = f"""
-SELECT dispositivo_id, {us_of("leitura_em")}, decisao = 'APROVADA'
+SELECT dispositivo_id, {us_of("leitura_em")}, decisao, (valor_corrigido * 10000)::bigint, atribuida_a_id
 FROM tds_new_revisao_leitura WHERE dispositivo_id = ANY(%(devices)s)
     AND leitura_em >= coalesce((SELECT ate FROM tds_new_consumo_congelado), '-infinity')
-    AND decisao IN ('APROVADA', 'DESCARTADA')
 UNION ALL
-SELECT dispositivo_id, {us_of("leitura_em")}, true
-FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%(devices)s) AND decisao = 'APROVADA'
+SELECT dispositivo_id, {us_of("leitura_em")}, decisao, NULL, atribuida_a_id
+FROM tds_new_consumo_ancora WHERE dispositivo_id = ANY(%(devices)s) AND decisao <> ''
+"""
+# What the ledger noted of a device, and where its figures begin: before ``final`` nothing changes, and
+# nothing before ``origin`` is read. Both are of the first readings that are kept, or of the upgrade to the
+# present rules, whichever is later.
+LOAD_STANDINGS = f"""
+SELECT d.id, anchors.final, anchors.origin,
+    CASE WHEN isfinite(e.segunda_edicao_desde) THEN {us_of("e.segunda_edicao_desde")} END,
+    CASE WHEN isfinite(e.segunda_edicao_desde) THEN (
+        SELECT {us_of("max(r.leitura_em)")} FROM tds_new_consumo_retomada r
+        WHERE r.dispositivo_id = d.id AND r.leitura_em <= e.segunda_edicao_desde) END,
+    CASE WHEN isfinite(e.assentado_ate) THEN {us_of("e.assentado_ate")} END,
+    {us_of("e.provisorio_desde")}, {us_of("e.pico_hora")},
+    (e.pico_valor * 1000000)::bigint, {us_of("e.a_julgar_desde")}
+FROM unnest(%(devices)s::bigint[]) AS d (id)
+LEFT JOIN tds_new_consumo_estado e ON e.dispositivo_id = d.id
+LEFT JOIN LATERAL (
+    SELECT {us_of("max(final_ate)")} AS final, {us_of("min(leitura_em)")} AS origin
+    FROM tds_new_consumo_ancora a WHERE a.dispositivo_id = d.id) anchors ON true
 """
 LOAD_OCCURRENCES = f"""
 SELECT o.dispositivo_id, {us_of("leitura_em")}, (valor * 10000)::bigint, classe, {us_of("o.inicio")},
-    (valor_base * 10000)::bigint, (consumo * 10000)::bigint, {us_of("decidida_em")}
+    (valor_base * 10000)::bigint, (consumo * 10000)::bigint, {us_of("decidida_em")}, espera, regra, numeros::text
 FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[]) AS span (device_id, first)
 JOIN tds_new_ocorrencia_medicao o
     ON o.dispositivo_id = span.device_id AND coalesce(o.decidida_em, 'infinity') >= span.first
 """
-LOAD_DROPPED = f"SELECT {us_of('ate')} FROM tds_new_consumo_congelado"
-LOAD_FINAL = f"""
-SELECT DISTINCT dispositivo_id, {us_of("final_ate")} FROM tds_new_consumo_ancora
-WHERE dispositivo_id = ANY(%s)
+LOAD_STATES = f"""
+SELECT r.dispositivo_id, {us_of("leitura_em")}, estado::text
+FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+    AS span (device_id, first, last)
+JOIN tds_new_consumo_retomada r
+    ON r.dispositivo_id = span.device_id AND r.leitura_em >= span.first AND r.leitura_em < span.last
 """
+# Ranges of these devices that are still queued, those that failed included.
+LOAD_PENDING = f"""
+SELECT d.id, CASE WHEN isfinite(inicio) THEN {us_of("inicio")} END, CASE WHEN isfinite(fim)
+    THEN {us_of("fim")} END
+FROM tds_new_consumo_pendente, unnest(dispositivos) AS d (id)
+WHERE particao = %(partition)s AND dispositivos && %(devices)s::bigint[] AND d.id = ANY(%(devices)s)
+"""
+LOAD_DROPPED = f"SELECT {us_of('ate')} FROM tds_new_consumo_congelado"
 LOAD_ANCHORS = f"""
 SELECT a.dispositivo_id, conta_id, gateway_id, tipo_leitura, unidade, {us_of("leitura_em")},
     (valor * 10000)::bigint
@@ -73,6 +109,26 @@ JOIN tds_new_leitura_dispositivo l
     ON l.dispositivo_id = span.device_id AND l.time >= span.first AND l.time < span.last
 WHERE l.time >= %(first)s AND l.time < %(last)s
 GROUP BY 1, 2, 3, 4, 5
+"""
+# Stored rows are read and compared in Python: a join with the computed rows would read a compressed chunk
+# once for every row.
+FIND_BLOCKS = """
+SELECT b.dispositivo_id, b.conta_id, extract(epoch FROM b.bloco)::bigint, b.gateway_id, b.consumo * 1000000,
+    b.leituras, b.fracao_medida * 10000, b.qualidade, b.minimo * 1000000, b.maximo * 1000000,
+    b.soma * 1000000, b.ultimo * 1000000, b.amostras
+FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+    AS span (device_id, first, last)
+JOIN tds_new_consumo_15min b
+    ON b.dispositivo_id = span.device_id AND b.bloco >= span.first AND b.bloco < span.last
+WHERE b.bloco >= %(first)s AND b.bloco < %(last)s
+"""
+OTHER_CHAINS = f"""
+SELECT conta_id, tipo_leitura, unidade, {us_of("min(time)")}, {us_of("max(time)")} FROM (
+    SELECT conta_id, tipo_leitura, unidade, time FROM tds_new_leitura_dispositivo
+        WHERE dispositivo_id = %(device)s AND time >= %(first)s AND time < %(last)s
+    UNION ALL SELECT conta_id, tipo_leitura, unidade, leitura_em FROM tds_new_consumo_ancora
+        WHERE dispositivo_id = %(device)s AND leitura_em >= %(first)s AND leitura_em < %(last)s) readings
+GROUP BY 1, 2, 3
 """
 NTH_BEFORE = f"""
 SELECT {us_of("time")} FROM tds_new_leitura_dispositivo
@@ -109,61 +165,117 @@ class Span(NamedTuple):
     end: int
 
 
+class Standing(NamedTuple):
+    """What the ledger has noted of a device, and where its figures begin.
+
+    Nothing before ``final`` changes, and no reading before ``origin`` is used; both are BEGINNING if all of
+    the device's readings are. ``edition`` is the moment from which the present rules hold, where that is not
+    the beginning. ``settled_until``, ``provisional_since``, ``peak_hour``, ``peak`` (whole 0.000001) and
+    ``unjudged_since`` are as stored, None if unknown.
+    """
+
+    final: int = BEGINNING
+    origin: int = BEGINNING
+    edition: int | None = None
+    settled_until: int | None = None
+    provisional_since: int | None = None
+    peak_hour: int | None = None
+    peak: int | None = None
+    unjudged_since: int | None = None
+
+
 def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
     """Load the parameters, changes and decisions of the devices' meters.
 
     A device that is gone is left out.
     """
     meters: dict[int, Meter] = {}
-    for device, interval, factor, capacity, maximum, tolerance in cursor.execute(LOAD_METERS, [devices]):
-        meters[device] = Meter(interval * 1_000_000, Parameters(capacity, maximum, tolerance, factor))
+    for device, interval, factor, capacity, maximum, tolerance, starts in cursor.execute(
+        LOAD_METERS, [devices]
+    ):
+        meters[device] = Meter(
+            interval * 1_000_000, Parameters(capacity, maximum, tolerance, factor), stamp_is_start=starts
+        )
     for device, since, factor, capacity, maximum, tolerance in cursor.execute(LOAD_DATED, [devices]):
         meters[device].dated.append((since, Parameters(capacity, maximum, tolerance, factor)))
     for device, time, final, initial in cursor.execute(LOAD_CHANGES, [devices]):
         meters[device].changes.append(MeterChange(time, final, initial))
-    for device, time, approved in cursor.execute(LOAD_DECISIONS, {"devices": devices}):
-        if approved:
-            meters[device].decided[time] = "APROVADA"
-        else:
-            meters[device].discarded.add(time)
+    for device, time, decision, value, conta_id in cursor.execute(LOAD_DECISIONS, {"devices": devices}):
+        meters[device].decide(time, decision, value, conta_id)
     return meters
 
 
-def load_final(cursor: Cursor[Any], devices: list[int]) -> dict[int, int]:
-    """Load the time before which a device's blocks are final.
+def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standing]:
+    """Load what the ledger has noted of the devices.
 
-    Only devices with dropped readings have one; the others are left out. The time stays as long as the
-    device's partition is locked.
+    It stays so as long as the devices' partitions are locked.
     """
-    return dict(cursor.execute(LOAD_FINAL, [devices]).fetchall())
+    standings = {}
+    for device, final, origin, edition, resumed, *noted in cursor.execute(
+        LOAD_STANDINGS, {"devices": devices}
+    ):
+        kept: tuple[int, int] = (BEGINNING, BEGINNING) if final is None else (final, origin)
+        if edition is not None and edition > kept[0]:
+            kept = edition, edition if resumed is None else resumed
+        settled, provisional, peak_hour, peak, unjudged = noted
+        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, unjudged)
+    return standings
 
 
 def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, list[Occurrence]]:
-    """Load the occurrences of each device that were decided in its span or later.
+    """Load the occurrences of each device that were decided in its span, in the 72 hours before or later.
 
     Final ones are included, because they say which anchors are no bases.
     """
     occurrences: dict[int, list[Occurrence]] = defaultdict(list)
     parameters = {
         "devices": [s.device_id for s in spans],
-        "starts": [to_timestamptz(s.start) for s in spans],
+        "starts": [to_timestamptz(s.start - MEMORY_US) for s in spans],
     }
-    for device, time, value, kind, base_time, base_value, amount, settled in cursor.execute(
+    for device, time, value, kind, base_time, base_value, amount, settled, *rest in cursor.execute(
         LOAD_OCCURRENCES, parameters
     ):
+        waits, rule, numbers = rest
+        judged = amount, settled, waits, rule, tuple(sorted(json.loads(numbers).items()))
         occurrences[device].append(
-            Occurrence(time, value, SegmentClass(kind), base_time, base_value, amount, settled)
+            Occurrence(time, value, SegmentClass(kind), base_time, base_value, *judged)
         )
     return occurrences
 
 
+def load_pending(cursor: Cursor[Any], partition: int, devices: list[int]) -> list[Span]:
+    """Load the ranges of these devices of a partition that are still queued."""
+    if not devices:
+        return []
+    parameters = {"partition": partition, "devices": devices}
+    return [
+        Span(device, BEGINNING if first is None else first, END if last is None else last)
+        for device, first, last in cursor.execute(LOAD_PENDING, parameters)
+    ]
+
+
+def load_states(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, dict[int, State]]:
+    """Load the states that were kept of each device's register in its span, by the reading's time."""
+    states: dict[int, dict[int, State]] = defaultdict(dict)
+    parameters = {
+        "devices": [s.device_id for s in spans],
+        "starts": [to_timestamptz(s.start) for s in spans],
+        "ends": [to_timestamptz(s.end) for s in spans],
+    }
+    for device, time, text in cursor.execute(LOAD_STATES, parameters):
+        kept = json.loads(text)
+        line = tuple((at, value) for at, value in kept["line"])
+        states[device][time] = State(line, tuple(Jump(*jump) for jump in kept["jumps"]))
+    return states
+
+
 def load_chains(
-    cursor: Cursor[Any], spans: Sequence[Span], meters: dict[int, Meter]
+    cursor: Cursor[Any], spans: Sequence[Span], meters: Mapping[int, Meter]
 ) -> dict[int, list[Chain]]:
     """Load the readings of each span as chains, in order.
 
     A device's anchors replace its readings that were dropped. ``meters`` of the same devices say which
-    readings are discarded.
+    readings are discarded, and which values are corrected.
     """
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     row = cursor.execute(LOAD_DROPPED).fetchone()
@@ -181,32 +293,87 @@ def load_chains(
         parameters["starts"] = [to_timestamptz(s.start) for s in spans]
         for device, *group, time, value in cursor.execute(LOAD_ANCHORS, parameters):
             groups[device].append((*group, [time], [value]))
-    return {device: _chains(found, meters[device].discarded) for device, found in groups.items()}
+    return {device: _chains(found, meters[device]) for device, found in groups.items()}
 
 
-def _chains(groups: list[tuple[Any, ...]], discarded: set[int]) -> list[Chain]:
+def _chains(groups: list[tuple[Any, ...]], meter: Meter) -> list[Chain]:
     """Put a device's readings into chains.
 
     ``groups`` are readings of one Conta, gateway, kind and unit, with times and values.
     """
-    if len(groups) == 1 and not discarded:
+    if len(groups) == 1 and not meter.discarded and not meter.corrected:
         conta_id, gateway_id, kind, unit, times, values = groups[0]
-        return [Chain(conta_id, kind, unit, times, values, [gateway_id] * len(times))]
+        return [Chain(conta_id, kind, canonical_unit(unit), times, values, [gateway_id] * len(times))]
+    corrected = meter.corrected
     rows = sorted(
-        (t, v, number)
+        (t, corrected.get(t, v), number)
         for number, group in enumerate(groups)
         for t, v in zip(group[4], group[5], strict=True)
-        if t not in discarded
+        if t not in meter.discarded
     )
+    owners = [(conta_id, kind, canonical_unit(unit)) for conta_id, _, kind, unit, *_ in groups]
     chains: list[Chain] = []
     for time, value, number in rows:
-        conta_id, gateway_id, kind, unit = groups[number][:4]
-        if not chains or (chains[-1].conta_id, chains[-1].kind, chains[-1].unit) != (conta_id, kind, unit):
-            chains.append(Chain(conta_id, kind, unit))
+        owner = owners[number]
+        if not chains or (chains[-1].conta_id, chains[-1].kind, chains[-1].unit) != owner:
+            chains.append(Chain(*owner))
         chains[-1].times.append(time)
         chains[-1].values.append(value)
-        chains[-1].gateways.append(gateway_id)
+        chains[-1].gateways.append(groups[number][1])
     return chains
+
+
+class StoredBlock(NamedTuple):
+    """A stored block.
+
+    ``columns``: those after ``bloco`` and ``conta_id``, as whole numbers of their last decimal.
+    """
+
+    columns: list[Any]
+
+    @property
+    def consumption(self) -> int:
+        """Its consumption, whole 0.000001; 0 where there is none."""
+        return int(self.columns[1] or 0)
+
+    @property
+    def has_figure(self) -> bool:
+        """Whether a counted segment overlaps it."""
+        return bool(self.columns[1] or self.columns[3] or self.columns[4] != "MEDIDO")
+
+
+def load_blocks(cursor: Cursor[Any], spans: Sequence[Span]) -> list[dict[tuple[int, int], StoredBlock]]:
+    """Load the stored blocks of each span, by Conta and start; at most one span a device."""
+    if not spans:
+        return []
+    parameters = {
+        "devices": [s.device_id for s in spans],
+        "starts": [to_timestamptz(s.start) for s in spans],
+        "ends": [to_timestamptz(s.end) for s in spans],
+        "first": to_timestamptz(min(s.start for s in spans)),
+        "last": to_timestamptz(max(s.end for s in spans)),
+    }
+    found: dict[int, dict[tuple[int, int], StoredBlock]] = {s.device_id: {} for s in spans}
+    for device_id, conta_id, seconds, *stored in cursor.execute(FIND_BLOCKS, parameters, binary=True):
+        found[device_id][conta_id, seconds * 1_000_000] = StoredBlock(stored)
+    return [found[s.device_id] for s in spans]
+
+
+def load_other_chains(cursor: Cursor[Any], span: Span, owner: tuple[int, str, str]) -> list[tuple[int, int]]:
+    """Load the first and the last time of readings in a span that belong to other chains.
+
+    ``owner``: Conta, kind and canonical unit of the chain. One pair for each other Conta, kind and unit.
+    """
+    parameters = {
+        "device": span.device_id,
+        "first": to_timestamptz(span.start),
+        "last": to_timestamptz(span.end),
+    }
+    return [
+        (first, last)
+        for conta_id, kind, unit, first, last in cursor.execute(OTHER_CHAINS, parameters)
+        if (conta_id, kind, canonical_unit(unit)) != owner
+    ]
 
 
 def nth_reading(cursor: Cursor[Any], device_id: int, time: int, number: int, *, before: bool) -> int | None:

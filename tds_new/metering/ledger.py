@@ -1,34 +1,52 @@
 """Computes stale ranges of devices' readings and has the store write what differs.
 
-A stale range is computed from a reading that no later one can change, up to a reading after which nothing has
-changed. The caller holds the lock on the devices' partition, so nobody else writes their rows. Where readings
-were dropped, a device's chain goes on from its anchors, and what lies before them is final. All times are
-microseconds since 1970.
+A stale range is computed from a reading whose register state is known (``record``) up to a reading where the
+state is again what it was before, so that nothing later changes. The caller holds the lock on the devices'
+partition, so nobody else writes their rows. Where readings were dropped, a device's chain goes on from its
+anchors, and what lies before them is final. All times are microseconds since 1970.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Cursor
 
+from tds_new.metering import unusual
 from tds_new.metering.inputs import (
     Span,
+    Standing,
     count_readings,
     load_chains,
-    load_final,
     load_meters,
     load_occurrences,
+    load_pending,
+    load_standings,
+    load_states,
     nth_reading,
 )
-from tds_new.metering.rules.blocks import Chain, compute_chains
+from tds_new.metering.record import REGISTERS, Point, Record
+from tds_new.metering.rules.blocks import Chain, Computation, compute_chains
 from tds_new.metering.rules.meter import Meter
-from tds_new.metering.rules.segments import NEVER_BASES, Occurrence
-from tds_new.metering.store import Result, Written, write_blocks, write_occurrences
-from tds_new.metering.times import BEGINNING, BLOCK_US, DAY_US, END, HOUR_US, block_end, block_start, now_us
+from tds_new.metering.rules.segments import EarlierNeededError, State
+from tds_new.metering.store import Head, Result, Written, load_stored, note_waiting, write
+from tds_new.metering.times import (
+    BEGINNING,
+    BLOCK_US,
+    DAY_US,
+    END,
+    block_end,
+    block_start,
+    hour_end,
+    hour_start,
+    now_us,
+)
 
-MARGIN_US = HOUR_US  # read around a stale range at first; more where that is not enough
+MARGIN_US = 6 * 3_600_000_000  # a range that ends later than this before now is read to the end of all
+MARGIN_READINGS = 10  # read around a stale range at first; more where that is not enough
+LONGEST_MARGIN_US = 30 * DAY_US
 LONG_US = DAY_US  # the readings of a longer range are counted before it is computed
 # A long range is computed in steps of at most LONGEST_STEP_US and STEP_READINGS. A transaction computes about
 # MAX_READINGS in all, so that memory stays bounded.
@@ -48,70 +66,151 @@ class Missing(Enum):
 class Stale:
     """A device's range of reading times to compute again, and what is read around it.
 
-    Nothing before ``final`` changes. Readings from ``start`` to ``end`` are read; if these are not enough,
-    ``reach`` more.
+    Nothing before ``final`` changes, and no reading before ``origin`` is used. Readings from ``start`` to
+    ``end`` are read; if these are not enough, ``reach`` more. ``whole_last``: where the range ends of which
+    this is the first step; None if it is no step. ``judged``: whether the range was widened for the
+    judgement of unusual consumption.
     """
 
     device_id: int
     first: int
     last: int
-    final: int = BEGINNING
-    margin: int = MARGIN_US
+    standing: Standing
+    margin: int
+    whole_last: int | None = None
+    judged: bool = False
     start: int = BEGINNING
     end: int = END
     reach: int = 16
 
     def __post_init__(self) -> None:
         """Read a margin around the range; a recent range is read to the end of all."""
-        if self.first > BEGINNING:
-            self.start = block_start(self.first) - self.margin
-        if self.start < self.final:
-            self.start = BEGINNING
-        if self.last < now_us() - MARGIN_US:
-            self.end = block_end(self.last) + self.margin
+        self.frame()
+
+    def frame(self) -> None:
+        """Set what is read around the range."""
+        self.start = max(self.standing.origin, block_start(self.first) - self.margin)
+        if self.first <= self.standing.final:
+            self.start = self.standing.origin
+        self.end = END if self.last >= now_us() - MARGIN_US else block_end(self.last) + self.margin
+
+    @property
+    def whole(self) -> bool:
+        """Whether all earlier readings that are used are read."""
+        return self.start <= self.standing.origin
 
 
-def compute(cursor: Cursor[Any], ranges: Iterable[Span]) -> tuple[Written, list[Span]]:
+@dataclass(slots=True)
+class Inputs:
+    """What a device's computation reads: its readings around the range, and what is stored of them."""
+
+    meter: Meter
+    record: Record
+    pending: Sequence[Span]
+
+
+class Attempt(NamedTuple):
+    """A range's new rows, and how they were computed."""
+
+    result: Result
+    computation: Computation
+    record: Record
+    chains: list[Chain]
+
+
+def compute(
+    cursor: Cursor[Any], partition: int, ranges: Iterable[Span], later: Mapping[int, Sequence[Span]] = {}
+) -> tuple[Written, list[Span]]:
     """Compute stale ranges, at most one a device, and write what differs.
 
-    Return what was written, and the rest of ranges that are too long for one transaction.
+    ``later`` are the devices' other ranges that the caller has computed after these. Return what was written,
+    and the rest of ranges that are too long for one transaction.
     """
     asked = list(ranges)
     devices = [device for device, _, _ in asked]
-    final, meters = load_final(cursor, devices), load_meters(cursor, devices)
+    standings, meters = load_standings(cursor, devices), load_meters(cursor, devices)
     pending = []
     for device, first, last in asked:
-        since = final.get(device, BEGINNING)
-        if device in meters and last >= since:
+        if device not in meters:
+            continue
+        standing = standings[device]
+        if standing.edition is not None and standing.final == standing.edition and first < standing.final:
+            note_waiting(cursor, device, first)
+        if last >= standing.final:
             around = margin(meters[device].expected_interval)
-            pending.append(Stale(device, max(first, since), last, since, around))
+            pending.append(Stale(device, max(first, standing.final), last, standing, around))
     pending, rest = _bounded(cursor, pending)
-    results: list[Result] = []
+    queued: dict[int, list[Span]] = {device: list(spans) for device, spans in later.items()}
+    for span in rest:
+        queued.setdefault(span.device_id, []).append(span)
+    for span in load_pending(cursor, partition, [s.device_id for s in pending if s.end < END]):
+        queued.setdefault(span.device_id, []).append(span)
+    return write(cursor, list(_results(cursor, pending, meters, queued))), rest
+
+
+def computed(cursor: Cursor[Any], ranges: Iterable[Span], meters: Mapping[int, Meter]) -> dict[int, Result]:
+    """Compute ranges, at most one a device, as if its meter were the given one, and write nothing."""
+    asked = list(ranges)
+    standings = load_standings(cursor, [span.device_id for span in asked])
+    pending = [
+        Stale(device, max(first, standing.final), last, standing, margin(meters[device].expected_interval))
+        for device, first, last in asked
+        if last >= (standing := standings[device]).final
+    ]
+    return {r.device_id: r for r in _results(cursor, pending, meters, {})}
+
+
+def _results(
+    cursor: Cursor[Any],
+    pending: list[Stale],
+    meters: Mapping[int, Meter],
+    queued: Mapping[int, Sequence[Span]],
+) -> Iterator[Result]:
+    """Yield the new rows of each range, reading more for those that need it."""
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
         chains, known = load_chains(cursor, spans, meters), load_occurrences(cursor, spans)
+        states = load_states(cursor, spans)
         again: list[Stale] = []
+        attempts: list[tuple[Stale, Attempt]] = []
         for stale in pending:
             device = stale.device_id
-            result = _attempt(stale, chains.get(device, []), meters[device], known.get(device, []))
-            if isinstance(result, Result):
-                results.append(result)
-                write_occurrences(cursor, result, known.get(device, []))
+            found = {o.time: o for o in known.get(device, [])}
+            record = Record(
+                chains.get(device, []),
+                found,
+                states.get(device, {}),
+                meters[device],
+                stale.whole,
+                stale.standing.origin,
+            )
+            outcome = _attempt(stale, Inputs(meters[device], record, queued.get(device, ())))
+            if isinstance(outcome, Missing):
+                _widen(cursor, stale, outcome)
+                again.append(stale)
             else:
-                _widen(cursor, stale, result)
+                attempts.append((stale, outcome))
+        load_stored(cursor, [attempt.result for _, attempt in attempts])
+        for stale, attempt in attempts:
+            case = unusual.Case(stale.standing, *attempt)
+            wider = unusual.judge(cursor, case, wide=stale.judged)
+            if wider is None:
+                yield attempt.result
+            else:
+                stale.first = max(min(stale.first, wider.start), stale.standing.final)
+                stale.last, stale.judged = max(stale.last, wider.end), True
+                stale.frame()
                 again.append(stale)
         pending = again
-    return write_blocks(cursor, results), rest
 
 
 def margin(interval: int) -> int:
     """Return how far around a stale range to read first, in microseconds.
 
     ``interval``: microseconds from one reading of the device to the next. The margin is mostly enough for the
-    reading before the range's first block. It is not always an hour, which would be 3,600 readings of a
-    device that sends every second.
+    readings that a register's state consists of, before the range's first block and after its last.
     """
-    return min(6 * MARGIN_US, max(BLOCK_US, 3 * interval))
+    return min(LONGEST_MARGIN_US, max(BLOCK_US, MARGIN_READINGS * interval))
 
 
 def _bounded(cursor: Cursor[Any], pending: list[Stale]) -> tuple[list[Stale], list[Span]]:
@@ -149,7 +248,8 @@ def _shorten(cursor: Cursor[Any], stale: Stale) -> tuple[int, Span | None]:
     if until >= stale.last:
         return size, None
     rest = Span(stale.device_id, until, stale.last)
-    stale.last, stale.end = until, block_end(until) + MARGIN_US
+    stale.whole_last, stale.last = stale.last, until
+    stale.frame()
     return size, rest
 
 
@@ -159,101 +259,163 @@ def _widen(cursor: Cursor[Any], stale: Stale, missing: Missing) -> None:
     at = stale.start if before else stale.end
     found = nth_reading(cursor, stale.device_id, at, stale.reach, before=before)
     if before:
-        stale.start = BEGINNING if found is None or found < stale.final else found
+        stale.start = stale.standing.origin if found is None else max(found, stale.standing.origin)
     else:
         stale.end = END if found is None else found + 1
     stale.reach *= 8
 
 
-def _attempt(stale: Stale, chains: list[Chain], meter: Meter, known: list[Occurrence]) -> Result | Missing:
-    """Return a range's new rows, or which readings are missing to compute them.
-
-    ``chains`` are the readings from ``stale.start`` to ``stale.end``, ``known`` the stored occurrences among
-    them.
-    """
-    is_confirmed = _confirmed_bases(known)
-    times = [time for chain in chains for time in chain.times]
-    changed, origin = _beginning(times, stale.first, is_confirmed)
-    if origin is None:
-        if stale.start > BEGINNING:
+def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
+    """Return a range's new rows and how they were computed, or which readings are missing for that."""
+    record, bound = inputs.record, stale.first
+    border_of = hour_start if stale.judged else block_start
+    while True:
+        # What an increment counts from its stamp on changes with the reading after it.
+        changed = record.last_before(bound, skip=inputs.meter.stamp_is_start)
+        origin = None if changed is None else record.last_before(border_of(changed.time) + 1)
+        if origin is None and not stale.whole:
             return Missing.EARLIER
-        changed = None
-    computation = compute_chains(
-        _from(chains, BEGINNING if origin is None else origin), meter, watch_from=BEGINNING
-    )
-    settled = [time for account in computation.accounts for time in account.states]
-    until = next((t for t in settled if t > stale.last and is_confirmed(t)), END)
-    if stale.end < END and not _is_block_whole(until, settled):
+        since = None if origin is None or changed is None else changed.time
+        try:
+            chains, computation = _run(stale, inputs, origin)
+        except EarlierNeededError:
+            if origin is None or origin.state is None:
+                raise
+            bound = min(origin.time, _reach(origin.state) + 1)
+            continue
+        lowest = min((a.lowest for a in computation.accounts if a.lowest is not None), default=END)
+        if since is None or lowest >= since:
+            break
+        since = lowest
+        if origin is not None and origin.time <= border_of(since):
+            break
+        bound = since + 1
+    until = _until(stale, inputs, computation, 0 if origin is None else origin.chain)
+    if until is None:
         return Missing.LATER
-    first, since = _unchanged_until(stale, changed, times)
-    owners = (
-        {time: chain.conta_id for chain in chains for time in chain.times} if computation.occurrences else {}
+    result = _result(stale, inputs, (chains, computation), since, until)
+    return Attempt(result, computation, record, chains)
+
+
+def _reach(state: State) -> int:
+    """Return the earliest base that a register may go back to."""
+    return min(state.line[0][0], *(jump.base_time for jump in state.jumps))
+
+
+def _run(stale: Stale, inputs: Inputs, origin: Point | None) -> tuple[list[Chain], Computation]:
+    """Compute the readings from ``origin`` on; None: from the first one."""
+    record = inputs.record
+    chains = list(record.chains) if origin is None else _from(record.chains, origin)
+    state = origin.state if origin else record.states.get(chains[0].times[0]) if chains else None
+    return chains, compute_chains(
+        chains, inputs.meter, state=state, watch_from=stale.last, clip=stale.standing.edition
     )
+
+
+def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) -> int | None:
+    """Return the reading after which nothing changes; END if there is none, None if more must be read.
+
+    It is one at which the state is what it was before, as far as the readings after the range tell. A step of
+    a longer range ends at any reading, because the rest of the range is computed next. Other ranges that wait
+    must not be passed: what was stored beyond them is not known to be of the same readings. ``number``: the
+    record's chain that the computation begins in.
+    """
+    candidates = _candidates(stale, inputs, computation, number)
+    end_of = hour_end if stale.judged else block_end
+    last, until = stale.last, None
+    for time, chain, state in candidates:
+        if until is not None:
+            if time >= end_of(until) and _is_same(stale, inputs, last, (time, chain, state)):
+                return until
+            continue
+        while _is_same(stale, inputs, last, (time, chain, state)):
+            passed = max((s.end for s in inputs.pending if last < s.end < time), default=None)
+            if passed is None:
+                until = time
+                break
+            last = passed
+    return END if stale.end >= END else None
+
+
+def _is_same(stale: Stale, inputs: Inputs, last: int, candidate: tuple[int, int, State]) -> bool:
+    """Return whether the state at a reading is what it was before, by the readings after ``last``."""
+    time, number, state = candidate
+    if time <= last:
+        return False
+    if stale.whole_last is not None and last < stale.whole_last:
+        return True
+    chain = inputs.record.chains[number]
+    if chain.kind not in REGISTERS:
+        return True
+    point = inputs.record.point(number, bisect_right(chain.times, time) - 1, last)
+    return point is not None and point.state == state
+
+
+def _candidates(
+    stale: Stale, inputs: Inputs, computation: Computation, number: int
+) -> list[tuple[int, int, State]]:
+    """Return the readings after the range at which nothing waits: time, chain of the record, state."""
+    found: list[tuple[int, int, State]] = []
+    for at, account in enumerate(computation.accounts, number):
+        found += [(time, at, account.states[time]) for time in sorted(account.states)]
+        newest = at + 1 == len(inputs.record.chains)
+        if newest and found and account.kind == "INCREMENTAL" and inputs.meter.stamp_is_start:
+            found.pop()  # its interval ends with the next reading
+    return found
+
+
+def _result(
+    stale: Stale,
+    inputs: Inputs,
+    run: tuple[list[Chain], Computation],
+    since: int | None,
+    until: int,
+) -> Result:
+    """Return the new rows after the reading at ``since`` (None: all) and up to ``until``.
+
+    If readings of the device were dropped, the base of its first anchor is gone; so the occurrence of that
+    anchor is final, even if its block is not.
+    """
+    chains, computation = run
+    final = stale.standing.final
+    first, after = (BEGINNING, BEGINNING) if since is None else (block_start(since), since)
+    if final > BEGINNING:
+        first, after = max(final, first), max(final - 1, after)
     last = END if until >= END else block_end(until)
+    times = {o.time for o in computation.occurrences}
+    owners = {
+        time: chain.conta_id for chain in (chains if times else ()) for time in chain.times if time in times
+    }
+    head = None
+    if until >= END and chains:
+        newest = computation.accounts[-1]
+        head = Head(newest.border, newest.provisional_since)
+    states = {t: s for account in computation.accounts for t, s in account.checkpoints.items()}
     return Result(
         device_id=stale.device_id,
         first=first,
         last=last,
-        since=since,
+        since=after,
         until=until,
         blocks={key: block for key, block in computation.blocks.items() if first <= key[1] < last},
-        occurrences=[o for o in computation.occurrences if since < o.time <= until],
+        occurrences={o.time: o for o in computation.occurrences if after < o.time <= until},
+        known={o for o in inputs.record.occurrences.values() if after < o.time <= until},
         contas=owners,
+        states={t: s for t, s in states.items() if max(after, stale.standing.origin) < t <= until},
+        kept_states={
+            t: s for t, s in inputs.record.states.items() if max(after, stale.standing.origin) < t <= until
+        },
+        head=head,
     )
 
 
-def _confirmed_bases(known: list[Occurrence]) -> Callable[[int], bool]:
-    """Return a test: was the reading at a time a base, decided by nothing later?"""
-    spans = [(o.base_time, END if o.settled is None else o.settled) for o in known]
-    never_bases = {o.time for o in known if o.kind in NEVER_BASES}
-    return lambda time: time not in never_bases and not any(base < time < settled for base, settled in spans)
-
-
-def _beginning(
-    times: list[int], first: int, is_confirmed: Callable[[int], bool]
-) -> tuple[int | None, int | None]:
-    """Return the last base before ``first`` and the base to compute from.
-
-    Either is None if ``times`` do not go back so far. From the former on segments may change. Its block must
-    be known whole, so the latter is one before that block.
-    """
-    changed = next((t for t in reversed(times) if t < first and is_confirmed(t)), None)
-    if changed is None:
-        return None, None
-    border = block_start(changed)
-    return changed, next((t for t in reversed(times) if t <= border and is_confirmed(t)), None)
-
-
-def _is_block_whole(until: int, settled: list[int]) -> bool:
-    """Return whether the readings go on beyond the last block, that of ``until``."""
-    if until >= END:
-        return False
-    border = block_end(until)
-    return any(t >= border for t in settled)
-
-
-def _unchanged_until(stale: Stale, changed: int | None, times: list[int]) -> tuple[int, int]:
-    """Return from which block on, and after which time occurrences, are replaced.
-
-    Occurrences up to the base ``changed`` stay as they were: a later computation of a reading there finds its
-    range by them. If readings of the device were dropped, the base of its first anchor is gone; so the
-    occurrence of that anchor is final, even if its block is not.
-    """
-    first, since = (BEGINNING, BEGINNING) if changed is None else (block_start(changed), changed)
-    if stale.final > BEGINNING:
-        first = max(stale.final, first)
-        since = max(stale.final - 1, since if changed is not None else times[0])
-    return first, since
-
-
-def _from(chains: list[Chain], since: int) -> list[Chain]:
-    """Return the chains' readings from ``since`` on."""
-    kept = []
-    for chain in chains:
-        at = next((n for n, time in enumerate(chain.times) if time >= since), None)
-        if at == 0:
-            kept.append(chain)
-        elif at is not None:
-            rest = chain.times[at:], chain.values[at:], chain.gateways[at:]
-            kept.append(Chain(chain.conta_id, chain.kind, chain.unit, *rest))
-    return kept
+def _from(chains: Sequence[Chain], origin: Point) -> list[Chain]:
+    """Return the chains' readings from ``origin`` on."""
+    first = chains[origin.chain]
+    rest = replace(
+        first,
+        times=first.times[origin.place :],
+        values=first.values[origin.place :],
+        gateways=first.gateways[origin.place :],
+    )
+    return [rest, *chains[origin.chain + 1 :]]

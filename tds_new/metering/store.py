@@ -1,4 +1,4 @@
-"""The only writer of blocks and occurrences.
+"""The only writer of blocks, occurrences and what else the ledger keeps.
 
 Rows are written only where they differ from what is stored.
 """
@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import Cursor
+from psycopg.types.json import Jsonb
 
+from tds_new.metering.inputs import Span, StoredBlock, load_blocks
 from tds_new.metering.rules.blocks import Block
-from tds_new.metering.rules.segments import Occurrence
-from tds_new.metering.times import to_datetime, to_timestamptz
+from tds_new.metering.rules.segments import Occurrence, State
+from tds_new.metering.times import BEGINNING, END, HOUR_US, hour_end, hour_start, to_datetime, to_timestamptz
 
 STAGING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_block (
@@ -37,18 +39,6 @@ ON CONFLICT (dispositivo_id, bloco, conta_id) DO UPDATE SET
     fracao_medida = excluded.fracao_medida, qualidade = excluded.qualidade, minimo = excluded.minimo,
     maximo = excluded.maximo, soma = excluded.soma, ultimo = excluded.ultimo, amostras = excluded.amostras
 """
-# Stored rows are read and compared in Python: a join with the computed rows would read a compressed chunk
-# once for every row.
-FIND_BLOCKS = """
-SELECT b.dispositivo_id, b.conta_id, extract(epoch FROM b.bloco)::bigint, b.gateway_id, b.consumo * 1000000,
-    b.leituras, b.fracao_medida * 10000, b.qualidade, b.minimo * 1000000, b.maximo * 1000000,
-    b.soma * 1000000, b.ultimo * 1000000, b.amostras
-FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-    AS span (device_id, first, last)
-JOIN tds_new_consumo_15min b
-    ON b.dispositivo_id = span.device_id AND b.bloco >= span.first AND b.bloco < span.last
-WHERE b.bloco >= %(first)s AND b.bloco < %(last)s
-"""
 # One statement for each device: with constants TimescaleDB decompresses this device's rows alone.
 DELETE_VANISHED = (
     "DELETE FROM tds_new_consumo_15min WHERE dispositivo_id = %s AND conta_id = %s AND bloco = ANY(%s)"
@@ -58,8 +48,27 @@ DELETE_OCCURRENCES = (
 )
 INSERT_OCCURRENCES = """
 INSERT INTO tds_new_ocorrencia_medicao (
-    dispositivo_id, conta_id, leitura_em, valor, classe, inicio, valor_base, consumo, decidida_em)
-VALUES (%s, %s, %s, %s * 0.0001, %s, %s, %s * 0.0001, %s * 0.0001, %s)
+    dispositivo_id, conta_id, leitura_em, valor, classe, inicio, valor_base, consumo, decidida_em, espera,
+    regra, numeros)
+VALUES (%s, %s, %s, %s * 0.0001, %s, %s, %s * 0.0001, %s * 0.0001, %s, %s, %s, %s)
+"""
+DELETE_STATES = "DELETE FROM tds_new_consumo_retomada WHERE dispositivo_id = %s AND leitura_em = ANY(%s)"
+INSERT_STATES = """
+INSERT INTO tds_new_consumo_retomada (dispositivo_id, leitura_em, estado) VALUES (%s, %s, %s)
+"""
+WRITE_HEADS = """
+INSERT INTO tds_new_consumo_estado AS e (
+    dispositivo_id, assentado_ate, provisorio_desde, pico_hora, pico_valor, a_julgar_desde)
+SELECT device_id, settled, provisional, peak_hour, (peak * 0.000001)::numeric(27,6), unjudged
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::numeric[],
+    %s::timestamptz[]) AS head (device_id, settled, provisional, peak_hour, peak, unjudged)
+ON CONFLICT (dispositivo_id) DO UPDATE SET
+    assentado_ate = excluded.assentado_ate, provisorio_desde = excluded.provisorio_desde,
+    pico_hora = excluded.pico_hora, pico_valor = excluded.pico_valor, a_julgar_desde = excluded.a_julgar_desde
+"""
+NOTE_WAITING = """
+UPDATE tds_new_consumo_estado SET reconstruir_desde = least(reconstruir_desde, %s)
+WHERE dispositivo_id = %s AND (reconstruir_desde IS NULL OR reconstruir_desde > %s)
 """
 COUNT_CHANGED = """
 WITH locked AS (
@@ -71,11 +80,31 @@ WHERE a.conta_id = locked.conta_id
 
 
 @dataclass(slots=True)
+class Head:
+    """What is noted of a device once its newest reading was computed.
+
+    Only readings after ``settled_until`` can be changed by later ones. ``provisional_since``: from where on
+    figures may still move, None if nothing strange is open. ``peak`` (whole 0.000001) is what the hour
+    ``peak_hour`` holds, a large one of the last days; ``unjudged_since``: from where on large consumption
+    could not be judged yet. Both are None if there is none.
+    """
+
+    settled_until: int | None
+    provisional_since: int | None
+    peak_hour: int | None = None
+    peak: int | None = None
+    unjudged_since: int | None = None
+
+
+@dataclass(slots=True)
 class Result:
     """The new rows of a device's range, which replace what is stored of it.
 
-    ``blocks`` by (Conta, start) replace those in [first, last); ``occurrences`` replace those after ``since``
-    up to ``until``. ``contas`` has the Conta of each occurrence's reading, by time.
+    ``blocks`` by (Conta, start) replace those in [first, last); ``occurrences`` by time replace ``known``,
+    those after ``since`` up to ``until``. ``contas`` has the Conta of each occurrence's reading, by time.
+    ``states`` replace ``kept_states``, both by the reading's time. ``stored`` are the blocks that are stored
+    in the hours of the range and in one beside it at either end. ``head``: None where the range does not
+    reach the newest reading.
     """
 
     device_id: int
@@ -84,8 +113,13 @@ class Result:
     since: int
     until: int
     blocks: dict[tuple[int, int], Block]
-    occurrences: list[Occurrence]
+    occurrences: dict[int, Occurrence]
+    known: set[Occurrence]
     contas: dict[int, int]
+    states: dict[int, State]
+    kept_states: dict[int, State]
+    head: Head | None
+    stored: dict[tuple[int, int], StoredBlock] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,11 +140,39 @@ class Written:
         self.contas |= other.contas
 
 
-def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrence]) -> None:
-    """Replace the range's ``known`` occurrences by the new ones, where they differ."""
-    old = {o for o in known if result.since < o.time <= result.until}
-    new = set(result.occurrences)
-    if gone := [to_datetime(o.time) for o in old - new]:
+def write(cursor: Cursor[Any], results: list[Result]) -> Written:
+    """Write what differs from what is stored: blocks, occurrences, states and heads."""
+    for result in results:
+        _write_occurrences(cursor, result)
+        _write_states(cursor, result)
+    _write_heads(cursor, results)
+    return write_blocks(cursor, results)
+
+
+def load_stored(cursor: Cursor[Any], results: list[Result]) -> None:
+    """Load the stored blocks that the results are compared with."""
+    spans = [Span(r.device_id, _hour_before(r.first), _hour_after(r.last)) for r in results]
+    for result, stored in zip(results, load_blocks(cursor, spans), strict=True):
+        result.stored = stored
+
+
+def _hour_before(time: int) -> int:
+    return time if time <= BEGINNING else hour_start(time) - HOUR_US
+
+
+def _hour_after(time: int) -> int:
+    return time if time >= END else hour_end(time - 1) + HOUR_US
+
+
+def note_waiting(cursor: Cursor[Any], device_id: int, since: int) -> None:
+    """Note that something before the present rules waits for ``rebuild_consumption``."""
+    moment = to_timestamptz(since)
+    cursor.execute(NOTE_WAITING, [moment, device_id, moment])
+
+
+def _write_occurrences(cursor: Cursor[Any], result: Result) -> None:
+    new = set(result.occurrences.values())
+    if gone := [to_datetime(o.time) for o in result.known - new]:
         cursor.execute(DELETE_OCCURRENCES, [result.device_id, gone])
     rows = [
         (
@@ -123,23 +185,62 @@ def write_occurrences(cursor: Cursor[Any], result: Result, known: list[Occurrenc
             o.base_value,
             o.amount,
             None if o.settled is None else to_datetime(o.settled),
+            o.waits,
+            o.rule,
+            Jsonb(dict(o.numbers)),
         )
-        for o in sorted(new - old)
+        for o in sorted(new - result.known, key=lambda occurrence: occurrence.time)
     ]
     if rows:
         cursor.executemany(INSERT_OCCURRENCES, rows)
 
 
+def _write_states(cursor: Cursor[Any], result: Result) -> None:
+    changed = {t for t, s in result.states.items() if result.kept_states.get(t) != s}
+    gone = result.kept_states.keys() - (result.states.keys() - changed)
+    if gone:
+        cursor.execute(DELETE_STATES, [result.device_id, [to_datetime(t) for t in sorted(gone)]])
+    rows = [
+        (
+            result.device_id,
+            to_datetime(t),
+            Jsonb({"line": result.states[t].line, "jumps": result.states[t].jumps}),
+        )
+        for t in sorted(changed)
+    ]
+    if rows:
+        cursor.executemany(INSERT_STATES, rows)
+
+
+def _write_heads(cursor: Cursor[Any], results: list[Result]) -> None:
+    heads = [(r.device_id, r.head) for r in results if r.head is not None]
+    if heads:
+        cursor.execute(
+            WRITE_HEADS,
+            [
+                [device_id for device_id, _ in heads],
+                [_moment(head.settled_until) for _, head in heads],
+                [_moment(head.provisional_since) for _, head in heads],
+                [_moment(head.peak_hour) for _, head in heads],
+                [head.peak for _, head in heads],
+                [_moment(head.unjudged_since) for _, head in heads],
+            ],
+        )
+
+
+def _moment(time: int | None) -> datetime | None:
+    return None if time is None else to_datetime(time)
+
+
 def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
     """Write the blocks that differ from the stored ones; delete those that vanished."""
     written = Written()
-    if not results:
-        return written
-    same = _delete_vanished(cursor, results, written)
     rows = []
     for result in results:
+        _delete_vanished(cursor, result, written)
         for (conta_id, start), block in result.blocks.items():
-            if (result.device_id, conta_id, start) not in same:
+            stored = result.stored.get((conta_id, start))
+            if stored is None or stored.columns != _columns(block):
                 rows.append(_copied(result.device_id, conta_id, start, block))
                 written.add(conta_id)
     if rows:
@@ -151,37 +252,19 @@ def write_blocks(cursor: Cursor[Any], results: list[Result]) -> Written:
     return written
 
 
-def _delete_vanished(
-    cursor: Cursor[Any], results: list[Result], written: Written
-) -> set[tuple[int, int, int]]:
-    """Delete the ranges' blocks that vanished, and count them as ``written``.
-
-    Return the keys (device, Conta, start) of the blocks that are stored as they should be.
-    """
-    parameters = {
-        "devices": [r.device_id for r in results],
-        "starts": [to_timestamptz(r.first) for r in results],
-        "ends": [to_timestamptz(r.last) for r in results],
-        "first": to_timestamptz(min(r.first for r in results)),
-        "last": to_timestamptz(max(r.last for r in results)),
-    }
-    new = {r.device_id: r.blocks for r in results}
-    same: set[tuple[int, int, int]] = set()
-    vanished: dict[tuple[int, int], list[datetime]] = defaultdict(list)
-    for device_id, conta_id, seconds, *stored in cursor.execute(FIND_BLOCKS, parameters, binary=True):
-        start = seconds * 1_000_000
-        if (conta_id, start) not in new[device_id]:
-            vanished[device_id, conta_id].append(to_datetime(start))
+def _delete_vanished(cursor: Cursor[Any], result: Result, written: Written) -> None:
+    """Delete the range's blocks that vanished, and count them as ``written``."""
+    vanished: dict[int, list[datetime]] = defaultdict(list)
+    for conta_id, start in result.stored.keys() - result.blocks.keys():
+        if result.first <= start < result.last:
+            vanished[conta_id].append(to_datetime(start))
             written.add(conta_id)
-        elif stored == _stored(new[device_id][conta_id, start]):
-            same.add((device_id, conta_id, start))
-    for (device_id, conta_id), starts in vanished.items():
-        cursor.execute(DELETE_VANISHED, [device_id, conta_id, starts])
-    return same
+    for conta_id, starts in vanished.items():
+        cursor.execute(DELETE_VANISHED, [result.device_id, conta_id, starts])
 
 
-def _stored(b: Block) -> list[Any]:
-    """Return a block's columns as FIND_BLOCKS gives them."""
+def _columns(b: Block) -> list[Any]:
+    """Return a block's columns as they are stored."""
     return [
         b.gateway_id,
         b.consumption,

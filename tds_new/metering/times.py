@@ -28,6 +28,16 @@ def block_end(time: int) -> int:
     return time - time % BLOCK_US + BLOCK_US
 
 
+def hour_start(time: int) -> int:
+    """Return the start of the UTC hour that ``time`` lies in."""
+    return time - time % HOUR_US
+
+
+def hour_end(time: int) -> int:
+    """Return the end of the UTC hour that ``time`` lies in: the start of the next one."""
+    return time - time % HOUR_US + HOUR_US
+
+
 def to_datetime(time: int) -> datetime:
     """Return a time in microseconds as an aware datetime in UTC."""
     return EPOCH + timedelta(microseconds=time)

@@ -5,10 +5,12 @@ leaves the queue in the transaction that writes its figures, so a worker that di
 device whose figures cannot be computed does not keep the others waiting.
 """
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -77,8 +79,11 @@ def process_partition(
             return None
         written = Written()
         rounds, more = queue.dequeue(cursor, partition, long_ranges=long_ranges)
-        for spans in rounds:
-            written.merge(_compute(cursor, partition, spans))
+        for number, spans in enumerate(rounds, 1):
+            later: dict[int, list[Span]] = defaultdict(list)
+            for span in itertools.chain.from_iterable(rounds[number:]):
+                later[span.device_id].append(span)
+            written.merge(_compute(cursor, partition, spans, later))
         count_changed(cursor, written.contas)
         queue.mark_processed(cursor, partition)
     since = now_us() - DAY_US
@@ -86,18 +91,23 @@ def process_partition(
     return Processed(partition, written, late, more)
 
 
-def _compute(cursor: Cursor[Any], partition: int, spans: list[Span]) -> Written:
-    """Compute the devices, halving them to find and defer one that fails."""
+def _compute(
+    cursor: Cursor[Any], partition: int, spans: list[Span], later: Mapping[int, list[Span]]
+) -> Written:
+    """Compute the devices, halving them to find and defer one that fails.
+
+    ``later``: the devices' other ranges that are computed after these.
+    """
     try:
         with cursor.connection.transaction():
-            written, left = ledger.compute(cursor, spans)
+            written, left = ledger.compute(cursor, partition, spans, later)
     except Exception as error:
         if isinstance(error, NO_DEVICES_FAULT) and not isinstance(error, psycopg.errors.QueryCanceled):
             raise
         if len(spans) > 1:
             middle = len(spans) // 2
-            written = _compute(cursor, partition, spans[:middle])
-            written.merge(_compute(cursor, partition, spans[middle:]))
+            written = _compute(cursor, partition, spans[:middle], later)
+            written.merge(_compute(cursor, partition, spans[middle:], later))
             return written
         logger.exception(
             "consumption: device %d cannot be computed; trying again in %s", spans[0].device_id, queue.RETRY

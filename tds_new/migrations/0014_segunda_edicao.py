@@ -570,6 +570,11 @@ class Migration(migrations.Migration):
             name="decisao",
             field=models.CharField(db_default="", default="", max_length=10),
         ),
+        migrations.AddField(
+            model_name="consumoancora",
+            name="atribuida_a_id",
+            field=models.BigIntegerField(null=True),
+        ),
         migrations.RunSQL(
             "UPDATE tds_new_consumo_ancora SET decisao = 'APROVADA' WHERE aprovada",
             "UPDATE tds_new_consumo_ancora SET aprovada = (decisao = 'APROVADA')",

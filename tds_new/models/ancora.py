@@ -32,8 +32,8 @@ class ConsumoAncora(models.Model):
     The device's chain continues from them: its blocks that begin at ``final_ate`` (one value a device) or
     later can be computed again; those before are final. People's decisions on them are frozen: discarded
     readings are not among them, ``valor`` is the value that counts (a corrected one), ``decisao`` what was
-    decided (empty: nothing). A device that has anchors cannot be deleted: its blocks would be without an
-    owner.
+    decided (empty: nothing), ``atribuida_a_id`` the Conta that was chosen with ATRIBUIDA. A device that has
+    anchors cannot be deleted: its blocks would be without an owner.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "leitura_em")
@@ -48,6 +48,7 @@ class ConsumoAncora(models.Model):
         Gateway, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
     )
     decisao = models.CharField(max_length=10, default="", db_default="")
+    atribuida_a_id = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "tds_new_consumo_ancora"

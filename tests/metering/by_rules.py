@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from tds_new.metering.rules.blocks import Account, Chain, Computation, compute_chains, hours_of
+from tds_new.metering.rules.blocks import Account, Chain, Computation, compute_chains, consumption_of
 from tds_new.metering.rules.blocks import Block as RulesBlock
 from tds_new.metering.rules.meter import Meter as RulesMeter
 from tds_new.metering.rules.meter import MeterChange
@@ -119,7 +119,7 @@ def unusual_of(
     for account in computation.accounts:
         if account.kind != "ACUMULADA":
             continue
-        hours = hours_of(account.segments, meter)
+        hours = consumption_of(account.segments, meter)
         for one in unusual(account.segments, hours, zero_start=account.zero_start, decided=meter.decided):
             start, end, counted, _ = one.segment
             value, waits = values[end], end not in meter.looked

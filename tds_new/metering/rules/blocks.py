@@ -172,16 +172,17 @@ def compute_chains(
     return computation
 
 
-def hours_of(segments: Iterable[Segment], meter: Meter) -> dict[int, int]:
-    """Return a chain's consumption by the UTC hour's start.
+def consumption_of(segments: Iterable[Segment], meter: Meter, width: int = HOUR_US) -> dict[int, int]:
+    """Return a chain's consumption by the start of each ``width`` that a segment overlaps.
 
-    Each hour that a segment overlaps has one. It is the sum of the blocks that these segments give.
+    ``width``: an hour or a block, in microseconds. An hour's is the sum of the blocks that these segments
+    give.
     """
-    hours: dict[int, int] = {}
+    found: dict[int, int] = {}
     for segment in segments:
-        for start, portion, _ in portions(segment, meter, HOUR_US):
-            hours[start] = hours.get(start, 0) + portion
-    return hours
+        for start, portion, _ in portions(segment, meter, width):
+            found[start] = found.get(start, 0) + portion
+    return found
 
 
 def _block(blocks: Blocks, conta_id: int, start: int, gateway_id: int) -> Block:

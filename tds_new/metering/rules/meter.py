@@ -75,6 +75,24 @@ class Meter:
     attributed: dict[int, int] = field(default_factory=dict)
     stamp_is_start: bool = False
 
+    def decide(self, time: int, decision: str, value: int | None = None, conta_id: int | None = None) -> None:
+        """Take a person's decision on the reading at ``time``.
+
+        ``decision``: as stored; ``value``: the one to use instead of the received one, whole 0.0001;
+        ``conta_id``: the Conta that the segment between two chains counts for.
+        """
+        if value is not None:
+            self.corrected[time] = value
+        if decision == "DESCARTADA":
+            self.discarded.add(time)
+        elif decision == "VISTA":
+            self.looked.add(time)
+        elif decision == "ATRIBUIDA":
+            if conta_id is not None:
+                self.attributed[time] = conta_id
+        elif decision:
+            self.decided[time] = decision
+
     def parameters_at(self, time: int) -> Parameters:
         """Return the parameters in force at ``time``."""
         number = bisect_right(self.dated, time, key=lambda dated: dated[0])

@@ -1,7 +1,7 @@
 """Judges whether a segment is unusual: INCOMUM, by docs/metering.md.
 
 Hours are by their start, microseconds since 1970, with their consumption in whole 0.000001; a chain has its
-own hours (``blocks.hours_of``).
+own hours (``blocks.consumption_of``).
 """
 
 from bisect import bisect_left, bisect_right
@@ -77,10 +77,14 @@ class Hours:
 
     def near(self, first: int, last: int) -> Near:
         """Return the hours in the 7 days before ``first`` and the 24 hours after ``last``."""
-        begin, until = bisect_left(self.starts, first - BEFORE_US), bisect_left(self.starts, first)
-        after, end = bisect_right(self.starts, last), bisect_right(self.starts, last + AFTER_US)
-        found = [self._largest(a, b) for a, b in ((begin, until), (after, end)) if b > a]
-        return Near(until - begin + end - after, max(found, default=0))
+        before = self.between(first - BEFORE_US, first)
+        after = self.between(last + 1, last + AFTER_US + 1)
+        return Near(before.known + after.known, max(before.largest, after.largest))
+
+    def between(self, since: int, until: int) -> Near:
+        """Return the hours that begin in [``since``, ``until``)."""
+        begin, end = bisect_left(self.starts, since), bisect_left(self.starts, until)
+        return Near(end - begin, max(self._largest(begin, end), 0) if end > begin else 0)
 
     def _largest(self, begin: int, end: int) -> int:
         """Return the largest of the values from ``begin`` to ``end``, exclusive."""

@@ -1,0 +1,371 @@
+"""Finds unusual consumption beyond what a range's computation reads, and notes it (INCOMUM).
+
+A segment is judged by the hours in the 7 days before it and the 24 hours after it (``rules.unusual``). Mostly
+a large hour that is known shows that it is ordinary. Only where none does, and where a change of other hours
+may matter, more is read. Times are microseconds since 1970, consumption whole 0.000001.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Cursor
+
+from tds_new.metering.inputs import Span, Standing, load_blocks, load_other_chains
+from tds_new.metering.record import Record
+from tds_new.metering.rules.blocks import Account, Chain, Computation, consumption_of
+from tds_new.metering.rules.segments import Occurrence, Segment, SegmentClass
+from tds_new.metering.rules.unusual import (
+    AFTER_US,
+    BEFORE_US,
+    FEWEST,
+    JUDGED,
+    Hours,
+    Unusual,
+    span,
+    unusual,
+)
+from tds_new.metering.store import Result
+from tds_new.metering.times import BEGINNING, BLOCK_US, END, HOUR_US
+
+FEW = 40  # segments up to which each is compared with a known hour first
+PEAK_US = BEFORE_US - 2 * HOUR_US  # how long a known large hour serves
+
+
+@dataclass(slots=True)
+class Stretch:
+    """The part of an ACUMULADA chain that a range's computation covers.
+
+    ``begins``: whether the chain's first reading is in it; ``ends``: whether another chain follows in it.
+    ``blocks``: what each block holds of the chain, also beside the computed ones where that is stored.
+    """
+
+    chain: Chain
+    account: Account
+    begins: bool
+    ends: bool
+    blocks: dict[int, int]
+
+    def hours(self) -> dict[int, int]:
+        """Return the consumption of each UTC hour by its start."""
+        return _hours(self.blocks)
+
+
+@dataclass(slots=True)
+class Case:
+    """A device's range, as far as it is judged here."""
+
+    standing: Standing
+    result: Result
+    computation: Computation
+    record: Record
+    chains: list[Chain]
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the range reaches the newest reading."""
+        return self.result.until >= END
+
+
+def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
+    """Add the unusual readings to the result's occurrences, and what is known for later to its head.
+
+    Return the wider range that must be computed instead, if one must. With ``wide`` it is that range.
+    """
+    stretches = list(_stretches(case))
+    if case.result.head is not None:
+        _carry_peak(case, stretches)
+    changed = _changed_hours(case.result, stretches)
+    wider = None
+    for stretch in stretches:
+        segments = _not_ordinary(case, stretch, changed, wide=wide)
+        if segments:
+            wider = wider or _judge(cursor, case, stretch, segments, wide=wide)
+    if wide or wider is not None:
+        return None if wide else wider
+    return _reaching(cursor, case, stretches, changed)
+
+
+def _stretches(case: Case) -> Iterator[Stretch]:
+    result, last = case.result, len(case.chains) - 1
+    for number, (chain, account) in enumerate(zip(case.chains, case.computation.accounts, strict=True)):
+        if chain.kind != "ACUMULADA":
+            continue
+        begins = number > 0 or case.record.begins_at(chain.times[0])
+        blocks = {
+            start: amount
+            for start, amount in consumption_of(account.segments, case.record.meter, BLOCK_US).items()
+            if start >= result.first and (start < result.last or number < last)
+        }
+        for (conta_id, start), stored in result.stored.items():
+            beside = (start < result.first and not begins) or (start >= result.last and number == last)
+            if beside and conta_id == chain.conta_id and stored.has_figure:
+                blocks[start] = stored.consumption
+        yield Stretch(chain, account, begins, number < last, blocks)
+
+
+def _hours(blocks: Mapping[int, int]) -> dict[int, int]:
+    hours: dict[int, int] = {}
+    for start, amount in blocks.items():
+        hour = start - start % HOUR_US
+        hours[hour] = hours.get(hour, 0) + amount
+    return hours
+
+
+def _changed_hours(result: Result, stretches: list[Stretch]) -> dict[tuple[int, int], int | None]:
+    """Return what the hours that changed hold now, by Conta and start; None of one that has no figure."""
+    before, after = _stored_hours(result), dict[tuple[int, int], int]()
+    for stretch in stretches:
+        for hour, amount in stretch.hours().items():
+            key = stretch.chain.conta_id, hour
+            after[key] = after.get(key, 0) + amount
+    return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def _not_ordinary(
+    case: Case, stretch: Stretch, changed: Mapping[tuple[int, int], int | None], *, wide: bool
+) -> list[Segment]:
+    """Return the segments that no known hour shows to be ordinary.
+
+    An hour that holds at most three and a third times a known one is ordinary, whatever segments lie in it: a
+    segment of n hours must hold more than ten times the largest hour near it, for each of at least n - 2
+    hours.
+    """
+    result, account = case.result, stretch.account
+    new = [s for s in account.segments if result.since < s.end <= result.until and s.kind in JUDGED]
+    if wide or len(new) > FEW:
+        return new
+    hours = stretch.hours()
+    known = dict(hours)
+    if result.head is not None and result.head.peak_hour is not None and result.head.peak is not None:
+        known.setdefault(result.head.peak_hour, result.head.peak)
+    asked = {hour for conta_id, hour in changed if conta_id == stretch.chain.conta_id}
+    for segment in new:
+        first, last = span(segment)
+        asked.update(range(first, last + 1, HOUR_US))
+    large = {hour for hour in asked if _may_be_unusual(hour, hours, known, account.segments)}
+    found = [s for s in account.segments if s.kind in JUDGED and _lies_in(s, large)]
+    if stretch.begins and account.zero_start is not None and new and new[0].start == account.zero_start:
+        found = [new[0], *(s for s in found if s is not new[0])]
+    if large and not found:  # segments before the run's lie in it
+        return [Segment(min(large), min(large) + 1, 0, SegmentClass.NORMAL)]
+    return found
+
+
+def _may_be_unusual(
+    hour: int, hours: Mapping[int, int], known: Mapping[int, int], segments: Iterable[Segment]
+) -> bool:
+    held = hours.get(hour, 0)
+    if held <= 0:
+        return False
+    spans = [span(s) for s in segments if s.start < hour + HOUR_US and s.end > hour]
+    first = min((lies[0] for lies in spans), default=hour)
+    last = max((lies[1] for lies in spans), default=hour)
+    first, last = min(first, hour - HOUR_US), max(last, hour + HOUR_US)
+    largest = max(
+        (
+            amount
+            for at, amount in known.items()
+            if hour - BEFORE_US <= at < first or last < at <= hour + AFTER_US
+        ),
+        default=0,
+    )
+    return 3 * held > 10 * largest
+
+
+def _lies_in(segment: Segment, hours: set[int]) -> bool:
+    first, last = span(segment)
+    return any(first <= hour <= last for hour in hours)
+
+
+def _judge(
+    cursor: Cursor[Any], case: Case, stretch: Stretch, segments: list[Segment], *, wide: bool
+) -> Span | None:
+    """Judge segments by all hours near them; return a wider range if those of the range are not enough."""
+    first = min(span(segment)[0] for segment in segments)
+    last = max(span(segment)[1] for segment in segments)
+    result = case.result
+    if not wide:
+        owner = stretch.chain.conta_id, stretch.chain.kind, stretch.chain.unit
+        near = Span(result.device_id, first - BEFORE_US, last + AFTER_US + HOUR_US)
+        others = load_other_chains(cursor, near, owner)
+        earlier = [until for _, until in others if until < case.chains[0].times[0]]
+        later = [since for since, _ in others if since > case.chains[-1].times[-1]]
+        covered_from = BEGINNING if stretch.begins else case.chains[0].times[0]
+        is_covered = covered_from <= first and all(s.end > result.since for s in segments)
+        is_covered = is_covered and (
+            stretch.ends or case.is_head or stretch.chain.times[-1] >= last + HOUR_US
+        )
+        if earlier or later or not is_covered:
+            since = min(first, max(earlier) + 1) if earlier else first
+            return Span(result.device_id, since, max([last + HOUR_US, result.until, *later]))
+    blocks = dict(stretch.blocks)
+    if not stretch.begins:
+        _fill(cursor, blocks, stretch, Span(result.device_id, first - BEFORE_US, result.first))
+    if not stretch.ends and not case.is_head:
+        _fill(cursor, blocks, stretch, Span(result.device_id, result.last, last + AFTER_US + HOUR_US))
+    hours = _hours(blocks)
+    chosen = set(segments)
+    for one in unusual(
+        stretch.account.segments,
+        hours,
+        zero_start=stretch.account.zero_start,
+        decided=case.record.meter.decided,
+    ):
+        if one.segment in chosen:
+            _note(case, stretch, one)
+    if result.head is not None and not stretch.ends:
+        _note_head(result, hours, segments, case.record.meter.decided)
+    return None
+
+
+def _fill(cursor: Cursor[Any], blocks: dict[int, int], stretch: Stretch, beside: Span) -> None:
+    """Add the stored blocks of a chain's Conta in a span."""
+    for (conta_id, start), stored in load_blocks(cursor, [beside])[0].items():
+        if conta_id == stretch.chain.conta_id and stored.has_figure:
+            blocks.setdefault(start, stored.consumption)
+
+
+def _note(case: Case, stretch: Stretch, one: Unusual) -> None:
+    """Note an unusual segment at the reading that ends it."""
+    segment, result = one.segment, case.result
+    known = result.occurrences.get(segment.end)
+    waits = segment.end not in case.record.meter.looked
+    if known is not None:  # a rollover keeps its class
+        numbers = tuple(sorted({**dict(known.numbers), **dict(one.numbers)}.items()))
+        result.occurrences[segment.end] = known._replace(waits=waits, numbers=numbers)
+        return
+    chain = stretch.chain
+    value = chain.values[bisect_right(chain.times, segment.end) - 1]
+    result.occurrences[segment.end] = Occurrence(
+        segment.end,
+        value,
+        SegmentClass.INCOMUM,
+        segment.start,
+        value - segment.amount,
+        None,
+        segment.end,
+        waits,
+        "N",
+        tuple(sorted(one.numbers)),
+    )
+    result.contas[segment.end] = chain.conta_id
+
+
+# --- the newest range
+
+
+def _carry_peak(case: Case, stretches: list[Stretch]) -> None:
+    """Keep a large hour of the last days in the head: what is stored of it, or a larger new one."""
+    head, standing = case.result.head, case.standing
+    if head is None or len(case.chains) != 1 or not stretches:
+        return
+    hours, newest = stretches[-1].hours(), case.chains[-1].times[-1]
+    known = dict(hours)
+    hour, peak = standing.peak_hour, standing.peak
+    if hour is not None and peak is not None and hour + HOUR_US <= case.result.first:
+        known.setdefault(hour, peak)
+    open_hour = newest - newest % HOUR_US
+    closed = [(amount, hour) for hour, amount in known.items() if newest - PEAK_US <= hour < open_hour]
+    if closed:
+        head.peak, head.peak_hour = max(closed)
+    head.unjudged_since = standing.unjudged_since
+    if head.unjudged_since is not None and head.unjudged_since < newest - AFTER_US - 2 * HOUR_US:
+        head.unjudged_since = None
+
+
+def _note_head(
+    result: Result, hours: Mapping[int, int], segments: Iterable[Segment], decided: Iterable[int]
+) -> None:
+    """Note the largest hour that was read, and the first segment that cannot be judged yet."""
+    head, known, skipped = result.head, Hours(hours), set(decided)
+    if head is None or not hours:
+        return
+    newest = max(hours)
+    near = [(amount, hour) for hour, amount in hours.items() if newest - PEAK_US <= hour < newest]
+    if near and (head.peak is None or max(near)[0] > head.peak):
+        head.peak, head.peak_hour = max(near)
+    waiting = [s.end for s in segments if known.near(*span(s)).known < FEWEST and s.end not in skipped]
+    if waiting:
+        head.unjudged_since = min([*waiting, *([head.unjudged_since] if head.unjudged_since else [])])
+
+
+# --- what changed hours mean for segments elsewhere
+
+
+def _reaching(
+    cursor: Cursor[Any],
+    case: Case,
+    stretches: list[Stretch],
+    changed: Mapping[tuple[int, int], int | None],
+) -> Span | None:
+    """Return the range in which judgements may change with the range's hours; None if none does."""
+    result, before = case.result, _stored_hours(case.result)
+    unjudged = case.standing.unjudged_since if case.is_head else None
+    if not changed and unjudged is None:
+        return None
+    hours = [hour for _, hour in changed] or [unjudged or 0]
+    first, last = min(hours), max(hours)
+    if case.is_head and all(key not in before or (now or 0) >= before[key] for key, now in changed.items()):
+        return _of_growth(case, first)
+    until = END if case.is_head else last + BEFORE_US + 2 * HOUR_US
+    if result.first <= BEGINNING:
+        return None if case.is_head else Span(result.device_id, result.since, until)
+    reach = Span(result.device_id, first - AFTER_US - HOUR_US, until)
+    if _near_is_same(cursor, case, changed, reach):
+        return None
+    return Span(result.device_id, min(reach.start, result.since), until)
+
+
+def _of_growth(case: Case, first: int) -> Span | None:
+    """Return the range of earlier judgements that larger or new hours may change."""
+    result, since = case.result, first - AFTER_US - HOUR_US
+    marked = [
+        o.time
+        for o in case.record.occurrences.values()
+        if since <= o.time <= result.since
+        and (o.kind is SegmentClass.INCOMUM or (o.kind is SegmentClass.VIRADA and _has_figures(o)))
+    ]
+    unjudged = case.standing.unjudged_since
+    if unjudged is not None and since <= unjudged <= result.since:
+        marked.append(unjudged)
+    return Span(result.device_id, min(marked) - 1, END) if marked else None
+
+
+def _has_figures(occurrence: Occurrence) -> bool:
+    return any(name == "maior_hora" for name, _ in occurrence.numbers)
+
+
+def _stored_hours(result: Result) -> dict[tuple[int, int], int]:
+    hours: dict[tuple[int, int], int] = {}
+    for (conta_id, start), stored in result.stored.items():
+        if stored.has_figure:
+            key = conta_id, start - start % HOUR_US
+            hours[key] = hours.get(key, 0) + stored.consumption
+    return hours
+
+
+def _near_is_same(
+    cursor: Cursor[Any], case: Case, changed: Mapping[tuple[int, int], int | None], reach: Span
+) -> bool:
+    """Return whether the hours near every segment in ``reach`` judge as before, whatever the segment is."""
+    until = reach.end if reach.end < END else case.chains[-1].times[-1] + HOUR_US
+    around = Span(reach.device_id, reach.start - BEFORE_US, until + AFTER_US + HOUR_US)
+    (stored,) = load_blocks(cursor, [around])
+    for conta_id in {conta_id for conta_id, _ in changed}:
+        old = _hours({t: b.consumption for (c, t), b in stored.items() if c == conta_id and b.has_figure})
+        now = {hour: held for (c, hour), held in changed.items() if c == conta_id}
+        new = {h: held for h, held in {**old, **now}.items() if held is not None}
+        one, other = Hours(old), Hours(new)
+        for hour in range(reach.start - reach.start % HOUR_US, until, HOUR_US):
+            if _sides(one, hour) != _sides(other, hour):
+                return False
+    return True
+
+
+def _sides(hours: Hours, hour: int) -> tuple[object, ...]:
+    """Return what segments that begin or end in an hour are judged by."""
+    before = hours.between(hour - BEFORE_US, hour)
+    after = hours.between(hour + HOUR_US, hour + HOUR_US + AFTER_US)
+    return before.largest, after.largest, min(before.known, FEWEST), min(after.known, FEWEST)
