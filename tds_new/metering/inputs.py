@@ -71,7 +71,8 @@ LEFT JOIN LATERAL (
 """
 LOAD_OCCURRENCES = f"""
 SELECT o.dispositivo_id, {us_of("leitura_em")}, (valor * 10000)::bigint, classe, {us_of("o.inicio")},
-    (valor_base * 10000)::bigint, (consumo * 10000)::bigint, {us_of("decidida_em")}, espera, regra, numeros::text
+    (valor_base * 10000)::bigint, (consumo * 10000)::bigint, {us_of("decidida_em")}, espera, regra,
+    numeros::text
 FROM unnest(%(devices)s::bigint[], %(starts)s::timestamptz[]) AS span (device_id, first)
 JOIN tds_new_ocorrencia_medicao o
     ON o.dispositivo_id = span.device_id AND coalesce(o.decidida_em, 'infinity') >= span.first
