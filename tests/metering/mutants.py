@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.metering import inputs, ledger, store
+from tds_new.metering import inputs, ledger, record, store
 from tds_new.metering.rules import blocks, meter, segments
 
 Function = Callable[..., Any]
@@ -84,13 +84,7 @@ RULES = {
         "self._rollover(base, first, own) or self._restart(base, first, own)",
         "self._restart(base, first, own) or self._rollover(base, first, own)",
     ),
-    "consumption crosses from one Conta to another": Mutant(
-        inputs._chains, "!= (conta_id,", "!= (chains[-1].conta_id,"
-    ),
-    "consumption crosses from one unit to another": Mutant(
-        inputs._chains, "kind, unit):", "kind, chains[-1].unit):"
-    ),
-    "a discarded reading is used": Mutant(inputs._chains, "if t not in discarded", "if True"),
+    "a discarded reading is used": Mutant(inputs._chains, "if t not in meter.discarded", "if True"),
 }
 BLOCKS = {
     "ties are rounded up": Mutant(blocks.half_even, "quotient & 1", "True"),
@@ -116,27 +110,17 @@ BLOCKS = {
 }
 RANGES = {
     "any reading before will do as a base": Mutant(
-        ledger._confirmed_bases, f"time not in never_bases and not {DECIDED}", "True"
+        record.Record.is_confirmed, "not any(base < time < settled for base, settled in self._spans)", "True"
     ),
-    "a dip may have been a base": Mutant(ledger._confirmed_bases, "time not in never_bases and ", ""),
-    "what waited is not looked at": Mutant(ledger._confirmed_bases, f" and not {DECIDED}", ""),
-    "the first block is not known whole": Mutant(
-        ledger._beginning, "if t <= border and is_confirmed(t)", "if t <= changed and is_confirmed(t)"
+    "jumps are not remembered in between": Mutant(record.Record._derived, "time - MEMORY_US - 1", "time - 1"),
+    "the range ends with its last reading": Mutant(ledger._is_same, "point.state == state", "True"),
+    "other ranges are passed": Mutant(ledger._until, "default=None)", "default=None) and None"),
+    "blocks that are no more are kept": Mutant(
+        store._delete_vanished, "result.stored.keys() - result.blocks.keys()", "()"
     ),
-    "the last block is not known whole": Mutant(
-        ledger._is_block_whole, "any(t >= border for t in settled)", "True"
+    "occurrences that are no more are kept": Mutant(
+        store._write_occurrences, "in result.known - new]", "in ()]"
     ),
-    "the range begins at its first reading": Mutant(
-        ledger._beginning, "if t < first and is_confirmed(t)", "if t <= first and is_confirmed(t)"
-    ),
-    "the range ends with its last reading": Mutant(
-        ledger._attempt, "if t > stale.last and is_confirmed(t)", "if t >= stale.last and is_confirmed(t)"
-    ),
-    "the range ends where it now settles": Mutant(
-        ledger._attempt, "if t > stale.last and is_confirmed(t)", "if t > stale.last"
-    ),
-    "blocks that are no more are kept": Mutant(store._delete_vanished, "not in new[device_id]", "in ()"),
-    "occurrences that are no more are kept": Mutant(store.write_occurrences, "in old - new]", "in ()]"),
     "decisions mark nothing": Unmarked("tds_new_revisao_leitura", "tds_new_marca_registro"),
     "meter changes mark nothing": Unmarked("tds_new_troca_medidor", "tds_new_marca_registro"),
     "dated parameters mark nothing": Unmarked("tds_new_vigencia_parametros", "tds_new_marca_registro"),
