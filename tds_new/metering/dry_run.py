@@ -17,7 +17,14 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection, Cursor
 
 from tds_new.metering.inputs import load_meters
-from tds_new.metering.rules.blocks import Account, Chain, Computation, compute_chains, hours_of, portions
+from tds_new.metering.rules.blocks import (
+    Account,
+    Chain,
+    Computation,
+    compute_chains,
+    consumption_of,
+    portions,
+)
 from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.segments import Jump, Segment, SegmentClass, State
 from tds_new.metering.rules.unusual import AFTER_US, BEFORE_US, unusual
@@ -375,7 +382,7 @@ class _Judged:
         """
         self._zero_start = account.zero_start if self._zero_start is None else self._zero_start
         self._segments += segments
-        for hour, consumption in hours_of(segments, self._meter).items():
+        for hour, consumption in consumption_of(segments, self._meter).items():
             self._hours[hour] = self._hours.get(hour, 0) + consumption
         last = END if ended else until - until % HOUR_US - AFTER_US - HOUR_US
         decided = self._meter.decided

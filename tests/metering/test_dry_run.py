@@ -13,7 +13,7 @@ from psycopg import Cursor
 from tds_new.metering import dry_run
 from tds_new.metering.dry_run import Figures, Month
 from tds_new.metering.inputs import load_meters
-from tds_new.metering.rules.blocks import Chain, Computation, compute_chains, hours_of
+from tds_new.metering.rules.blocks import Chain, Computation, compute_chains, consumption_of
 from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.unusual import unusual
 from tds_new.metering.times import BLOCK_US, from_datetime, to_datetime
@@ -85,7 +85,7 @@ def at_once(meter: Meter, chains: list[Chain], zone: ZoneInfo) -> Figures:
             figures.wait(month(contas[occurrence.time], occurrence.time), occurrence.kind.value)
     for account in computation.accounts:
         if account.kind == "ACUMULADA":
-            hours = hours_of(account.segments, meter)
+            hours = consumption_of(account.segments, meter)
             for found in unusual(account.segments, hours, zero_start=account.zero_start):
                 kind = "VIRADA" if found.segment.kind == "VIRADA" else "INCOMUM"
                 figures.wait(month(account.conta_id, found.segment.end), kind)
