@@ -161,7 +161,7 @@ def _told(change: AuditoriaMedicao) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _label(change: AuditoriaMedicao, name: str) -> str:
-    """Return what people call the column; of a final month's consumption, the month too."""
+    """Return what people call the column; of a final month, its consumption."""
     if change.tabela == AuditoriaMedicao.Tabela.CONSUMO and change.depois:
         year, _dash, month = change.depois["mes"].partition("-")
         return _("Consumo de %(month)s/%(year)s") % {"month": month, "year": year}
