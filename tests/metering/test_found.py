@@ -15,7 +15,7 @@ from tds_new.storage import session
 from tests.metering import delivery
 from tests.metering.delivery import Case
 from tests.metering.histories import Step
-from tests.metering.model import EPOCH, Change, Parameters, Reading
+from tests.metering.model import EPOCH, Change, Decision, Parameters, Reading
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +41,7 @@ def test_an_approved_reading_follows_one_that_waits_whatever_the_maximum() -> No
                 Step(
                     "changes", at(5), Change(Decimal(90), Decimal(0))
                 ),  # less than the register had shown: nothing is accepted
-                Step("decisions", at(20), "APROVADA"),
+                Step("decisions", at(20), Decision("APROVADA")),
                 *readings((0, 100), (10, 20), (20, 170), (21, 170), (22, 170)),
             ]
         ],

@@ -237,7 +237,7 @@ class Register:
         """
         at, size, count = 0, SMALLEST_BATCH, len(times)
         while at < count:
-            if self._waiting or not self._line or self._net:
+            if self._waiting or not self._line:
                 self.feed(times[at], values[at])
                 at += 1
                 continue
@@ -642,12 +642,10 @@ class Register:
         starts, before = [base, *times[at : until - 1]], [register, *values[at : until - 1]]
         steps = [*map(sub, values[at:until], before)]
         largest = self._largest_clean(base)
-        if min(steps) < 0 or (largest is not None and max(steps) > largest):
-            clean = next(
-                n for n, step in enumerate(steps) if step < 0 or (largest is not None and step > largest)
-            )
-            until = at + clean
-            if not clean:
+        least = -largest if self._net else 0
+        if min(steps) < least or max(steps) > largest:
+            until = at + next(n for n, step in enumerate(steps) if not least <= step <= largest)
+            if until == at:
                 return at
         ends = times[at:until]
         self.segments.extend(starmap(Segment, zip(starts, ends, steps, repeat(NORMAL), strict=False)))
@@ -666,16 +664,14 @@ class Register:
         moment = self._moments[at] if at < len(self._moments) else END
         return min(moment, self._jumps[0].time + MEMORY_US + 1) if self._jumps else moment
 
-    def _largest_clean(self, base: int) -> int | None:
-        """Return the largest step that no rule objects to; None if every step will do.
-
-        It is within any limit, and leaps back over no jump.
-        """
-        largest = self._meter.parameters_at(base).hourly_maximum
+    def _largest_clean(self, base: int) -> int:
+        """Return the largest step that is within any limit and leaps back over no jump."""
+        maximum = self._meter.parameters_at(base).hourly_maximum
+        largest = END if maximum is None else maximum
         for jump in self._jumps:
             way = jump.base_value - jump.value
-            if way > 0:
-                largest = (way - 1) // 2 if largest is None else min(largest, (way - 1) // 2)
+            if way > 0 or self._net:
+                largest = min(largest, (abs(way) - 1) // 2)
         return largest
 
     def _remember_clean(self, lines: list[Point], count: int) -> None:
