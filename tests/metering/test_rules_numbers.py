@@ -47,7 +47,7 @@ def test_it_fell_to_zero_and_came_back_15_minutes_later() -> None:
     }
 
 
-def test_it_came_back_later_and_what_was_counted_is_withdrawn() -> None:
+def test_it_came_back_later_and_takes_back_what_was_counted() -> None:
     found = judged(5000, 5000.5, 0, 0, 0, 0, 0, 5001)
     assert [one.kind for one in found] == ["SUSPEITA"] * 5
     one, numbers = only(found)
@@ -80,8 +80,8 @@ def test_the_last_accepted_ones_were_the_outliers() -> None:
 
 
 def test_a_rollover_and_a_restart_say_by_what() -> None:
-    wraps = Meter(BLOCK_US, Parameters(1000_0000, 1000_0000, 1000))
-    one, numbers = only(judged(998, 999, 1, 2, 3, 4, meter=wraps))
+    small = Meter(BLOCK_US, Parameters(1000_0000, 1000_0000, 1000))
+    one, numbers = only(judged(998, 999, 1, 2, 3, 4, meter=small))
     assert (one.kind, one.rule, one.amount, one.waits) == ("VIRADA", "6b", 2_0000, False)
     assert (numbers["capacidade"], numbers["virada"], numbers["limite"]) == (1000_0000, 2_0000, 1000_0000)
     assert (numbers["diferenca"], numbers["ritmo_x3"], numbers["decisiva"]) == (-998_0000, 12_0000, 4_0000)
@@ -186,12 +186,12 @@ def test_a_run_that_must_reach_back_says_so() -> None:
 
 
 def test_a_jump_is_forgotten_after_three_days() -> None:
-    jumped = Register(Meter(HOUR_US, NEW))
+    register = Register(Meter(HOUR_US, NEW))
     values = [100_0000, 101_0000, *[0] * 80]
-    jumped.feed_all([START + n * HOUR_US for n in range(len(values))], values)
-    jumped.end_chain()
-    assert (jumped.provisional_since, jumped.border) == (None, START + (len(values) - 7) * HOUR_US)
-    assert jumped.base == (START + (len(values) - 1) * HOUR_US, 0)
+    register.feed_all([START + n * HOUR_US for n in range(len(values))], values)
+    register.end_chain()
+    assert (register.provisional_since, register.border) == (None, START + (len(values) - 7) * HOUR_US)
+    assert register.base == (START + (len(values) - 1) * HOUR_US, 0)
 
 
 def test_a_state_is_what_a_run_begins_at() -> None:
