@@ -57,7 +57,7 @@ CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 TDS_HTTPS = env.boolean("TDS_HTTPS", not (DEBUG or EMBEDDED))
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "tds_new.apps.OperationAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,6 +1,14 @@
 """The one Django application."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+
+
+class OperationAdminConfig(admin_apps.AdminConfig):
+    """Django's admin, with the operator's site."""
+
+    default = False
+    default_site = "tds_new.operation_site.OperationSite"
 
 
 class TdsNewConfig(AppConfig):

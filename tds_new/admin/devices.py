@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin, labelled
 from tds_new.admin.entries import NUMBERS, PARAMETERS, ToleranceOptional, say_units
-from tds_new.formats import clock_with_zone, register, register_with_unit
+from tds_new.formats import clock_with_zone, date_text, register, register_with_unit
 from tds_new.models import (
     ConsumoBloco,
     ConsumoCongelado,
@@ -22,6 +22,7 @@ from tds_new.models import (
     TrocaMedidor,
     VigenciaParametros,
 )
+from tds_new.queries.dips import dips_by_day
 
 LATEST = 5  # entries of each kind on a device's page; all are in their lists
 
@@ -194,4 +195,8 @@ def meter_history(request: HttpRequest, device: Dispositivo) -> dict[str, Any]:
         ]
     if request.user.has_perm("tds_new.view_leituraemrevisao"):
         context["waiting"] = LeituraEmRevisao.objects.filter(dispositivo=device, espera=True).count()
+        context["dips"] = [
+            (date_text(day.day), day.dips, register_with_unit(day.largest, unit))
+            for day in dips_by_day(device)
+        ]
     return context

@@ -1,10 +1,15 @@
 """The entries of people about a meter: changes, dated parameters, decisions."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,10 +18,21 @@ from tds_new.admin.entries import PARAMETERS, RegistroAdmin, RegistroForm, Toler
 from tds_new.admin.filters import ContaWithRowsFilter, by_date
 from tds_new.admin.meter_change import misfits
 from tds_new.formats import clock, register, register_with_unit
-from tds_new.metering.preview import may_be_approved
-from tds_new.models import OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor, VigenciaParametros
+from tds_new.models import (
+    Conta,
+    Dispositivo,
+    OcorrenciaMedicao,
+    RevisaoLeitura,
+    TrocaMedidor,
+    VigenciaParametros,
+)
 from tds_new.models.vigencia import parameters_in_force
 from tds_new.queries.neighbours import reading_within_second
+
+CLASSES, DECISIONS = OcorrenciaMedicao.Classe, RevisaoLeitura.Decisao
+JUMPS = (CLASSES.SUSPEITA, CLASSES.IMPLAUSIVEL, CLASSES.EXCESSO, CLASSES.REINICIO)
+DECIDED = ("leitura_em", "decisao", "valor_corrigido", "atribuida_a")  # of a stored decision
+NUMBER = re.compile(r"-?\d{1,11}(\.\d{1,4})?")
 
 
 @admin.register(TrocaMedidor)
@@ -123,7 +139,16 @@ class VigenciaParametrosAdmin(RegistroAdmin):
 
 
 class RevisaoForm(RegistroForm):
-    """A decision on one reading."""
+    """A decision on one reading, or the value that stands for the one received."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Offer the Contas that the device has changed between."""
+        super().__init__(*args, **kwargs)
+        if "atribuida_a" in self.fields:
+            conta = self.fields["atribuida_a"]
+            conta.queryset = contas_of_transfers(self.device)  # type: ignore[attr-defined]
+            for link in ("add", "change", "delete", "view"):
+                setattr(conta.widget, f"can_{link}_related", False)
 
     def clean_leitura_em(self) -> Any:
         """Return the reading's exact time: people write whole seconds."""
@@ -134,17 +159,15 @@ class RevisaoForm(RegistroForm):
         return exact
 
     def clean_decisao(self) -> str:
-        """Refuse to approve a reading that is accepted already."""
+        """Refuse to count a jump that is none, or that the next readings took back."""
         decision, moment = str(self.cleaned_data["decisao"]), self.cleaned_data.get("leitura_em")
-        if decision == RevisaoLeitura.Decisao.APROVADA and moment is not None:
-            found = OcorrenciaMedicao.objects.filter(dispositivo=self.device, leitura_em=moment).first()
-            if found is None or not may_be_approved(found.classe):
-                raise ValidationError(
-                    _(
-                        "Só se aprova uma leitura suspeita ou um salto implausível; "
-                        "esta leitura não é nem um nem outro."
-                    )
-                )
+        if moment is None or decision not in (DECISIONS.APROVADA, DECISIONS.REINICIO):
+            return decision
+        found = OcorrenciaMedicao.objects.filter(dispositivo=self.device, leitura_em=moment).first()
+        if found is None or found.classe not in JUMPS:
+            raise ValidationError(_("Esta leitura não é um salto: já conta, e não há o que aprovar."))
+        if not found.espera:
+            raise ValidationError(_("As leituras seguintes já mostraram o que esta foi: ela não conta."))
         return decision
 
 
@@ -159,17 +182,35 @@ class RevisaoLeituraAdmin(RegistroAdmin):
         "gateway",
         "conta",
         "value",
-        "decisao",
+        "decided",
         "seen_as",
         "motivo",
         "registrado_por",
     )
     list_filter = ("decisao", ("leitura_em", by_date(gettext_lazy("data da leitura"))), ContaWithRowsFilter)
-    fields = ("meter", "leitura_em", "decisao", "motivo", "evidence", "registered")
+    fields = (
+        *("meter", "leitura_em", "decisao", "valor_corrigido", "atribuida_a"),
+        *("motivo", "evidence", "registered"),
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return all fields of a stored decision but the reason, which may be edited."""
-        return ("meter", "evidence", "registered") + (("leitura_em", "decisao") if obj else ())
+        return ("meter", "evidence", "registered") + (DECIDED if obj else ())
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; a Conta only where the device has changed between two."""
+        transferred = obj.atribuida_a_id if obj else contas_of_transfers(self.page_device(request, None))
+        hidden = () if transferred else ("atribuida_a",)
+        return [name for name in super().get_fields(request, obj) if name not in hidden]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Read the suggested time and value from the address."""
+        given: dict[str, Any] = {**super().get_changeform_initial_data(request)}
+        moment, value = parse_datetime(given.pop("leitura_em", "")), given.pop("valor_corrigido", "")
+        device = self.page_device(request, None)
+        if moment is not None and device is not None:
+            given["leitura_em"] = timezone.make_naive(moment, device.conta.zone)
+        return {**given, **({"valor_corrigido": Decimal(value)} if is_number(value) else {})}
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def reading(self, entry: RevisaoLeitura) -> str:
@@ -180,6 +221,17 @@ class RevisaoLeituraAdmin(RegistroAdmin):
     def value(self, entry: RevisaoLeitura) -> str:
         """Show the reading's value."""
         return register_with_unit(entry.valor, entry.dispositivo.unidade)
+
+    @admin.display(description=gettext_lazy("decisão"), ordering="decisao")
+    def decided(self, entry: RevisaoLeitura) -> str:
+        """Show the decision, the corrected value and the Conta chosen."""
+        value = register_with_unit(entry.valor_corrigido, entry.dispositivo.unidade)
+        parts = [
+            str(entry.get_decisao_display()) if entry.decisao else "",
+            _("valor %(value)s") % {"value": value} if entry.valor_corrigido is not None else "",
+            str(entry.atribuida_a or ""),
+        ]
+        return " · ".join(filter(None, parts))
 
     @admin.display(description=gettext_lazy("classe na decisão"), ordering="classe")
     def seen_as(self, entry: RevisaoLeitura) -> str:
@@ -199,3 +251,15 @@ class RevisaoLeituraAdmin(RegistroAdmin):
             )
             parts.append(_("base %(value)s (%(when)s)") % {"value": base, "when": when})
         return " · ".join(filter(None, parts))
+
+
+def contas_of_transfers(device: Dispositivo | None) -> QuerySet[Conta]:
+    """Return the Contas between which a device has changed."""
+    found = OcorrenciaMedicao.objects.filter(dispositivo=device, classe=CLASSES.TRANSFERENCIA)
+    pairs = found.values_list("numeros__conta_antes", "numeros__conta_depois") if device else ()
+    return Conta.objects.filter(pk__in={pk for pair in pairs for pk in pair if pk is not None})
+
+
+def is_number(text: str) -> bool:
+    """Return whether an address carries a register's value."""
+    return NUMBER.fullmatch(text) is not None

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
@@ -18,11 +19,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ListAdmin, ReadOnlyAdmin, WideListAdmin
+from tds_new.admin.conflicts import address_of_use, conflict_of, device_of
 from tds_new.admin.filters import ContaFilter, GatewayFilter, ReprocessedFilter, by_date
 from tds_new.admin.payload import readable
 from tds_new.formats import MISSING, clock
 from tds_new.ingestion.reprocess import reprocess
-from tds_new.models import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, RejeicaoContador
+from tds_new.models import ConsumerStatus, ManutencaoExecucao, MensagemRejeitada, Motivo, RejeicaoContador
 from tds_new.queries.consumers import dropped_by_broker, is_silent, silent_consumers
 
 
@@ -57,11 +59,30 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
         "gateway",
         "conta",
         "leitura_indice",
-        "reprocessada_em",
+        "state",
         "size",
         "content",
     )
-    readonly_fields = ("size", "content")
+    readonly_fields = ("state", "size", "content")
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses, with that which uses the value of a conflict."""
+        use = path(
+            "<int:message_id>/usar-valor/",
+            self.admin_site.admin_view(self.use_value),
+            name="tds_new_mensagemrejeitada_use",
+        )
+        return [use, *super().get_urls()]
+
+    def use_value(self, request: HttpRequest, message_id: int) -> HttpResponse:
+        """Go to where the value of a conflict is put in the place of the stored one."""
+        message = MensagemRejeitada.objects.filter(pk=message_id).first()
+        conflict, device = (conflict_of(message), device_of(message)) if message else (None, None)
+        if conflict is None or device is None:
+            text = _("Não se sabe de que leitura esta mensagem é outro valor.")
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:tds_new_mensagemrejeitada_changelist"))
+        return HttpResponseRedirect(address_of_use(device, conflict))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MensagemRejeitada]:
         """Return the rows without payloads, which only the page of one message shows."""
@@ -131,6 +152,9 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("situação"), ordering="reprocessada_em")
     def state(self, mensagem: MensagemRejeitada) -> str:
         """Show whether it was accepted later, and when."""
+        if mensagem.reprocessada_em is None and mensagem.motivo == Motivo.CONFLITO:
+            url = reverse("admin:tds_new_mensagemrejeitada_use", args=[mensagem.pk])
+            return format_html('{}<br><a href="{}">{}</a>', _("À espera"), url, _("Usar este valor"))
         if mensagem.reprocessada_em is None:
             return _("À espera")
         return format_html(

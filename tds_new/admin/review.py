@@ -1,118 +1,85 @@
 """The pages of readings out of the ordinary, on which people decide.
 
-A decision always has a reason, and is taken beside the neighbouring readings.
+A decision always has a reason, and is taken beside the neighbouring readings and with what it would change.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import label_for_field, lookup_field, unquote
+from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from tds_new.admin.base import ReadOnlyAdmin, ReasonForm, WideListAdmin, labelled
-from tds_new.admin.decisions import APPROVE, AT_ONCE, CHANGE, DISCARD, UNDO, Decision, apply, refusal_of
-from tds_new.admin.explanation import Case, cases_of, why
+from tds_new.admin.cases import CLASSES, SITUATIONS, Case, cases_of
+from tds_new.admin.choices import choices_for, entries_of, see_button
+from tds_new.admin.conflicts import other_values
+from tds_new.admin.decision_forms import ContaForm, DecisionForm, MaximumForm, MeterChangeForm, ValueForm
+from tds_new.admin.decisions import (
+    AT_ONCE,
+    ATTRIBUTE,
+    BY_NAME,
+    CHANGE,
+    CORRECT,
+    DISCARD,
+    RAISE,
+    SEE,
+    UNDO,
+    Decision,
+    refusal_of,
+    store,
+)
+from tds_new.admin.effects import Told, effects_of, rebuild_first
+from tds_new.admin.explanation import counts_now, why
 from tds_new.admin.filters import ContaOfReadingFilter, by_date
-from tds_new.admin.meter_change import MeterChangeForm, misfits
-from tds_new.formats import MISSING, NBSP, clock, clock_with_zone, offset, register, register_with_unit
-from tds_new.models import LeituraEmRevisao, OcorrenciaMedicao, RevisaoLeitura, TrocaMedidor
-from tds_new.queries.neighbours import NearbyReading, readings_around
+from tds_new.admin.meter_change import misfits
+from tds_new.admin.reading_table import badge, change_in_words, changes_between, neighbours
+from tds_new.formats import MISSING, NBSP, clock, clock_with_zone, offset, register_with_unit
+from tds_new.metering.preview import waits_for_rebuild
+from tds_new.models import LeituraEmRevisao
 from tds_new.storage.audit import sign
 
-CLASSES = OcorrenciaMedicao.Classe
-SYMBOLS = {
-    CLASSES.SUSPEITA: "◆",
-    CLASSES.IMPLAUSIVEL: "▲",
-    CLASSES.REINICIO: "≈",
-    CLASSES.VIRADA: "↻",
-    CLASSES.TROCA: "⇄",
-    CLASSES.QUEDA: "▽",
-    "ESPERA": "▲",
-    "RESOLVIDA": "○",
-    "APROVADA": "✓",
-    "DESCARTADA": "✕",
-}
-
-
-def change_in_words(change: TrocaMedidor, row: LeituraEmRevisao) -> str:
-    """Return a meter change before a reading, in one line and in its Conta's time."""
-    text = _("Troca de medidor em %(when)s: final %(final)s, inicial %(initial)s.")
-    final, initial = (
-        register_with_unit(value, row.dispositivo.unidade)
-        for value in (change.leitura_final, change.leitura_inicial)
-    )
-    return text % {
-        "when": clock_with_zone(change.ocorrida_em, row.conta.zone),
-        "final": final,
-        "initial": initial,
-    }
-
-
-def badge(kind: str, text: str) -> str:
-    """Return a word with its symbol and colour."""
-    return format_html(
-        '<span class="badge badge-{}"><span aria-hidden="true">{}</span> {}</span>',
-        kind.lower(),
-        SYMBOLS.get(kind, ""),
-        text,
-    )
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A line of the table of neighbouring readings."""
-
-    when: str
-    value: str
-    difference: str
-    badges: list[str]
-    here: bool
-    base: bool
-
-
-def neighbours(row: LeituraEmRevisao, around: list[NearbyReading]) -> list[Neighbour]:
-    """Return the readings around ``row``, each with its difference to the one before.
-
-    Times are the Conta's.
-    """
-    lines, zone = [], row.conta.zone
-    for index, reading in enumerate(around):
-        badges = [badge(reading.classe, str(CLASSES(reading.classe).label))] if reading.classe else []
-        badges += (
-            [badge(reading.decisao, str(RevisaoLeitura.Decisao(reading.decisao).label))]
-            if reading.decisao
-            else []
-        )
-        difference = register(reading.valor - around[index - 1].valor) if index else MISSING
-        place = (reading.time == row.leitura_em, reading.time == row.inicio)
-        lines.append(
-            Neighbour(clock(reading.time, zone), register(reading.valor), difference, badges, *place)
-        )
-    return lines
+EFFECTS_AT_ONCE = 10  # readings whose effects are looked up for one page
+CONFIRM, PREVIEW = "confirmar", "ver"  # the names of the buttons of the page that asks for the reason
 
 
 class SituacaoFilter(admin.SimpleListFilter):
-    """Selects readings that wait for people, or those that do not."""
+    """Selects readings by what they wait for, or what was decided."""
 
     title = gettext_lazy("situação")
     parameter_name = "situacao"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the four states."""
-        return [(str(value), label) for value, label in LeituraEmRevisao.Situacao.choices]
+        """Return all situations."""
+        return [(str(value), label) for value, label in SITUATIONS.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows in the chosen state."""
+        """Return the rows in the chosen situation."""
         return queryset.filter(situacao=self.value()) if self.value() else queryset
+
+
+class ClasseFilter(admin.SimpleListFilter):
+    """Selects by the ledger's present class; dips are on their device's page."""
+
+    title = gettext_lazy("classe")
+    parameter_name = "classe"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the classes that are listed."""
+        return [(str(value), label) for value, label in CLASSES.choices if value != CLASSES.QUEDA]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the chosen class."""
+        return queryset.filter(classe=self.value()) if self.value() else queryset
 
 
 @admin.register(LeituraEmRevisao)
@@ -125,11 +92,17 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     list_display = ("when", "place", "value", "base", "jump", "kind", "state")
     list_filter = (
         SituacaoFilter,
-        "classe",
+        ClasseFilter,
         ContaOfReadingFilter,
         ("leitura_em", by_date(gettext_lazy("data da leitura"))),
     )
-    list_select_related = ("dispositivo__conta", "gateway", "conta", "decisao__registrado_por")
+    list_select_related = (
+        "dispositivo__conta",
+        "gateway",
+        "conta",
+        "decisao__registrado_por",
+        "decisao__atribuida_a",
+    )
     list_per_page = AT_ONCE
     nothing = gettext_lazy("Nenhuma leitura foge do comum, e ninguém decidiu sobre alguma.")
     search_fields = (
@@ -139,7 +112,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         "gateway__mac",
         "conta__name",
     )
-    actions = ("approve", "discard", "declare_change", "undo")
+    actions = ("see", "discard", "undo")
     readonly_fields = (
         "when",
         "device",
@@ -157,6 +130,15 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
     class Media:
         css = {"all": ("tds_new/css/admin.css",)}
 
+    def get_urls(self) -> list[Any]:
+        """Return the addresses, with those of each decision on a reading."""
+        decide = path(
+            "<path:object_id>/decidir/<slug:name>/",
+            self.admin_site.admin_view(self.decide_view),
+            name="tds_new_leituraemrevisao_decide",
+        )
+        return [decide, *super().get_urls()]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows with all that a line shows."""
         return super().get_queryset(request).select_related(*self.list_select_related)
@@ -169,141 +151,195 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         """Return whether the person may change, and so decide on, readings under review."""
         return bool(request.user.has_perm("tds_new.change_leituraemrevisao"))
 
-    def has_declare_permission(self, request: HttpRequest) -> bool:
-        """Return whether the person may decide and add meter changes, and so declare one."""
-        return self.has_decide_permission(request) and bool(request.user.has_perm("tds_new.add_trocamedidor"))
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Show the list, with how many wait for somebody and how many for readings."""
+        waiting = waiting_counts()
+        return super().changelist_view(request, {"waiting": waiting, **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show one reading among its neighbours, with the decisions that are possible."""
+        """Show why one reading is there, what counts, and what may be decided."""
         row = self.get_object(request, unquote(object_id))
-        context: dict[str, Any] = {
+        context = {
             **(extra_context or {}),
             "title": _("Leitura em revisão"),
-            "checkbox": ACTION_CHECKBOX_NAME,
+            "is_nav_sidebar_enabled": False,
         }
         if row is not None:
-            decisions = [
-                d for d in (APPROVE, DISCARD, UNDO) if self.has_decide_permission(request) and d.allowed(row)
-            ]
             (case,) = cases_of([row])
-            changes = _changes_between(row, case)
-            decisions += (
-                [CHANGE]
-                if self.has_declare_permission(request) and CHANGE.allowed(row) and not changes
-                else []
-            )
-            context["lines"] = neighbours(row, readings_around([(row.dispositivo, row.leitura_em)])[0])
+            choices = []
+            if self.has_decide_permission(request):
+                others = other_values(row.dispositivo, row.leitura_em, case.received)
+                choices = choices_for(case, request.user.has_perm, others)
             context |= {
-                "why": why(row, case),
-                "changes": [(change.pk, change_in_words(change, row)) for change in changes],
+                "facts": self._facts(request, row),
+                "why": why(case),
+                "counts": counts_now(case),
+                "changes": [(change.pk, change_in_words(change, row)) for change in changes_between(case)],
+                "choices": choices,
+                "lines": neighbours(row, case.around),
+                "just_wait": row.situacao == SITUATIONS.AGUARDA,
             }
-            context["decisions"] = [(decision, decision.effect(row, case)) for decision in decisions]
         return super().change_view(request, object_id, form_url, context)
 
-    @admin.action(permissions=["decide"], description=gettext_lazy("Aprovar as leituras selecionadas"))
-    def approve(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Have the chosen readings accepted, whatever the plausible maximum says."""
-        return self._decide(request, queryset, APPROVE)
+    def _facts(self, request: HttpRequest, row: LeituraEmRevisao) -> list[tuple[str, str]]:
+        """Return the label and the text of each fact about a reading."""
+        names = self.get_fields(request, row)
+        labels = [str(label_for_field(name, LeituraEmRevisao, self, return_attr=False)) for name in names]
+        return [
+            (label[:1].upper() + label[1:], str(lookup_field(name, row, self)[2]))
+            for label, name in zip(labels, names, strict=True)
+        ]
+
+    @admin.action(
+        permissions=["decide"], description=gettext_lazy("Marcar como vistas as leituras selecionadas")
+    )
+    def see(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Have the chosen readings wait no more; no figure changes."""
+        return self._decide_many(request, queryset, SEE)
 
     @admin.action(permissions=["decide"], description=gettext_lazy("Descartar as leituras selecionadas"))
     def discard(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Have the chosen readings left out."""
-        return self._decide(request, queryset, DISCARD)
-
-    @admin.action(
-        permissions=["declare"],
-        description=gettext_lazy("Registrar troca de medidor nas leituras selecionadas"),
-    )
-    def declare_change(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Enter the meter change that explains each chosen reading, one a device."""
-        return self._decide(request, queryset, CHANGE)
+        return self._decide_many(request, queryset, DISCARD)
 
     @admin.action(
         permissions=["decide"], description=gettext_lazy("Desfazer a decisão sobre as leituras selecionadas")
     )
     def undo(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Undo the decisions on the chosen readings."""
-        return self._decide(request, queryset, UNDO)
+        return self._decide_many(request, queryset, UNDO)
 
-    def _decide(
+    def _decide_many(
         self, request: HttpRequest, queryset: QuerySet[Any], decision: Decision
     ) -> HttpResponse | None:
-        """Ask for the reason, and take the decision once it is given."""
-        rows = list(queryset[: AT_ONCE + 1])
-        if refusal := refusal_of(rows, decision):
+        """Ask for the reason, and decide on the chosen readings once it is given."""
+        cases = cases_of(list(queryset[: AT_ONCE + 1]))
+        if refusal := refusal_of(cases, decision):
             self.message_user(request, refusal, messages.ERROR)
             return None
-        answer = request.POST if "confirmar" in request.POST else None
-        form = ReasonForm(answer)
-        changes = [MeterChangeForm.for_reading(row, answer) for row in rows] if decision is CHANGE else []
-        if answer is None or not all([form.is_valid(), *(change.is_valid() for change in changes)]):
-            return self._confirmation(request, rows, decision, form, changes)
+        reason = ReasonForm(request.POST if CONFIRM in request.POST else None)
+        if not reason.is_valid():
+            return self._confirmation(request, cases, decision, reason)
+        self._take(request, cases, decision, reason, None)
+        return None
+
+    def decide_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """Ask for the reason and what else is needed, and decide once it is given."""
+        decision = BY_NAME.get(name)
+        if decision is None:
+            raise Http404
+        if not self.has_decide_permission(request) or (
+            decision.permission and not request.user.has_perm(decision.permission)
+        ):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        cases = [] if row is None else cases_of([row])
+        back = HttpResponseRedirect(reverse("admin:tds_new_leituraemrevisao_changelist"))
+        if refusal := refusal_of(cases, decision):
+            self.message_user(request, refusal, messages.ERROR)
+            return back
+        answer = request.POST if request.method == "POST" else None
+        form = form_for(cases[0], decision, answer, request.GET.dict())
+        reason = ReasonForm(
+            answer if answer and CONFIRM in answer else None, initial={"motivo": request.POST.get("motivo")}
+        )
+        if reason.is_bound and all([reason.is_valid(), form is None or form.is_valid()]):
+            self._take(request, cases, decision, reason, form)
+            return back
+        return self._confirmation(request, cases, decision, reason, form)
+
+    def _take(
+        self,
+        request: HttpRequest,
+        cases: list[Case],
+        decision: Decision,
+        reason: ReasonForm,
+        form: DecisionForm | None,
+    ) -> None:
+        """Take a decision, signed, and say so; or say that somebody else was faster."""
+        motivo = reason.cleaned_data["motivo"]
         try:
             with transaction.atomic():
-                sign(request.user, form.cleaned_data["motivo"])
-                apply(rows, decision, changes, form.cleaned_data["motivo"], request.user)
+                sign(request.user, motivo)
+                if form is None:
+                    store([case.row for case in cases], decision, motivo, request.user)
+                else:
+                    form.store(motivo, request.user)
         except IntegrityError:
             text = _("Nada foi feito: alguém decidiu ao mesmo tempo. Veja a lista de novo.")
             self.message_user(request, text, messages.ERROR)
-            return None
-        self._say_done(request, len(rows), decision)
-        for change in changes:
-            for text in misfits(change.instance):
-                self.message_user(request, f"{change.row}: {text}", messages.WARNING)
-        return None
+            return
+        self._say_done(request, cases, decision)
+        for text in misfits(form.instance) if isinstance(form, MeterChangeForm) else []:
+            self.message_user(request, f"{cases[0].row}: {text}", messages.WARNING)
 
     def _confirmation(
         self,
         request: HttpRequest,
-        rows: list[LeituraEmRevisao],
+        cases: list[Case],
         decision: Decision,
-        form: ReasonForm,
-        changes: list[MeterChangeForm],
+        reason: ReasonForm,
+        form: DecisionForm | None = None,
     ) -> HttpResponse:
         """Show the page that asks for the reason.
 
-        It shows each reading and what ``decision`` does to it. ``changes``: the forms of a decision that
-        declares meter changes, one a reading; else none.
+        It shows each reading and what ``decision`` does to it. ``form``: what else the decision asks.
         """
-        around = readings_around([(row.dispositivo, row.leitura_em) for row in rows])
         context = {
             **self.admin_site.each_context(request),
             "title": decision.title,
             "is_nav_sidebar_enabled": False,
             "opts": self.opts,
-            "media": self.media + form.media,
+            "media": self.media + reason.media + (form.media if form else reason.media),
             "decision": decision,
+            "button": see_button(cases[0]) if decision is SEE and len(cases) == 1 else decision.button,
+            "reason": reason,
             "form": form,
             "checkbox": ACTION_CHECKBOX_NAME,
+            "confirm": CONFIRM,
+            "preview": PREVIEW,
             "items": [
                 {
-                    "row": row,
-                    "when": clock_with_zone(row.leitura_em, row.conta.zone),
-                    "value": self.value(row),
-                    "base": self.base(row),
-                    "jump": self.jump(row),
-                    "kind": self.kind(row),
-                    "why": why(row, case),
-                    "effect": decision.effect(row, case),
-                    "lines": neighbours(row, lines),
-                    "change": changes[n] if changes else None,
+                    "row": case.row,
+                    "when": clock_with_zone(case.row.leitura_em, case.zone),
+                    "value": self.value(case.row),
+                    "base": self.base(case.row),
+                    "jump": self.jump(case.row),
+                    "kind": self.kind(case.row),
+                    "why": why(case),
+                    "counts": counts_now(case),
+                    "told": told,
+                    "lines": neighbours(case.row, case.around),
                 }
-                for n, (row, lines, case) in enumerate(zip(rows, around, cases_of(rows), strict=True))
+                for case, told in zip(cases, effects_for(cases, decision, form), strict=True)
             ],
         }
+        if form is not None or len(cases) == 1:
+            context["back"] = reverse("admin:tds_new_leituraemrevisao_change", args=[cases[0].row.pk])
         return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirm.html", context)
 
-    def _say_done(self, request: HttpRequest, count: int, decision: Decision) -> None:
+    def _say_done(self, request: HttpRequest, cases: Sequence[Case], decision: Decision) -> None:
+        count = len(cases)
         text = {
-            APPROVE.name: ngettext("%(n)d leitura aprovada.", "%(n)d leituras aprovadas.", count),
+            SEE.name: ngettext(
+                "%(n)d leitura marcada como vista.", "%(n)d leituras marcadas como vistas.", count
+            ),
             DISCARD.name: ngettext("%(n)d leitura descartada.", "%(n)d leituras descartadas.", count),
-            CHANGE.name: ngettext("%(n)d troca registrada.", "%(n)d trocas registradas.", count),
             UNDO.name: ngettext("%(n)d decisão desfeita.", "%(n)d decisões desfeitas.", count),
-        }[decision.name] % {"n": count}
-        soon = _("O consumo é recalculado em segundos.")
-        self.message_user(request, f"{text} {soon}", messages.SUCCESS)
+            CHANGE.name: _("Troca registrada."),
+            RAISE.name: _("Máximo por hora aumentado."),
+            CORRECT.name: _("Valor corrigido."),
+            ATTRIBUTE.name: _("Consumo atribuído."),
+        }.get(decision.name, _("Decisão registrada."))
+        if decision is SEE:
+            soon = ""
+        elif any(waits_for_rebuild(case.row.dispositivo_id, case.row.leitura_em) for case in cases):
+            soon = rebuild_first()
+        else:
+            soon = _("O consumo é recalculado em segundos.")
+        self.message_user(request, f"{text % {'n': count}} {soon}".strip(), messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("leitura de"), ordering="leitura_em")
     def when(self, row: LeituraEmRevisao) -> str:
@@ -382,9 +418,41 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         )  # fmt: skip
 
 
-def _changes_between(row: LeituraEmRevisao, case: Case | None) -> list[TrocaMedidor]:
-    """Return the meter changes between ``row`` and its base, as the ledger sees them."""
-    if case is None or not case.preview.changes:
-        return []
-    found = TrocaMedidor.objects.filter(dispositivo=row.dispositivo_id, ocorrida_em__in=case.preview.changes)
-    return list(found.order_by("ocorrida_em"))
+def waiting_counts() -> dict[str, int]:
+    """Return how many readings wait for somebody, and how many for readings."""
+    found = (
+        LeituraEmRevisao.objects.filter(situacao__in=[SITUATIONS.ESPERA, SITUATIONS.AGUARDA])
+        .order_by()
+        .values_list("situacao")
+        .annotate(n=Count("pk"))
+    )
+    return dict(found)
+
+
+def form_for(case: Case, decision: Decision, answer: Any, query: dict[str, str]) -> DecisionForm | None:
+    """Return what a decision asks besides the reason; None if nothing.
+
+    ``answer``: what was posted, None if nothing was; ``query``: what the address suggests.
+    """
+    if decision is CORRECT:
+        return ValueForm(case, answer, query.get("valor", ""))
+    if decision is ATTRIBUTE:
+        return ContaForm(case, answer, query.get("conta", ""))
+    if decision is CHANGE:
+        return MeterChangeForm(case, answer)
+    return MaximumForm(case, answer) if decision is RAISE else None
+
+
+def effects_for(cases: list[Case], decision: Decision, form: DecisionForm | None) -> list[Told | None]:
+    """Return what a decision changes on each reading.
+
+    None where that is not known yet, or where there are too many readings to look it up.
+    """
+    if decision is SEE:
+        return [Told(totals=(_("Nenhum total muda."),), none=True) for _case in cases]
+    if form is not None:
+        entry = form.entry()
+        return [effects_of(cases[0], [entry])[0] if entry else None]
+    if len(cases) > EFFECTS_AT_ONCE:
+        return [None for _case in cases]
+    return [effects_of(case, entries_of(case, decision))[0] for case in cases]

@@ -1,10 +1,16 @@
 """People's decisions on readings."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.models.conta import Conta
+from tds_new.models.dispositivo import Dispositivo
+from tds_new.models.leitura import LeituraDispositivo
+from tds_new.models.ocorrencia import OcorrenciaMedicao
 from tds_new.models.registro import Registro
+
+KINDS = Dispositivo.TipoLeitura
 
 
 class RevisaoLeitura(Registro):
@@ -71,3 +77,65 @@ class RevisaoLeitura(Registro):
                 name="tds_new_revisao_leitura_atribuida_a",
             ),
         ]
+
+    def clean(self) -> None:
+        """Refuse a decision that does nothing on this reading, or that lacks something.
+
+        Raises ValidationError.
+        """
+        super().clean()
+        if not self.decisao and self.valor_corrigido is None:
+            raise ValidationError({"decisao": _("Escolha uma decisão, ou informe o valor certo.")})
+        self._check_conta_chosen()
+        if self.dispositivo_id is None or self.leitura_em is None:
+            return
+        reading = LeituraDispositivo.objects.filter(
+            dispositivo=self.dispositivo_id, time=self.leitura_em
+        ).first()
+        if reading is None:
+            raise ValidationError({"leitura_em": _("Este dispositivo não tem leitura nesse instante.")})
+        self._check_reading(reading)
+
+    def _check_conta_chosen(self) -> None:
+        if self.decisao == self.Decisao.ATRIBUIDA and self.atribuida_a_id is None:
+            raise ValidationError({"atribuida_a": _("Escolha a conta para a qual o consumo conta.")})
+        if self.decisao != self.Decisao.ATRIBUIDA and self.atribuida_a_id is not None:
+            raise ValidationError({"atribuida_a": _("Só se escolhe uma conta ao atribuir o consumo a ela.")})
+
+    def _check_reading(self, reading: LeituraDispositivo) -> None:
+        """Refuse a decision that readings of this kind do not take."""
+        of_registers = (self.Decisao.REINICIO, self.Decisao.RETORNO, self.Decisao.ATRIBUIDA)
+        if self.decisao in of_registers and reading.tipo_leitura not in (KINDS.ACUMULADA, KINDS.SALDO):
+            raise ValidationError(
+                {
+                    "decisao": _(
+                        "Esta leitura não é de um registrador: nela só se aprova, descarta ou corrige."
+                    )
+                }
+            )
+        value = reading.valor if self.valor_corrigido is None else self.valor_corrigido
+        if self.decisao == self.Decisao.REINICIO and value < 0:
+            raise ValidationError(
+                {"decisao": _("Um registrador que recomeçou do zero não mostra valor negativo.")}
+            )
+        if self.decisao == self.Decisao.ATRIBUIDA:
+            self._check_transfer()
+
+    def _check_transfer(self) -> None:
+        """Refuse to attribute what is no change of Conta, or to a third Conta."""
+        found = OcorrenciaMedicao.objects.filter(
+            dispositivo=self.dispositivo_id, leitura_em=self.leitura_em, classe="TRANSFERENCIA"
+        ).first()
+        if found is None:
+            raise ValidationError(
+                {"decisao": _("Só se atribui o consumo da primeira leitura depois de uma mudança de conta.")}
+            )
+        contas = {found.numeros.get("conta_antes"), found.numeros.get("conta_depois")}
+        if self.atribuida_a_id not in contas:
+            raise ValidationError(
+                {
+                    "atribuida_a": _(
+                        "O consumo conta para a conta de antes ou para a de depois, nenhuma outra."
+                    )
+                }
+            )

@@ -12,6 +12,9 @@ from tds_new.models.dispositivo import Dispositivo
 from tds_new.models.registro import Registro
 from tds_new.models.vigencia import parameters_in_force
 
+KINDS = Dispositivo.TipoLeitura
+REGISTERS = (KINDS.ACUMULADA, KINDS.SALDO)
+
 
 class TrocaMedidor(Registro):
     """A meter change: the old meter's last register value and the new one's first."""
@@ -41,10 +44,10 @@ class TrocaMedidor(Registro):
         super().clean()
         if self.dispositivo_id is None or self.ocorrida_em is None:
             return
-        if self.dispositivo.tipo_leitura != Dispositivo.TipoLeitura.ACUMULADA:
+        if self.dispositivo.tipo_leitura not in REGISTERS:
             raise ValidationError(
                 _(
-                    "Só um medidor de leitura acumulada tem registrador: "
+                    "Só um medidor de leitura acumulada ou de saldo tem registrador: "
                     "para este dispositivo não há troca a registrar."
                 )
             )
@@ -61,7 +64,7 @@ class TrocaMedidor(Registro):
     def _refuse_beyond(self, field: str, capacity: Decimal | None) -> None:
         """Raise ValidationError if a register of ``capacity`` does not reach the value."""
         value: Decimal | None = getattr(self, field)
-        if value is not None and value < 0:
+        if value is not None and value < 0 and self.dispositivo.tipo_leitura != KINDS.SALDO:
             raise ValidationError({field: _("Um registrador não mostra valor negativo.")})
         if value is not None and capacity is not None and value > capacity:
             text = _("Acima do valor máximo do registrador, que é %(maximo)s.")

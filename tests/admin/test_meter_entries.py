@@ -238,31 +238,31 @@ def test_values_that_do_not_fit_the_readings_around_are_stored_with_a_warning(ro
         "(GMT-3))" in text
     )
     assert "A leitura inicial é maior que a leitura posterior à troca (50.000\u00a0kWh" in text
-    assert "é −2\u00a0kWh: a leitura de 02/03/2026\u00a009:45:00 fica suspeita." in text
+    assert "é −2\u00a0kWh: a leitura de 02/03/2026\u00a009:45:00 fica em revisão." in text
     rounded = said(
         add(root, "trocamedidor", meter(JUMP, "D02"), leitura_final="1019", leitura_inicial="49998")
     )
     assert "confira" in rounded
-    assert "suspeita" not in rounded  # together both meters counted something, so it is accepted
+    assert "em revisão" not in rounded  # together both meters counted something, so it is accepted
     assert "confira" not in said(add(root, "trocamedidor", device, ocorrida_em_1="09:36:00"))
 
 
 @pytest.mark.parametrize(
     ("values", "moment", "change", "warned"),
     [
-        (JUMP, "09:40:00", ("1035", "49989,9"), "é 25,1\u00a0kWh, e o máximo plausível é 25\u00a0kWh"),
-        (JUMP, "09:40:00", ("1035", "49990"), ""),
+        (JUMP, "09:40:00", ("1110", "49989,9"), "é 100,1\u00a0kWh, e o máximo plausível é 100\u00a0kWh"),
+        (JUMP, "09:40:00", ("1110", "49990"), ""),
         (
             (1000, 1010, 9000, 5),
             "09:40:00",
             ("1040", "0"),
             "",
-        ),  # the spike before is no base: 30 + 5 in half an hour
+        ),  # the spike before is no base
         (
             (1000, 1010, 9000, 5),
             "09:40:00",
-            ("1060", "0"),
-            "é 55\u00a0kWh, e o máximo plausível é 50\u00a0kWh",
+            ("1110", "0"),
+            "é 105\u00a0kWh, e o máximo plausível é 100\u00a0kWh",
         ),
         ((1000, 1010), "09:40:00", ("5000", "0"), ""),  # nothing was read since
     ],
@@ -384,16 +384,30 @@ def test_a_decision_is_on_a_reading_that_is_there_and_keeps_what_it_was_taken_on
     )
 
 
-def test_a_reading_that_is_accepted_is_discarded_but_not_approved(root: Client) -> None:
+@pytest.mark.parametrize(
+    ("values", "moment", "refusal"),
+    [
+        (RESTART, "09:30:00", "As leituras seguintes já mostraram o que esta foi"),
+        (SPIKE, "09:45:00", "As leituras seguintes já mostraram o que esta foi"),
+        (RESTART, "09:15:00", "Esta leitura não é um salto"),
+    ],
+)
+@pytest.mark.parametrize("decision", ["APROVADA", "REINICIO"])
+def test_what_is_settled_offers_no_jump_into_the_totals(
+    root: Client, values: tuple[float, ...], moment: str, refusal: str, decision: str
+) -> None:
+    answer = add(root, "revisaoleitura", meter(values), leitura_em_1=moment, decisao=decision)
+    assert refusal in str(errors(answer))
+    assert not RevisaoLeitura.objects.exists()
+
+
+def test_a_reading_that_is_accepted_is_discarded(root: Client) -> None:
     device = meter(RESTART)
-    assert "Só se aprova uma leitura suspeita" in str(
-        errors(add(root, "revisaoleitura", device, leitura_em_1="09:30:00", decisao="APROVADA"))
-    )
     assert errors(add(root, "revisaoleitura", device, leitura_em_1="09:15:00")) == {}
     drain()
     decision = RevisaoLeitura.objects.get()
     assert (decision.valor, decision.classe) == (1010, "")
-    assert total(device) == 14
+    assert total(device) == 34  # 4 from zero, then three times 10
 
 
 def test_a_reason_given_better_computes_nothing_again(root: Client) -> None:

@@ -17,9 +17,11 @@ START = datetime(2026, 3, 2, 12, tzinfo=UTC)  # 9:00 in Sao Paulo, 8:00 in Manau
 STEP = timedelta(minutes=15)
 SPIKE = (1000, 1010, 1020, 9000, 1030, 1040)
 JUMP = (1000, 1010, 1020, 50_000, 50_010, 50_020, 50_030)
-ROLLOVER = (99_980, 99_990, 5, 15)
-RESTART = (1000, 1010, 4, 14)
+ROLLOVER = (99_980, 99_990, 5, 15, 25, 35)
+RESTART = (1000, 1010, 4, 14, 24, 34)
+EXCESS = (1000, 1010, 1020, 1220, 1420, 1620, 1820)  # really faster than 100 an hour
 EDITOR = ("view_leituraemrevisao", "change_leituraemrevisao", "add_trocamedidor")
+ON_MANY = ("see", "discard", "undo")  # what is decided on several readings of the list at once
 
 
 def meter(
@@ -28,7 +30,12 @@ def meter(
     """A register in kWh, read every 15 minutes, that counts at most 100 an hour."""
     gateway = factories.gateway(factories.conta(f"Conta de {codigo}", timezone=timezone), f"GW-{codigo}")
     device = factories.device(gateway, codigo)
-    parameters = {"consumo_maximo_hora": Decimal(100), "valor_maximo_registro": Decimal(100_000), **fields}
+    parameters: dict[str, Any] = {
+        "consumo_maximo_hora": Decimal(100),
+        "valor_maximo_registro": Decimal(100_000),
+        "tolerancia_queda": Decimal(0),
+        **fields,
+    }
     Dispositivo.objects.filter(pk=device.pk).update(**parameters)
     device.refresh_from_db()
     points = factories.points(START, STEP, values)
@@ -77,11 +84,22 @@ def decide(
     motivo: str | None = "visto no local",
     **fields: Any,
 ) -> Any:
-    """Confirm an action on ``rows`` with a ``motivo``; return the list's response."""
-    data: dict[str, Any] = {"action": action, "_selected_action": [one.chave for one in rows], **fields}
-    if motivo is not None:
-        data |= {"confirmar": "sim", "motivo": motivo}
-    return client.post(url("leituraemrevisao", "changelist"), data, follow=True)
+    """Confirm a decision on ``rows`` with a ``motivo``; return the last response.
+
+    Without a ``motivo`` the page is asked for that asks for one.
+    """
+    confirmed = {} if motivo is None else {"confirmar": "sim", "motivo": motivo}
+    if action in ON_MANY:
+        data = {"action": action, "_selected_action": [one.chave for one in rows], **fields, **confirmed}
+        return client.post(url("leituraemrevisao", "changelist"), data, follow=True)
+    for one in rows:
+        address = url("leituraemrevisao", "decide", one.chave, action)
+        response: Any = (
+            client.get(address, fields, follow=True)
+            if motivo is None
+            else client.post(address, {**fields, **confirmed}, follow=True)
+        )
+    return response
 
 
 def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
