@@ -299,7 +299,7 @@ def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
 
 def _reach(state: State) -> int:
     """Return the earliest base that a register may go back to."""
-    return min(state.line[0][0], *(jump.base_time for jump in state.jumps))
+    return min([state.line[0][0], *(jump.base_time for jump in state.jumps)])
 
 
 def _run(stale: Stale, inputs: Inputs, origin: Point | None) -> tuple[list[Chain], Computation]:
