@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -272,19 +273,23 @@ def run(**options: object) -> str:
     return said.getvalue()
 
 
-def test_the_command_compares_the_product_to_the_first_edition_and_six_rules() -> None:
+def test_the_command_compares_the_product_to_the_first_edition_and_six_rules(tmp_path: Path) -> None:
     assert len(RULES) == 8
-    text = run(months=60, seed=2, events=True)
-    assert text.isascii()
+    text = run(months=60, seed=2, events=True, output=tmp_path / "metering")
+    assert text == (tmp_path / "metering.md").read_text(encoding="ascii")
     assert all(text.count(f"\n| {name} | ") == 1 for name in RULES)
     assert text.count("| met |") == 2
     assert "\n| one zero | " in text
-    found = json.loads(run(months=60, seed=2, json=True))
+    found = json.loads((tmp_path / "metering.json").read_text(encoding="ascii"))
     assert list(found["rules"]) == list(RULES)
     assert found["rules"][PRODUCT]["months"] == 60
     assert found["rules"][PRODUCT]["exact"] >= 48
     assert found["rules"]["first edition"]["exact"] <= 30
     assert [requirement["met"] for requirement in found["requirements"]] == [True, True]
+
+
+def test_the_command_gives_figures_for_programs() -> None:
+    assert json.loads(run(months=1, json=True))["rules"][PRODUCT]["months"] == 1
 
 
 def test_a_rule_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
