@@ -11,6 +11,7 @@ from psycopg import Cursor
 
 from tds_new.metering import ledger, worker
 from tds_new.metering.inputs import Span
+from tds_new.models import ConsumoParticao
 from tds_new.storage import session
 from tests.metering import delivery
 from tests.metering.delivery import Case
@@ -63,10 +64,13 @@ def test_a_range_whose_turn_comes_later_still_finds_what_it_changes() -> None:
     delivery.install([one])
     delivery.deliver([one])
     delivery.store([(one, readings((60, 99), (145, 111)))])
-    for minute in (145, 60):
-        time = (at(minute) - EPOCH) // timedelta(microseconds=1)
-        with transaction.atomic(), Cursor(session.of_django()) as cursor:
-            ledger.compute(cursor, [Span(one.device, time, time)])
+    partition = one.device % ConsumoParticao.PARTICOES
+    times = [(at(minute) - EPOCH) // timedelta(microseconds=1) for minute in (145, 60)]
+    last, first = (Span(one.device, time, time) for time in times)
+    with transaction.atomic(), Cursor(session.of_django()) as cursor:
+        ledger.compute(cursor, partition, [last], {one.device: [first]})
+    with transaction.atomic(), Cursor(session.of_django()) as cursor:
+        ledger.compute(cursor, partition, [first])
     assert delivery.differences([one]) == []
 
 
@@ -82,9 +86,9 @@ def test_a_long_range_is_computed_where_there_are_readings(monkeypatch: pytest.M
     delivery.deliver([one])
     computed, compute = [], ledger.compute
 
-    def count(cursor: Any, ranges: Any) -> Any:
+    def count(cursor: Any, partition: int, ranges: Any, later: Any) -> Any:
         computed.append(list(ranges))
-        return compute(cursor, computed[-1])
+        return compute(cursor, partition, computed[-1], later)
 
     monkeypatch.setattr(ledger, "compute", count)
     delivery.store([(one, [Step("own", START, Parameters(factor=Decimal(2)))])])
