@@ -22,6 +22,7 @@ from tds_new.admin.filters import ContaWithRowsFilter, by_date
 from tds_new.formats import MISSING, clock, clock_with_zone, register, register_with_unit
 from tds_new.models import (
     AuditoriaMedicao,
+    Conta,
     Dispositivo,
     Gateway,
     OcorrenciaMedicao,
@@ -35,7 +36,13 @@ MODELS: dict[str, type[Model]] = {
     for model in (TrocaMedidor, VigenciaParametros, RevisaoLeitura, Dispositivo, Gateway)
 }
 # Columns that tell people nothing: keys, and those that the entry itself shows.
-UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_em"}
+UNSAID = {"id", "dispositivo_id", "conta_id", "registrado_por_id", "registrado_em", "regra", "numeros"}
+# Columns that hold the key of something with a name.
+REFERENCES: dict[str, type[Model]] = {
+    "gateway_id": Gateway,
+    "medidor_pai_id": Dispositivo,
+    "atribuida_a_id": Conta,
+}
 
 
 @admin.register(AuditoriaMedicao)
@@ -72,15 +79,15 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
         return change.dispositivo if change else None
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Return the list, with all gateways that its lines mention looked up at once."""
+        """Return the list, with all that its lines refer to looked up at once."""
         changelist = super().get_changelist_instance(request)
-        name_gateways(changelist.result_list)
+        name_references(changelist.result_list)
         return changelist
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return one change, with the gateways that it mentions."""
+        """Return one change, with the names of what it refers to."""
         change = super().get_object(request, object_id, from_field)
-        name_gateways([change] if change else [])
+        name_references([change] if change else [])
         return change
 
     @admin.display(description=gettext_lazy("data e hora"), ordering="id")
@@ -126,16 +133,18 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
         return labelled(_("motivo"), change.motivo or MISSING)
 
 
-def name_gateways(changes: Iterable[AuditoriaMedicao]) -> None:
-    """Give each change the names of the gateways that it mentions, in one statement.
+def name_references(changes: Iterable[AuditoriaMedicao]) -> None:
+    """Give each change the names of what it refers to, in one statement for each kind.
 
-    The names are kept in ``change.gateways``, by id.
+    The names are kept in ``change.names``, by column and id.
     """
     sides = [side for change in changes for side in (change.antes, change.depois) if side]
-    ids = {side["gateway_id"] for side in sides if "gateway_id" in side}
-    names = {gateway.pk: str(gateway) for gateway in Gateway.objects.filter(pk__in=ids)} if ids else {}
+    names: dict[tuple[str, int], str] = {}
+    for column, model in REFERENCES.items():
+        if ids := {side[column] for side in sides if side.get(column) is not None}:
+            names |= {(column, one.pk): str(one) for one in model._default_manager.filter(pk__in=ids)}
     for change in changes:
-        change.gateways = names  # type: ignore[attr-defined]
+        change.names = names  # type: ignore[attr-defined]
 
 
 def _fields(change: AuditoriaMedicao) -> dict[str, Any]:
@@ -174,8 +183,8 @@ def _readable(change: AuditoriaMedicao, name: str, value: Any) -> str:
     """Return a value of the trail as people read it."""
     if value is None or value == "":
         return MISSING
-    if name == "gateway_id":
-        return str(change.gateways.get(value, value))  # type: ignore[attr-defined]
+    if name in REFERENCES:
+        return str(change.names.get((name, value), value))  # type: ignore[attr-defined]
     if name == "classe":
         return str(dict(OcorrenciaMedicao.Classe.choices).get(value, value))
     if change.tabela == AuditoriaMedicao.Tabela.CONSUMO:

@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.admin.base import BaseInline, ListAdmin, ProtectedDeletionAdmin
+from tds_new.admin.structure import tree_context
 from tds_new.models import Conta, ContaMembership, Gateway
 
 
@@ -45,6 +47,15 @@ class ContaAdmin(ListAdmin, ProtectedDeletionAdmin):
             people_count=Count("memberships", filter=Q(memberships__is_active=True)),
             gateway_count=Coalesce(Subquery(gateways, output_field=IntegerField()), 0),
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the Conta, with its main meters and what is behind them."""
+        conta = self.get_object(request, unquote(object_id))
+        shown = conta is not None and request.user.has_perm("tds_new.view_dispositivo")
+        context = tree_context(conta) if shown and conta is not None else {}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     @admin.display(description=_("pessoas"), ordering="people_count")
     def people(self, conta: Any) -> int:

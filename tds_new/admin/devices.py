@@ -4,58 +4,30 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin, labelled
-from tds_new.admin.entries import NUMBERS, PARAMETERS, ToleranceOptional, say_units
+from tds_new.admin.base import LocalTimeAdmin, ProtectedDeletionAdmin, WideListAdmin, labelled
+from tds_new.admin.device_form import DispositivoForm
+from tds_new.admin.entries import NUMBERS
+from tds_new.admin.structure import STRUCTURE, change_in_words, counts_as, main_meters, tree_context
 from tds_new.formats import clock_with_zone, date_text, register, register_with_unit
 from tds_new.models import (
-    ConsumoBloco,
     ConsumoCongelado,
     Dispositivo,
-    Gateway,
     LeituraEmRevisao,
     TrocaMedidor,
     VigenciaParametros,
 )
 from tds_new.queries.dips import dips_by_day
+from tds_new.units import canonical_unit
 
+MEASURED = ("tipo", "grandeza", "unidade", "unidade_consumo", "tipo_leitura", "carimbo")
 LATEST = 5  # entries of each kind on a device's page; all are in their lists
-
-
-class DispositivoForm(ToleranceOptional, ReasonedForm):
-    """A device. Its parameters hold for all of its past, so a change needs a reason.
-
-    The model refuses a device too many for its gateway.
-    """
-
-    reasoned = PARAMETERS
-
-    def has_figures(self) -> bool:
-        """Return whether there are readings, or blocks of readings that were dropped."""
-        return super().has_figures() or ConsumoBloco.objects.filter(dispositivo=self.instance.pk).exists()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Let the tolerance be left empty, and name the unit if it is known."""
-        super().__init__(*args, **kwargs)
-        self.allow_empty_tolerance()
-        if self.instance.pk:
-            say_units(self.fields, self.instance.unidade)
-
-    def clean(self) -> dict[str, Any] | None:
-        """Wait for others who add devices to this gateway.
-
-        So the model's count of its devices is the one that will hold.
-        """
-        cleaned = super().clean()
-        gateway = self.cleaned_data.get("gateway")
-        if gateway:
-            Gateway.objects.select_for_update(no_key=True).filter(pk=gateway.pk).first()
-        return cleaned
 
 
 @admin.register(Dispositivo)
@@ -65,7 +37,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     form = DispositivoForm
     formfield_overrides = NUMBERS
     list_display = ("codigo", "nome", "place", "measures", "status", "seen")
-    list_filter = ("status", "grandeza", "tipo_leitura", "tipo")
+    list_filter = ("status", "grandeza", "papel", "tipo_leitura", "tipo")
     list_select_related = ("gateway", "conta")
     search_fields = ("codigo", "nome", "gateway__codigo", "gateway__mac", "conta__name")
     autocomplete_fields = ("gateway",)
@@ -76,13 +48,20 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
 
         The reason field is there for people who may change them.
         """
-        parameters: dict[str, Any] = {"fields": PARAMETERS}
+        fields: tuple[str, ...] = ("fator_conversao", "valor_maximo_registro", "consumo_maximo_hora")
+        may_change = obj is None or self.has_change_permission(request, obj)
+        fields += (("sem_limite",) if may_change else ()) + ("tolerancia_queda",)
+        parameters: dict[str, Any] = {"fields": fields}
         if obj is not None:
-            asked = ("motivo",) if self.has_change_permission(request, obj) else ()
-            parameters = {"fields": PARAMETERS + asked, "description": validity(request, obj)}
+            asked = ("motivo",) if may_change else ()
+            parameters = {"fields": fields + asked, "description": validity(request, obj)}
         return (
             (None, {"fields": ("gateway", "conta", "codigo", "nome", "status")}),
-            (gettext_lazy("Medição"), {"fields": ("tipo", "grandeza", "unidade", "tipo_leitura")}),
+            (gettext_lazy("Medição"), {"fields": MEASURED}),
+            (
+                gettext_lazy("Lugar nos totais"),
+                {"fields": ("papel", "medidor_pai"), "description": counts_as(obj) if obj else ""},
+            ),
             (gettext_lazy("Parâmetros"), parameters),
             (gettext_lazy("Modbus"), {"fields": ("slave_id", "register_modbus")}),
             (gettext_lazy("Estado"), {"fields": ("last_seen", "created_at")}),
@@ -118,15 +97,32 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
         The page also says how many of its readings wait for a decision.
         """
         device = self.page_device(request, object_id)
-        meter = meter_history(request, device) if device else {}
+        meter = meter_history(request, device) | tree_context(device.conta, device) if device else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **meter})
 
     def save_model(self, request: HttpRequest, obj: Dispositivo, form: Any, change: bool) -> None:
         """Store, and say what is computed again."""
         super().save_model(request, obj, form, change)
+        if canonical_unit(obj.unidade) == "MWh" and "unidade" in form.changed_data:
+            text = _("Em MWh o passo mais fino é de 0,1 kWh: o consumo de cada 15 minutos fica grosseiro.")
+            self.message_user(request, text, messages.WARNING)
+        if change and not set(STRUCTURE).isdisjoint(form.changed_data):
+            obj.refresh_from_db()
+            self.message_user(request, change_in_words(obj), messages.WARNING)
         if form.recomputed:
             soon = _("Tudo isso é recalculado em segundos.")
             self.message_user(request, f"{_held_until(obj)} {soon}", messages.WARNING)
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses of the pages, and of the search for main meters."""
+        search = self.admin_site.admin_view(self.search_main_meters)
+        return [path("principais/", search, name="tds_new_dispositivo_main_meters"), *super().get_urls()]
+
+    def search_main_meters(self, request: HttpRequest) -> HttpResponse:
+        """Answer the search for the meters that a device may be behind."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return main_meters(request, self.get_queryset(request))
 
 
 def _held_until(device: Dispositivo) -> str:

@@ -247,12 +247,12 @@ CREATE FUNCTION tds_new_padroes(
     WITH units (spelling, kind, scale) AS (VALUES
         ('wh', 'energy', 1000), ('kwh', 'energy', 1), ('mwh', 'energy', 0.001),
         ('l', 'volume', 1000), ('litro', 'volume', 1000), ('litros', 'volume', 1000),
-        ('m³', 'volume', 1), ('m3', 'volume', 1), ('m^3', 'volume', 1)
+        ('m3', 'volume', 1), ('m^3', 'volume', 1)
     ), defaults (quantity, kind, maximum, tolerance) AS (VALUES
         ('ENERGIA', 'energy', 1000, 0.1), ('AGUA', 'volume', 100, 0.01), ('GAS', 'volume', 1000, 0.01)
     ), spelt (spelling, divisor, rank) AS (VALUES
-        (lower(regexp_replace(unidade, '\\s', '', 'g')), 1, 1),
-        (lower(regexp_replace(unidade_consumo, '\\s', '', 'g')), fator, 2)
+        (lower(regexp_replace(normalize(unidade, NFKC), '\\s', '', 'g')), 1, 1),
+        (lower(regexp_replace(normalize(unidade_consumo, NFKC), '\\s', '', 'g')), fator, 2)
     ), found AS (
         SELECT least(round(maximum * scale / divisor, 4), 99999999999.9999) AS maximum,
             least(round(tolerance * scale / divisor, 4), 99999999999.9999) AS tolerance

@@ -14,7 +14,10 @@ from tds_new.models.conta import Conta
 from tds_new.models.gateway import Gateway
 from tds_new.models.parametros import ParametrosMedicao
 from tds_new.models.protection import ProtectedByReadings, ProtectedQuerySet
+from tds_new.units import ENERGY, PULSES, VOLUME, canonical_unit
 
+# The units that the consumption of a quantity is totalled in.
+UNITS_OF_TOTALS = {"ENERGIA": ENERGY, "AGUA": VOLUME, "GAS": VOLUME}
 # A trigger replaces it, when a device is stored, by the default of the device's quantity and unit.
 DEFAULT_BY_QUANTITY = Decimal(-1)
 
@@ -183,11 +186,14 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
     def clean(self) -> None:
         """Refuse a device too many for its gateway. Raises ValidationError.
 
-        Refuse also a change that would give stored readings another meaning.
+        Refuse also a change that would give stored readings another meaning, pulses of which nobody knows
+        what they count, and a main meter that cannot be.
         """
         super().clean()
+        self._refuse_pulses_of_nothing()
         if self.gateway_id is None:
             return
+        self._refuse_wrong_main_meter()
         before = Dispositivo.objects.filter(pk=self.pk).first()
         if before is None or before.gateway_id != self.gateway_id:
             self._refuse_over_capacity(self.gateway)
@@ -200,6 +206,26 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         raise ValidationError(
             _("Este dispositivo já tem leituras: cadastre outro para mudar a unidade ou o gateway.")
         )
+
+    def _refuse_pulses_of_nothing(self) -> None:
+        """Refuse a register in pulses without a unit of consumption, where totals need one."""
+        units = UNITS_OF_TOTALS.get(self.grandeza)
+        if units is None or canonical_unit(self.unidade) != PULSES:
+            return
+        if canonical_unit(self.unidade_consumo) not in units:
+            text = _("Este medidor conta pulsos: informe a unidade do consumo (%(units)s) e o fator.")
+            raise ValidationError(text % {"units": ", ".join(units)})
+
+    def _refuse_wrong_main_meter(self) -> None:
+        """Refuse a main meter of another Conta, and one that is itself behind this device."""
+        main = self.medidor_pai
+        if main is None:
+            return
+        if main.conta_id != self.gateway.conta_id:
+            raise ValidationError({"medidor_pai": _("O medidor principal é de outra conta.")})
+        if self.pk is not None and main.pk in {self.pk, *descendants(self.gateway.conta_id, self.pk)}:
+            text = _("Este medidor ficaria atrás de si mesmo: o principal escolhido já está atrás dele.")
+            raise ValidationError({"medidor_pai": text})
 
     def _refuse_over_capacity(self, gateway: Gateway) -> None:
         if gateway.dispositivos.exclude(pk=self.pk).count() >= gateway.qte_max_dispositivos:
@@ -219,3 +245,18 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
                 self._refuse_over_capacity(gateway)
             self.conta_id = gateway.conta_id
             super().save(*args, **kwargs)
+
+
+def descendants(conta_id: int, device_id: int) -> set[int]:
+    """Return the ids of all meters of a Conta that are behind a device, however far."""
+    below: dict[int, list[int]] = {}
+    pairs = Dispositivo.objects.filter(conta=conta_id, medidor_pai__isnull=False)
+    for main, sub_meter in pairs.values_list("medidor_pai_id", "pk"):
+        below.setdefault(main, []).append(sub_meter)
+    found: set[int] = set()
+    left = [device_id]
+    while left:
+        new = [pk for pk in below.get(left.pop(), ()) if pk not in found]
+        found.update(new)
+        left += new
+    return found

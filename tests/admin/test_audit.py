@@ -133,6 +133,7 @@ def test_a_devices_own_parameters_are_signed_too() -> None:
         fator_conversao="2,5",
         valor_maximo_registro="100.000,5",
         consumo_maximo_hora="",
+        sem_limite="on",
         motivo="TC medido em campo",
     )
     assert root.post(url("dispositivo", "change", device.pk), form).status_code == 302
@@ -291,6 +292,8 @@ def test_a_device_begins_its_trail_with_its_parameters_and_zero_is_one_of_them()
         **device_form(Dispositivo(gateway=gateway, codigo="D07")),
         "fator_conversao": "40",
         "consumo_maximo_hora": "",
+        "sem_limite": "on",
+        "tolerancia_queda": "0",
     }
     assert root.post(url("dispositivo", "add"), form).status_code == 302
     begun = AuditoriaMedicao.objects.get()

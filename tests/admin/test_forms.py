@@ -40,6 +40,7 @@ def device_form(of: Gateway, codigo: str = "D09", **fields: Any) -> dict[str, An
         "consumo_maximo_hora": "",
         "tolerancia_queda": "",
     }
+    form |= {"unidade_consumo": "", "carimbo": "FIM", "papel": "CONSUMO", "medidor_pai": ""}
     return {**form, **fields}
 
 
@@ -74,7 +75,7 @@ def test_a_device_takes_the_conta_of_its_gateway_whatever_is_posted(root: Client
     assert Dispositivo.objects.get().conta == gateway.conta
 
 
-def test_a_devices_metering_parameters_are_entered_and_an_empty_tolerance_is_none(
+def test_a_devices_metering_parameters_are_entered_and_empty_ones_are_defaults(
     root: Client, gateway: Gateway
 ) -> None:
     entered = {
@@ -93,12 +94,18 @@ def test_a_devices_metering_parameters_are_entered_and_an_empty_tolerance_is_non
     )
     assert parameters == (Decimal("2.5"), Decimal(1_000_000), Decimal("40.5"), Decimal("0.2"))
 
-    assert root.post(url("dispositivo", "change", one.pk), device_form(gateway)).status_code == 302
-    one.refresh_from_db()
-    assert (one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda) == (
+    def after(**fields: str) -> tuple[Decimal | None, ...]:
+        answer = root.post(url("dispositivo", "change", one.pk), device_form(gateway, **fields))
+        assert answer.status_code == 302
+        one.refresh_from_db()
+        return one.valor_maximo_registro, one.consumo_maximo_hora, one.tolerancia_queda
+
+    assert after() == (None, Decimal(1000), Decimal("0.1"))
+    assert after(sem_limite="on", tolerancia_queda="0") == (None, None, Decimal(0))
+    assert after(unidade="pulsos", unidade_consumo="kWh", fator_conversao="0.001") == (
         None,
-        None,
-        Decimal(0),
+        Decimal(1_000_000),
+        Decimal(100),
     )
 
 

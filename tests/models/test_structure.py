@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from tds_new.models import AuditoriaMedicao, Conta, Dispositivo, Gateway
+from tds_new.units import default_dip_tolerance, default_hourly_maximum
 
 Make = Callable[..., Dispositivo]
 NO_LIMIT = {"consumo_maximo_hora": None}
@@ -86,6 +89,23 @@ class TestDefaults:
         for seen in (device, Dispositivo.objects.get(pk=device.pk)):
             assert seen.consumo_maximo_hora == (None if maximum is None else Decimal(maximum))
             assert seen.tolerancia_queda == Decimal(tolerance)
+
+    @pytest.mark.parametrize("grandeza", ["ENERGIA", "AGUA", "GAS", "TEMPERATURA"])
+    def test_the_database_and_the_code_have_the_same(self, db: None, grandeza: str) -> None:
+        units = ("kWh", " K WH", "Wh", "MWh", "m³", "m^3", "M3", "㎥", "L", "Litros", "pulsos", "°C", "")
+        for unit, consumption_unit, factor in product(units, units, (1, Fraction(1, 800), 40)):
+            arguments = (grandeza, unit, consumption_unit, Fraction(factor))
+            with connection.cursor() as cursor:
+                query = "SELECT * FROM tds_new_padroes(%s, %s, %s, %s)"
+                cursor.execute(query, [*arguments[:3], Decimal(float(factor))])
+                maximum, tolerance = cursor.fetchone()
+            expected = default_hourly_maximum(*arguments)
+            assert (maximum is None) == (expected is None), arguments
+            # The database has four decimals.
+            assert abs(Fraction(maximum or 0) - (expected or 0)) <= Fraction(1, 20_000), arguments
+            assert abs(Fraction(tolerance) - default_dip_tolerance(*arguments)) <= Fraction(1, 20_000), (
+                arguments
+            )
 
     def test_what_is_given_stays(self, make: Make) -> None:
         device = make("D", consumo_maximo_hora=None, tolerancia_queda=Decimal(0))

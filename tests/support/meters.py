@@ -118,6 +118,10 @@ def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
         "fator_conversao": "1",
         "tolerancia_queda": "",
         "motivo": "",
+        "unidade_consumo": device.unidade_consumo,
+        "carimbo": device.carimbo,
+        "papel": device.papel,
+        "medidor_pai": device.medidor_pai_id or "",
     }
     return {**form, "valor_maximo_registro": "100000", "consumo_maximo_hora": "100", **fields}
 
