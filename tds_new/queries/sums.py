@@ -82,6 +82,7 @@ GROUP BY period.number, grandeza, unidade, papel
 """
 
 _ORDER = {grandeza: n for n, grandeza in enumerate(Dispositivo.Grandeza.values)}
+_ROLE_ORDER = {papel: n for n, papel in enumerate(Dispositivo.Papel.values)}
 
 
 class Measure(NamedTuple):
@@ -102,9 +103,9 @@ def unit_of_blocks(device: Dispositivo) -> str:
     return canonical_unit(device.unidade_consumo or device.unidade)
 
 
-def measure_order(measure: Measure) -> tuple[int, str, str]:
-    """Return the key that sorts by quantity as ``Grandeza`` does, unit and role."""
-    return _ORDER[measure.grandeza], measure.unidade, measure.papel
+def measure_order(measure: Measure) -> tuple[int, str, int]:
+    """Return the key that sorts by quantity, unit and role, as the models list them."""
+    return _ORDER[measure.grandeza], measure.unidade, _ROLE_ORDER[measure.papel]
 
 
 def counted(devices: Sequence[Dispositivo]) -> list[Dispositivo]:

@@ -49,7 +49,9 @@ def consumption_cards(facts: Facts) -> list[Card]:
 
 
 def _blank(measure: Measure) -> Card:
-    title = _("%(grandeza)s no mês") % {"grandeza": measure_word(measure)}
+    title = measure_word(measure)
+    if measure.papel == Dispositivo.Papel.CONSUMO:
+        title = _("%(grandeza)s no mês") % {"grandeza": title}
     return blank_card(measure_id(measure), title, colour(measure.grandeza))
 
 

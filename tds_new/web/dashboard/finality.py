@@ -1,6 +1,6 @@
 """Which figures may still move, and what waits for a person."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -8,7 +8,7 @@ from django.utils.translation import ngettext
 
 from tds_new import formats
 from tds_new.queries.finality import MeasureFinality
-from tds_new.queries.local_calendar import Period
+from tds_new.queries.local_calendar import DAY, Period
 from tds_new.queries.sums import Measure
 from tds_new.web.dashboard import payload
 from tds_new.web.dashboard.read import Facts
@@ -45,22 +45,21 @@ def finality_rows(facts: Facts) -> list[payload.Finality]:
 
 
 def _row(facts: Facts, found: MeasureFinality) -> payload.Finality:
-    zone = facts.scope.conta.zone
     settled = found.settled_until
-    final = min(settled, final_until(facts)) if settled else None
     return {
         "id": measure_id(found.measure),
         "name": measure_word(found.measure),
         "colour": colour(found.measure.grandeza),
-        "settled": formats.date_time(settled, zone) if settled else formats.MISSING,
-        "final": formats.date_time(final, zone) if final else formats.MISSING,
+        "settled": short_moment(facts, settled) if settled else formats.MISSING,
+        "final": formats.date_text(_last_final_day(facts, settled)) if settled else formats.MISSING,
         "provisional": short_moment(facts, found.provisional_since) if found.provisional_since else "",
     }
 
 
-def final_until(facts: Facts) -> datetime:
-    """Return the moment before which no late reading is accepted any more."""
-    return facts.scope.now - timedelta(days=settings.TDS_MAX_LATENESS_DAYS)
+def _last_final_day(facts: Facts, settled: datetime) -> date:
+    """Return the last local day of which every block is settled and past the time for late readings."""
+    oldest = facts.scope.now - timedelta(days=settings.TDS_MAX_LATENESS_DAYS)
+    return min(settled, oldest).astimezone(facts.scope.conta.zone).date() - DAY
 
 
 def waiting(facts: Facts) -> payload.Waiting:

@@ -31,7 +31,11 @@ def quantity_word(grandeza: str) -> str:
 
 def role_word(papel: str) -> str:
     """Return the word for the role of a meter."""
-    return str(dict(Dispositivo.Papel.choices).get(papel, papel))
+    return {
+        Dispositivo.Papel.CONSUMO: _("Consumo"),
+        Dispositivo.Papel.INJECAO: _("Injeção"),
+        Dispositivo.Papel.INFORMATIVO: _("Informativo"),
+    }[Dispositivo.Papel(papel)]
 
 
 def measure_word(measure: Measure) -> str:

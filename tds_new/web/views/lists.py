@@ -45,6 +45,7 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
     now = timezone.now()
     context = _context(request, Paginator(in_structure(list(matching)), PAGE_SIZE), search, now)
     context["rows"] = [_device(device, depth, conta, now) for device, depth in context["page"]]
+    context["shown"] = {device.pk for device, _depth in context["page"]}
     return render(request, "tds_new/devices.html", context)
 
 
