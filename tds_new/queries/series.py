@@ -143,7 +143,7 @@ def _fill(conta: Conta, wanted: Sequence[Series], window: Window, now: datetime)
     for line in wanted:
         columns = found.get(line.device.pk, Columns())
         interval_s = float(line.device.gateway.intervalo_esperado_s)
-        line.points = _points(line.device.tipo_leitura, columns, interval_s, step)
+        line.points = _points(line.device.tipo_leitura, columns, interval_s)
         line.max_gap_s = _max_gap_s(columns.t, line.points, interval_s, step)
 
 
@@ -203,12 +203,12 @@ def _read(
 # --- points ---
 
 
-def _points(tipo_leitura: str, columns: Columns, interval_s: float, step: timedelta) -> list[Point]:
+def _points(tipo_leitura: str, columns: Columns, interval_s: float) -> list[Point]:
     """Return the points of a device that should send every ``interval_s`` seconds."""
     if tipo_leitura == Dispositivo.TipoLeitura.INSTANTANEA:
         return _gauge_points(columns)
     if tipo_leitura == Dispositivo.TipoLeitura.INCREMENTAL:
-        return _rate_points(columns, _covered_s(columns, interval_s, step))
+        return _rate_points(columns, _covered_s(columns, interval_s))
     return _rate_points(columns, [_measured_s(*pair) for pair in _pairs(columns)])
 
 
@@ -266,32 +266,15 @@ def _measured_s(measured: float, blocks: int) -> float:
     return whole if -0.001 <= whole - truncated <= TRUNCATION_S else truncated + TRUNCATION_S / 2
 
 
-def _covered_s(c: Columns, interval_s: float, step: timedelta) -> list[float]:
+def _covered_s(c: Columns, interval_s: float) -> list[float]:
     """Return the seconds that the increments in each bucket cover.
 
-    These are all of its blocks, unless it begins or ends a run and is not measured in full: then they are the
-    time that so many increments take in the bucket beside it, or the expected time if there is none. An
-    increment of a device that sends less often than every block covers its interval.
+    The first edition of the rules booked an increment whole into the block after its interval, so that there
+    was no block without one. Where such increments are longer than a block, each covers its interval.
     """
-    if interval_s > BLOCK_S:
+    if interval_s > BLOCK_S and sum(c.blocks) <= sum(c.readings):
         return [readings * interval_s for readings in c.readings]
-    reach_s = step.total_seconds() + (3600 if step >= DAY else 0)  # a day may have 25 hours
-    seconds = []
-    for n, blocks in enumerate(c.blocks):
-        beside = _beside(c, n, reach_s)
-        if len(beside) == 2 or c.measured[n] >= blocks:
-            seconds.append(blocks * BLOCK_S)
-            continue
-        each_s = c.blocks[beside[0]] * BLOCK_S / c.readings[beside[0]] if beside else interval_s
-        seconds.append(min(blocks * BLOCK_S, c.readings[n] * each_s))
-    return seconds
-
-
-def _beside(c: Columns, n: int, reach_s: float) -> list[int]:
-    """Return which of the buckets right before and after bucket ``n`` have readings."""
-    return [
-        i for i in (n - 1, n + 1) if 0 <= i < len(c.t) and abs(c.t[i] - c.t[n]) <= reach_s and c.readings[i]
-    ]
+    return [_measured_s(*pair) for pair in _pairs(c)]
 
 
 def _max_gap_s(t: Sequence[int], points: Sequence[Point], interval_s: float, step: timedelta) -> float:

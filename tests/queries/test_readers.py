@@ -62,10 +62,11 @@ def test_months_follow_the_local_calendar_and_sum_their_devices() -> None:
         factories.device(factories.gateway(owner, g), tipo_leitura="INCREMENTAL") for g in ("GW-1", "GW-2")
     )
     turn = datetime(2026, 2, 1, tzinfo=SP)
-    factories.readings(one, [(turn - MIN, "123.45"), (turn, "67.89")])
-    factories.readings(two, [(turn, "22.5")])
+    interval = timedelta(seconds=one.gateway.intervalo_esperado_s)
+    factories.readings(one, [(turn, "123.45"), (turn + interval, "67.89")])
+    factories.readings(two, [(turn + interval, "22.5")])
     water = factories.device(one.gateway, "D02", "AGUA", "m³", "INCREMENTAL")
-    factories.readings(water, [(turn, 3)])
+    factories.readings(water, [(turn + interval, 3)])
 
     energy, water_monthly = monthly_consumption(owner, None, NOON)
 

@@ -108,7 +108,7 @@ def test_an_outage_of_a_register_is_marked_as_interpolated() -> None:
 
 def test_a_register_that_began_again_is_marked_as_estimated() -> None:
     device = meter()
-    factories.readings(device, factories.points(NOON, 5 * MIN, [1000, 1001, 3, 4]))
+    factories.readings(device, factories.points(NOON, 5 * MIN, [1000, 1001, 3, 4, 5, 6]))
 
     assert of_day(device).points[0].quality is Quality.ESTIMATED
 
@@ -121,26 +121,37 @@ def test_increments_before_and_after_a_change_of_rhythm_are_each_drawn_at_their_
 
     means = [p.mean for p in of_day(device).points]
 
-    assert means[:4] == [12.0] * 4
-    assert means[4:] == pytest.approx([36.0] * 3)
+    # Of the first nothing else is known than that it should cover 10 seconds.
+    assert means == pytest.approx([1080.0, 12.0, 12.0, 12.0, 0.4, 36.0, 36.0, 36.0])
 
 
 def test_increments_once_an_hour_are_the_rate_of_the_hour() -> None:
     device = meter("INCREMENTAL", intervalo_esperado_s=3600)
     factories.readings(device, factories.points(NOON, 4 * QUARTER, [2, 2, 2]))
 
+    assert [p.mean for p in of_day(device).points] == [2.0] * 12 + [None]
+    assert [p.mean for p in of_day(device, DAY - 20 * ONE_DAY).points] == [2.0] * 3 + [None]
+
+
+def test_increments_that_the_first_edition_booked_after_their_hour_are_the_rate_of_the_hour() -> None:
+    device = meter("INCREMENTAL", intervalo_esperado_s=3600)
+    for hour in range(3):
+        factories.block(device, NOON + hour * 4 * QUARTER, 2, leituras=1).save(force_insert=True)
+
     assert [p.mean for p in of_day(device).points] == [2.0, 2.0, 2.0]
 
 
-def test_an_outage_of_increments_is_a_gap() -> None:
+def test_an_increment_over_an_outage_is_spread_over_it_and_marked_as_interpolated() -> None:
     device = meter("INCREMENTAL")
     before, after = (factories.points(NOON + h * timedelta(hours=1), 5 * MIN, [1] * 6) for h in (-6, 0))
     factories.readings(device, [*before, *after])
 
-    found = of_day(device)
+    points = of_day(device).points
 
-    assert len(found.points) == 4
-    assert found.max_gap_s == 2700
+    spread = [p for p in points if p.quality is Quality.INTERPOLATED]
+    assert len(spread) == 23  # 5 h 35 min
+    assert [p.mean for p in spread[1:-1]] == pytest.approx([1 / (335 / 60)] * 21, abs=0.0001)
+    assert [p.mean for p in points if p.quality is Quality.MEASURED] == [12.0] * 4
 
 
 def test_a_device_that_sends_once_a_day_still_has_a_line() -> None:
@@ -214,6 +225,36 @@ def test_seen_closely_a_register_is_what_the_ledger_made_of_it() -> None:
 
     # 9000 and the 9.5 of 12:40 are left out, so is 7.5: the pair around each of them takes ten minutes.
     assert [p.mean for p in closely(device).points] == pytest.approx([12.0, 60.0, 12.0, 12.0, 6.0, 6.0])
+
+
+def test_seen_closely_a_corrected_value_stands_for_the_one_received() -> None:
+    device = meter()
+    factories.readings(device, factories.points(NOON, 5 * MIN, [1000, 1001, 9001, 1003]))
+    RevisaoLeitura.objects.create(
+        dispositivo=device, leitura_em=NOON + 10 * MIN, decisao="", valor_corrigido=1002, motivo="teste"
+    )
+    drain()
+
+    assert [p.mean for p in closely(device).points] == [12.0] * 3
+
+
+def test_seen_closely_an_increment_stamped_with_its_start_counts_until_the_next() -> None:
+    device = meter("INCREMENTAL")
+    Dispositivo.objects.update(carimbo="INICIO")
+    factories.readings(device, factories.points(NOON, 5 * MIN, [1, 2, 3]))
+
+    assert [(p.start, p.mean) for p in closely(device).points] == [
+        (NOON + 4 * MIN, 12.0),
+        (NOON + 9 * MIN, 24.0),
+    ]
+
+
+def test_a_net_register_is_drawn_below_zero_closely_and_by_blocks() -> None:
+    device = meter("SALDO")
+    factories.readings(device, factories.points(NOON, 5 * MIN, [100, 99, 98, 97]))
+
+    assert [p.mean for p in closely(device).points] == [-12.0] * 3
+    assert [p.mean for p in of_day(device).points if p.mean is not None] == [-12.0]
 
 
 def test_seen_closely_a_jump_that_nobody_has_approved_is_a_gap() -> None:

@@ -370,6 +370,29 @@ def test_readings_that_wait_are_counted_but_not_those_that_the_next_ones_may_exp
     assert finality(gateway.conta, [other]).waiting == 1
 
 
+def test_the_ledgers_own_state_is_what_is_shown(gateway: Gateway) -> None:
+    device = meter(gateway, "D01")
+    factories.readings(device, factories.points(START, QUARTER, range(20)))
+
+    found = finality(gateway.conta, None).measures[ENERGY]
+
+    assert found.settled_until is not None
+    assert START < found.settled_until < START + 20 * QUARTER
+    assert found.provisional_since is None
+
+
+def test_what_a_strange_reading_may_take_back_is_provisional(gateway: Gateway) -> None:
+    device = meter(gateway, "D01")
+    values = [*range(1000, 1010), *range(5, 9)]  # it fell, and three readings have followed
+    factories.readings(device, factories.points(START, QUARTER, values))
+
+    found = finality(gateway.conta, None).measures[ENERGY]
+
+    assert found.provisional_since == START + 9 * QUARTER
+    assert found.settled_until is not None
+    assert found.settled_until <= found.provisional_since
+
+
 # --- how much is read ---
 
 

@@ -111,7 +111,10 @@ def test_bars_follow_the_contas_own_calendar_and_stand_beside_the_year_before(
     Conta.objects.update(timezone="America/Manaus")
     device = factories.device(factories.gateway(owner), tipo_leitura="INCREMENTAL")
     turn = datetime(2026, 2, 1, 4, tzinfo=UTC)  # midnight in Manaus
-    factories.readings(device, [(turn - MIN, 5), (turn, 7), (datetime(2025, 2, 9, tzinfo=UTC), 3)])
+    interval = timedelta(seconds=device.gateway.intervalo_esperado_s)
+    factories.readings(device, [(turn, 5), (turn + interval, 7)])
+    other = factories.device(device.gateway, "D02", tipo_leitura="INCREMENTAL")
+    factories.readings(other, [(datetime(2025, 2, 9, tzinfo=UTC), 3)])
 
     (energy,) = data(client, owner).json()["bars"]
 
