@@ -97,4 +97,4 @@ def _from_first(device_id: int, record: Record, standing: Standing) -> Anchor | 
 
 def _reach(point: Point) -> int:
     """Return the earliest base that a register may go back to."""
-    return min(point.state.line[0][0], *(jump.base_time for jump in point.state.jumps))
+    return min([point.state.line[0][0], *(jump.base_time for jump in point.state.jumps)])

@@ -62,7 +62,7 @@ SELECT d.id, anchors.final, anchors.origin,
         WHERE r.dispositivo_id = d.id AND r.leitura_em <= e.segunda_edicao_desde) END,
     CASE WHEN isfinite(e.assentado_ate) THEN {us_of("e.assentado_ate")} END,
     {us_of("e.provisorio_desde")}, {us_of("e.pico_hora")},
-    (e.pico_valor * 1000000)::bigint, {us_of("e.a_julgar_desde")}
+    trunc(e.pico_valor * 1000000), {us_of("e.a_julgar_desde")}
 FROM unnest(%(devices)s::bigint[]) AS d (id)
 LEFT JOIN tds_new_consumo_estado e ON e.dispositivo_id = d.id
 LEFT JOIN LATERAL (
@@ -218,8 +218,10 @@ def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standin
         kept: tuple[int, int] = (BEGINNING, BEGINNING) if final is None else (final, origin)
         if edition is not None and edition > kept[0]:
             kept = edition, edition if resumed is None else resumed
-        settled, provisional, peak_hour, peak, unjudged = noted
-        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, unjudged)
+        *known, peak, unjudged = noted
+        standings[device] = Standing(
+            *kept, edition, *known, None if peak is None else int(peak), unjudged_since=unjudged
+        )
     return standings
 
 

@@ -193,7 +193,7 @@ def _judge(
         earlier = [until for _, until in others if until < case.chains[0].times[0]]
         later = [since for since, _ in others if since > case.chains[-1].times[-1]]
         covered_from = BEGINNING if stretch.begins else case.chains[0].times[0]
-        is_covered = covered_from <= first and all(s.end > result.since for s in segments)
+        is_covered = covered_from <= first and all(result.since < s.end <= result.until for s in segments)
         is_covered = is_covered and (
             stretch.ends or case.is_head or stretch.chain.times[-1] >= last + HOUR_US
         )
