@@ -212,16 +212,15 @@ def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standin
     It stays so as long as the devices' partitions are locked.
     """
     standings = {}
-    for device, final, origin, edition, resumed, *noted in cursor.execute(
+    for device, final, origin, edition, resumed, settled, *noted in cursor.execute(
         LOAD_STANDINGS, {"devices": devices}
     ):
         kept: tuple[int, int] = (BEGINNING, BEGINNING) if final is None else (final, origin)
         if edition is not None and edition > kept[0]:
             kept = edition, edition if resumed is None else resumed
-        *known, peak, unjudged = noted
-        standings[device] = Standing(
-            *kept, edition, *known, None if peak is None else int(peak), unjudged_since=unjudged
-        )
+        provisional, peak_hour, peak, unjudged = noted
+        peak = None if peak is None else int(peak)
+        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, unjudged)
     return standings
 
 
