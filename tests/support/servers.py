@@ -45,6 +45,7 @@ LONG_FILES = [
         "maintenance/test_retention.py",
         "metering/test_worker.py",
         "metering/test_closed.py",
+        "migrations/test_second_edition.py",
         "migrations/test_upgrade.py",
         "lab/test_torture.py",
         "maintenance/test_timescale_move.py",
