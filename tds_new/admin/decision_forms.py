@@ -9,7 +9,6 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.timezone import now
@@ -130,7 +129,9 @@ class LocalMomentForm:
         """Say in the help text of a moment's field by which clock it is."""
         zone = self.case.zone
         field = self.fields[name]
-        field.widget = AdminSplitDateTime()
+        field.widget = forms.SplitDateTimeWidget(
+            date_attrs={"class": "vDateField"}, time_attrs={"class": "vTimeField"}
+        )
         field.help_text = _("Na hora da conta: %(zone)s, hoje %(offset)s.") % {
             "zone": zone.key,
             "offset": offset(now(), zone),

@@ -163,7 +163,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         row = self.get_object(request, unquote(object_id))
         context = {
             **(extra_context or {}),
-            "title": _("Leitura em revisão"),
+            "subtitle": None,
             "is_nav_sidebar_enabled": False,
         }
         if row is not None:
@@ -173,6 +173,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                 others = other_values(row.dispositivo, row.leitura_em, case.received)
                 choices = choices_for(case, request.user.has_perm, others)
             context |= {
+                "title": str(row),
                 "facts": self._facts(request, row),
                 "why": why(case),
                 "counts": counts_now(case),
@@ -248,7 +249,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         if reason.is_bound and all([reason.is_valid(), form is None or form.is_valid()]):
             self._take(request, cases, decision, reason, form)
             return back
-        return self._confirmation(request, cases, decision, reason, form)
+        return self._confirmation(request, cases, decision, reason, form, single=True)
 
     def _take(
         self,
@@ -282,10 +283,13 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         decision: Decision,
         reason: ReasonForm,
         form: DecisionForm | None = None,
+        *,
+        single: bool = False,
     ) -> HttpResponse:
         """Show the page that asks for the reason.
 
         It shows each reading and what ``decision`` does to it. ``form``: what else the decision asks.
+        ``single``: the page is that of one reading; else it goes on with an action of the list.
         """
         context = {
             **self.admin_site.each_context(request),
@@ -316,7 +320,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
                 for case, told in zip(cases, effects_for(cases, decision, form), strict=True)
             ],
         }
-        if form is not None or len(cases) == 1:
+        if single:
             context["back"] = reverse("admin:tds_new_leituraemrevisao_change", args=[cases[0].row.pk])
         return TemplateResponse(request, "admin/tds_new/leituraemrevisao/confirm.html", context)
 

@@ -1,10 +1,12 @@
 """The meter pages of the admin in a browser, on a desk and on a phone."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils.timezone import now
 from playwright.sync_api import Browser, Page, expect
 
 from tds_new.models import (
@@ -18,7 +20,7 @@ from tds_new.models import (
     User,
 )
 from tests.support import factories
-from tests.support.meters import JUMP, ROLLOVER, SPIKE, START, meter, url
+from tests.support.meters import JUMP, ROLLOVER, SPIKE, START, STEP, meter, url
 
 
 @pytest.fixture(params=[1440, 390])
@@ -49,13 +51,14 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
+def test_a_jump_is_left_out_and_another_explained_by_clicks(page: Page) -> None:
     first, second = meter(JUMP, "D01"), meter(JUMP, "D02")
     meter(SPIKE, "D03")
     meter(ROLLOVER, "D04")
     page.goto(url("leituraemrevisao", "changelist"))
     assert fits(page)
     expect(page.locator("#result_list tbody tr")).to_have_count(4)
+    expect(page.locator(".waiting")).to_contain_text("2 à espera de alguém")
     states = page.locator("#result_list .field-state .badge")
     expect(states.nth(0)).to_contain_text("À espera")
     for cell in page.locator("#result_list .badge").all():
@@ -64,28 +67,54 @@ def test_a_jump_is_approved_and_another_explained_by_clicks(page: Page) -> None:
         assert box["x"] + box["width"] <= page.viewport_size["width"]  # type: ignore[index]
 
     page.locator("#result_list tr", has_text="D01").locator("input").check()
-    page.select_option("select[name=action]", "approve")
+    page.select_option("select[name=action]", "see")
     page.click("button[name=index]")
     expect(page.locator("tr.current")).to_contain_text("50.000")
+    expect(page.locator(".effect")).to_contain_text("Nenhum total muda.")
     assert fits(page)
     page.click("[name=confirmar]")
     expect(page.locator(".errorlist")).to_be_visible()  # no reason given
     page.fill("[name=motivo]", "visto no local")
     page.click("[name=confirmar]")
-    expect(page.locator(".messagelist .success")).to_contain_text("1 leitura aprovada")
+    expect(page.locator(".messagelist .success")).to_contain_text("1 leitura marcada como vista")
     assert RevisaoLeitura.objects.get().dispositivo == first
 
     one = LeituraEmRevisao.objects.get(dispositivo=second)
     page.goto(url("leituraemrevisao", "change", one.chave))
     assert fits(page)
-    page.click("text=Registrar troca")
-    expect(page.locator(f"[name='{one.chave}-leitura_final']")).to_have_value("1020")
+    assert louder(page, "Deixar fora", "Aprovar: contar o salto")
+    page.get_by_role("link", name="Registrar troca").click()
+    expect(page.locator("[name=leitura_final]")).to_have_value("1020")
     assert fits(page)
-    page.fill(f"[name='{one.chave}-leitura_final']", "1.022,5")
+    page.fill("[name=leitura_final]", "1.022,5")
     page.fill("[name=motivo]", "medidor queimado")
+    page.click("[name=ver]")
+    expect(page.locator(".effect .total")).to_contain_text("+2,5 kWh")
+    expect(page.locator("[name=motivo]")).to_have_value("medidor queimado")
     page.click("[name=confirmar]")
-    expect(page.locator(".messagelist .success")).to_contain_text("1 troca registrada")
+    expect(page.locator(".messagelist .success")).to_contain_text("Troca registrada")
     assert float(TrocaMedidor.objects.get().leitura_final) == 1022.5
+
+
+def louder(page: Page, safe: str, quiet: str) -> bool:
+    """Return whether the safe choice is a filled button, and the other one is not."""
+    background = "element => getComputedStyle(element).backgroundColor"
+    loud, other = (
+        page.get_by_role("link", name=name, exact=True).evaluate(background) for name in (safe, quiet)
+    )
+    return bool(loud != other and other == "rgba(0, 0, 0, 0)")
+
+
+def test_what_only_waits_for_the_next_readings_asks_for_nothing(page: Page) -> None:
+    device = meter(())
+    at = now() - timedelta(minutes=1)
+    factories.readings(device, [(at - STEP * (3 - n), v) for n, v in enumerate((1000, 1010, 1020, 4))])
+    page.goto(url("leituraemrevisao", "change", LeituraEmRevisao.objects.get().chave))
+    expect(page.locator(".explanation")).to_contain_text("Não há nada a fazer")
+    expect(page.locator(".decisions")).to_be_hidden()
+    page.click("details.decide summary")
+    expect(page.locator(".decisions")).to_be_visible()
+    assert fits(page)
 
 
 def within(page: Page, selector: str) -> bool:
@@ -110,8 +139,8 @@ def test_why_something_was_changed_is_on_the_screen_and_so_is_why_a_reading_is_u
     assert within(page, "#result_list .field-why")
     assert fits(page)
     page.goto(url("leituraemrevisao", "change", LeituraEmRevisao.objects.get().chave))
-    expect(page.locator(".explanation")).to_contain_text("Permitido: 25")
-    assert within(page, ".explanation, .decisions button, .decisions p")
+    expect(page.locator(".explanation")).to_contain_text("O plausível seria até 100")
+    assert within(page, ".explanation, .decisions .decision, .decisions p, .facts > div")
     assert fits(page)
 
 
