@@ -406,6 +406,7 @@ def _result(
             t: s for t, s in inputs.record.states.items() if max(after, stale.standing.origin) < t <= until
         },
         head=head,
+        origin=stale.standing.origin,
     )
 
 

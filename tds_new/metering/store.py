@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
 from tds_new.metering.inputs import Span, StoredBlock, load_blocks
 from tds_new.metering.rules.blocks import Block
 from tds_new.metering.rules.segments import Occurrence, State
-from tds_new.metering.times import BEGINNING, END, HOUR_US, hour_end, hour_start, to_datetime, to_timestamptz
+from tds_new.metering.times import (
+    BEGINNING,
+    DAY_US,
+    END,
+    HOUR_US,
+    hour_end,
+    hour_start,
+    now_us,
+    to_datetime,
+    to_timestamptz,
+)
 
 STAGING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_block (
@@ -55,6 +66,15 @@ VALUES (%s, %s, %s, %s * 0.0001, %s, %s, %s * 0.0001, %s * 0.0001, %s, %s, %s, %
 DELETE_STATES = "DELETE FROM tds_new_consumo_retomada WHERE dispositivo_id = %s AND leitura_em = ANY(%s)"
 INSERT_STATES = """
 INSERT INTO tds_new_consumo_retomada (dispositivo_id, leitura_em, estado) VALUES (%s, %s, %s)
+"""
+# Of a register that keeps jumping there is a state for each hour; of what hardly changes any more, the first
+# of each day is enough. ``origin`` is where the device's figures begin.
+THIN_OUT_STATES = """
+DELETE FROM tds_new_consumo_retomada r
+WHERE dispositivo_id = %(device)s AND leitura_em < %(until)s AND leitura_em <> %(origin)s AND EXISTS (
+    SELECT FROM tds_new_consumo_retomada earlier
+    WHERE earlier.dispositivo_id = r.dispositivo_id AND earlier.leitura_em < r.leitura_em
+      AND earlier.leitura_em >= date_trunc('day', r.leitura_em, 'UTC'))
 """
 WRITE_HEADS = """
 INSERT INTO tds_new_consumo_estado AS e (
@@ -102,7 +122,8 @@ class Result:
 
     ``blocks`` by (Conta, start) replace those in [first, last); ``occurrences`` by time replace ``known``,
     those after ``since`` up to ``until``. ``contas`` has the Conta of each occurrence's reading, by time.
-    ``states`` replace ``kept_states``, both by the reading's time. ``stored`` are the blocks that are stored
+    ``states`` replace ``kept_states``, both by the reading's time; ``origin`` is where
+    the device's figures begin. ``stored`` are the blocks that are stored
     in the hours of the range and in one beside it at either end. ``head``: None where the range does not
     reach the newest reading.
     """
@@ -119,6 +140,7 @@ class Result:
     states: dict[int, State]
     kept_states: dict[int, State]
     head: Head | None
+    origin: int
     stored: dict[tuple[int, int], StoredBlock] = field(default_factory=dict)
 
 
@@ -210,6 +232,13 @@ def _write_states(cursor: Cursor[Any], result: Result) -> None:
     ]
     if rows:
         cursor.executemany(INSERT_STATES, rows)
+        lateness = settings.TDS_MAX_LATENESS_DAYS * DAY_US
+        parameters = {
+            "device": result.device_id,
+            "until": to_datetime(now_us() - lateness),
+            "origin": to_timestamptz(result.origin),
+        }
+        cursor.execute(THIN_OUT_STATES, parameters)
 
 
 def _write_heads(cursor: Cursor[Any], results: list[Result]) -> None:
