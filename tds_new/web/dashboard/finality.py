@@ -57,7 +57,7 @@ def _row(facts: Facts, found: MeasureFinality) -> payload.Finality:
 
 
 def _last_final_day(facts: Facts, settled: datetime) -> date:
-    """Return the last local day of which every block is settled and past the time for late readings."""
+    """Return the last local day whose blocks are all settled and old enough."""
     oldest = facts.scope.now - timedelta(days=settings.TDS_MAX_LATENESS_DAYS)
     return min(settled, oldest).astimezone(facts.scope.conta.zone).date() - DAY
 
