@@ -5,11 +5,12 @@ from django.urls import include, path
 
 from tds_new.web.health import healthz
 from tds_new.web.metrics import metrics
-from tds_new.web.views import dashboard, lists, people
+from tds_new.web.views import dashboard, export, lists, people
 
 conta_urls = [
     path("painel/", dashboard.page, name="dashboard"),
     path("painel/dados/", dashboard.data, name="dashboard-data"),
+    path("painel/consumo.csv", export.consumption, name="consumption-csv"),
     path("dispositivos/", lists.devices, name="device-list"),
     path("gateways/", lists.gateways, name="gateway-list"),
 ]

@@ -14,7 +14,7 @@ from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 
-CONTA_PAGES = ["dashboard", "dashboard-data", "device-list", "gateway-list"]
+CONTA_PAGES = ["dashboard", "dashboard-data", "consumption-csv", "device-list", "gateway-list"]
 JSON_PAGES = {"dashboard-data"}
 
 

@@ -21,7 +21,7 @@ QUARTER = timedelta(minutes=15)
 @pytest.fixture(autouse=True)
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noon of 18 February 2026 in São Paulo, for the pages."""
-    for module in ("dashboard", "lists"):
+    for module in ("dashboard", "export", "lists"):
         monkeypatch.setattr(f"tds_new.web.views.{module}.timezone", SimpleNamespace(now=lambda: NOON))
 
 
@@ -229,3 +229,55 @@ def test_a_net_register_may_be_below_zero_everywhere(building: Conta) -> None:
     assert payload["cards"][0]["shown"] == "\u221260,00"
     assert payload["bars"][0]["months"][-1]["value"] == -60.0
     assert payload["bars"][0]["months"][-1]["shown"] == "\u221260,00"
+
+
+# --- as a file ---
+
+
+def lines_of(conta: Conta, query: str = "", **headers: str) -> list[list[str]]:
+    response = logged_in(conta).get(reverse("consumption-csv", args=[conta.pk]) + query, headers=headers)
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = response.content.decode("utf-8")
+    assert text[0] == "\ufeff"
+    return [line.split(";") for line in text[1:].splitlines()]
+
+
+def test_the_file_has_role_main_meter_and_how_final_each_figure_is(building: Conta) -> None:
+    Dispositivo.objects.filter(codigo="AP1").update(nome="=1+1")
+    factories.block(
+        Dispositivo.objects.get(codigo="AP2"), datetime(2025, 11, 9, tzinfo=UTC), "2.500001"
+    ).save(force_insert=True)
+    settle("GERAL", NOON - 6 * QUARTER, NOON - 6 * QUARTER)
+    settle("AP2", NOON - 6 * QUARTER)
+
+    headings, *rows = lines_of(building)
+    _headings, *november = lines_of(building, "?mes=2025-11")
+
+    assert headings[5:8] == ["Papel", "Medidor principal", "Consumo"]
+    figures = {row[1]: (row[5], row[6], row[7], row[8], row[9], row[10]) for row in rows}
+    assert figures == {
+        "GERAL": ("Consumo", "", "30", "kWh", "8", "Provisório"),
+        "AP1": ("Consumo", "GERAL", "12", "kWh", "", "Em aberto"),
+        "AP2": ("Consumo", "GERAL", "10", "kWh", "", "Em aberto"),
+        "SOL": ("Injeção", "", "20", "kWh", "", "Em aberto"),
+        "T": ("Informativo", "", "7", "kWh", "", "Em aberto"),
+        "AGUA": ("Consumo", "", "3", "m³", "", "Em aberto"),
+    }
+    assert [row[2] for row in rows if row[1] == "AP1"] == ["'=1+1"]
+    assert rows[0][11:] == ["2026-02-18T10:32:30-03:00"] * 2
+    assert {row[1]: (row[0], row[7], row[10]) for row in november}["AP2"] == ("2025-11", "2,500001", "Final")
+    assert {row[1]: row[10] for row in november}["GERAL"] == "Sem dados"
+
+
+@pytest.mark.parametrize("query", ["?mes=2026-13", "?mes=x", "?mes=0001-01", "?disp=9999999"])
+def test_a_file_of_nonsense_is_that_of_this_month(building: Conta, query: str) -> None:
+    assert lines_of(building, query) == lines_of(building)
+
+
+def test_a_file_of_chosen_meters_has_no_others_and_english_has_points(building: Conta) -> None:
+    pk = Dispositivo.objects.get(codigo="AP1").pk
+    factories.block(Dispositivo.objects.get(codigo="AP1"), START + QUARTER, "0.5").save(force_insert=True)
+
+    headings, row = lines_of(building, f"?disp={pk}", **{"accept-language": "en"})
+
+    assert (headings[5], row[1], row[7]) == ("Role", "AP1", "12.5")

@@ -148,12 +148,18 @@ def _consumption(scope: Scope) -> Consumed:
 
 
 def _meters(scope: Scope) -> Metered:
-    """Read what meters consumed this month; those with sub-meters come first."""
+    return read_meters(scope, this_month(scope.conta, scope.now), MAX_METERS)
+
+
+def read_meters(scope: Scope, period: Period, limit: int | None = None) -> Metered:
+    """Read what the first ``limit`` meters, or all, consumed in ``period``.
+
+    Those with sub-meters come first.
+    """
     meters = [device for device in scope.devices if not is_gauge(device)]
     mains = {device.medidor_pai_id for device in meters if device.atras}
     rows = in_structure(sorted(meters, key=lambda d: (measure_order(measure_of(d)), d.pk not in mains)))
-    period = this_month(scope.conta, scope.now)
-    shown = consumption_by_meter(scope.conta, rows[:MAX_METERS], period, scope.now)
+    shown = consumption_by_meter(scope.conta, rows[:limit], period, scope.now)
     return Metered(period, shown, len(rows))
 
 
