@@ -256,8 +256,8 @@ def _all_sizes(devices: int) -> list[int]:
     return sizes
 
 
-def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled:
-    """Store the registered devices' readings and their blocks.
+def fill(url: str, start: datetime, end: datetime, progress: Progress, *, readings: bool = True) -> Filled:
+    """Store the registered devices' readings and their blocks; without ``readings`` blocks only.
 
     The period is from ``start`` until before ``end``.
 
@@ -272,6 +272,7 @@ def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled
                 ("tds_new_leitura_dispositivo", READINGS),
                 ("tds_new_consumo_15min", BLOCKS),
             )
+            if readings or statement is BLOCKS
             for bounds in _chunks(connection, table, start, end)
         ]
         pieces.sort(key=lambda piece: piece.start)
@@ -279,7 +280,12 @@ def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled
         devices, contas = connection.execute(
             "SELECT count(*), count(DISTINCT conta_id) FROM tds_new_dispositivo"
         ).fetchone() or (0, 0)
-    whole, done, rows, lock = end - start, timedelta(0), dict.fromkeys((READINGS, BLOCKS), 0), Lock()
+    whole, done, rows, lock = (
+        (1 + readings) * (end - start),
+        timedelta(0),
+        dict.fromkeys((READINGS, BLOCKS), 0),
+        Lock(),
+    )
 
     def work(piece: Piece) -> None:
         nonlocal done
@@ -287,7 +293,7 @@ def fill(url: str, start: datetime, end: datetime, progress: Progress) -> Filled
         with lock:
             rows[piece.statement] += stored
             done += piece.end - piece.start
-            progress(done / whole / 2)
+            progress(done / whole)
 
     with ThreadPoolExecutor(SESSIONS) as sessions:
         list(sessions.map(work, pieces))

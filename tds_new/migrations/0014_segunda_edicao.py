@@ -5,12 +5,10 @@ decisions take corrected values; the ledger keeps states to resume from; sums of
 """
 
 from decimal import Decimal
-from typing import Any
 
 import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
@@ -439,14 +437,27 @@ FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = %s::regclass AND a.grantee
 """
 
 
-def _rights(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the statements that give others the rights that they have on the sums."""
-    found: list[Any] = []
-    with connection.cursor() as cursor:
+# The rights that others have on the sums, between dropping them and creating the new ones.
+rights: list[str] = []
+
+
+def drop_sums(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+    """Drop the sums of Contas, and keep who has rights on them.
+
+    It comes before anything else is locked. A refresh that the server is just running holds the sums and wants the
+    devices: after a change of the devices' table the two would wait for each other.
+    """
+    rights.clear()
+    with editor.connection.cursor() as cursor:
         for name in _conta_sums.NAMES:
             cursor.execute(GRANTS, [name])
-            found += [row[0] for row in cursor.fetchall()]
-    return found
+            rights.extend(row[0] for row in cursor.fetchall())
+    _sums.drop_sums(editor.connection, _conta_sums.NAMES)
+
+
+def _grant(editor: BaseDatabaseSchemaEditor) -> None:
+    for right in rights:
+        editor.execute(right)
 
 
 def sum_by_structure(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
@@ -455,28 +466,23 @@ def sum_by_structure(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     On TimescaleDB the sums are empty then and answered from the blocks, until they are refreshed in the next minutes.
     """
     connection = editor.connection
-    rights = _rights(connection)
-    _sums.drop_sums(connection, _conta_sums.NAMES)
     _conta_sums.create_sums(connection, timescale=is_hypertable(connection, "tds_new_consumo_15min"))
-    for right in rights:
-        editor.execute(right)
+    _grant(editor)
 
 
 def sum_by_quantity(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Sum Contas by quantity and unit again."""
     connection = editor.connection
-    rights = _rights(connection)
-    _sums.drop_sums(connection, _conta_sums.NAMES)
     timescale = is_hypertable(connection, "tds_new_consumo_15min")
     _sums.create_sums(connection, _conta_sums.NAMES, timescale=timescale)
-    for right in rights:
-        editor.execute(right)
+    _grant(editor)
 
 
 class Migration(migrations.Migration):
     dependencies = [("tds_new", "0013_repair")]
 
     operations = [
+        migrations.RunPython(drop_sums, sum_by_quantity),
         migrations.RunSQL(DROP_VIEW, FORMER_VIEW),
         migrations.CreateModel(
             name="ConsumoContaPendente",
@@ -822,7 +828,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(migrations.RunSQL.noop, FORGET),
         migrations.RunSQL(RECORDS, RECORDS_REVERSE),
         migrations.RunSQL(STRUCTURE, STRUCTURE_REVERSE),
-        migrations.RunPython(sum_by_structure, sum_by_quantity),
+        migrations.RunPython(sum_by_structure, drop_sums),
         migrations.RunSQL(VIEW, DROP_VIEW),
         migrations.RunSQL(WAITING, migrations.RunSQL.noop),
         migrations.RunSQL(BEGIN, migrations.RunSQL.noop),

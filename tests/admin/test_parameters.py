@@ -66,7 +66,7 @@ def test_the_factor_of_all_history_is_changed_with_a_warning() -> None:
 
 def test_nothing_is_asked_where_nothing_that_counts_changes() -> None:
     device, root = meter(PLAIN), superuser()
-    same = {"fator_conversao": "1,000", "valor_maximo_registro": "100.000,00", "tolerancia_queda": "0,1"}
+    same = {"fator_conversao": "1,000", "valor_maximo_registro": "100.000,00", "tolerancia_queda": "0"}
     answer = change(root, device, nome="Bloco B", **same)
     assert errors(answer) == {}
     assert "recalculado" not in said(answer)

@@ -116,7 +116,7 @@ def device_form(device: Dispositivo, **fields: str) -> dict[str, Any]:
         "slave_id": "",
         "register_modbus": "",
         "fator_conversao": "1",
-        "tolerancia_queda": "",
+        "tolerancia_queda": "0",
         "motivo": "",
         "unidade_consumo": device.unidade_consumo,
         "carimbo": device.carimbo,
