@@ -208,7 +208,7 @@ class Dispositivo(ProtectedByReadings, ParametrosMedicao):
         )
 
     def _refuse_pulses_of_nothing(self) -> None:
-        """Refuse a register in pulses without a unit of consumption, where totals need one."""
+        """Refuse pulses without a unit of consumption where totals need one."""
         units = UNITS_OF_TOTALS.get(self.grandeza)
         if units is None or canonical_unit(self.unidade) != PULSES:
             return
