@@ -94,6 +94,11 @@ def steps_of(meter: Meter) -> list[Step]:
     return [*found, *(Step(name, NOW, getattr(meter, name)) for name in ("own", "gateway", "carimbo"))]
 
 
+def stored(value: Decimal) -> Decimal:
+    """The nearest value that a reading's column can hold."""
+    return max(min(value, GREATEST), -GREATEST).quantize(LEAST)
+
+
 def parameters(random: Random, *, extreme: bool = False) -> Parameters:
     """Each of M, PMAX and eps on or off."""
     if extreme:
@@ -327,12 +332,12 @@ class History:
     def recorded_change(self) -> None:
         """A meter change, sometimes twice, or not as the register was."""
         random = self.random
-        final, self.register = round(self.register, 4), Decimal(random.choice([0, 7, 700]))
+        final, self.register = stored(self.register), Decimal(random.choice([0, 7, 700]))
         self.add("changes", Change(final, self.register), random.choice([0, 20]))
         if random.random() < 0.3:
             wrong = [
                 Change(Decimal(9), Decimal(2)),
-                Change(max(final - 5, -GREATEST), Decimal(0)),
+                Change(stored(final - 5), Decimal(0)),
                 Change(final, Decimal(12)),
             ]
             self.add("changes", random.choice(wrong), random.choice([0, 10, 20]))
@@ -397,8 +402,7 @@ class History:
                 value = Decimal(random.choice(self.load)) / 10_000 * random.choice([1, 1, 1, 1, -1])
             if self.shown:
                 value = self.shown.pop(0).of(value)
-            value = value.quantize(LEAST)
-        at = self.moment + self.clock
+        value, at = stored(value), self.moment + self.clock
         self.times.append(at)
         self.steps.append(Step("readings", at, replace(self.kind, time=at, valor=value)))
         if random.random() < 0.06:
@@ -419,8 +423,8 @@ class History:
         value = Decision(random.choice(DECISIONS))
         if random.random() < 0.2:
             right = [self.register, self.register + 1, Decimal(0)]
-            corrected = random.choice(EXTREMES if self.pace == "extreme" else right).quantize(LEAST)
-            value = Decision(random.choice(["", "", "", value.decisao]), corrected)
+            corrected = random.choice(EXTREMES if self.pace == "extreme" else right)
+            value = Decision(random.choice(["", "", "", value.decisao]), stored(corrected))
         elif random.random() < 0.1:
             value = Decision("ATRIBUIDA", None, random.choice([1, 2]))
         self.steps.append(Step("decisions", at, value))
