@@ -60,8 +60,8 @@ $$;
 # Of ten devices seven are registers of energy; the others follow in their order.
 ENERGY = ("ENERGIA", "kWh", "ACUMULADA")
 OTHERS = {
-    7: ("AGUA", "m3", "ACUMULADA"),
-    8: ("GAS", "m3", "INCREMENTAL"),
+    7: ("AGUA", "m\u00b3", "ACUMULADA"),
+    8: ("GAS", "m\u00b3", "INCREMENTAL"),
     9: ("TEMPERATURA", "\u00b0C", "INSTANTANEA"),
 }
 SEEN = """
@@ -128,47 +128,53 @@ SUMS = (
 )
 CLEAR_READINGS = """
 TRUNCATE tds_new_leitura_dispositivo, tds_new_consumo_15min, tds_new_consumo_pendente,
-    tds_new_ocorrencia_medicao
+    tds_new_ocorrencia_medicao, tds_new_consumo_estado, tds_new_consumo_retomada
 """
 CLEAR_FLEET = "TRUNCATE tds_new_conta CASCADE"
 
-# k counts blocks; 3 k is the first reading in one. The pair across a border is split as the ledger splits it:
-# the part before the border is rounded down, the rest is after it. Before the first reading and after the
-# last there is nothing.
+# k counts blocks; 3 k is the first reading in one. What is used between two readings is split at a border as
+# the ledger splits it: the part before the border is rounded, the rest is after it. An increment is what was
+# used since the reading before, the first one since five minutes before it: a device of increments has a
+# block before its first reading.
 BLOCKS = """
 INSERT INTO tds_new_consumo_15min (dispositivo_id, bloco, conta_id, gateway_id, consumo, leituras,
     fracao_medida, qualidade, minimo, maximo, soma, ultimo, amostras)
 SELECT id, to_timestamp(k * 900), conta_id, gateway_id,
-    (CASE tipo_leitura
-        WHEN 'ACUMULADA' THEN coalesce(incoming - incoming * (300 - second) / 300, 0) + (c - a) * 1000
-            + coalesce(outgoing * (300 - second) / 300, 0)
-        WHEN 'INCREMENTAL' THEN (a + b + c) * 1000
+    (CASE WHEN NOT is_gauge THEN
+        coalesce(incoming - (incoming * (300 - second) * 2 + 300) / 600, 0) + coalesce(inside, 0)
+            + coalesce((outgoing * (300 - second) * 2 + 300) / 600, 0)
     END * 0.000001)::numeric(27, 6),
-    3, CASE k
-        WHEN %(first)s THEN trunc((900 - second) / 900.0, 4)
-        WHEN %(last)s THEN trunc((600 + second) / 900.0, 4)
-        ELSE 1
-    END, 'MEDIDO',
+    CASE WHEN k < %(first)s THEN 0 ELSE 3 END, trunc((
+        CASE WHEN k < %(first)s THEN 0 ELSE 600 END
+        + CASE WHEN incoming IS NULL THEN 0 ELSE second END
+        + CASE WHEN outgoing IS NULL THEN 0 ELSE 300 - second END
+    ) / 900.0, 4), 'MEDIDO',
     CASE WHEN is_gauge THEN least(a, b, c) * 0.001 END, CASE WHEN is_gauge THEN greatest(a, b, c) * 0.001 END,
     CASE WHEN is_gauge THEN (a + b + c) * 0.001 END, CASE WHEN is_gauge THEN c * 0.001 END,
     CASE WHEN is_gauge THEN 3 END
 FROM (
-    SELECT d.id, d.conta_id, d.gateway_id, d.tipo_leitura, d.tipo_leitura = 'INSTANTANEA' AS is_gauge, k,
+    SELECT d.id, d.conta_id, d.gateway_id, d.tipo_leitura = 'INSTANTANEA' AS is_gauge, k,
         bench_second(d.id) AS second, v.a, v.b, v.c,
-        CASE WHEN k <> %(first)s THEN
-            (v.a - bench_value('ACUMULADA', d.id, 3 * k - 1)) * 1000
-        END AS incoming,
+        CASE d.tipo_leitura WHEN 'INCREMENTAL' THEN b + c ELSE c - a END * 1000 AS inside,
+        CASE WHEN d.tipo_leitura = 'INCREMENTAL' THEN v.a WHEN k <> %(first)s THEN
+            v.a - bench_value(d.tipo_leitura, d.id, 3 * k - 1)
+        END * 1000 AS incoming,
         CASE WHEN k <> %(last)s THEN
-            (bench_value('ACUMULADA', d.id, 3 * k + 3) - v.c) * 1000
-        END AS outgoing
+            bench_value(d.tipo_leitura, d.id, 3 * k + 3)
+                - CASE d.tipo_leitura WHEN 'INCREMENTAL' THEN 0 ELSE v.c END
+        END * 1000 AS outgoing
     FROM (SELECT * FROM tds_new_dispositivo ORDER BY id) d
-    CROSS JOIN generate_series(%(from)s::bigint, %(until)s::bigint - 1) k
-    CROSS JOIN LATERAL (
+    CROSS JOIN generate_series(
+        %(from)s::bigint - (%(from)s::bigint = %(first)s::bigint)::int, %(until)s::bigint - 1
+    ) k
+    LEFT JOIN LATERAL (
         SELECT bench_value(d.tipo_leitura, d.id, 3 * k) AS a,
             bench_value(d.tipo_leitura, d.id, 3 * k + 1) AS b,
             bench_value(d.tipo_leitura, d.id, 3 * k + 2) AS c
+        WHERE k >= %(first)s
         OFFSET 0
-    ) v
+    ) v ON true
+    WHERE k >= %(first)s OR d.tipo_leitura = 'INCREMENTAL'
 ) block
 {order}
 """
