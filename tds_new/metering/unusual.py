@@ -232,6 +232,8 @@ def _note(case: Case, stretch: Stretch, one: Unusual) -> None:
     segment, result = one.segment, case.result
     known = result.occurrences.get(segment.end)
     waits = segment.end not in case.record.meter.looked
+    if known is not None and known.kind is not SegmentClass.VIRADA:
+        return  # a tolerated fall counts nothing
     if known is not None:  # a rollover keeps its class
         numbers = tuple(sorted({**dict(known.numbers), **dict(one.numbers)}.items()))
         result.occurrences[segment.end] = known._replace(waits=waits, numbers=numbers)
