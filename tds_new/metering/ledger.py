@@ -307,10 +307,9 @@ def _run(stale: Stale, inputs: Inputs, origin: Point | None) -> tuple[list[Chain
     record = inputs.record
     chains = list(record.chains) if origin is None else _from(record.chains, origin)
     state = origin.state if origin else record.states.get(chains[0].times[0]) if chains else None
-    # What an increment counts before the final border would be lost, so its interval begins there.
-    final = stale.standing.final
-    clip = final if final > BEGINNING else None
-    return chains, compute_chains(chains, inputs.meter, state=state, watch_from=stale.last, clip=clip)
+    return chains, compute_chains(
+        chains, inputs.meter, state=state, watch_from=stale.last, clip=stale.standing.edition
+    )
 
 
 def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) -> int | None:

@@ -185,7 +185,7 @@ def deliver(cases: Iterable[tuple[Case, list[list[list[Step]]]]], number: int) -
 def counts_into_the_closed(steps: list[Step]) -> bool:
     """Return whether increments of whole days are expected: the first one's day may lie in what is closed.
 
-    The ledger puts all of it after the border, the model knows no border.
+    What is closed stays as it is, and the model knows no border.
     """
     kinds = {step.value.tipo for step in steps if step.table == "readings"}
     return "INCREMENTAL" in kinds and any(
