@@ -162,7 +162,7 @@ def section(figures: dict[str, Any]) -> list[str]:
         "right": "{:.1f} s",
         "summed": "{:.0f} s",
         "while_pending": "{:.0f} ms",
-        "afterwards": "{:.0f} ms",
+        "later": "{:.0f} ms",
         "written": "{:,}",
     }
     head = (

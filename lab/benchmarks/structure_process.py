@@ -61,7 +61,7 @@ class Changed:
 
     ``devices`` were changed in ``change`` seconds. The dashboard was right after ``right``, and the sums made
     again after ``summed``; ``wrong`` of its ``asked`` answers were wrong after the first right one. The
-    slowest answer took ``while_pending`` milliseconds meanwhile, and ``afterwards`` then.
+    slowest answer took ``while_pending`` milliseconds meanwhile, and ``later`` then.
     """
 
     devices: int
@@ -71,7 +71,7 @@ class Changed:
     asked: int
     wrong: int
     while_pending: float
-    afterwards: float
+    later: float
 
 
 def _change(job: StructureJob) -> int:
@@ -123,10 +123,10 @@ def run(job: StructureJob) -> Changed:
         answer, took = _asked(conta, period)
         answers.append((time.monotonic() - committed, answer, took, pending))
         time.sleep(INTERVAL_S)
-    afterwards = [_asked(conta, period) for _ in range(5)]
+    later = [_asked(conta, period) for _ in range(5)]
     right = _right(job)
     good = [number for number, (_, answer, _, _) in enumerate(answers) if answer == right]
-    if not good or any(answer != right for answer, _ in afterwards):
+    if not good or any(answer != right for answer, _ in later):
         raise RuntimeError("the totals are wrong")
     return Changed(
         devices,
@@ -136,7 +136,7 @@ def run(job: StructureJob) -> Changed:
         asked=len(answers),
         wrong=len(answers) - good[0] - len(good),
         while_pending=max(took for _, _, took, pending in answers if pending or len(answers) == 1),
-        afterwards=max(took for _, took in afterwards),
+        later=max(took for _, took in later),
     )
 
 

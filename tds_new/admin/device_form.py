@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 else:
     DeviceChoiceField = forms.ModelChoiceField
 
+HELP = {
+    "papel": gettext_lazy(
+        "Consumo e injeção têm cada um o seu total na conta, e um não se subtrai do outro; informativo fica "
+        "fora de todos. Uma mudança vale para todos os meses, também os passados."
+    ),
+    "unidade_consumo": gettext_lazy(
+        "Só onde o registrador conta outra coisa, como pulsos: a unidade em que o consumo é mostrado e "
+        "somado, depois do fator."
+    ),
+    "carimbo": gettext_lazy(
+        "De leituras incrementais: se a hora de cada uma é o fim ou o começo do intervalo. "
+        "Uma mudança recalcula toda a história."
+    ),
+}
 STEP = Decimal("0.0001")  # of a register's stored value
 
 
@@ -92,6 +106,9 @@ class DispositivoForm(ReasonedForm):
                 self._say_default(name, pattern)
         if "sem_limite" in self.fields:
             self.fields["sem_limite"].initial = stored and self.instance.consumo_maximo_hora is None
+        for name, said in HELP.items():
+            if name in self.fields:
+                self.fields[name].help_text = said
         if "medidor_pai" in self.fields:
             self.fields["medidor_pai"].widget.device_id = self.instance.pk
 
