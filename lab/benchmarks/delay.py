@@ -39,6 +39,8 @@ SELECT d.id, d.codigo,
     (SELECT sum(consumo) FROM tds_new_consumo_15min WHERE dispositivo_id = d.id)
 FROM tds_new_dispositivo d WHERE gateway_id IN (SELECT id FROM tds_new_gateway ORDER BY id LIMIT %s)
 """
+# The load generator's registers begin far above those of the hour before: that shall count at once.
+NO_LIMIT = "UPDATE tds_new_dispositivo SET consumo_maximo_hora = NULL"
 # The first value of the load generator's registers, and their growth by each reading.
 REGISTERS = {"D01": (Decimal(1000), Decimal("0.25")), "D02": (Decimal(500), Decimal("0.013"))}
 # How long the gateways have been sending before; their registers are below what the load generator begins
@@ -170,6 +172,7 @@ def _prepare(bench: Bench) -> None:
     steps = int(BEFORE.total_seconds()) // sizes.apart
     start = datetime.now(UTC).replace(microsecond=0) - BEFORE
     with environment.connect() as connection:
+        connection.execute(NO_LIMIT)
         dataset.create_functions(connection)
         for first in range(0, steps - 1, STEPS):
             dataset.store(connection, start, sizes.apart, first, min(first + STEPS, steps - 1))
