@@ -24,6 +24,7 @@ from tds_new.models import (
     VigenciaParametros,
 )
 from tds_new.queries.dips import dips_by_day
+from tds_new.queries.edition import Edition, first_edition
 from tds_new.units import canonical_unit
 
 MEASURED = ("tipo", "grandeza", "unidade", "unidade_consumo", "tipo_leitura", "carimbo")
@@ -41,7 +42,7 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
     list_select_related = ("gateway", "conta")
     search_fields = ("codigo", "nome", "gateway__codigo", "gateway__mac", "conta__name")
     autocomplete_fields = ("gateway",)
-    readonly_fields = ("conta", "last_seen", "created_at")
+    readonly_fields = ("conta", "last_seen", "created_at", "rules")
 
     def get_fieldsets(self, request: HttpRequest, obj: Dispositivo | None = None) -> Any:
         """Return the fields; of a stored device, also when its parameters hold.
@@ -64,8 +65,14 @@ class DispositivoAdmin(WideListAdmin, LocalTimeAdmin, ProtectedDeletionAdmin):
             ),
             (gettext_lazy("Parâmetros"), parameters),
             (gettext_lazy("Modbus"), {"fields": ("slave_id", "register_modbus")}),
-            (gettext_lazy("Estado"), {"fields": ("last_seen", "created_at")}),
+            (gettext_lazy("Estado"), {"fields": ("last_seen", "created_at", *(("rules",) if obj else ()))}),
         )
+
+    @admin.display(description=gettext_lazy("regras de medição"))
+    def rules(self, device: Dispositivo) -> str:
+        """Show from when on the rules of today hold, and what waits for a rebuild."""
+        former = first_edition(device.pk)
+        return _("As de hoje, desde o começo.") if former is None else _first_edition_words(former, device)
 
     @admin.display(description=gettext_lazy("gateway e conta"), ordering="gateway__codigo")
     def place(self, device: Dispositivo) -> str:
@@ -135,6 +142,23 @@ def _held_until(device: Dispositivo) -> str:
     }
 
 
+def _first_edition_words(former: Edition, device: Dispositivo) -> str:
+    """Return from when on the rules of today hold, in words, and since when something before that waits."""
+    zone = device.conta.zone
+    words = _(
+        "As de hoje valem desde %(since)s. O consumo de antes é o da primeira edição, "
+        "até que alguém rode rebuild_consumption."
+    ) % {"since": clock_with_zone(former.since, zone)}
+    if not former.waiting:
+        return words
+    if former.waiting_since is None:
+        return f"{words} {_('Uma mudança que vale desde o começo espera por isso.')}"
+    waits = _("Uma mudança em %(when)s espera por isso.") % {
+        "when": clock_with_zone(former.waiting_since, zone)
+    }
+    return f"{words} {waits}"
+
+
 def validity(request: HttpRequest, device: Dispositivo) -> str:
     """Return the effect of a change of a device's own parameters, in words.
 
@@ -150,6 +174,9 @@ def validity(request: HttpRequest, device: Dispositivo) -> str:
             _("Fica como está só o que é de antes de %(until)s, que está fechado.")
             % {"until": clock_with_zone(frozen.ate, device.conta.zone)}
         )
+    former = first_edition(device.pk)
+    if former is not None:
+        sentences.append(_first_edition_words(former, device))
     instead = _("Para mudar a partir de uma data, registre uma vigência.")
     if not request.user.has_perm("tds_new.add_vigenciaparametros"):
         return format_html("{} {}", " ".join(sentences), instead)

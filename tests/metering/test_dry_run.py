@@ -1,5 +1,6 @@
 """What would change by month is what the rules give, however a device's readings are cut into portions."""
 
+import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from psycopg import Cursor
 
-from tds_new.metering import dry_run
+from tds_new.metering import dry_run, ledger
 from tds_new.metering.dry_run import Figures, Month
 from tds_new.metering.inputs import load_meters
 from tds_new.metering.rules.blocks import Chain, Computation, compute_chains, consumption_of
@@ -18,8 +19,13 @@ from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.unusual import unusual
 from tds_new.metering.times import BLOCK_US, from_datetime, to_datetime
 from tds_new.models import Dispositivo, LeituraDispositivo, VigenciaParametros
+from tests.metering import delivery
+from tests.metering.histories import NOW
+from tests.metering.model import EPOCH
 from tests.support import factories
 
+SEED = int(os.environ.get("METERING_SEED", "1"))
+CASES = int(os.environ.get("METERING_CASES", "40"))
 START = datetime(2026, 1, 30, 20, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -155,3 +161,18 @@ def test_a_dry_run_cannot_write() -> None:
         assert cursor.execute("SHOW transaction_read_only").fetchone() == ("on",)
         assert dry_run.changes(cursor, device.pk, rebuilt=True) == []
         assert isinstance(cursor, Cursor)
+
+
+def test_a_rebuild_would_change_nothing_that_the_ledger_has_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
+    cases = [delivery.case(seed) for seed in range(SEED, SEED + CASES)]
+    delivery.install(cases)
+    delivery.deliver(cases)
+    found = {}
+    for number, one in enumerate(cases):
+        monkeypatch.setattr(dry_run, "PORTION", 5 + number % 40)
+        with dry_run.connect() as connection, dry_run.snapshot(connection) as cursor:
+            if changes := dry_run.changes(cursor, one.device, rebuilt=True):
+                found[one.name] = changes
+    delivery.clear()
+    assert found == {}

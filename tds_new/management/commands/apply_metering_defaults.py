@@ -14,7 +14,7 @@ from tds_new.metering import defaults, dry_run
 from tds_new.metering.defaults import Missing
 from tds_new.metering.inputs import load_meters
 from tds_new.metering.times import to_datetime
-from tds_new.models import ConsumoEstado, Dispositivo
+from tds_new.models import Dispositivo
 from tds_new.storage import session
 
 TOGETHER = 100  # devices that are looked up at once
@@ -54,13 +54,16 @@ class Command(BaseCommand):
 
     def _apply(self, devices: list[int]) -> None:
         """Give each device what it lacks, in a transaction of its own."""
-        given = 0
+        given = former = 0
         for device in devices:
             with transaction.atomic(), Cursor(session.of_django()) as cursor:
                 given += defaults.apply(cursor, device)
+                former += dry_run.edition(cursor, device) is not None
         self.stdout.write(f"[OK] {given} devices got limits; the worker computes what changes")
-        if ConsumoEstado.objects.filter(dispositivo__in=devices, reconstruir_desde__isnull=False).exists():
-            self.stdout.write("[OK] what is by the first edition's rules waits for rebuild_consumption")
+        if former:
+            self.stdout.write(
+                f"[OK] what is by the first edition's rules ({former} devices) waits for rebuild_consumption"
+            )
 
     def _list(self) -> list[int]:
         """List what each device lacks and what would change; return the devices."""
