@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.db import connection
 
@@ -16,18 +16,18 @@ from tds_new.units import unit_factor
 
 # Of the wanted meters and of all sub-meters right behind them, also of those that are switched off.
 CONSUMED = f"""
-WITH wanted AS (
+WITH wanted AS MATERIALIZED (
     SELECT device.id, CASE WHEN atras THEN medidor_pai_id END AS main_id, device.codigo, device.nome,
         gateway.codigo AS gateway, grandeza, {UNIT_OF_BLOCKS} AS unidade, papel
     FROM tds_new_dispositivo device JOIN tds_new_gateway gateway ON gateway.id = device.gateway_id
     WHERE device.conta_id = %(conta)s
       AND (device.id = ANY(%(devices)s) OR atras AND medidor_pai_id = ANY(%(devices)s))
+), sums AS MATERIALIZED (
+    SELECT dispositivo_id, sum(consumo) AS consumo FROM ({{buckets}}) bucket GROUP BY 1
 )
 SELECT wanted.*, sums.consumo, state.provisorio_desde, state.assentado_ate
 FROM wanted
-LEFT JOIN (
-    SELECT dispositivo_id, sum(consumo) AS consumo FROM ({{buckets}}) bucket GROUP BY 1
-) sums ON sums.dispositivo_id = wanted.id
+LEFT JOIN sums ON sums.dispositivo_id = wanted.id
 LEFT JOIN tds_new_consumo_estado state ON state.dispositivo_id = wanted.id
 """
 BUCKETS = """
@@ -76,19 +76,38 @@ class MeterRow:
     uncovered: Decimal | None
 
 
-def in_structure(devices: Sequence[Dispositivo]) -> list[tuple[Dispositivo, int]]:
+class Placed(Protocol):
+    """A device, or a row with what says where it stands."""
+
+    @property
+    def pk(self) -> int:
+        """Its id."""
+
+    @property
+    def medidor_pai_id(self) -> int | None:
+        """The meter that it was entered to be behind."""
+
+    @property
+    def atras(self) -> bool:
+        """Whether that meter counts."""
+
+
+P = TypeVar("P", bound=Placed)
+
+
+def in_structure(devices: Sequence[P]) -> list[tuple[P, int]]:
     """Return ``devices`` with their depth, sub-meters after their main meter.
 
     Otherwise they keep their order. A sub-meter whose main meter is not among them has depth 0.
     """
     by_id = {device.pk: device for device in devices}
-    behind: dict[int, list[Dispositivo]] = {}
+    behind: dict[int, list[P]] = {}
     for device in devices:
-        if device.atras and device.medidor_pai_id in by_id:
+        if device.atras and device.medidor_pai_id is not None and device.medidor_pai_id in by_id:
             behind.setdefault(device.medidor_pai_id, []).append(device)
     sub_meters = {device.pk for group in behind.values() for device in group}
 
-    def walk(group: Sequence[Dispositivo], depth: int) -> Iterator[tuple[Dispositivo, int]]:
+    def walk(group: Sequence[P], depth: int) -> Iterator[tuple[P, int]]:
         for device in group:
             yield device, depth
             yield from walk(behind.get(device.pk, []), depth + 1)

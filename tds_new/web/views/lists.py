@@ -30,11 +30,7 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
     Sub-meters follow their main meter.
     """
     search = _search(request)
-    matching = (
-        Dispositivo.objects.filter(conta=conta)
-        .select_related("gateway", "medidor_pai")
-        .order_by("gateway__codigo", "codigo", "pk")
-    )
+    matching = Dispositivo.objects.filter(conta=conta).order_by("gateway__codigo", "codigo", "pk")
     if search:
         matching = matching.filter(
             Q(codigo__icontains=search)
@@ -43,9 +39,14 @@ def devices(request: HttpRequest, conta: Conta) -> HttpResponse:
             | Q(gateway__nome__icontains=search)
         )
     now = timezone.now()
-    context = _context(request, Paginator(in_structure(list(matching)), PAGE_SIZE), search, now)
-    context["rows"] = [_device(device, depth, conta, now) for device, depth in context["page"]]
-    context["shown"] = {device.pk for device, _depth in context["page"]}
+    places = in_structure(list(matching.values_list("pk", "medidor_pai_id", "atras", named=True)))
+    context = _context(request, Paginator(places, PAGE_SIZE), search, now)
+    shown = [place.pk for place, _depth in context["page"]]
+    found = Dispositivo.objects.select_related("gateway", "medidor_pai").in_bulk(shown)
+    context["rows"] = [
+        _device(found[place.pk], depth, conta, now) for place, depth in context["page"] if place.pk in found
+    ]
+    context["shown"] = set(shown)
     return render(request, "tds_new/devices.html", context)
 
 
