@@ -14,6 +14,7 @@ from tds_new.models.dispositivo import descendants
 
 STRUCTURE = ("papel", "medidor_pai", "grandeza", "unidade", "unidade_consumo")
 FOUND_AT_MOST = 30
+DEEPEST = 4  # steps that admin.css sets a meter in
 
 
 class Line(NamedTuple):
@@ -25,6 +26,11 @@ class Line(NamedTuple):
     device: Dispositivo
     depth: int
     note: str
+
+    @property
+    def indent(self) -> int:
+        """The steps that it is set in; what is deeper is set in as far."""
+        return min(self.depth, DEEPEST)
 
 
 def main_meter_label(device: Dispositivo) -> str:
@@ -105,7 +111,7 @@ def change_in_words(device: Dispositivo) -> str:
     sentences = [counts_as(device)]
     if sub_meters:
         counted = Dispositivo.objects.filter(medidor_pai=device.pk, atras=True).count()
-        text = _("Dos seus %(all)d submedidores, %(counted)d estão no seu consumo e não se somam ao total.")
+        text = _("Submedidores que estão no seu consumo e não se somam ao total: %(counted)d de %(all)d.")
         sentences.append(text % {"all": sub_meters, "counted": counted})
     sentences.append(
         _("Vale para todos os meses, também os passados, em até um minuto; nenhum consumo é recalculado.")

@@ -15,7 +15,7 @@ from tds_new.maintenance import policies
 from tds_new.storage.rollups import CONTA_DAILY, CONTA_HOURLY
 
 NAME = f"structure {CONTA_HOURLY.name}"
-EVERY = timedelta(minutes=5)
+EVERY = timedelta(hours=1)  # while there is something to do; a month of many devices may take minutes
 MONTH = timedelta(days=31)
 # Days that a stretch of hours has a part in begin or end at most so far from it, in whatever zone.
 BEYOND = timedelta(days=2)
@@ -66,10 +66,12 @@ def sum_next(connection: Connection[Any]) -> None:
 
     The connection must be in autocommit mode. Raises psycopg.Error.
     """
+    if not policies.is_timescale(connection):
+        connection.execute(NOTHING_STORED)
+        return
     hours, days = (policies.materialised(connection, rollup) for rollup in (CONTA_HOURLY, CONTA_DAILY))
     pending = [Pending(*row) for row in connection.execute(PENDING)]
-    if hours is None or days is None:  # plain PostgreSQL
-        connection.execute(NOTHING_STORED)
+    if hours is None or days is None:  # they are being made
         return
     # What others may be summing just now, by the structure of before, is summed again too.
     newest = max(hours.until, hours.policy_end)

@@ -70,7 +70,7 @@ def test_a_main_meter_that_changes_says_what_becomes_of_its_sub_meters(gateway: 
     for codigo in "AB":
         meter(gateway, codigo, main)
     answer = post(superuser(), main, papel="INJECAO")
-    assert "Dos seus 2 submedidores, 0 estão no seu consumo" in said(answer)
+    assert "não se somam ao total: 0 de 2." in said(answer)
 
 
 def test_what_cannot_be_a_main_meter_is_refused_in_words(gateway: Gateway) -> None:
@@ -115,7 +115,7 @@ def test_the_pages_show_main_meters_with_their_sub_meters(gateway: Gateway) -> N
     assert [tree.index(text) for text in ("M1 Entrada", "<strong>A1</strong>", "B1")] == sorted(
         tree.index(text) for text in ("M1 Entrada", "<strong>A1</strong>", "B1")
     )
-    assert [f"--depth: {depth}" in tree for depth in range(4)] == [True, True, True, False]
+    assert [f"depth-{depth}" in tree for depth in range(4)] == [True, True, True, False]
     assert "o principal não conta para ele: soma-se ao total da conta" in tree
     conta = listed("conta", gateway.conta_id)
     assert "M1 Entrada" in conta

@@ -209,3 +209,27 @@ def test_the_pages_of_entries_keep_the_policy_and_the_clock_beside_the_field_is_
     page.goto(f"{url('revisaoleitura', 'add')}?dispositivo={device.pk}")
     page.goto(url("trocamedidor", "delete", TrocaMedidor.objects.get().pk))
     assert fits(page)
+
+
+def test_a_main_meter_is_found_by_typing_and_the_page_shows_the_structure(page: Page) -> None:
+    main = meter((), "M01")
+    Dispositivo.objects.filter(pk=main.pk).update(nome="Entrada")
+    device = Dispositivo.objects.create(gateway=main.gateway, codigo="A01")
+    Dispositivo.objects.create(gateway=main.gateway, codigo="B01", medidor_pai=device)
+    meter((), "F01")  # of another Conta
+    page.goto(url("dispositivo", "change", device.pk))
+    assert fits(page)
+    expect(page.locator(".structure li")).to_have_count(2)
+    page.click("#id_medidor_pai + .select2")
+    found = page.locator(".select2-results__option")
+    expect(found).to_have_text(["M01 Entrada · GW-M01 · Energia"])
+    page.keyboard.type("entra")
+    found.first.click()
+    page.click("[name=_continue]")
+    expect(page.locator(".messagelist .warning")).to_contain_text("está no de M01 Entrada")
+    expect(page.locator(".structure li")).to_have_count(3)
+    expect(page.locator(".structure li").first).to_contain_text("M01 Entrada")
+    assert fits(page)
+    page.goto(url("conta", "change", main.conta_id))
+    expect(page.locator(".structure li")).to_have_count(3)
+    assert fits(page)

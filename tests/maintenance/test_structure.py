@@ -160,3 +160,14 @@ def test_a_change_of_the_main_meter_alone_has_dashboards_ask_again(devices: list
     change(devices[0], medidor_pai=devices[2])
     assert ContaAtividade.objects.get(conta=devices[0].conta).consumo_seq == asked + 1
     assert not ConsumoContaPendente.objects.exists()
+
+
+def test_plain_postgresql_has_nothing_to_sum_again(
+    devices: list[Dispositivo], maintenance_session: Session, on_timescale: bool
+) -> None:
+    if on_timescale:
+        pytest.skip("views only")
+    # As a database that was TimescaleDB's when it was dumped.
+    ConsumoContaPendente.objects.create(conta=devices[0].conta, alterada_em=NOW)
+    scheduler.run_due(maintenance_session)
+    assert not ConsumoContaPendente.objects.exists()
