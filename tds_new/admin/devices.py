@@ -143,7 +143,7 @@ def _held_until(device: Dispositivo) -> str:
 
 
 def _first_edition_words(former: Edition, device: Dispositivo) -> str:
-    """Return from when on the rules of today hold, in words, and since when something before that waits."""
+    """Return in words from when on the rules of today hold, and what waits."""
     zone = device.conta.zone
     words = _(
         "As de hoje valem desde %(since)s. O consumo de antes é o da primeira edição, "
