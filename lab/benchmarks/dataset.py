@@ -263,7 +263,9 @@ def _all_sizes(devices: int) -> list[int]:
 
 
 def fill(url: str, start: datetime, end: datetime, progress: Progress, *, readings: bool = True) -> Filled:
-    """Store the registered devices' readings and their blocks; without ``readings`` blocks only.
+    """Store the registered devices' readings and their blocks.
+
+    Without ``readings`` it stores blocks only.
 
     The period is from ``start`` until before ``end``.
 

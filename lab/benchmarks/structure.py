@@ -47,7 +47,10 @@ WHERE schemaname = '_timescaledb_internal' AND relname LIKE 'compress_hyper%'
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of the measurement; each field is an option of ``benchmark_structure``."""
+    """The sizes of the measurement.
+
+    Each field is an option of ``benchmark_structure``.
+    """
 
     devices: int = 500
     days: int = 365

@@ -1,4 +1,4 @@
-"""Change the structure of a Conta's meters, and ask the dashboard's question until it is right.
+"""Change the structure of a Conta's meters, and ask until the answer is right.
 
 Runs as a process of its own: ``python -m lab.benchmarks.structure_process`` with a JSON job as its argument.
 It prints a JSON result to standard output.
@@ -100,7 +100,10 @@ def _right(job: StructureJob) -> Totals:
 
 
 def _asked(conta: Conta, period: Period) -> tuple[Totals, float]:
-    """Ask the dashboard's question; return its answer, and the milliseconds that it took."""
+    """Ask the dashboard's question.
+
+    Return its answer, and the milliseconds that it took.
+    """
     began = time.perf_counter()
     sums = sum_periods(conta, None, [period], period.end)
     answer = {tuple(one.measure): one.periods[0].total for one in sums if one.periods[0].total}
@@ -108,7 +111,10 @@ def _asked(conta: Conta, period: Period) -> tuple[Totals, float]:
 
 
 def run(job: StructureJob) -> Changed:
-    """Change, and ask until the sums are made again. Raises TimeoutError if they are not."""
+    """Change, and ask until the sums are made again.
+
+    Raises TimeoutError if they are not.
+    """
     conta = Conta.objects.get(pk=job.conta)
     period = Period(datetime.fromisoformat(job.start), datetime.fromisoformat(job.end))
     _asked(conta, period)
