@@ -380,7 +380,8 @@ def _result(
     final = stale.standing.final
     first, after = (BEGINNING, BEGINNING) if since is None else (block_start(since), since)
     if final > BEGINNING:
-        first, after = max(final, first), max(final - 1, after)
+        begin = chains[0].times[0] if since is None and chains else BEGINNING
+        first, after = max(final, first), max(final - 1, after, begin)
     last = END if until >= END else block_end(until)
     times = {o.time for o in computation.occurrences}
     owners = {
