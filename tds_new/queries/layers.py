@@ -12,7 +12,9 @@ time.
 """
 
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -237,8 +239,34 @@ class _StoredTable(NamedTuple):
     outdated: bool
 
 
-def _stored(conta_id: int | None) -> dict[str, _StoredTable]:
+Stored = dict[str, _StoredTable]  # by the name of the view
+# What one page has found so far, by the Conta that was asked about.
+_found: ContextVar[dict[int | None, Stored] | None] = ContextVar("stored tables", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Have the readers within the block look up only once what is stored."""
+    token = _found.set({})
+    try:
+        yield
+    finally:
+        _found.reset(token)
+
+
+def _stored(conta_id: int | None) -> Stored:
     """Return the tables that TimescaleDB keeps sums in, by the name of their view."""
+    found = _found.get()
+    if found is None:
+        return _look_up(conta_id)
+    if conta_id is None and found:  # only a Conta's own sums depend on which Conta it is
+        return next(iter(found.values()))
+    if conta_id not in found:
+        found[conta_id] = _look_up(conta_id)
+    return found[conta_id]
+
+
+def _look_up(conta_id: int | None) -> Stored:
     if not _is_timescale(int(clock.monotonic() // RECHECK_S), connection.settings_dict["NAME"]):
         return {}
     with connection.cursor() as cursor:

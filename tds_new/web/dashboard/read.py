@@ -27,6 +27,7 @@ from tds_new.queries.consumption import (
 from tds_new.queries.demand import Peak, greatest_peak
 from tds_new.queries.finality import Finality, finality
 from tds_new.queries.latest import Reading, latest_readings
+from tds_new.queries.layers import one_look
 from tds_new.queries.local_calendar import Period, block_start, local_month, month_period
 from tds_new.queries.meters import MeterRow, consumption_by_meter, in_structure
 from tds_new.queries.points import Series
@@ -102,6 +103,11 @@ def read(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: dateti
     ``sequences`` are the Conta's counters. A block whose statements fail leaves the others whole.
     """
     scope = read_scope(conta, query, sequences, now)
+    with one_look():
+        return _read(scope)
+
+
+def _read(scope: Scope) -> Facts:
     failed: set[Block] = set()
 
     def attempt(block: Block, ask: Callable[[Scope], T], empty: T) -> T:
@@ -113,7 +119,7 @@ def read(conta: Conta, query: QueryDict, sequences: fleet.Sequences, now: dateti
             return empty
 
     consumed = attempt(Block.CONSUMPTION, _consumption, Consumed([], [], Finality({}, 0)))
-    meters = Metered(this_month(conta, now), [], 0)
+    meters = Metered(this_month(scope.conta, scope.now), [], 0)
     peak: DevicePeak | None = None
     charts: dict[str, list[Series]] = {}
     if not scope.never_measured:
