@@ -1,8 +1,10 @@
 """What an entry would change is said before it is made, and the ledger does just that."""
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +12,7 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
+from tds_new.metering import ledger
 from tds_new.metering.preview import Effect, Entry, Judged, MeterChanged, what_if
 from tds_new.metering.worker import drain
 from tds_new.models import (
@@ -21,6 +24,9 @@ from tds_new.models import (
     TrocaMedidor,
     VigenciaParametros,
 )
+from tests.metering import delivery
+from tests.metering.histories import NOW
+from tests.metering.model import EPOCH
 from tests.support import factories
 from tests.support.meters import EXCESS, JUMP, RESTART, ROLLOVER, SPIKE, START, STEP, meter
 
@@ -28,6 +34,7 @@ pytestmark = pytest.mark.django_db
 ZONE = ZoneInfo("America/Sao_Paulo")
 LINE = tuple(round(12_345 + 0.2 * n, 1) for n in range(8))
 NEAR_MIDNIGHT = datetime(2026, 4, 1, 2, 30, tzinfo=UTC)  # 23:30 of March 31 in Sao Paulo
+SEED, CASES = int(os.environ.get("METERING_SEED", "1")), 30  # of random histories
 DECISIONS = ("APROVADA", "DESCARTADA", "VISTA", "REINICIO", "RETORNO")
 
 
@@ -204,3 +211,25 @@ def test_each_entry_is_looked_up_alone() -> None:
     device = meter(JUMP)
     entries = [Entry("APROVADA"), Entry("RETORNO"), Entry("DESCARTADA")]
     assert figures(what_if(device.pk, START + 3 * STEP, entries, ZONE)) == [49_030, 50, 20]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_said_holds_in_histories_with_everything_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some readings of random histories, each with some decision: the ledger does what was said of it."""
+    monkeypatch.setattr(ledger, "now_us", lambda: (NOW - EPOCH) // timedelta(microseconds=1))
+    cases = [delivery.case(seed) for seed in range(SEED, SEED + CASES)]
+    delivery.install(cases)
+    delivery.deliver(cases)
+    random, tried = Random(SEED), 0
+    for device in Dispositivo.objects.filter(pk__in=[case.device for case in cases]):
+        decided = RevisaoLeitura.objects.filter(dispositivo=device).values("leitura_em")
+        found = OcorrenciaMedicao.objects.filter(dispositivo=device).exclude(leitura_em__in=decided)
+        times = list(found.order_by("leitura_em").values_list("leitura_em", flat=True))
+        for time in random.sample(times, min(2, len(times))):
+            decision = random.choice(DECISIONS)
+            check(device, time, Entry(decision), lambda: RevisaoLeitura.objects.create(
+                dispositivo=device, leitura_em=time, decisao=decision, motivo="visto no local"  # noqa: B023
+            ))  # fmt: skip
+            tried += 1
+    assert tried > CASES // 2
+    delivery.clear()
