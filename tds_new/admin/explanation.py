@@ -440,6 +440,8 @@ def _amount(case: Case) -> Decimal | None:
 def _nothing_of_a_suspect(case: Case) -> str:
     if case.row.situacao == SITUATIONS.AGUARDA:
         return _("Por enquanto não conta. Não há nada a fazer: as próximas leituras decidem.")
+    if case.row.situacao == SITUATIONS.ESPERA and case.decided_by is not None:
+        return _("Não conta, a não ser que alguém decida outra coisa.")
     if case.row.situacao == SITUATIONS.ESPERA:
         return _("Não conta enquanto as próximas leituras, ou alguém, não decidirem.")
     return _("Nada desta leitura: as vizinhas contam como se ela não tivesse chegado.")

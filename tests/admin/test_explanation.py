@@ -113,7 +113,7 @@ BY_RULE = {
         "em 02/03/2026 12:15:00 voltou a 12.347,8 kWh, para onde estaria sem a queda. O que tinha sido "
         "contado nesse tempo, 0,8 kWh, foi retirado. Há dúvida: pode ter sido consumo de um registrador que "
         "recomeçou do zero.",
-        "Não conta enquanto as próximas leituras, ou alguém, não decidirem.",
+        "Não conta, a não ser que alguém decida outra coisa.",
     ),
     "6a": (
         (100, 100.2, 100.4, 170, 170.1, *on(100.8, 6)), 3,
