@@ -152,7 +152,8 @@ def _first_edition_words(former: Edition, device: Dispositivo) -> str:
     if not former.waiting:
         return words
     if former.waiting_since is None:
-        return f"{words} {_('Uma mudança que vale desde o começo espera por isso.')}"
+        waits = _("Uma mudança que vale desde o começo espera por isso.")
+        return f"{words} {waits}"
     waits = _("Uma mudança em %(when)s espera por isso.") % {
         "when": clock_with_zone(former.waiting_since, zone)
     }
