@@ -6,6 +6,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
 from tds_new.models import LeituraEmRevisao
+from tds_new.queries.waiting import waiting_readings
 
 
 class OperationSite(AdminSite):
@@ -15,11 +16,6 @@ class OperationSite(AdminSite):
         """Return the models by application, with how many readings wait for somebody."""
         apps = super().get_app_list(request, app_label)
         for entry in [model for app in apps for model in app["models"]]:
-            if entry["model"] is LeituraEmRevisao and (waiting := waiting_count()):
+            if entry["model"] is LeituraEmRevisao and (waiting := waiting_readings().for_people):
                 entry["name"] = f"{entry['name']} ({waiting})"
         return apps
-
-
-def waiting_count() -> int:
-    """Return how many readings wait for somebody."""
-    return LeituraEmRevisao.objects.filter(espera=True).count()

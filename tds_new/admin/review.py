@@ -11,7 +11,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import label_for_field, lookup_field, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -46,6 +46,7 @@ from tds_new.admin.reading_table import badge, change_in_words, changes_between,
 from tds_new.formats import MISSING, NBSP, clock, clock_with_zone, offset, register_with_unit
 from tds_new.metering.preview import waits_for_rebuild
 from tds_new.models import LeituraEmRevisao
+from tds_new.queries.waiting import waiting_readings
 from tds_new.storage.audit import sign
 
 EFFECTS_AT_ONCE = 10  # readings whose effects are looked up for one page
@@ -153,8 +154,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list, with how many wait for somebody and how many for readings."""
-        waiting = waiting_counts()
-        return super().changelist_view(request, {"waiting": waiting, **(extra_context or {})})
+        return super().changelist_view(request, {"waiting": waiting_readings(), **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -420,17 +420,6 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
             _("base"), register_with_unit(decision.valor_base, row.dispositivo.unidade),
             row.get_classe_decisao_display() or MISSING,
         )  # fmt: skip
-
-
-def waiting_counts() -> dict[str, int]:
-    """Return how many readings wait for somebody, and how many for readings."""
-    found = (
-        LeituraEmRevisao.objects.filter(situacao__in=[SITUATIONS.ESPERA, SITUATIONS.AGUARDA])
-        .order_by()
-        .values_list("situacao")
-        .annotate(n=Count("pk"))
-    )
-    return dict(found)
 
 
 def form_for(case: Case, decision: Decision, answer: Any, query: dict[str, str]) -> DecisionForm | None:

@@ -776,6 +776,14 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
+            model_name="ocorrenciamedicao",
+            index=models.Index(
+                condition=models.Q(("espera", True)),
+                fields=["dispositivo", "leitura_em"],
+                name="tds_new_ocorrencia_espera",
+            ),
+        ),
+        migrations.AddIndex(
             model_name="consumovida",
             index=models.Index(fields=["dispositivo"], name="tds_new_consumo_vida_disp"),
         ),

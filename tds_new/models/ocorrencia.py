@@ -51,7 +51,14 @@ class OcorrenciaMedicao(models.Model):
         db_table = "tds_new_ocorrencia_medicao"
         verbose_name = _("ocorrência de medição")
         verbose_name_plural = _("ocorrências de medição")
-        indexes = [models.Index(fields=["classe", "-leitura_em"], name="tds_new_ocorrencia_classe")]
+        indexes = [
+            models.Index(fields=["classe", "-leitura_em"], name="tds_new_ocorrencia_classe"),
+            models.Index(
+                fields=["dispositivo", "leitura_em"],
+                condition=models.Q(espera=True),
+                name="tds_new_ocorrencia_espera",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.dispositivo_id} {self.leitura_em:%Y-%m-%d %H:%M} {self.classe}"

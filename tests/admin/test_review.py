@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils.timezone import now
 
 from tds_new.admin import decisions, review
 from tds_new.admin.cases import cases_of
@@ -27,6 +28,7 @@ from tds_new.models import (
     User,
     VigenciaParametros,
 )
+from tds_new.queries.waiting import waiting_readings
 from tests.support import factories
 from tests.support.meters import (
     EDITOR,
@@ -673,7 +675,7 @@ def test_the_heading_and_the_sidebar_say_how_many_wait_and_for_whom() -> None:
     assert "Leituras em revisão (" not in client.get(url("gateway", "changelist")).content.decode()
     meter(JUMP, "D1"), meter(JUMP, "D2"), meter(SPIKE, "D3")
     page = client.get(url("leituraemrevisao", "changelist"))
-    assert page.context["waiting"] == {"ESPERA": 2}
+    assert page.context["waiting"] == (2, 0)
     assert "2 à espera de alguém" in page.content.decode()
     assert "Leituras em revisão (2)" in client.get("/admin/").content.decode()
 
@@ -695,3 +697,17 @@ def test_dips_are_on_the_page_of_their_device_by_day() -> None:
     page = superuser().get(url("dispositivo", "change", device.pk))
     assert page.context["dips"] == [("03/03/2026", 5, "0,5\u00a0kWh"), ("02/03/2026", 7, "0,5\u00a0kWh")]
     assert "Quedas toleradas por dia" in page.content.decode()
+
+
+def test_what_waits_is_counted_as_the_list_has_it() -> None:
+    devices = [meter(values, f"D{n}") for n, values in enumerate((JUMP, JUMP, EXCESS, SPIKE, IN_DOUBT))]
+    recent, at = meter((), "D9"), now() - timedelta(minutes=1)
+    factories.readings(recent, [(at - STEP * (2 - n), value) for n, value in enumerate((1000, 1010, 4))])
+    decide(superuser(), "correct", [row(devices[0], 3)], valor_corrigido="49990")  # waits again
+    decide(superuser("rui@example.com"), "see", [row(devices[1], 3)])
+    drain()
+    listed_ = LeituraEmRevisao.objects
+    counted = listed_.filter(situacao="ESPERA").count(), listed_.filter(situacao="AGUARDA").count()
+    assert waiting_readings() == counted
+    assert counted[0] > 4
+    assert counted[1] == 1
