@@ -31,8 +31,10 @@ from tds_new.metering.rules.unusual import AFTER_US, BEFORE_US, unusual
 from tds_new.metering.times import (
     BEGINNING,
     BLOCK_US,
+    DAY_US,
     END,
     HOUR_US,
+    block_start,
     from_datetime,
     to_datetime,
     to_timestamptz,
@@ -68,9 +70,15 @@ READINGS = f"""
 SELECT {us_of("time")}, (valor * 10000)::bigint, conta_id, gateway_id, tipo_leitura, unidade
 FROM tds_new_leitura_dispositivo WHERE dispositivo_id = %s AND time >= %s ORDER BY time
 """
+# The hours before the first one that is computed, which unusual consumption is compared with.
+EARLIER_HOURS = f"""
+SELECT {us_of("date_bin('1 hour', bloco, 'epoch')")}, sum(consumo * 1000000)
+FROM tds_new_consumo_15min
+WHERE dispositivo_id = %s AND conta_id = %s AND bloco >= %s AND bloco < %s AND consumo IS NOT NULL GROUP BY 1
+"""
 STORED = """
-SELECT b.conta_id, to_char(b.bloco AT TIME ZONE c.timezone, 'YYYY-MM'), sum(b.consumo * 1000000)::bigint,
-    coalesce(sum(b.consumo * 1000000) FILTER (WHERE b.bloco >= %(final)s), 0)::bigint
+SELECT b.conta_id, to_char(b.bloco AT TIME ZONE c.timezone, 'YYYY-MM'), sum(b.consumo * 1000000),
+    coalesce(sum(b.consumo * 1000000) FILTER (WHERE b.bloco >= %(final)s), 0)
 FROM tds_new_consumo_15min b JOIN tds_new_conta c ON c.id = b.conta_id
 WHERE b.dispositivo_id = %(device)s AND b.consumo IS NOT NULL GROUP BY 1, 2
 """
@@ -176,7 +184,8 @@ def _stored(cursor: Cursor[Any], device_id: int, final: int) -> tuple[Figures, F
     parameters = {"device": device_id, "final": to_timestamptz(final)}
     for conta_id, name, consumption, changing in cursor.execute(STORED, parameters):
         month = Month(conta_id, name)
-        stored.consumption[month], kept.consumption[month] = consumption, consumption - changing
+        stored.consumption[month] = int(consumption)
+        kept.consumption[month] = int(consumption - changing)
     for conta_id, name, kind, count, changing in cursor.execute(WAITING, parameters):
         month = Month(conta_id, name)
         stored.wait(month, kind, count)
@@ -249,7 +258,7 @@ class _Run:
         self._figures = Figures()
         self._window: list[Chain] = []
         self._state = start.state
-        self._judged = _Judged(meter)
+        self._judged = _Judged(meter, start.final)
         self._noted_until = BEGINNING
 
     def add_to(self, figures: Figures) -> None:
@@ -264,6 +273,16 @@ class _Run:
                 enough = PORTION + 2 * held
         if self._window:
             self._fold(self._compute(), END, whole=True)
+
+    def _know_earlier_hours(self, conta_id: int) -> None:
+        """Load what the first chain consumed just before what is computed."""
+        final = self._start.final
+        first = final - BEFORE_US - DAY_US
+        if self._start.state is None:  # the chain begins there
+            first = max(first, block_start(self._start.origin))
+        bounds = to_timestamptz(first), to_timestamptz(final)
+        found = self._cursor.execute(EARLIER_HOURS, [self._device_id, conta_id, *bounds])
+        self._judged.know({hour: int(consumption) for hour, consumption in found})
 
     def _portions(self) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the device's readings in order of time, the anchors first."""
@@ -285,6 +304,8 @@ class _Run:
                 continue
             owner = conta_id, kind, canonical_unit(unit)
             if chain is None or (chain.conta_id, chain.kind, chain.unit) != owner:
+                if chain is None and self._start.final > BEGINNING:
+                    self._know_earlier_hours(conta_id)
                 chain = Chain(*owner)
                 self._window.append(chain)
             chain.times.append(time)
@@ -363,9 +384,14 @@ class _Run:
 class _Judged:
     """The judgement of unusual consumption, as far as the hours around are known."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, meter: Meter, final: int) -> None:
+        """Nothing before ``final`` is computed."""
+        self._meter, self._final = meter, final
         self._forget()
+
+    def know(self, hours: dict[int, int]) -> None:
+        """Take the hours before what is computed as known."""
+        self._hours |= hours
 
     def _forget(self) -> None:
         self._segments: list[Segment] = []
@@ -382,8 +408,14 @@ class _Judged:
         """
         self._zero_start = account.zero_start if self._zero_start is None else self._zero_start
         self._segments += segments
-        for hour, consumption in consumption_of(segments, self._meter).items():
+        computed = [s for s in segments if s.start >= self._final]
+        for hour, consumption in consumption_of(computed, self._meter).items():
             self._hours[hour] = self._hours.get(hour, 0) + consumption
+        before = segments[: len(segments) - len(computed)]
+        for block, consumption in consumption_of(before, self._meter, BLOCK_US).items():
+            if block >= self._final:
+                hour = block - block % HOUR_US
+                self._hours[hour] = self._hours.get(hour, 0) + consumption
         last = END if ended else until - until % HOUR_US - AFTER_US - HOUR_US
         decided = self._meter.decided
         found = [

@@ -18,7 +18,8 @@ from typing import Any
 
 from django.db import connection
 
-from tds_new.metering import worker
+from tds_new.metering import dry_run, worker
+from tds_new.metering.dry_run import Change
 from tds_new.models import Conta
 from tds_new.storage.session import connect
 from tests.metering.histories import Step, apply, history
@@ -337,6 +338,17 @@ def _without_unusual(occurrences: set[Occurrence], closed: datetime) -> set[Occu
     kept = {o for o in occurrences if o.leitura_em >= closed or o.classe != "INCOMUM"}
     rollovers = {o for o in kept if o.leitura_em < closed and o.classe == "VIRADA"}
     return kept - rollovers | {o._replace(espera=False) for o in rollovers}
+
+
+def would_change(cases: Sequence[Case]) -> dict[str, list[Change]]:
+    """Return what a rebuild would change of each case, by its name."""
+    found = {}
+    with dry_run.connect() as connection:
+        for one in cases:
+            with dry_run.snapshot(connection) as cursor:
+                if changes := dry_run.changes(cursor, one.device, rebuilt=True):
+                    found[one.name] = changes
+    return found
 
 
 def clear() -> None:

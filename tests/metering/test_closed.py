@@ -223,6 +223,9 @@ def test_histories_with_retention_in_between_are_what_the_model_says(
                 closed = border
             assert "done; 0 block rows differed" in rebuild()
             assert delivery.differences(delivered, closed) == []
+            # What was compared with hours of dropped readings may wait in one and not in the other.
+            foreseen = [c for changes in delivery.would_change(delivered).values() for c in changes]
+            assert [c for c in foreseen if c.before != c.after] == []
         delivery.clear()
         ConsumoAncora.objects.all().delete()
         ConsumoCongelado.objects.all().delete()
