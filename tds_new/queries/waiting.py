@@ -20,7 +20,7 @@ FROM (
 
 
 class Waiting(NamedTuple):
-    """The number of readings that wait for somebody, and of those that wait for other readings."""
+    """How many readings wait for somebody, and how many for other readings."""
 
     for_people: int
     for_readings: int
