@@ -84,9 +84,20 @@ def test_the_contracts_figures(world: World, processor: TelemetryProcessor, cons
     assert consumption(world.d03) == (Decimal("112.500"), Decimal("22.500"), 5)
 
 
+@pytest.mark.parametrize(
+    ("carimbo", "april", "may", "june"),
+    [("INICIO", (1, 1), (110, 55), (1000, 1000)), ("FIM", (11, 11), (1100, 550), (0, 0))],
+)
 def test_a_month_begins_and_ends_at_local_midnight(
-    world: World, processor: TelemetryProcessor, consumption: Consumption
+    world: World,
+    processor: TelemetryProcessor,
+    consumption: Consumption,
+    carimbo: str,
+    april: tuple[int, int],
+    may: tuple[int, int],
+    june: tuple[int, int],
 ) -> None:
+    Dispositivo.objects.update(carimbo=carimbo)
     store(
         processor,
         "D01",
@@ -95,15 +106,16 @@ def test_a_month_begins_and_ends_at_local_midnight(
         (local(31, 22), "100"),
         (local(1, 0, month=6), "1000"),
     )
-    assert consumption(world.d01) == (Decimal(110), Decimal(55), 2)  # 22:00 on the 31st is the 1st in UTC
-    assert consumption(world.d01, datetime(2026, 4, 1, tzinfo=SAO_PAULO)) == (Decimal(1), Decimal(1), 1)
-    assert consumption(world.d01, datetime(2026, 6, 1, tzinfo=SAO_PAULO)) == (Decimal(1000), Decimal(1000), 1)
+    assert consumption(world.d01) == (*may, 2)  # 22:00 on the 31st is the 1st in UTC
+    assert consumption(world.d01, datetime(2026, 4, 1, tzinfo=SAO_PAULO)) == (*april, 1)
+    assert consumption(world.d01, datetime(2026, 6, 1, tzinfo=SAO_PAULO)) == (*june, 1)
 
 
 def test_the_last_evening_of_january_counts_in_january(
     world: World, processor: TelemetryProcessor, consumption: Consumption
 ) -> None:
     january, february = (datetime(2026, month, 1, tzinfo=SAO_PAULO) for month in (1, 2))
+    Dispositivo.objects.filter(pk=world.d01.pk).update(carimbo="INICIO")
     store(processor, "D01", (local(31, 22, month=1), "7"), (local(1, 0, month=2), "20"))
     store(
         processor, "D02", (local(31, 22, month=1), "500"), (local(1, 2, month=2), "504.4")
@@ -181,8 +193,9 @@ def test_a_register_counts_every_step_between_its_readings(
 def test_a_register_that_starts_again_counts_what_it_shows_since(
     world: World, processor: TelemetryProcessor, consumption: Consumption
 ) -> None:
-    store(processor, "D02", (local(3), "1000"), (local(4), "1010"), (local(5), "2.5"), (local(6), "4"))
-    assert consumption(world.d02) == (Decimal(14), Decimal("3.5"), 4)
+    values = ("1000", "1010", "2.5", "4", "5", "6")
+    store(processor, "D02", *((local(3 + n), value) for n, value in enumerate(values)))
+    assert consumption(world.d02) == (Decimal(16), Decimal("2.6667"), 6)
 
 
 def test_a_gauge_has_no_consumption(
