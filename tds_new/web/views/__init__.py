@@ -2,5 +2,5 @@
 
 Enters: requests of people.
 Leaves: pages, JSON and CSV files.
-May import: models, queries, formats, web.
+May import: models, queries, formats, units, web.
 """
