@@ -9,6 +9,7 @@ from django.db import connection
 
 from tds_new.models import Conta, Dispositivo
 from tds_new.queries.sums import COUNTED, ONLY_DEVICES, UNIT_OF_BLOCKS, Measure, counted
+from tds_new.queries.waiting import WAITING_READINGS
 from tds_new.units import total_unit
 
 # A meter that was switched off has nothing to settle any more.
@@ -21,18 +22,8 @@ WHERE device.conta_id = %(conta)s AND device.status <> 'INATIVO' AND gateway.is_
   AND {{counted}}{{only}}
 GROUP BY 1, 2, 3
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, count(*)
-FROM tds_new_ocorrencia_medicao occurrence
-JOIN tds_new_dispositivo device ON device.id = occurrence.dispositivo_id
-JOIN tds_new_gateway gateway ON gateway.id = device.gateway_id
-WHERE occurrence.conta_id = %(conta)s AND occurrence.espera{{only}}
-  AND NOT EXISTS (
-      SELECT FROM tds_new_revisao_leitura review
-      WHERE review.dispositivo_id = occurrence.dispositivo_id AND review.leitura_em = occurrence.leitura_em
-        AND (review.decisao <> '' OR review.valor_corrigido <> occurrence.valor))
-  AND NOT (
-      occurrence.classe = 'SUSPEITA' AND occurrence.decidida_em IS NULL
-      AND occurrence.leitura_em > now() - 3 * gateway.intervalo_esperado_s * interval '1 second')
+SELECT NULL, NULL, NULL, NULL, NULL, count(*) FROM {WAITING_READINGS}
+WHERE conta_id = %(conta)s AND NOT fresh{{only}}
 """
 
 
