@@ -654,10 +654,9 @@ def with_unusual(
             continue
         before = found.get(reading.time)
         espera = meter.decisao(reading) != "VISTA"
-        if segment.classe == "VIRADA":
-            assert before is not None
+        if before is not None:  # a VIRADA, or a QUEDA's segment of 0 beside a large one of another class
             found[reading.time] = before._replace(espera=espera)
-        elif before is None:
+        else:
             found[reading.time] = Occurrence(
                 reading.time,
                 reading.conta,
