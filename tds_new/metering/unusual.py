@@ -29,7 +29,6 @@ from tds_new.metering.rules.unusual import (
 from tds_new.metering.store import Result
 from tds_new.metering.times import BEGINNING, BLOCK_US, END, HOUR_US
 
-FEW = 40  # segments up to which each is compared with a known hour first
 PEAK_US = BEFORE_US - 2 * HOUR_US  # how long a known large hour serves
 
 
@@ -38,7 +37,8 @@ class Stretch:
     """The part of an ACUMULADA chain that a range's computation covers.
 
     ``begins``: whether the chain's first reading is in it; ``ends``: whether another chain follows in it.
-    ``blocks``: what each block holds of the chain, also beside the computed ones where that is stored.
+    ``blocks``: what each block holds of the chain, also beside the computed ones where that is stored;
+    ``hours``: the same of each UTC hour.
     """
 
     chain: Chain
@@ -46,10 +46,7 @@ class Stretch:
     begins: bool
     ends: bool
     blocks: dict[int, int]
-
-    def hours(self) -> dict[int, int]:
-        """Return the consumption of each UTC hour by its start."""
-        return _hours(self.blocks)
+    hours: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -93,16 +90,20 @@ def _stretches(case: Case) -> Iterator[Stretch]:
         if chain.kind != "ACUMULADA":
             continue
         begins = number > 0 or case.record.begins_at(chain.times[0])
-        blocks = {
-            start: amount
-            for start, amount in consumption_of(account.segments, case.record.meter, BLOCK_US).items()
-            if start >= result.first and (start < result.last or number < last)
-        }
+        if last or case.computation.transfers:
+            found = consumption_of(account.segments, case.record.meter, BLOCK_US)
+            blocks = {
+                start: amount
+                for start, amount in found.items()
+                if start >= result.first and (start < result.last or number < last)
+            }
+        else:
+            blocks = {start: b.consumption or 0 for (_, start), b in result.blocks.items() if b.has_figure}
         for (conta_id, start), stored in result.stored.items():
             beside = (start < result.first and not begins) or (start >= result.last and number == last)
             if beside and conta_id == chain.conta_id and stored.has_figure:
                 blocks[start] = stored.consumption
-        yield Stretch(chain, account, begins, number < last, blocks)
+        yield Stretch(chain, account, begins, number < last, blocks, _hours(blocks))
 
 
 def _hours(blocks: Mapping[int, int]) -> dict[int, int]:
@@ -117,7 +118,7 @@ def _changed_hours(result: Result, stretches: list[Stretch]) -> dict[tuple[int, 
     """Return what the hours that changed hold now, by Conta and start; None of one that has no figure."""
     before, after = _stored_hours(result), dict[tuple[int, int], int]()
     for stretch in stretches:
-        for hour, amount in stretch.hours().items():
+        for hour, amount in stretch.hours.items():
             key = stretch.chain.conta_id, hour
             after[key] = after.get(key, 0) + amount
     return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
@@ -133,19 +134,20 @@ def _not_ordinary(
     hours.
     """
     result, account = case.result, stretch.account
-    new = [s for s in account.segments if result.since < s.end <= result.until and s.kind in JUDGED]
-    if wide or len(new) > FEW:
-        return new
-    hours = stretch.hours()
-    known = dict(hours)
-    if result.head is not None and result.head.peak_hour is not None and result.head.peak is not None:
-        known.setdefault(result.head.peak_hour, result.head.peak)
+    segments = account.segments
+    new = segments[
+        bisect_right(segments, result.since, key=_end) : bisect_right(segments, result.until, key=_end)
+    ]
+    if wide:
+        return [s for s in new if s.kind in JUDGED]
+    head = result.head
+    peak = {} if head is None or head.peak_hour is None or head.peak is None else {head.peak_hour: head.peak}
     asked = {hour for conta_id, hour in changed if conta_id == stretch.chain.conta_id}
-    for segment in new:
-        first, last = span(segment)
-        asked.update(range(first, last + 1, HOUR_US))
-    large = {hour for hour in asked if _may_be_unusual(hour, hours, known, account.segments)}
-    found = [s for s in account.segments if s.kind in JUDGED and _lies_in(s, large)]
+    if new:
+        first, last = span(new[0])[0], span(new[-1])[1]
+        asked.update(hour for hour in stretch.hours if first <= hour <= last)
+    large = _large(asked, stretch, Hours({**peak, **stretch.hours}))
+    found = [s for s in segments if s.kind in JUDGED and _lies_in(s, large)] if large else []
     if stretch.begins and account.zero_start is not None and new and new[0].start == account.zero_start:
         found = [new[0], *(s for s in found if s is not new[0])]
     if large and not found:  # segments before the run's lie in it
@@ -153,25 +155,27 @@ def _not_ordinary(
     return found
 
 
-def _may_be_unusual(
-    hour: int, hours: Mapping[int, int], known: Mapping[int, int], segments: Iterable[Segment]
-) -> bool:
-    held = hours.get(hour, 0)
-    if held <= 0:
-        return False
-    spans = [span(s) for s in segments if s.start < hour + HOUR_US and s.end > hour]
-    first = min((lies[0] for lies in spans), default=hour)
-    last = max((lies[1] for lies in spans), default=hour)
-    first, last = min(first, hour - HOUR_US), max(last, hour + HOUR_US)
-    largest = max(
-        (
-            amount
-            for at, amount in known.items()
-            if hour - BEFORE_US <= at < first or last < at <= hour + AFTER_US
-        ),
-        default=0,
-    )
-    return 3 * held > 10 * largest
+def _end(segment: Segment) -> int:
+    return segment.end
+
+
+def _large(asked: Iterable[int], stretch: Stretch, known: Hours) -> set[int]:
+    """Return the hours that may hold an unusual segment, as far as the ``known`` ones tell."""
+    long = [span(s) for s in stretch.account.segments if s.end - s.start > HOUR_US]
+    found = set()
+    for hour in asked:
+        held = stretch.hours.get(hour, 0)
+        if held <= 0:
+            continue
+        first, last = hour - HOUR_US, hour + HOUR_US
+        for begin, end in long:
+            if begin <= hour <= end:
+                first, last = min(first, begin), max(last, end)
+        before = known.between(hour - BEFORE_US, first).largest
+        after = known.between(last + HOUR_US, hour + AFTER_US + HOUR_US).largest
+        if 3 * held > 10 * max(before, after):
+            found.add(hour)
+    return found
 
 
 def _lies_in(segment: Segment, hours: set[int]) -> bool:
@@ -263,7 +267,7 @@ def _carry_peak(case: Case, stretches: list[Stretch]) -> None:
     head, standing = case.result.head, case.standing
     if head is None or len(case.chains) != 1 or not stretches:
         return
-    hours, newest = stretches[-1].hours(), case.chains[-1].times[-1]
+    hours, newest = stretches[-1].hours, case.chains[-1].times[-1]
     known = dict(hours)
     hour, peak = standing.peak_hour, standing.peak
     if hour is not None and peak is not None and hour + HOUR_US <= case.result.first:

@@ -50,6 +50,11 @@ class Block:
         return "ESTIMADO" if self.estimated else "INTERPOLADO" if self.interpolated else "MEDIDO"
 
     @property
+    def has_figure(self) -> bool:
+        """Whether a counted segment overlaps it."""
+        return bool(self.consumption or self.covered or self.interpolated or self.estimated)
+
+    @property
     def measured(self) -> int:
         """The row's ``fracao_medida`` in whole 0.0001, cut."""
         return min(self.covered, BLOCK_US) * 10_000 // BLOCK_US
