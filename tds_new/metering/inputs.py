@@ -62,7 +62,8 @@ SELECT d.id, anchors.final, anchors.origin,
         WHERE r.dispositivo_id = d.id AND r.leitura_em <= e.segunda_edicao_desde) END,
     CASE WHEN isfinite(e.assentado_ate) THEN {us_of("e.assentado_ate")} END,
     {us_of("e.provisorio_desde")}, {us_of("e.pico_hora")},
-    trunc(e.pico_valor * 1000000), {us_of("e.a_julgar_desde")}
+    trunc(e.pico_valor * 1000000), {us_of("e.a_julgar_desde")},
+    {us_of("e.cadeia_desde")}
 FROM unnest(%(devices)s::bigint[]) AS d (id)
 LEFT JOIN tds_new_consumo_estado e ON e.dispositivo_id = d.id
 LEFT JOIN LATERAL (
@@ -171,8 +172,8 @@ class Standing(NamedTuple):
 
     Nothing before ``final`` changes, and no reading before ``origin`` is used; both are BEGINNING if all of
     the device's readings are. ``edition`` is the moment from which the present rules hold, where that is not
-    the beginning. ``settled_until``, ``provisional_since``, ``peak_hour``, ``peak`` (whole 0.000001) and
-    ``unjudged_since`` are as stored, None if unknown.
+    the beginning. ``settled_until``, ``provisional_since``, ``peak_hour``, ``peak`` (whole 0.000001),
+    ``unjudged_since`` and ``chain_since`` are as stored, None if unknown.
     """
 
     final: int = BEGINNING
@@ -183,6 +184,7 @@ class Standing(NamedTuple):
     peak_hour: int | None = None
     peak: int | None = None
     unjudged_since: int | None = None
+    chain_since: int | None = None
 
 
 def load_meters(cursor: Cursor[Any], devices: list[int]) -> dict[int, Meter]:
@@ -218,9 +220,9 @@ def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standin
         kept: tuple[int, int] = (BEGINNING, BEGINNING) if final is None else (final, origin)
         if edition is not None and edition > kept[0]:
             kept = edition, edition if resumed is None else resumed
-        provisional, peak_hour, peak, unjudged = noted
+        provisional, peak_hour, peak, *begins = noted
         peak = None if peak is None else int(peak)
-        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, unjudged)
+        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, *begins)
     return standings
 
 

@@ -78,13 +78,15 @@ WHERE dispositivo_id = %(device)s AND leitura_em < %(until)s AND leitura_em <> %
 """
 WRITE_HEADS = """
 INSERT INTO tds_new_consumo_estado AS e (
-    dispositivo_id, assentado_ate, provisorio_desde, pico_hora, pico_valor, a_julgar_desde)
-SELECT device_id, settled, provisional, peak_hour, (peak * 0.000001)::numeric(27,6), unjudged
+    dispositivo_id, assentado_ate, provisorio_desde, pico_hora, pico_valor, a_julgar_desde, cadeia_desde)
+SELECT device_id, settled, provisional, peak_hour, (peak * 0.000001)::numeric(30,6), unjudged, chain
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::numeric[],
-    %s::timestamptz[]) AS head (device_id, settled, provisional, peak_hour, peak, unjudged)
+    %s::timestamptz[], %s::timestamptz[])
+    AS head (device_id, settled, provisional, peak_hour, peak, unjudged, chain)
 ON CONFLICT (dispositivo_id) DO UPDATE SET
     assentado_ate = excluded.assentado_ate, provisorio_desde = excluded.provisorio_desde,
-    pico_hora = excluded.pico_hora, pico_valor = excluded.pico_valor, a_julgar_desde = excluded.a_julgar_desde
+    pico_hora = excluded.pico_hora, pico_valor = excluded.pico_valor,
+    a_julgar_desde = excluded.a_julgar_desde, cadeia_desde = excluded.cadeia_desde
 """
 NOTE_WAITING = """
 UPDATE tds_new_consumo_estado SET reconstruir_desde = least(reconstruir_desde, %s)
@@ -106,7 +108,8 @@ class Head:
     Only readings after ``settled_until`` can be changed by later ones. ``provisional_since``: from where on
     figures may still move, None if nothing strange is open. ``peak`` (whole 0.000001) is what the hour
     ``peak_hour`` holds, a large one of the last days; ``unjudged_since``: from where on large consumption
-    could not be judged yet. Both are None if there is none.
+    could not be judged yet; ``chain_since``: the
+    first reading of the newest chain. Each is None if it is not known.
     """
 
     settled_until: int | None
@@ -114,6 +117,7 @@ class Head:
     peak_hour: int | None = None
     peak: int | None = None
     unjudged_since: int | None = None
+    chain_since: int | None = None
 
 
 @dataclass(slots=True)
@@ -253,6 +257,7 @@ def _write_heads(cursor: Cursor[Any], results: list[Result]) -> None:
                 [_moment(head.peak_hour) for _, head in heads],
                 [head.peak for _, head in heads],
                 [_moment(head.unjudged_since) for _, head in heads],
+                [_moment(head.chain_since) for _, head in heads],
             ],
         )
 

@@ -27,7 +27,7 @@ from tds_new.metering.rules.unusual import (
     unusual,
 )
 from tds_new.metering.store import Result
-from tds_new.metering.times import BEGINNING, BLOCK_US, END, HOUR_US
+from tds_new.metering.times import BEGINNING, BLOCK_US, END, HOUR_US, hour_start
 
 PEAK_US = BEFORE_US - 2 * HOUR_US  # how long a known large hour serves
 
@@ -70,6 +70,8 @@ def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
 
     Return the wider range that must be computed instead, if one must. With ``wide`` it is that range.
     """
+    if not wide and _is_too_young(case):
+        return None
     stretches = list(_stretches(case))
     if case.result.head is not None:
         _carry_peak(case, stretches)
@@ -82,6 +84,25 @@ def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
     if wide or wider is not None:
         return None if wide else wider
     return _reaching(cursor, case, stretches, changed)
+
+
+def _is_too_young(case: Case) -> bool:
+    """Return whether the chain has too few hours yet to judge any of its segments; note that for later.
+
+    Also note since when the chain is.
+    """
+    head, chain = case.result.head, case.chains[-1] if case.chains else None
+    if head is None or chain is None:
+        return False
+    begins = len(case.chains) > 1 or case.record.begins_at(chain.times[0])
+    head.chain_since = chain.times[0] if begins else case.standing.chain_since
+    if head.chain_since is None or len(case.chains) > 1 or chain.kind != "ACUMULADA":
+        return False
+    hours = (hour_start(chain.times[-1]) - hour_start(head.chain_since)) // HOUR_US
+    if hours >= FEWEST or any(o.rule == "N" for o in case.record.occurrences.values()):
+        return False
+    head.unjudged_since = head.chain_since
+    return True
 
 
 def _stretches(case: Case) -> Iterator[Stretch]:
@@ -277,7 +298,7 @@ def _carry_peak(case: Case, stretches: list[Stretch]) -> None:
     if closed:
         head.peak, head.peak_hour = max(closed)
     head.unjudged_since = standing.unjudged_since
-    if head.unjudged_since is not None and head.unjudged_since < newest - AFTER_US - 2 * HOUR_US:
+    if head.unjudged_since is not None and head.unjudged_since < newest - AFTER_US - 4 * HOUR_US:
         head.unjudged_since = None
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tds_new.metering.rules.meter import Meter, counted_by_each
 from tds_new.metering.rules.segments import (
+    NORMAL,
     Occurrence,
     Register,
     Segment,
@@ -21,6 +22,7 @@ from tds_new.units import canonical_unit
 
 REGISTERS = ("ACUMULADA", "SALDO")
 ESTIMATES = (SegmentClass.REINICIO, SegmentClass.RETORNO)  # what they count is a lower bound
+ONE = 1_000_000  # a factor of one
 LONG = 3  # expected intervals; a longer segment is INTERPOLADO
 
 
@@ -133,7 +135,7 @@ def half_even(value: int, divisor: int) -> int:
 
 def scaled(value: int, factor: int) -> int:
     """Return a register amount (0.0001) times a factor (0.000001), in whole 0.000001."""
-    return value * 100 if factor == 1_000_000 else half_even(value * factor, 10_000)
+    return value * 100 if factor == ONE else half_even(value * factor, 10_000)
 
 
 def compute_chains(
@@ -253,8 +255,9 @@ def _count_register(
     gateways = dict(zip(chain.times, chain.gateways, strict=True))
     longest = LONG * meter.expected_interval
     for segment in register.segments:
-        long = segment.end - segment.start > longest
-        _spread(computation.blocks, segment, meter, (chain.conta_id, gateways[segment.end]), long=long)
+        if not _count_inside(computation.blocks, segment, meter, chain.conta_id, longest):
+            long = segment.end - segment.start > longest
+            _spread(computation.blocks, segment, meter, (chain.conta_id, gateways[segment.end]), long=long)
     return Account(
         chain.conta_id,
         chain.kind,
@@ -267,6 +270,22 @@ def _count_register(
         register.base,
         chain.times[0] if state is None and chain.values[0] == 0 else None,
     )
+
+
+def _count_inside(blocks: Blocks, segment: Segment, meter: Meter, conta_id: int, longest: int) -> bool:
+    """Count an ordinary segment that lies in one block; return whether it is one. Most are."""
+    start, end, amount, kind = segment
+    at = start - start % BLOCK_US
+    if kind is not NORMAL or end > at + BLOCK_US or end - start > longest or meter.dated:
+        return False
+    block = blocks.get((conta_id, at))
+    if block is None:
+        return False
+    factor = meter.base.factor
+    counted = amount * 100 if factor == ONE else half_even(amount * factor, 10_000)
+    block.consumption = (block.consumption or 0) + counted
+    block.covered += end - start
+    return True
 
 
 def _intervals(chain: Chain, meter: Meter, state: State | None) -> Iterator[Increment]:
