@@ -28,7 +28,9 @@ FIRST_READ_US = 4 * BLOCK_US  # read before the border at first; more where that
 
 
 class Anchor(NamedTuple):
-    """From where on a device's readings are kept: ``origin``, with the state there; None: from the first.
+    """The reading from which on a device's readings are kept.
+
+    It is at ``origin``, with the register's ``state`` there; None: it is the first.
 
     Blocks before ``final`` are final.
     """
@@ -74,7 +76,10 @@ def choose(cursor: Cursor[Any], devices: Sequence[int], border: int) -> Iterator
 
 
 def _anchor(device_id: int, record: Record, standing: Standing, border: int, meter: Meter) -> Anchor | None:
-    """Return the device's anchor; None if more readings must be read, or there are none."""
+    """Return the device's anchor.
+
+    None if more readings must be read, or there are none.
+    """
     newest = record.last_before(border)
     if newest is None:
         return _from_first(device_id, record, standing)

@@ -227,7 +227,7 @@ def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standin
 
 
 def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, list[Occurrence]]:
-    """Load the occurrences of each device that were decided in its span, in the 72 hours before or later.
+    """Load each device's occurrences decided from its span on, or 72 hours before.
 
     Final ones are included, because they say which anchors are no bases.
     """
@@ -259,7 +259,7 @@ def load_pending(cursor: Cursor[Any], partition: int, devices: list[int]) -> lis
 
 
 def load_states(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, dict[int, State]]:
-    """Load the states that were kept of each device's register in its span, by the reading's time."""
+    """Load the kept states of each device's register in its span, by the time."""
     states: dict[int, dict[int, State]] = defaultdict(dict)
     parameters = {
         "devices": [s.device_id for s in spans],
@@ -347,7 +347,10 @@ class StoredBlock(NamedTuple):
 
 
 def load_blocks(cursor: Cursor[Any], spans: Sequence[Span]) -> list[dict[tuple[int, int], StoredBlock]]:
-    """Load the stored blocks of each span, by Conta and start; at most one span a device."""
+    """Load the stored blocks of each span, by Conta and start.
+
+    There is at most one span a device.
+    """
     if not spans:
         return []
     parameters = {
@@ -364,7 +367,7 @@ def load_blocks(cursor: Cursor[Any], spans: Sequence[Span]) -> list[dict[tuple[i
 
 
 def load_other_chains(cursor: Cursor[Any], span: Span, owner: tuple[int, str, str]) -> list[tuple[int, int]]:
-    """Load the first and the last time of readings in a span that belong to other chains.
+    """Load the first and the last time of other chains' readings in a span.
 
     ``owner``: Conta, kind and canonical unit of the chain. One pair for each other Conta, kind and unit.
     """

@@ -102,7 +102,7 @@ class Stale:
 
 @dataclass(slots=True)
 class Inputs:
-    """What a device's computation reads: its readings around the range, and what is stored of them."""
+    """The readings around a device's range, and what is stored of them."""
 
     meter: Meter
     record: Record
@@ -149,7 +149,10 @@ def compute(
 
 
 def computed(cursor: Cursor[Any], ranges: Iterable[Span], meters: Mapping[int, Meter]) -> dict[int, Result]:
-    """Compute ranges, at most one a device, as if its meter were the given one, and write nothing."""
+    """Compute ranges as if the devices' meters were the given ones; write nothing.
+
+    There is at most one range a device.
+    """
     asked = list(ranges)
     standings = load_standings(cursor, [span.device_id for span in asked])
     pending = [
@@ -266,7 +269,7 @@ def _widen(cursor: Cursor[Any], stale: Stale, missing: Missing) -> None:
 
 
 def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
-    """Return a range's new rows and how they were computed, or which readings are missing for that."""
+    """Return a range's new rows, or which readings are missing for them."""
     record, bound = inputs.record, stale.first
     border_of = hour_start if stale.judged else block_start
     while True:
@@ -313,7 +316,9 @@ def _run(stale: Stale, inputs: Inputs, origin: Point | None) -> tuple[list[Chain
 
 
 def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) -> int | None:
-    """Return the reading after which nothing changes; END if there is none, None if more must be read.
+    """Return the reading after which nothing changes.
+
+    END if there is none, None if more must be read.
 
     It is one at which the state is what it was before, as far as the readings after the range tell. A step of
     a longer range ends at any reading, because the rest of the range is computed next. Other ranges that wait
@@ -338,7 +343,10 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
 
 
 def _is_same(stale: Stale, inputs: Inputs, last: int, candidate: tuple[int, int, State]) -> bool:
-    """Return whether the state at a reading is what it was before, by the readings after ``last``."""
+    """Return whether the state at a reading is what it was before.
+
+    Only readings after ``last`` tell.
+    """
     time, number, state = candidate
     if time <= last:
         return False
@@ -354,7 +362,10 @@ def _is_same(stale: Stale, inputs: Inputs, last: int, candidate: tuple[int, int,
 def _candidates(
     stale: Stale, inputs: Inputs, computation: Computation, number: int
 ) -> list[tuple[int, int, State]]:
-    """Return the readings after the range at which nothing waits: time, chain of the record, state."""
+    """Return the readings after the range at which nothing waits.
+
+    Each with its time, its chain in the record, and the state.
+    """
     found: list[tuple[int, int, State]] = []
     for at, account in enumerate(computation.accounts, number):
         found += [(time, at, account.states[time]) for time in sorted(account.states)]
@@ -371,7 +382,9 @@ def _result(
     since: int | None,
     until: int,
 ) -> Result:
-    """Return the new rows after the reading at ``since`` (None: all) and up to ``until``.
+    """Return the new rows after the reading at ``since`` and up to ``until``.
+
+    ``since`` is None where all rows are new.
 
     If readings of the device were dropped, the base of its first anchor is gone; so the occurrence of that
     anchor is final, even if its block is not.

@@ -1,4 +1,4 @@
-"""What is stored of a device's readings, and the points from which its computation may resume.
+"""What is stored of a device's readings, and where a computation may resume.
 
 A computation may resume at a reading whose register state is known: one that was kept, the first of its
 chain, or one that follows from the stored occurrences. The latter is so where nothing waited, no jump is
@@ -20,7 +20,7 @@ REGISTERS = ("ACUMULADA", "SALDO")
 
 
 class Point(NamedTuple):
-    """A reading to resume at: its time, its place among the chains, and the state there.
+    """A reading to resume at, its place among the chains, and the state there.
 
     The state of a chain that is not a register's is the reading alone.
     """
@@ -51,7 +51,7 @@ class Record:
     _withdrawals: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note over which times later readings have decided, and where jumps are remembered."""
+        """Note over which times later readings decided, and where jumps are."""
         self._spans = [
             (o.base_time, END if o.settled is None else o.settled)
             for o in self.occurrences.values()
@@ -93,7 +93,7 @@ class Record:
         return None
 
     def point(self, number: int, index: int, after: int = BEGINNING) -> Point | None:
-        """Return the reading ``index`` of chain ``number`` as a point to resume at; None if it is none.
+        """Return a reading of a chain as a point to resume at; None if it is none.
 
         It must follow from readings later than ``after`` alone.
         """
@@ -107,7 +107,7 @@ class Record:
         return None if state is None else Point(time, number, index, state)
 
     def _may_be_taken_up_again(self, times: Sequence[int], index: int) -> bool:
-        """Return whether later readings may have decided that ``index`` follows from what was withdrawn.
+        """Return whether later readings may have decided what is before ``index``.
 
         What is said to be decided by a reading may have been so when that one was judged by its followers.
         """
@@ -115,7 +115,7 @@ class Record:
         return any(before < settled <= times[index] for settled in self._withdrawals)
 
     def _derived(self, number: int, index: int, after: int) -> State | None:
-        """Return the state at a reading as it follows from the readings before it; None if it does not."""
+        """Return the state at a reading as it follows from those before it, if it does."""
         chain = self.chains[number]
         time = chain.times[index]
         own = self.occurrences.get(time)
@@ -157,7 +157,7 @@ class Record:
         return State((*kept.line[:-1], *line)[-LINE:], ())
 
     def _starts_here(self, number: int, after: int) -> bool:
-        """Return whether the chain is known to begin with its first reading, and did so before.
+        """Return whether the chain is known to begin here, and did so before.
 
         Readings up to ``after`` may be new, so a chain that begins beside them may have begun earlier.
         """
@@ -166,7 +166,7 @@ class Record:
         return self.chains[number - 1].times[-1] > after
 
     def _forgets_jumps(self, time: int, occurrence: Occurrence | None) -> bool:
-        """Return whether the line and the jumps before this reading were forgotten with it."""
+        """Return whether line and jumps before this reading were forgotten with it."""
         return time in self.meter.decided or (
             occurrence is not None and occurrence.kind is SegmentClass.TROCA
         )

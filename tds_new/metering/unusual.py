@@ -1,4 +1,4 @@
-"""Finds unusual consumption beyond what a range's computation reads, and notes it (INCOMUM).
+"""Finds unusual consumption and notes it (INCOMUM).
 
 A segment is judged by the hours in the 7 days before it and the 24 hours after it (``rules.unusual``). Mostly
 a large hour that is known shows that it is ordinary. Only where none does, and where a change of other hours
@@ -66,7 +66,7 @@ class Case:
 
 
 def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
-    """Add the unusual readings to the result's occurrences, and what is known for later to its head.
+    """Add the unusual readings to the result, and what is known for later.
 
     Return the wider range that must be computed instead, if one must. With ``wide`` it is that range.
     """
@@ -87,7 +87,9 @@ def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
 
 
 def _is_too_young(case: Case) -> bool:
-    """Return whether the chain has too few hours yet to judge any of its segments; note that for later.
+    """Return whether the chain has too few hours yet to judge any segment.
+
+    Note that for later.
 
     Also note since when the chain is.
     """
@@ -136,7 +138,10 @@ def _hours(blocks: Mapping[int, int]) -> dict[int, int]:
 
 
 def _changed_hours(result: Result, stretches: list[Stretch]) -> dict[tuple[int, int], int | None]:
-    """Return what the hours that changed hold now, by Conta and start; None of one that has no figure."""
+    """Return what the hours that changed hold now, by Conta and start.
+
+    None where there is no figure any more.
+    """
     before, after = _stored_hours(result), dict[tuple[int, int], int]()
     for stretch in stretches:
         for hour, amount in stretch.hours.items():
@@ -181,7 +186,7 @@ def _end(segment: Segment) -> int:
 
 
 def _large(asked: Iterable[int], stretch: Stretch, known: Hours) -> set[int]:
-    """Return the hours that may hold an unusual segment, as far as the ``known`` ones tell."""
+    """Return the hours that may hold an unusual segment, by the ``known`` ones."""
     long = [span(s) for s in stretch.account.segments if s.end - s.start > HOUR_US]
     found = set()
     for hour in asked:
@@ -207,7 +212,10 @@ def _lies_in(segment: Segment, hours: set[int]) -> bool:
 def _judge(
     cursor: Cursor[Any], case: Case, stretch: Stretch, segments: list[Segment], *, wide: bool
 ) -> Span | None:
-    """Judge segments by all hours near them; return a wider range if those of the range are not enough."""
+    """Judge segments by all hours near them.
+
+    Return a wider range if those of the range are not enough.
+    """
     first = min(span(segment)[0] for segment in segments)
     last = max(span(segment)[1] for segment in segments)
     result = case.result
@@ -284,7 +292,7 @@ def _note(case: Case, stretch: Stretch, one: Unusual) -> None:
 
 
 def _carry_peak(case: Case, stretches: list[Stretch]) -> None:
-    """Keep a large hour of the last days in the head: what is stored of it, or a larger new one."""
+    """Keep a large hour of the last days in the head, the stored or a larger one."""
     head, standing = case.result.head, case.standing
     if head is None or len(case.chains) != 1 or not stretches:
         return
@@ -305,7 +313,7 @@ def _carry_peak(case: Case, stretches: list[Stretch]) -> None:
 def _note_head(
     result: Result, hours: Mapping[int, int], segments: Iterable[Segment], decided: Iterable[int]
 ) -> None:
-    """Note the largest hour that was read, and the first segment that cannot be judged yet."""
+    """Note the largest hour read, and the first segment not to be judged yet."""
     head, known, skipped = result.head, Hours(hours), set(decided)
     if head is None or not hours:
         return
@@ -327,7 +335,10 @@ def _reaching(
     stretches: list[Stretch],
     changed: Mapping[tuple[int, int], int | None],
 ) -> Span | None:
-    """Return the range in which judgements may change with the range's hours; None if none does."""
+    """Return the range in which judgements may change with the range's hours.
+
+    None if none does.
+    """
     result, before = case.result, _stored_hours(case.result)
     unjudged = case.standing.unjudged_since if case.is_head else None
     if not changed and unjudged is None:
@@ -376,7 +387,7 @@ def _stored_hours(result: Result) -> dict[tuple[int, int], int]:
 def _near_is_same(
     cursor: Cursor[Any], case: Case, changed: Mapping[tuple[int, int], int | None], reach: Span
 ) -> bool:
-    """Return whether the hours near every segment in ``reach`` judge as before, whatever the segment is."""
+    """Return whether the hours near every segment in ``reach`` judge as before."""
     until = reach.end if reach.end < END else case.chains[-1].times[-1] + HOUR_US
     around = Span(reach.device_id, reach.start - BEFORE_US, until + AFTER_US + HOUR_US)
     (stored,) = load_blocks(cursor, [around])

@@ -1,4 +1,4 @@
-"""From where on the rules of today hold for a device, and what waits for a rebuild."""
+"""Since when today's rules hold for a device, and what waits for a rebuild."""
 
 from dataclasses import dataclass
 from datetime import datetime

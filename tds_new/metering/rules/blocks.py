@@ -180,7 +180,7 @@ def compute_chains(
 
 
 def consumption_of(segments: Iterable[Segment], meter: Meter, width: int = HOUR_US) -> dict[int, int]:
-    """Return a chain's consumption by the start of each ``width`` that a segment overlaps.
+    """Return a chain's consumption by the start of each hour, or block.
 
     ``width``: an hour or a block, in microseconds. An hour's is the sum of the blocks that these segments
     give.
@@ -273,7 +273,10 @@ def _count_register(
 
 
 def _count_inside(blocks: Blocks, segment: Segment, meter: Meter, conta_id: int, longest: int) -> bool:
-    """Count an ordinary segment that lies in one block; return whether it is one. Most are."""
+    """Count an ordinary segment that lies in one block, as most do.
+
+    Return whether it is one.
+    """
     start, end, amount, kind = segment
     at = start - start % BLOCK_US
     if kind is not NORMAL or end > at + BLOCK_US or end - start > longest or meter.dated:
