@@ -23,6 +23,7 @@ CASES = os.environ.get("METERING_CASES")
 SHUFFLES = int(os.environ.get("METERING_SHUFFLES", "20"))
 AT_ONCE = 500
 HISTORIES = 5  # that are shuffled
+LONGEST_IN_STEPS = 60  # readings
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,13 +72,18 @@ def test_ranges_may_be_computed_one_by_one_in_any_order(size: int, monkeypatch: 
         )
 
 
+def is_short(one: Case) -> bool:
+    """Whether steps of a few readings are so few that they may be tried one by one."""
+    return sum(step.table == "readings" for batch in one.batches for step in batch) <= LONGEST_IN_STEPS
+
+
 def test_long_ranges_may_be_cut_at_any_reading(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each range in steps of some readings, and with no room for the others of its transaction."""
     monkeypatch.setattr(ledger, "LONG_US", 0)
     for number, seeds in enumerate(groups(size // 3)):
         monkeypatch.setattr(ledger, "STEP_READINGS", 2 + number % 4)
         monkeypatch.setattr(ledger, "MAX_READINGS", 20)
-        cases = [delivery.case(3 * 10**9 + seed) for seed in seeds]
+        cases = [one for seed in seeds if is_short(one := delivery.case(3 * 10**9 + seed))]
         delivery.install(cases)
         delivery.deliver(cases)
         assert delivery.differences(cases) == []
