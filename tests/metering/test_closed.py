@@ -141,6 +141,7 @@ def test_no_decision_on_what_is_closed_changes_a_figure(device: Dispositivo) -> 
 
 def test_the_occurrence_of_a_first_anchor_at_the_beginning_of_its_block_is_kept(device: Dispositivo) -> None:
     read(device, (0, 10), (60, 3))
+    decide(device, 60, "REINICIO")
     before = figures()
     assert [o.classe for o in OcorrenciaMedicao.objects.all()] == ["REINICIO"]
     drop(BORDER)
