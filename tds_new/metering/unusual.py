@@ -264,6 +264,8 @@ def _note(case: Case, stretch: Stretch, one: Unusual) -> None:
     """Note an unusual segment at the reading that ends it."""
     segment, result = one.segment, case.result
     known = result.occurrences.get(segment.end)
+    if known is not None and known.kind is SegmentClass.QUEDA:  # a segment of 0: nobody is asked about it
+        return
     waits = segment.end not in case.record.meter.looked
     if known is not None and known.kind is not SegmentClass.VIRADA:
         return  # a tolerated fall counts nothing

@@ -100,7 +100,8 @@ def figures(meter: Meter) -> Figures:
     found = {one.time: one for one in computation.occurrences}
     for one in unusual_of(computation, rules, values):
         before = found.get(one.time)
-        found[one.time] = one if before is None else before._replace(waits=one.waits)
+        if before is None or before.kind is not SegmentClass.QUEDA:
+            found[one.time] = one if before is None else before._replace(waits=one.waits)
     last = computation.accounts[-1] if computation.accounts else Account(0, "")
     return Figures(
         {

@@ -654,9 +654,9 @@ def with_unusual(
             continue
         before = found.get(reading.time)
         espera = meter.decisao(reading) != "VISTA"
-        if before is not None:  # a VIRADA, or a QUEDA's segment of 0 beside a large one of another class
+        if before is not None and segment.classe == "VIRADA":
             found[reading.time] = before._replace(espera=espera)
-        else:
+        elif before is None:  # not the segment of 0 of a QUEDA, about which nobody is asked
             found[reading.time] = Occurrence(
                 reading.time,
                 reading.conta,
