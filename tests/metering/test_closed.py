@@ -152,7 +152,7 @@ def test_the_occurrence_of_a_first_anchor_at_the_beginning_of_its_block_is_kept(
 
 @pytest.fixture
 def size(on_timescale: bool) -> int:
-    return int(CASES or (40 if on_timescale else 120))
+    return int(CASES or (16 if on_timescale else 48))
 
 
 def parts(steps: list[Step], borders: list[datetime], random: Random) -> list[list[list[Step]]]:

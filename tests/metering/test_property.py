@@ -37,7 +37,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def size(on_timescale: bool) -> int:
     """Return the number of histories; TimescaleDB takes three times as long."""
-    return int(CASES or (50 if on_timescale else 150))
+    return int(CASES or (24 if on_timescale else 72))
 
 
 def groups(total: int) -> list[range]:
