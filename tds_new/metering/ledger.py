@@ -195,7 +195,8 @@ def _results(
                 attempts.append((stale, outcome))
         load_stored(cursor, [attempt.result for _, attempt in attempts])
         for stale, attempt in attempts:
-            case = unusual.Case(stale.standing, *attempt)
+            is_step = stale.whole_last is not None and stale.last < stale.whole_last
+            case = unusual.Case(stale.standing, *attempt, is_step)
             wider = unusual.judge(cursor, case, wide=stale.judged)
             if wider is None:
                 yield attempt.result

@@ -51,13 +51,17 @@ class Stretch:
 
 @dataclass(slots=True)
 class Case:
-    """A device's range, as far as it is judged here."""
+    """A device's range, as far as it is judged here.
+
+    ``is_step``: it is a step of a longer range, whose rest is computed next.
+    """
 
     standing: Standing
     result: Result
     computation: Computation
     record: Record
     chains: list[Chain]
+    is_step: bool = False
 
     @property
     def is_head(self) -> bool:
@@ -347,25 +351,63 @@ def _reaching(
         return None
     hours = [hour for _, hour in changed] or [unjudged or 0]
     first, last = min(hours), max(hours)
-    if case.is_head and all(key not in before or (now or 0) >= before[key] for key, now in changed.items()):
+    grew = all(key not in before or (now or 0) >= before[key] for key, now in changed.items())
+    if case.is_head and grew:
         return _of_growth(case, first)
-    until = END if case.is_head else last + BEFORE_US + 2 * HOUR_US
-    if result.first <= BEGINNING:
-        return None if case.is_head else Span(result.device_id, result.since, until)
-    reach = Span(result.device_id, first - AFTER_US - HOUR_US, until)
-    if _near_is_same(cursor, case, changed, reach):
-        return None
-    return Span(result.device_id, min(reach.start, result.since), until)
+    device = result.device_id
+    earlier = Span(device, first - AFTER_US - HOUR_US, min(result.since, last))
+    later = Span(device, result.until, last + BEFORE_US + 2 * HOUR_US)
+    start, end = result.since, BEGINNING
+    if result.first > BEGINNING and _is_concerned(cursor, case, changed, earlier, grew=grew):
+        start = min(start, earlier.start)
+    # The rest of a longer range is computed next, with what follows from it.
+    if not case.is_head and not case.is_step and _is_concerned(cursor, case, changed, later, grew=grew):
+        end = later.end
+    return Span(device, start, end) if start < result.since or end > BEGINNING else None
+
+
+def _is_concerned(
+    cursor: Cursor[Any],
+    case: Case,
+    changed: Mapping[tuple[int, int], int | None],
+    side: Span,
+    *,
+    grew: bool,
+) -> bool:
+    """Return whether a segment in ``side`` may be judged otherwise by the changed hours.
+
+    Where hours only grew, one that was unusual may be so no more, and one may be judged that could not be for
+    want of hours.
+    """
+    if grew and any(
+        side.start <= o.time <= side.end and _is_marked(o) for o in case.record.occurrences.values()
+    ):
+        return True
+    around = Span(side.device_id, side.start - BEFORE_US, side.end + AFTER_US + HOUR_US)
+    (stored,) = load_blocks(cursor, [around])
+    for conta_id in {conta_id for conta_id, _ in changed}:
+        old = _hours({t: b.consumption for (c, t), b in stored.items() if c == conta_id and b.has_figure})
+        now = {hour: held for (c, hour), held in changed.items() if c == conta_id}
+        new = {h: held for h, held in {**old, **now}.items() if held is not None}
+        one, other = Hours(old), Hours(new)
+        for hour in range(side.start - side.start % HOUR_US, side.end + 1, HOUR_US):
+            few = one.between(hour - BEFORE_US, hour).known < FEWEST
+            if (few or not grew) and _sides(one, hour) != _sides(other, hour):
+                return True
+    return False
+
+
+def _is_marked(occurrence: Occurrence) -> bool:
+    """Return whether a reading was found unusual."""
+    is_rollover = occurrence.kind is SegmentClass.VIRADA
+    return occurrence.kind is SegmentClass.INCOMUM or (is_rollover and _has_figures(occurrence))
 
 
 def _of_growth(case: Case, first: int) -> Span | None:
     """Return the range of earlier judgements that larger or new hours may change."""
     result, since = case.result, first - AFTER_US - HOUR_US
     marked = [
-        o.time
-        for o in case.record.occurrences.values()
-        if since <= o.time <= result.since
-        and (o.kind is SegmentClass.INCOMUM or (o.kind is SegmentClass.VIRADA and _has_figures(o)))
+        o.time for o in case.record.occurrences.values() if since <= o.time <= result.since and _is_marked(o)
     ]
     unjudged = case.standing.unjudged_since
     if unjudged is not None and since <= unjudged <= result.since:
@@ -384,24 +426,6 @@ def _stored_hours(result: Result) -> dict[tuple[int, int], int]:
             key = conta_id, start - start % HOUR_US
             hours[key] = hours.get(key, 0) + stored.consumption
     return hours
-
-
-def _near_is_same(
-    cursor: Cursor[Any], case: Case, changed: Mapping[tuple[int, int], int | None], reach: Span
-) -> bool:
-    """Return whether the hours near every segment in ``reach`` judge as before."""
-    until = reach.end if reach.end < END else case.chains[-1].times[-1] + HOUR_US
-    around = Span(reach.device_id, reach.start - BEFORE_US, until + AFTER_US + HOUR_US)
-    (stored,) = load_blocks(cursor, [around])
-    for conta_id in {conta_id for conta_id, _ in changed}:
-        old = _hours({t: b.consumption for (c, t), b in stored.items() if c == conta_id and b.has_figure})
-        now = {hour: held for (c, hour), held in changed.items() if c == conta_id}
-        new = {h: held for h, held in {**old, **now}.items() if held is not None}
-        one, other = Hours(old), Hours(new)
-        for hour in range(reach.start - reach.start % HOUR_US, until, HOUR_US):
-            if _sides(one, hour) != _sides(other, hour):
-                return False
-    return True
 
 
 def _sides(hours: Hours, hour: int) -> tuple[object, ...]:

@@ -123,7 +123,8 @@ def test_a_transaction_holds_so_many_readings_however_often_devices_send(
     loaded.clear()
     queue_all(*devices)
     drain()
-    assert max(loaded) < 2000 + 2 * 200  # and what is read around the ranges
+    # And what is read around the ranges; where hours are new, those of the day before are judged again.
+    assert max(loaded) < 2000 + 2 * 1_600
     assert len(loaded) >= len(devices) * 4320 // 2000
     assert blocks() == expected
 
@@ -139,5 +140,5 @@ def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(
     for at in range(0, len(readings), 720):
         LeituraDispositivo.objects.bulk_create(readings[at : at + 720])
     drain()
-    assert max(loaded) < 3000
+    assert max(loaded) < 5000
     assert len(blocks()) == 48
