@@ -400,9 +400,6 @@ RULES: dict[str, Mutant | Constant] = {
 }
 LEDGERS: dict[str, Mutant | Constant | Unmarked] = {
     "a discarded reading is used": Mutant(inputs._chains, "if t not in meter.discarded", "if True"),
-    "any reading before will do as a base": Mutant(
-        record.Record.is_confirmed, "not any(base < time < settled for base, settled in self._spans)", "True"
-    ),
     "jumps are not remembered in between": Mutant(record.Record._derived, "time - MEMORY_US - 1", "time - 1"),
     "the range ends with its last reading": Mutant(ledger._is_same, "point.state == state", "True"),
     "other ranges are passed": Mutant(ledger._until, "default=None)", "default=None) and None"),

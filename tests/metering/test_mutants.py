@@ -34,7 +34,7 @@ FEW_RULES = [
     "25 hours are needed",
 ]
 FEW_LEDGERS = [
-    "any reading before will do as a base",
+    "occurrences that are no more are kept",
     "the range ends with its last reading",
     "decisions mark nothing",
 ]
