@@ -374,7 +374,7 @@ def _is_concerned(
     *,
     grew: bool,
 ) -> bool:
-    """Return whether a segment in ``side`` may be judged otherwise by the changed hours.
+    """Return whether changed hours may judge a segment in ``side`` otherwise.
 
     Where hours only grew, one that was unusual may be so no more, and one may be judged that could not be for
     want of hours.

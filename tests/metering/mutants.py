@@ -401,7 +401,9 @@ RULES: dict[str, Mutant | Constant] = {
 LEDGERS: dict[str, Mutant | Constant | Unmarked] = {
     "a discarded reading is used": Mutant(inputs._chains, "if t not in meter.discarded", "if True"),
     "jumps are not remembered in between": Mutant(record.Record._derived, "time - MEMORY_US - 1", "time - 1"),
-    "the range ends with its last reading": Mutant(ledger._is_same, "point.state == state", "True"),
+    "the range ends with its last reading": Mutant(
+        ledger._is_same, "point is not None and point.state == state", "True"
+    ),
     "other ranges are passed": Mutant(ledger._until, "default=None)", "default=None) and None"),
     "blocks that are no more are kept": Mutant(
         store._delete_vanished, "result.stored.keys() - result.blocks.keys()", "()"
