@@ -14,10 +14,8 @@ from tds_new.models import Conta, Dispositivo, LeituraEmRevisao, OcorrenciaMedic
 from tds_new.queries.neighbours import NearbyReading, deciding_readings, readings_around
 
 KINDS = Dispositivo.TipoLeitura
-REGISTERS = (KINDS.ACUMULADA, KINDS.SALDO)
 CLASSES = OcorrenciaMedicao.Classe
 SITUATIONS = LeituraEmRevisao.Situacao
-FOLLOWERS = 3  # readings that must follow one that waits before it is judged
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tds_new.admin.cases import CLASSES, KINDS, REGISTERS, SITUATIONS, Case
+from tds_new.admin.cases import CLASSES, KINDS, SITUATIONS, Case
 from tds_new.models import LeituraEmRevisao, RevisaoLeitura
 from tds_new.models.registro import why_closed
+from tds_new.models.troca import REGISTERS
 
 AT_ONCE = 50  # readings decided on one page: nobody looks at more than that
 DECISIONS = RevisaoLeitura.Decisao

@@ -9,8 +9,9 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from tds_new.admin.cases import CLASSES, FOLLOWERS, KINDS, SITUATIONS, Case
+from tds_new.admin.cases import CLASSES, KINDS, SITUATIONS, Case
 from tds_new.formats import exact_duration, register, register_with_unit
+from tds_new.metering.preview import FOLLOWERS
 from tds_new.models import RevisaoLeitura
 
 DECISIONS = RevisaoLeitura.Decisao

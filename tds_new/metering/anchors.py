@@ -19,7 +19,8 @@ from tds_new.metering.inputs import (
     load_states,
     nth_reading,
 )
-from tds_new.metering.record import REGISTERS, Point, Record
+from tds_new.metering.record import Record
+from tds_new.metering.rules.blocks import REGISTERS
 from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.segments import State
 from tds_new.metering.times import BEGINNING, BLOCK_US, block_start
@@ -84,7 +85,7 @@ def _anchor(device_id: int, record: Record, standing: Standing, border: int, met
     if newest is None:
         return _from_first(device_id, record, standing)
     kind = record.chains[newest.chain].kind
-    settled = _reach(newest) if kind in REGISTERS else newest.time
+    settled = newest.state.reach if kind in REGISTERS else newest.time
     final = max(block_start(settled), standing.final)
     origin = record.last_before(block_start(settled) + 1, skip=kind == "INCREMENTAL" and meter.stamp_is_start)
     if origin is None:
@@ -98,8 +99,3 @@ def _from_first(device_id: int, record: Record, standing: Standing) -> Anchor | 
         return None
     first = record.first
     return Anchor(device_id, max(block_start(first), standing.final), first, record.states.get(first))
-
-
-def _reach(point: Point) -> int:
-    """Return the earliest base that a register may go back to."""
-    return min([point.state.line[0][0], *(jump.base_time for jump in point.state.jumps)])

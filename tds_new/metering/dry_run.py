@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg import Connection, Cursor
 
-from tds_new.metering.inputs import load_meters
+from tds_new.metering.inputs import load_meters, load_standings, state_of
 from tds_new.metering.rules.blocks import (
     Account,
     Chain,
@@ -26,7 +26,7 @@ from tds_new.metering.rules.blocks import (
     portions,
 )
 from tds_new.metering.rules.meter import Meter
-from tds_new.metering.rules.segments import Jump, Segment, SegmentClass, State
+from tds_new.metering.rules.segments import Segment, SegmentClass, State
 from tds_new.metering.rules.unusual import AFTER_US, BEFORE_US, unusual
 from tds_new.metering.times import (
     BEGINNING,
@@ -58,12 +58,8 @@ SELECT {us_of("leitura_em")}, (valor * 10000)::bigint, conta_id, gateway_id, tip
     {us_of("final_ate")}
 FROM tds_new_consumo_ancora WHERE dispositivo_id = %s ORDER BY leitura_em
 """
-EDITION = f"""
-SELECT {us_of("segunda_edicao_desde")} FROM tds_new_consumo_estado
-WHERE dispositivo_id = %s AND isfinite(segunda_edicao_desde)
-"""
 RESUMED = f"""
-SELECT {us_of("leitura_em")}, estado FROM tds_new_consumo_retomada
+SELECT {us_of("leitura_em")}, estado::text FROM tds_new_consumo_retomada
 WHERE dispositivo_id = %s AND leitura_em <= %s::timestamptz ORDER BY leitura_em DESC LIMIT 1
 """
 READINGS = f"""
@@ -174,8 +170,7 @@ def edition(cursor: Cursor[Any], device_id: int) -> int | None:
 
     None: from its beginning.
     """
-    row = cursor.execute(EDITION, [device_id]).fetchone()
-    return row[0] if row else None
+    return load_standings(cursor, [device_id])[device_id].edition
 
 
 def _stored(cursor: Cursor[Any], device_id: int, final: int) -> tuple[Figures, Figures]:
@@ -206,12 +201,7 @@ def _start(cursor: Cursor[Any], device_id: int, *, rebuilt: bool) -> Start:
         resumed = resumed if resumed and resumed[0] == origin else None
     if resumed is None:
         return Start(final, origin, None, since)
-    return Start(final, resumed[0], _state(resumed[1]), since)
-
-
-def _state(stored: dict[str, Any]) -> State:
-    line = tuple((time, value) for time, value in stored["line"])
-    return State(line, tuple(Jump(*jump) for jump in stored["jumps"]))
+    return Start(final, resumed[0], state_of(resumed[1]), since)
 
 
 class _Calendar:

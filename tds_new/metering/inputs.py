@@ -60,8 +60,7 @@ SELECT d.id, anchors.final, anchors.origin,
     CASE WHEN isfinite(e.segunda_edicao_desde) THEN (
         SELECT {us_of("max(r.leitura_em)")} FROM tds_new_consumo_retomada r
         WHERE r.dispositivo_id = d.id AND r.leitura_em <= e.segunda_edicao_desde) END,
-    CASE WHEN isfinite(e.assentado_ate) THEN {us_of("e.assentado_ate")} END,
-    {us_of("e.provisorio_desde")}, {us_of("e.pico_hora")},
+    {us_of("e.pico_hora")},
     trunc(e.pico_valor * 1000000), {us_of("e.a_julgar_desde")},
     {us_of("e.cadeia_desde")}
 FROM unnest(%(devices)s::bigint[]) AS d (id)
@@ -172,15 +171,13 @@ class Standing(NamedTuple):
 
     Nothing before ``final`` changes, and no reading before ``origin`` is used; both are BEGINNING if all of
     the device's readings are. ``edition`` is the moment from which the present rules hold, where that is not
-    the beginning. ``settled_until``, ``provisional_since``, ``peak_hour``, ``peak`` (whole 0.000001),
-    ``unjudged_since`` and ``chain_since`` are as stored, None if unknown.
+    the beginning. ``peak_hour``, ``peak`` (whole 0.000001), ``unjudged_since`` and ``chain_since`` are as
+    stored, None if unknown.
     """
 
     final: int = BEGINNING
     origin: int = BEGINNING
     edition: int | None = None
-    settled_until: int | None = None
-    provisional_since: int | None = None
     peak_hour: int | None = None
     peak: int | None = None
     unjudged_since: int | None = None
@@ -214,15 +211,15 @@ def load_standings(cursor: Cursor[Any], devices: list[int]) -> dict[int, Standin
     It stays so as long as the devices' partitions are locked.
     """
     standings = {}
-    for device, final, origin, edition, resumed, settled, *noted in cursor.execute(
+    for device, final, origin, edition, resumed, *noted in cursor.execute(
         LOAD_STANDINGS, {"devices": devices}
     ):
         kept: tuple[int, int] = (BEGINNING, BEGINNING) if final is None else (final, origin)
         if edition is not None and edition > kept[0]:
             kept = edition, edition if resumed is None else resumed
-        provisional, peak_hour, peak, *begins = noted
+        peak_hour, peak, *begins = noted
         peak = None if peak is None else int(peak)
-        standings[device] = Standing(*kept, edition, settled, provisional, peak_hour, peak, *begins)
+        standings[device] = Standing(*kept, edition, peak_hour, peak, *begins)
     return standings
 
 
@@ -267,10 +264,15 @@ def load_states(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, dict[in
         "ends": [to_timestamptz(s.end) for s in spans],
     }
     for device, time, text in cursor.execute(LOAD_STATES, parameters):
-        kept = json.loads(text)
-        line = tuple((at, value) for at, value in kept["line"])
-        states[device][time] = State(line, tuple(Jump(*jump) for jump in kept["jumps"]))
+        states[device][time] = state_of(text)
     return states
+
+
+def state_of(text: str) -> State:
+    """Return a state that was kept, from its JSON."""
+    kept = json.loads(text)
+    line = tuple((time, value) for time, value in kept["line"])
+    return State(line, tuple(Jump(*jump) for jump in kept["jumps"]))
 
 
 def load_chains(

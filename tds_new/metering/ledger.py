@@ -27,8 +27,8 @@ from tds_new.metering.inputs import (
     load_states,
     nth_reading,
 )
-from tds_new.metering.record import REGISTERS, Point, Record
-from tds_new.metering.rules.blocks import Chain, Computation, compute_chains
+from tds_new.metering.record import Point, Record
+from tds_new.metering.rules.blocks import REGISTERS, Chain, Computation, compute_chains
 from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.segments import EarlierNeededError, State
 from tds_new.metering.store import Head, Result, Written, load_stored, note_waiting, write
@@ -37,6 +37,7 @@ from tds_new.metering.times import (
     BLOCK_US,
     DAY_US,
     END,
+    HOUR_US,
     block_end,
     block_start,
     hour_end,
@@ -44,7 +45,7 @@ from tds_new.metering.times import (
     now_us,
 )
 
-MARGIN_US = 6 * 3_600_000_000  # a range that ends later than this before now is read to the end of all
+MARGIN_US = HOUR_US  # a range that ends later than this before now is read to the end of all
 MARGIN_READINGS = 10  # read around a stale range at first; more where that is not enough
 LONGEST_MARGIN_US = 30 * DAY_US
 LONG_US = DAY_US  # the readings of a longer range are counted before it is computed
@@ -283,9 +284,9 @@ def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
         try:
             chains, computation = _run(stale, inputs, origin)
         except EarlierNeededError:
-            if origin is None or origin.state is None:
+            if origin is None:
                 raise
-            bound = min(origin.time, _reach(origin.state) + 1)
+            bound = min(origin.time, origin.state.reach + 1)
             continue
         lowest = min((a.lowest for a in computation.accounts if a.lowest is not None), default=END)
         if since is None or lowest >= since:
@@ -299,11 +300,6 @@ def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
         return Missing.LATER
     result = _result(stale, inputs, (chains, computation), since, until)
     return Attempt(result, computation, record, chains)
-
-
-def _reach(state: State) -> int:
-    """Return the earliest base that a register may go back to."""
-    return min([state.line[0][0], *(jump.base_time for jump in state.jumps)])
 
 
 def _run(stale: Stale, inputs: Inputs, origin: Point | None) -> tuple[list[Chain], Computation]:

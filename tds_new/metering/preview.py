@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from psycopg import Cursor
 
 from tds_new.metering import ledger
-from tds_new.metering.inputs import Span, load_base_before, load_first_from, load_meters
+from tds_new.metering.inputs import Span, load_base_before, load_first_from, load_meters, load_standings
 from tds_new.metering.rules.meter import Meter, MeterChange, counted_by_each
+from tds_new.metering.rules.segments import FOLLOWERS as FOLLOWERS
 from tds_new.metering.rules.segments import Occurrence
 from tds_new.metering.store import Result
 from tds_new.metering.times import DAY_US, END, from_datetime, to_datetime, to_timestamptz
@@ -30,10 +31,6 @@ SELECT conta_id, date_trunc('month', bloco AT TIME ZONE %(zone)s)::date AS month
 FROM tds_new_consumo_15min
 WHERE dispositivo_id = %(device)s AND bloco >= %(first)s AND bloco < %(last)s AND consumo IS NOT NULL
 GROUP BY 1, 2
-"""
-SECOND_EDITION_SINCE = """
-SELECT segunda_edicao_desde FROM tds_new_consumo_estado
-WHERE dispositivo_id = %s AND segunda_edicao_desde > %s
 """
 
 
@@ -205,7 +202,8 @@ def preview_after_change(
 def waits_for_rebuild(device_id: int, reading_time: datetime) -> bool:
     """Return whether the present rules do not hold for a device's reading."""
     with Cursor(of_django()) as cursor:
-        return cursor.execute(SECOND_EDITION_SINCE, [device_id, reading_time]).fetchone() is not None
+        since = load_standings(cursor, [device_id])[device_id].edition
+    return since is not None and since > from_datetime(reading_time)
 
 
 def what_if(device_id: int, reading_time: datetime, entries: Sequence[Entry], zone: ZoneInfo) -> list[Effect]:

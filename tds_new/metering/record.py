@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tds_new.metering.rules.blocks import Chain
+from tds_new.metering.rules.blocks import REGISTERS, Chain
 from tds_new.metering.rules.meter import Meter
 from tds_new.metering.rules.segments import FOLLOWERS, LINE, MEMORY_US, Occurrence, SegmentClass, State
 from tds_new.metering.times import BEGINNING, END
-
-REGISTERS = ("ACUMULADA", "SALDO")
 
 
 class Point(NamedTuple):

@@ -268,11 +268,9 @@ def _note(case: Case, stretch: Stretch, one: Unusual) -> None:
     """Note an unusual segment at the reading that ends it."""
     segment, result = one.segment, case.result
     known = result.occurrences.get(segment.end)
-    if known is not None and known.kind is SegmentClass.QUEDA:  # a segment of 0: nobody is asked about it
-        return
     waits = segment.end not in case.record.meter.looked
     if known is not None and known.kind is not SegmentClass.VIRADA:
-        return  # a tolerated fall counts nothing
+        return  # a tolerated fall counts nothing, so nobody is asked about it
     if known is not None:  # a rollover keeps its class
         numbers = tuple(sorted({**dict(known.numbers), **dict(one.numbers)}.items()))
         result.occurrences[segment.end] = known._replace(waits=waits, numbers=numbers)

@@ -89,6 +89,11 @@ class State(NamedTuple):
     line: tuple[Point, ...]
     jumps: tuple[Jump, ...]
 
+    @property
+    def reach(self) -> int:
+        """The time of the earliest base that later readings may go back to."""
+        return min([self.line[0][0], *(jump.base_time for jump in self.jumps)])
+
 
 class Occurrence(NamedTuple):
     """A reading whose class is not NORMAL.
