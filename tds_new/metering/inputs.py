@@ -86,10 +86,13 @@ JOIN tds_new_consumo_retomada r
 """
 # Ranges of these devices that are still queued, those that failed included.
 LOAD_PENDING = f"""
-SELECT d.id, CASE WHEN isfinite(inicio) THEN {us_of("inicio")} END, CASE WHEN isfinite(fim)
+SELECT span.device_id, CASE WHEN isfinite(inicio) THEN {us_of("inicio")} END, CASE WHEN isfinite(fim)
     THEN {us_of("fim")} END
-FROM tds_new_consumo_pendente, unnest(dispositivos) AS d (id)
-WHERE particao = %(partition)s AND dispositivos && %(devices)s::bigint[] AND d.id = ANY(%(devices)s)
+FROM tds_new_consumo_pendente q
+JOIN unnest(%(devices)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+    AS span (device_id, first, last)
+    ON span.device_id = ANY(q.dispositivos) AND q.fim > span.first AND q.inicio < span.last
+WHERE particao = %(partition)s AND q.fim > %(first)s AND q.inicio < %(last)s
 """
 LOAD_DROPPED = f"SELECT {us_of('ate')} FROM tds_new_consumo_congelado"
 LOAD_ANCHORS = f"""
@@ -244,26 +247,32 @@ def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, li
     return occurrences
 
 
-def load_pending(cursor: Cursor[Any], partition: int, devices: list[int]) -> list[Span]:
-    """Load the ranges of these devices of a partition that are still queued."""
-    if not devices:
-        return []
-    parameters = {"partition": partition, "devices": devices}
-    return [
-        Span(device, BEGINNING if first is None else first, END if last is None else last)
-        for device, first, last in cursor.execute(LOAD_PENDING, parameters)
-    ]
+def _bounds(spans: Sequence[Span]) -> dict[str, Any]:
+    """Return the parameters of a statement over spans: each one's, and the bounds of all."""
+    return {
+        "devices": [s.device_id for s in spans],
+        "starts": [to_timestamptz(s.start) for s in spans],
+        "ends": [to_timestamptz(s.end) for s in spans],
+        "first": to_timestamptz(min(s.start for s in spans)),
+        "last": to_timestamptz(max(s.end for s in spans)),
+    }
+
+
+def load_pending(cursor: Cursor[Any], partition: int, spans: Sequence[Span]) -> dict[int, list[Span]]:
+    """Load the ranges of a partition's devices that are still queued, as far as they lie in the spans."""
+    pending: dict[int, list[Span]] = defaultdict(list)
+    if spans:
+        parameters = {"partition": partition, **_bounds(spans)}
+        for device, first, last in cursor.execute(LOAD_PENDING, parameters):
+            since, until = BEGINNING if first is None else first, END if last is None else last
+            pending[device].append(Span(device, since, until))
+    return pending
 
 
 def load_states(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, dict[int, State]]:
     """Load the kept states of each device's register in its span, by the time."""
     states: dict[int, dict[int, State]] = defaultdict(dict)
-    parameters = {
-        "devices": [s.device_id for s in spans],
-        "starts": [to_timestamptz(s.start) for s in spans],
-        "ends": [to_timestamptz(s.end) for s in spans],
-    }
-    for device, time, text in cursor.execute(LOAD_STATES, parameters):
+    for device, time, text in cursor.execute(LOAD_STATES, _bounds(spans)):
         states[device][time] = state_of(text)
     return states
 
@@ -286,13 +295,7 @@ def load_chains(
     groups: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     row = cursor.execute(LOAD_DROPPED).fetchone()
     dropped = row[0] if row else BEGINNING
-    parameters: dict[str, Any] = {
-        "devices": [s.device_id for s in spans],
-        "starts": [to_timestamptz(max(s.start, dropped)) for s in spans],
-        "ends": [to_timestamptz(s.end) for s in spans],
-        "first": to_timestamptz(max(min(s.start for s in spans), dropped)),
-        "last": to_timestamptz(max(s.end for s in spans)),
-    }
+    parameters = _bounds([s._replace(start=max(s.start, dropped)) for s in spans])
     for device, *group in cursor.execute(LOAD_READINGS, parameters, binary=True):
         groups[device].append(tuple(group))
     if any(s.start < dropped for s in spans):
@@ -355,15 +358,8 @@ def load_blocks(cursor: Cursor[Any], spans: Sequence[Span]) -> list[dict[tuple[i
     """
     if not spans:
         return []
-    parameters = {
-        "devices": [s.device_id for s in spans],
-        "starts": [to_timestamptz(s.start) for s in spans],
-        "ends": [to_timestamptz(s.end) for s in spans],
-        "first": to_timestamptz(min(s.start for s in spans)),
-        "last": to_timestamptz(max(s.end for s in spans)),
-    }
     found: dict[int, dict[tuple[int, int], StoredBlock]] = {s.device_id: {} for s in spans}
-    for device_id, conta_id, seconds, *stored in cursor.execute(FIND_BLOCKS, parameters, binary=True):
+    for device_id, conta_id, seconds, *stored in cursor.execute(FIND_BLOCKS, _bounds(spans), binary=True):
         found[device_id][conta_id, seconds * 1_000_000] = StoredBlock(stored)
     return [found[s.device_id] for s in spans]
 

@@ -69,7 +69,7 @@ class Stale:
 
     Nothing before ``final`` changes, and no reading before ``origin`` is used. Readings from ``start`` to
     ``end`` are read; if these are not enough, ``reach`` more. ``whole_last``: where the range ends of which
-    this is the first step; None if it is no step. ``judged``: whether the range was widened for the
+    this is the first step; BEGINNING if it is no step. ``judged``: whether the range was widened for the
     judgement of unusual consumption.
     """
 
@@ -78,7 +78,7 @@ class Stale:
     last: int
     standing: Standing
     margin: int
-    whole_last: int | None = None
+    whole_last: int = BEGINNING
     judged: bool = False
     start: int = BEGINNING
     end: int = END
@@ -144,9 +144,7 @@ def compute(
     queued: dict[int, list[Span]] = {device: list(spans) for device, spans in later.items()}
     for span in rest:
         queued.setdefault(span.device_id, []).append(span)
-    for span in load_pending(cursor, partition, [s.device_id for s in pending if s.end < END]):
-        queued.setdefault(span.device_id, []).append(span)
-    return write(cursor, list(_results(cursor, pending, meters, queued))), rest
+    return write(cursor, list(_results(cursor, pending, meters, queued, partition))), rest
 
 
 def computed(cursor: Cursor[Any], ranges: Iterable[Span], meters: Mapping[int, Meter]) -> dict[int, Result]:
@@ -161,18 +159,25 @@ def computed(cursor: Cursor[Any], ranges: Iterable[Span], meters: Mapping[int, M
         for device, first, last in asked
         if last >= (standing := standings[device]).final
     ]
-    return {r.device_id: r for r in _results(cursor, pending, meters, {})}
+    return {r.device_id: r for r in _results(cursor, pending, meters)}
 
 
 def _results(
     cursor: Cursor[Any],
     pending: list[Stale],
     meters: Mapping[int, Meter],
-    queued: Mapping[int, Sequence[Span]],
+    queued: Mapping[int, Sequence[Span]] = {},
+    partition: int | None = None,
 ) -> Iterator[Result]:
-    """Yield the new rows of each range, reading more for those that need it."""
+    """Yield the new rows of each range, reading more for those that need it.
+
+    ``queued`` are other ranges of the devices that the caller has computed after these; those in the queue of
+    ``partition`` are looked up (None: there are none).
+    """
     while pending:
         spans = [Span(s.device_id, s.start, s.end) for s in pending]
+        ahead = [Span(s.device_id, s.last, s.end) for s in pending if s.end < END]
+        waiting = {} if partition is None else load_pending(cursor, partition, ahead)
         chains, known = load_chains(cursor, spans, meters), load_occurrences(cursor, spans)
         states = load_states(cursor, spans)
         again: list[Stale] = []
@@ -188,7 +193,8 @@ def _results(
                 stale.whole,
                 stale.standing.origin,
             )
-            outcome = _attempt(stale, Inputs(meters[device], record, queued.get(device, ())))
+            others = [*queued.get(device, ()), *waiting.get(device, ())]
+            outcome = _attempt(stale, Inputs(meters[device], record, others))
             if isinstance(outcome, Missing):
                 _widen(cursor, stale, outcome)
                 again.append(stale)
@@ -196,8 +202,7 @@ def _results(
                 attempts.append((stale, outcome))
         load_stored(cursor, [attempt.result for _, attempt in attempts])
         for stale, attempt in attempts:
-            is_step = stale.whole_last is not None and stale.last < stale.whole_last
-            case = unusual.Case(stale.standing, *attempt, is_step)
+            case = unusual.Case(stale.standing, *attempt, stale.whole_last)
             wider = unusual.judge(cursor, case, wide=stale.judged)
             if wider is None:
                 yield attempt.result
@@ -317,20 +322,23 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
 
     END if there is none, None if more must be read.
 
-    It is one at which the state is what it was before, as far as the readings after the range tell. A step of
-    a longer range ends at any reading, because the rest of the range is computed next. Other ranges that wait
-    must not be passed: what was stored beyond them is not known to be of the same readings. ``number``: the
-    record's chain that the computation begins in.
+    It is one in another range that waits, such as the rest of a longer one: that is computed from here on.
+    Else it is one at which the state is what it was before, as far as the readings after the range tell. Then
+    other ranges must not be passed: what was stored beyond them is not known to be of the same readings.
+    ``number``: the record's chain that the computation begins in.
     """
-    candidates = _candidates(stale, inputs, computation, number)
     end_of = hour_end if stale.judged else block_end
-    last, until = stale.last, None
-    for time, chain, state in candidates:
+    last, until, goes_on = stale.last, None, False
+    for candidate in _candidates(stale, inputs, computation, number):
+        time = candidate[0]
         if until is not None:
-            if time >= end_of(until) and _is_same(stale, inputs, last, (time, chain, state)):
+            if time >= end_of(until) and (goes_on or _is_same(inputs, last, candidate)):
                 return until
             continue
-        while _is_same(stale, inputs, last, (time, chain, state)):
+        if goes_on := any(s.start <= time <= s.end for s in inputs.pending):
+            until = time
+            continue
+        while _is_same(inputs, last, candidate):
             passed = max((s.end for s in inputs.pending if last < s.end < time), default=None)
             if passed is None:
                 until = time
@@ -339,7 +347,7 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
     return END if stale.end >= END else None
 
 
-def _is_same(stale: Stale, inputs: Inputs, last: int, candidate: tuple[int, int, State]) -> bool:
+def _is_same(inputs: Inputs, last: int, candidate: tuple[int, int, State]) -> bool:
     """Return whether the state at a reading is what it was before.
 
     Only readings after ``last`` tell.
@@ -347,8 +355,6 @@ def _is_same(stale: Stale, inputs: Inputs, last: int, candidate: tuple[int, int,
     time, number, state = candidate
     if time <= last:
         return False
-    if stale.whole_last is not None and last < stale.whole_last:
-        return True
     chain = inputs.record.chains[number]
     if chain.kind not in REGISTERS:
         return True

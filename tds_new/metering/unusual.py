@@ -53,7 +53,7 @@ class Stretch:
 class Case:
     """A device's range, as far as it is judged here.
 
-    ``is_step``: it is a step of a longer range, whose rest is computed next.
+    ``whole_last``: where the longer range ends of which it is a step; BEGINNING if it is none.
     """
 
     standing: Standing
@@ -61,7 +61,7 @@ class Case:
     computation: Computation
     record: Record
     chains: list[Chain]
-    is_step: bool = False
+    whole_last: int = BEGINNING
 
     @property
     def is_head(self) -> bool:
@@ -354,12 +354,12 @@ def _reaching(
         return _of_growth(case, first)
     device = result.device_id
     earlier = Span(device, first - AFTER_US - HOUR_US, min(result.since, last))
-    later = Span(device, result.until, last + BEFORE_US + 2 * HOUR_US)
+    # What follows in a longer range is judged with its next step.
+    later = Span(device, max(result.until, case.whole_last), last + BEFORE_US + 2 * HOUR_US)
     start, end = result.since, BEGINNING
     if result.first > BEGINNING and _is_concerned(cursor, case, changed, earlier, grew=grew):
         start = min(start, earlier.start)
-    # The rest of a longer range is computed next, with what follows from it.
-    if not case.is_head and not case.is_step and _is_concerned(cursor, case, changed, later, grew=grew):
+    if later.start < later.end and _is_concerned(cursor, case, changed, later, grew=grew):
         end = later.end
     return Span(device, start, end) if start < result.since or end > BEGINNING else None
 
@@ -388,7 +388,9 @@ def _is_concerned(
         now = {hour: held for (c, hour), held in changed.items() if c == conta_id}
         new = {h: held for h, held in {**old, **now}.items() if held is not None}
         one, other = Hours(old), Hours(new)
-        for hour in range(side.start - side.start % HOUR_US, side.end + 1, HOUR_US):
+        for hour in old:
+            if not side.start - HOUR_US < hour <= side.end:
+                continue
             few = one.between(hour - BEFORE_US, hour).known < FEWEST
             if (few or not grew) and _sides(one, hour) != _sides(other, hour):
                 return True

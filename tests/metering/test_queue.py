@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db.models.functions import Now
 from psycopg import Cursor
 
 from tds_new.metering import inputs, ledger, queue
@@ -29,7 +30,9 @@ def device() -> Dispositivo:
 
 
 def let_time_pass() -> None:
-    time.sleep(0.6)
+    """Wait until the deferred range may be tried again."""
+    while ConsumoPendente.objects.filter(tentar_em__gt=Now()).exists():
+        time.sleep(0.01)
 
 
 def try_at_once() -> None:
@@ -142,3 +145,17 @@ def test_short_ranges_of_devices_that_send_often_are_taken_by_and_by(
     drain()
     assert max(loaded) < 5000
     assert len(blocks()) == 48
+
+
+def test_a_backlog_is_not_read_again_for_each_of_its_ranges(
+    loaded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty days that were stored before any was computed: a range ends where the next one waits."""
+    monkeypatch.setattr(queue, "MAX_QUEUED", 100)
+    device = factories.device(factories.gateway(factories.conta(), intervalo_esperado_s=900))
+    readings = register(device, 40, 900)
+    for at in range(0, len(readings), 96):
+        LeituraDispositivo.objects.bulk_create(readings[at : at + 96])
+    drain()
+    assert sum(loaded) < 2 * len(readings)
+    assert len(blocks()) == len(readings)
