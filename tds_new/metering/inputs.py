@@ -248,7 +248,7 @@ def load_occurrences(cursor: Cursor[Any], spans: Sequence[Span]) -> dict[int, li
 
 
 def _bounds(spans: Sequence[Span]) -> dict[str, Any]:
-    """Return the parameters of a statement over spans: each one's, and the bounds of all."""
+    """Return a statement's parameters: each span's, and the bounds of all."""
     return {
         "devices": [s.device_id for s in spans],
         "starts": [to_timestamptz(s.start) for s in spans],
@@ -259,7 +259,7 @@ def _bounds(spans: Sequence[Span]) -> dict[str, Any]:
 
 
 def load_pending(cursor: Cursor[Any], partition: int, spans: Sequence[Span]) -> dict[int, list[Span]]:
-    """Load the ranges of a partition's devices that are still queued, as far as they lie in the spans."""
+    """Load the partition's ranges that are still queued and meet the spans."""
     pending: dict[int, list[Span]] = defaultdict(list)
     if spans:
         parameters = {"partition": partition, **_bounds(spans)}
