@@ -9,6 +9,7 @@ Two threads share nothing but the queue, a SQLite file:
     main thread      read() ──► queue          at every interval, broker or no broker
     network thread   queue ──► broker          at most --window messages under way, each with a number ("seq")
                      {"seq": n} on .../ack     the platform has committed message n: now it leaves the queue
+                     {"seq": n, "erro": "…"}   it has refused message n for good: put aside, never sent again
 
 A PUBACK of the broker is not enough: the broker may lose what it acknowledged (power cut). The platform's
 answer comes after the commit. Sending twice is free, because the platform stores a reading (device, time)
@@ -41,6 +42,7 @@ FIRMWARE = "example-1.0"
 CONNECT_TIMEOUT_S = 10.0
 STABLE_S = 10.0  # a connection that lasted so long resets the delays
 LONGEST_DELAY_S, LONGEST_RESEND_S = 60.0, 600.0
+REFUSED_KEPT = 1_000  # the newest messages that the platform has refused stay in the file, to be looked at
 
 
 class Reading(NamedTuple):
@@ -92,6 +94,10 @@ class Queue:
             self._db.execute(
                 "INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)", (int(time.time() * 1000),)
             )
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS refused"
+            " (seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, body TEXT NOT NULL)"
+        )
         self._db.execute("COMMIT")
 
     def put(self, body: Mapping[str, object]) -> bool:
@@ -121,10 +127,23 @@ class Queue:
             raise LookupError(seq)
         return self._payload(seq, row[0])
 
-    def remove(self, numbers: list[int]) -> None:
-        """Forget messages that the platform has stored, in one transaction."""
+    def settle(self, answers: Mapping[int, str]) -> None:
+        """Forget messages that the platform has answered, in one transaction.
+
+        ``answers`` has the reason of each refusal by number, empty where the message is stored. What is
+        refused goes to the table ``refused``: to send it again would change nothing.
+        """
+        refused = [(reason, number) for number, reason in answers.items() if reason]
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM message WHERE seq = ?", [(number,) for number in numbers])
+        self._db.executemany(
+            "INSERT OR REPLACE INTO refused SELECT seq, ?, body FROM message WHERE seq = ?", refused
+        )
+        if refused:
+            self._db.execute(
+                "DELETE FROM refused WHERE seq NOT IN (SELECT seq FROM refused ORDER BY seq DESC LIMIT ?)",
+                (REFUSED_KEPT,),
+            )
+        self._db.executemany("DELETE FROM message WHERE seq = ?", [(number,) for number in answers])
         self._db.execute("COMMIT")
 
     def __len__(self) -> int:
@@ -161,7 +180,7 @@ class Window:
         self.last = max(self.last, seq)
 
     def answered(self, seq: int) -> None:
-        """Note that the platform has stored a message."""
+        """Note that the platform has stored a message, or refused it for good."""
         self._due.pop(seq, None)
 
     def overdue(self, now: float) -> list[int]:
@@ -176,7 +195,7 @@ class Link:
         self._options, self._stop = options, stop
         self._base = f"{options.prefix}/{options.id}"
         self._started = time.monotonic()
-        self._answers: list[int] = []
+        self._answers: dict[int, str] = {}  # why a message was refused by its number; empty: it is stored
 
     def run(self) -> None:
         """Connect again and again until told to stop.
@@ -277,14 +296,19 @@ class Link:
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         try:
-            self._answers.append(int(json.loads(message.payload)["seq"]))
-        except (ValueError, KeyError, TypeError):
+            answer = json.loads(message.payload)
+            seq, reason = int(answer["seq"]), str(answer.get("erro", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
             logger.warning("not an answer: %r", message.payload[:100])
+            return
+        self._answers[seq] = reason
+        if reason:
+            logger.error("the platform has refused message %d for good: %s", seq, reason)
 
     def _settle(self, window: Window, queue: Queue) -> None:
         """Remove what is answered from the queue and from the window."""
         if self._answers:
-            queue.remove(self._answers)
+            queue.settle(self._answers)
             for seq in self._answers:
                 window.answered(seq)
             self._answers.clear()

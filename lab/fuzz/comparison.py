@@ -46,12 +46,13 @@ class Rejection(NamedTuple):
 class Outcome:
     """The pipeline's outcome of one message.
 
-    ``kept`` has readings by their place in the message.
+    ``kept`` has readings by their place in the message, ``answers`` numbers and what they name as the reason
+    of a refusal.
     """
 
     kept: dict[int, Kept] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    answers: list[tuple[int, str | None]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -130,7 +131,7 @@ def assign_answers(
         ways = further
     assigned, (_, who) = min(ways.items(), key=lambda item: len(answers) - item[0] + item[1][0])
     for answer, number in zip(answers, who, strict=False):
-        outcomes[number].answers.append(answer.seq)
+        outcomes[number].answers.append((answer.seq, answer.error and answer.error.value))
     if assigned < len(answers):
         outcomes[-1].problems.append(f"answers that nobody asked for: {answers[assigned : assigned + 3]}")
     return outcomes
@@ -212,8 +213,13 @@ def _compare_reading(expected: Expected, kept: Kept | None, reasons: list[str]) 
     return "" if kept == expected[2:] else f"is kept as {kept}; expected {expected[2:]}"
 
 
-def _compare_answers(expectation: Expectation, answers: list[int], refused_for: set[str]) -> list[str]:
-    wanted = [] if expectation.seq is None or refused_for & NOT_ANSWERED else [expectation.seq]
+def _compare_answers(
+    expectation: Expectation, answers: list[tuple[int, str | None]], refused_for: set[str]
+) -> list[str]:
+    reason = min(refused_for, default=None)
+    wanted = [] if expectation.seq is None or reason in NOT_ANSWERED else [(expectation.seq, reason)]
+    if answers and answers[0][1] != reason:
+        return [f"answered with {answers[0][1]}; refused as {reason}"]
     if expectation.open and refused_for:
         return []
     if answers != wanted and not expectation.seq_open:

@@ -159,7 +159,8 @@ def brings(document: Any, index: int, device: KnownDevice, valor: Decimal) -> bo
 def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
     if len(payload) > MAX_BYTES:
         return Expectation(frozenset({"limite_excedido"}))
-    not_json = Expectation(frozenset({"json_invalido"}))
+    # Its number may be found in spite of that, and answered.
+    not_json = Expectation(frozenset({"json_invalido"}), seq_open=_numbers(payload))
     try:
         text = payload.decode()
     except UnicodeDecodeError:
@@ -178,15 +179,17 @@ def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
     except ValueError:
         return not_json
     if document is None and text.strip() != "null":
-        return Expectation(
-            checkable=False,
-            seq_open=frozenset(int(seq) for seq in re.findall(r'"seq":(-?[0-9]{1,25})', text)),
-        )
+        return Expectation(checkable=False, seq_open=_numbers(payload))
     if kind == "heartbeat":
         return Expectation(
             NOTHING if isinstance(document, _Pairs) else frozenset({"esquema_invalido"}), open=deep
         )
     return _telemetry(document, gateway)._replace(open=deep)
+
+
+def _numbers(payload: bytes) -> frozenset[int]:
+    """Return every integer in these bytes that may be a message's number."""
+    return frozenset(int(seq) for seq in re.findall(rb'"seq"\s*:\s*(-?[0-9]{1,25})', payload))
 
 
 def _telemetry(document: Any, gateway: FleetGateway) -> Expectation:

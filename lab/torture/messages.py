@@ -146,8 +146,8 @@ def kind_of(plan: Plan, number: int) -> str:
     Duplicates and conflicts refer to a normal message of the same gateway shortly before.
     """
     kind = _raw_kind(plan, number)
-    if plan.with_seq and (kind == DUPLICATE or kind in _BAD_MESSAGES):
-        return "normal"  # an unreadable message has no seq to be answered, and a duplicate has its original's
+    if plan.with_seq and kind in (DUPLICATE, "unknown_gateway", "oversize"):
+        return "normal"  # a duplicate has its original's seq, and an unknown gateway is not answered
     if kind in (DUPLICATE, CONFLICT) and _raw_kind(plan, _original(plan, number)) != "normal":
         return "normal"
     return kind

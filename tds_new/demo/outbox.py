@@ -45,7 +45,7 @@ class Outbox:
         self._messages[seq] = payload
 
     def answered(self, seq: int) -> bool:
-        """Forget a message that the platform has stored.
+        """Forget a message that the platform has stored, or refused for good.
 
         Returns False if it is none of ours, or was answered before.
         """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
 from django.utils.timezone import now
@@ -24,6 +24,7 @@ from tds_new.demo.outbox import MEMORY, Outbox
 from tds_new.demo.simulation import SimulatedGateway
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import MQTTSubscriber, Will, broker_config
+from tds_new.logs import printable
 
 logger = logging.getLogger(__name__)
 
@@ -95,12 +96,14 @@ TICK = timedelta(milliseconds=1)
 class Published:
     """The outcome of the telemetry.
 
-    ``messages`` were measured, ``answered`` of them by the platform; ``missed`` were not measured because too
-    many waited; ``unacknowledged`` publications were never acknowledged by the broker.
+    ``messages`` were measured, ``answered`` of them by the platform, and ``refused`` of these for good;
+    ``missed`` were not measured because too many waited; ``unacknowledged`` publications were never
+    acknowledged by the broker.
     """
 
     messages: int = 0
     answered: int = 0
+    refused: int = 0
     missed: int = 0
     unacknowledged: int = 0
 
@@ -219,9 +222,12 @@ class Publisher:
         """
         while self._answers:
             message = self._answers.popleft()
-            station, seq = self._by_answer.get(message.topic), _seq_of(message)
-            if station is not None and seq is not None and station.outbox.answered(seq):
+            station, answer = self._by_answer.get(message.topic), _answer_of(message)
+            if station is not None and answer is not None and station.outbox.answered(answer.seq):
                 self.published.answered += 1
+                if answer.error:
+                    self.published.refused += 1
+                    logger.warning("message %d was refused for good: %s", answer.seq, answer.error)
         if time.monotonic() - self._checked >= interval:
             self._checked = time.monotonic()
             for station in self._stations:
@@ -273,13 +279,21 @@ class Publisher:
             link.disconnect()
 
 
-def _seq_of(message: Message) -> int | None:
-    """Return the number of an answer, ``{"seq": n}``.
+class _Answer(NamedTuple):
+    """The platform's answer to a message; ``error`` is empty unless it was refused."""
+
+    seq: int
+    error: str
+
+
+def _answer_of(message: Message) -> _Answer | None:
+    """Read an answer, ``{"seq": n}`` or ``{"seq": n, "erro": "<motivo>"}``.
 
     None if the message is no answer.
     """
     try:
-        return int(json.loads(message.payload)["seq"])
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(message.payload)
+        return _Answer(int(answer["seq"]), printable(str(answer.get("erro", "")))[:50])
+    except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning("not an answer: %d bytes", len(message.payload))
         return None

@@ -1,6 +1,5 @@
 """The consumer: receive a batch of messages, process it, acknowledge it."""
 
-import json
 import logging
 import threading
 import time
@@ -170,7 +169,7 @@ class Consumer:
         """
         self._subscriber.ack(batch)
         for answer in result.answers:
-            self._subscriber.answer(answer.topic, json.dumps({"seq": answer.seq}).encode())
+            self._subscriber.answer(answer.topic, answer.payload)
         if logger.isEnabledFor(logging.DEBUG):
             log_outcomes(batch, result)
 

@@ -20,6 +20,7 @@ from tds_new.mac import normalise_mac
 from tds_new.units import largest_unit
 
 MAX_PAYLOAD_BYTES = 65_536
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 QUANTUM = Decimal("0.0001")
 LIMIT = Decimal(10) ** 11  # numeric(15,4)
 LARGEST_EXPONENT = 16  # what is larger fits in no unit
@@ -84,14 +85,26 @@ class _TypedReading(msgspec.Struct, gc=False):
     timestamp: AwareDatetime | None = None
 
 
+SequenceNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Envelope(msgspec.Struct, gc=False):
     leituras: list[_TypedReading]
     gateway_mac: str | None = None
     timestamp: AwareDatetime | None = None
-    seq: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    seq: SequenceNumber | None = None
+
+
+class _Numbered(msgspec.Struct, gc=False):
+    """A message of which only the number is wanted: the decoder skips the rest."""
+
+    seq: SequenceNumber | None = None
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_number_decoder = msgspec.json.Decoder(_Numbered)
+_find_numbers = re.compile(rb'"seq"[ \t\r\n]*:[ \t\r\n]*(-?[0-9]{1,19})[ \t\r\n]*[,}]').finditer
+MAX_CANDIDATES = 4  # places in a broken message at which its number is looked for
 
 
 class _RefusedError(Exception):
@@ -185,28 +198,57 @@ def decode_text(payload: bytes) -> str:
 def sequence_of(payload: bytes) -> int | None:
     """Return the ``seq`` of a message that was refused as a whole, if it has one.
 
-    Such a message is kept as rejected, so its gateway need not keep it.
+    Such a message is kept as rejected, so its gateway need not keep it. No tree is built: the decoder skips
+    all but the number. In a message that is no JSON, as one that was cut, the number is looked for outside
+    strings and inside one bracket.
     """
+    payload = payload.removeprefix(BYTE_ORDER_MARK)
     try:
-        document = load_json(decode_text(payload))
-    except MessageRefusedError:
+        return _number_decoder.decode(payload).seq
+    except (ValueError, RecursionError):
+        pass
+    if payload.lstrip()[:1] != b"{":
         return None
-    return _sequence(document) if isinstance(document, Object) else None
+    for count, found in enumerate(_find_numbers(payload)):
+        if count == MAX_CANDIDATES:
+            break
+        if _is_top_level(payload[: found.start()]):
+            number = int(found[1])
+            return number if -(2**63) <= number < 2**63 else None
+    return None
+
+
+def _is_top_level(before: bytes) -> bool:
+    """Whether what comes after these bytes of a JSON object is one of its own keys.
+
+    That is outside strings and inside one bracket.
+    """
+    parts = before.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    outside = b"".join(parts[::2])
+    opened = outside.count(b"{") + outside.count(b"[")
+    return len(parts) % 2 == 1 and opened - outside.count(b"}") - outside.count(b"]") == 1
 
 
 def _sequence(document: Object) -> int | None:
+    """The number of a message: an integer of 64 bits."""
     seq = document.get("seq")
-    return int(seq) if isinstance(seq, Number) and seq.lstrip("-").isdigit() and len(seq) <= 20 else None
+    if not isinstance(seq, Number) or len(seq) > 20 or not seq.lstrip("-").isdigit():
+        return None
+    number = int(seq)
+    return number if -(2**63) <= number < 2**63 else None
 
 
-def check_gateway_mac(claimed: str | None, mac: str) -> None:
+def check_gateway_mac(telemetry: Telemetry, mac: str) -> None:
     """Raise MessageRefusedError if the payload names another gateway than the topic.
 
-    ``claimed`` is the payload's ``gateway_mac``, ``mac`` that of the topic's gateway.
+    ``mac`` is that of the topic's gateway.
     """
+    claimed = telemetry.gateway_mac
     if claimed is not None and claimed != mac and normalise_mac(claimed) != mac:
         raise MessageRefusedError(
-            Reason.MAC_DIVERGENTE, f"gateway_mac {claimed[:60]!r} is not the topic's gateway {mac}"
+            Reason.MAC_DIVERGENTE,
+            f"gateway_mac {claimed[:60]!r} is not the topic's gateway {mac}",
+            telemetry.seq,
         )
 
 
@@ -315,14 +357,14 @@ def _parse_tolerant(text: str) -> Telemetry:
 def _telemetry(document: Any) -> Telemetry:
     if not isinstance(document, Object):
         _refuse_schema("the payload is not an object")
-    leituras = document.get("leituras")
+    leituras, seq = document.get("leituras"), _sequence(document)
     if not isinstance(leituras, list):
-        _refuse_schema("leituras is missing or not a list")
+        _refuse_schema("leituras is missing or not a list", seq)
     if repeated := document.repeated & _KEYS:
-        _refuse_schema(f"keys are there twice: {', '.join(sorted(repeated))}")
+        _refuse_schema(f"keys are there twice: {', '.join(sorted(repeated))}", seq)
     mac = document.get("gateway_mac")
     if mac is not None and type(mac) is not str:
-        raise MessageRefusedError(Reason.MAC_DIVERGENTE, "gateway_mac is not a string")
+        raise MessageRefusedError(Reason.MAC_DIVERGENTE, "gateway_mac is not a string", seq)
     readings: list[Reading] = []
     refusals: list[Refusal] = []
     for index, entry in enumerate(leituras):
@@ -330,15 +372,12 @@ def _telemetry(document: Any) -> Telemetry:
             readings.append(_reading(index, entry, document.get("timestamp")))
         except _RefusedError as error:
             refusals.append(Refusal(error.reason, error.detail, index))
-    number = _sequence(document)
-    if number is not None and not -(2**63) <= number < 2**63:
-        number = None
-    return Telemetry(readings, refusals, mac, number, storable(document))
+    return Telemetry(readings, refusals, mac, seq, storable(document))
 
 
-def _refuse_schema(detail: str) -> NoReturn:
-    """Refuse the message: it is JSON of another form."""
-    raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, detail)
+def _refuse_schema(detail: str, seq: int | None = None) -> NoReturn:
+    """Refuse the message, of number ``seq``: it is JSON of another form."""
+    raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, detail, seq)
 
 
 def _reading(index: int, entry: Any, message_time: Any) -> Reading:

@@ -1,5 +1,6 @@
 """Messages to rows: parsed, resolved and checked, but not stored."""
 
+import json
 from collections import Counter
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -35,15 +36,28 @@ from tds_new.units import ONE
 
 MAX_TOPICS = 100_000
 # Temporary reasons: they no longer apply once the gateway is registered or active, or after a while. Such a
-# message is not answered, so that its gateway keeps it and sends it again.
+# message is not answered, so that its gateway keeps it and sends it again. Every other refusal is final: the
+# answer names it, so that the gateway does not send the message for ever.
 NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMITE_EXCEDIDO}
 
 
 class Answer(NamedTuple):
-    """An application acknowledgement: ``{"seq": seq}``, to be published on ``topic``."""
+    """An application acknowledgement, to be published on ``topic``.
+
+    ``error`` is the reason for which the message was refused as a whole.
+    """
 
     topic: str
     seq: int
+    error: Reason | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON: ``{"seq": n}``, or ``{"seq": n, "erro": "<motivo>"}``."""
+        body: dict[str, int | str] = {"seq": self.seq}
+        if self.error is not None:
+            body["erro"] = self.error.value
+        return json.dumps(body).encode()
 
 
 class Prepared(msgspec.Struct):
@@ -116,8 +130,8 @@ class Preparer:
                     _prepare_status(prepared, message, gateway)
             except MessageRefusedError as error:
                 reject(prepared, number, message, error.refusal, gateway)
-                if address and address.kind is Kind.TELEMETRY and error.refusal.reason not in NOT_ANSWERED:
-                    _answer(prepared, message, sequence_of(message.payload))
+                if address and address.kind is Kind.TELEMETRY:
+                    answer_refused(prepared, message, error)
         prepared.rows = store.copy_readings(prepared.readings)
         prepared.payloads = store.copy_payloads(texts) if with_payload and self._with_payload else ""
         return prepared
@@ -141,7 +155,7 @@ class Preparer:
         used.
         """
         telemetry = parse_telemetry(message.payload)
-        check_gateway_mac(telemetry.gateway_mac, gateway.mac)
+        check_gateway_mac(telemetry, gateway.mac)
         refusals = list(telemetry.refusals)
         latest = message.received_at + self._future
         devices, contas = prepared.activity.devices, prepared.activity.contas
@@ -275,7 +289,18 @@ def _firmware(payload: bytes) -> str | None:
     return clean_text(version[:50])[:50] if type(version) is str else None
 
 
-def _answer(prepared: Prepared, message: Message, seq: int | None) -> None:
-    """Answer a message that carries a number."""
+def answer_refused(prepared: Prepared, message: Message, error: MessageRefusedError) -> None:
+    """Answer a telemetry message that is refused for good, if it carries a number."""
+    reason = error.refusal.reason
+    if reason not in NOT_ANSWERED:
+        seq = sequence_of(message.payload) if error.seq is None else error.seq
+        _answer(prepared, message, seq, reason)
+
+
+def _answer(prepared: Prepared, message: Message, seq: int | None, error: Reason | None = None) -> None:
+    """Answer a message that carries a number.
+
+    ``error`` is the reason for which it was refused as a whole.
+    """
     if seq is not None:
-        prepared.answers.append(Answer(acknowledgement_topic(message.topic), seq))
+        prepared.answers.append(Answer(acknowledgement_topic(message.topic), seq, error))

@@ -40,8 +40,12 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class MessageRefusedError(Exception):
-    """A whole message cannot be used; ``refusal`` says why."""
+    """A whole message cannot be used; ``refusal`` says why.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    ``seq`` is the number of the message, where whoever refuses it knows that already.
+    """
+
+    def __init__(self, reason: Reason, detail: str, seq: int | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.refusal = Refusal(reason, detail)
+        self.seq = seq

@@ -17,12 +17,13 @@ from psycopg import Connection
 
 from tds_new.ingestion import presence, rejected, store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.preparation import Answer, Prepared, Preparer, reject
+from tds_new.ingestion.preparation import Answer, Prepared, Preparer, answer_refused, reject
 from tds_new.ingestion.presence import Activity
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.refusal import Reason, Refusal
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
 from tds_new.ingestion.rejected import RejectedRow
 from tds_new.ingestion.resolver import Resolver
+from tds_new.ingestion.topics import Kind
 from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
@@ -195,8 +196,10 @@ class TelemetryProcessor:
                 "message rejected: the database or this program cannot take it: %s", last, exc_info=error
             )
             prepared = Prepared(batch)
-            refusal = Refusal(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500])
-            reject(prepared, number, message, refusal, None)
+            refused = MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500])
+            reject(prepared, number, message, refused.refusal, None)
+            if message.topic.endswith(f"/{Kind.TELEMETRY}"):
+                answer_refused(prepared, message, refused)
             return self._store(prepared)
 
     def _store(self, prepared: Prepared) -> BatchResult:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
@@ -308,6 +309,24 @@ def test_a_gateway_announces_itself_on_every_connection_and_says_goodbye() -> No
     assert all(retain == (leaf == "status") for leaf, _, _, retain in link.published)
     assert [leaf for leaf, *_ in link.published].count("heartbeat") == 1
     assert (done.messages, done.missed, link.connected) == (2, 0, False)
+
+
+@pytest.mark.django_db
+def test_a_message_that_is_refused_for_good_is_not_sent_again_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    call_command("create_demo_data")
+    [gateway] = simulated(registered())
+    link = FakeLink()
+    publisher = Publisher([Station(gateway, link, datetime.now(UTC))], 0.001)
+    [station] = publisher._stations
+    topic = gateway.topic(settings.MQTT_TOPIC_PREFIX, "ack")
+    for seq, answer in ((1, b'{"seq": 1}'), (2, b'{"seq": 2, "erro": "mac_divergente"}'), (3, b"[]")):
+        station.outbox.put(seq, b"x")
+        publisher._answers.append(Message(topic, answer, datetime.now(UTC)))
+    publisher._handle_answers(0)
+    assert (publisher.published.answered, publisher.published.refused, len(station.outbox)) == (2, 1, 1)
+    assert "message 2 was refused for good: mac_divergente" in caplog.text
 
 
 @pytest.mark.django_db

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from tds_new.broker.accounts import BACKEND
 from tds_new.models import Gateway, LeituraDispositivo
 from tests.support.brokers import GATEWAY_A, Broker
 from tests.support.consumers import StartConsumer
@@ -255,3 +256,22 @@ def test_a_full_queue_keeps_what_is_oldest_and_says_so(
     until(lambda: "the queue is full" in gateway.log, "the queue is full")
     finish(gateway)
     assert sorted(gateway.waiting()) == [0, 1, 2, 3, 4]
+
+
+def test_what_is_refused_for_good_is_put_aside_and_never_sent_again(
+    world: World, mosquitto: Broker, start_gateway: StartGateway
+) -> None:
+    with mosquitto.client("dashboard") as observer, mosquitto.client(BACKEND) as platform:
+        observer.subscribe(TOPIC)
+        gateway = start_gateway(mosquitto, "--interval", "3600")
+        refused = json.loads(observer.receive()[0][1])
+        platform.publish(f"{PREFIX}/{MAC}/ack", b"[]")  # no answer
+        answer = {"seq": refused["seq"], "erro": "mac_divergente"}
+        platform.publish(f"{PREFIX}/{MAC}/ack", json.dumps(answer).encode())
+        until(lambda: gateway.waiting() == [], f"it leaves the queue:\n{gateway.log}")
+    finish(gateway)
+    with sqlite3.connect(gateway.directory / "queue.db", timeout=30) as queue:
+        ((seq, reason, body),) = queue.execute("SELECT seq, reason, body FROM refused")
+    assert (seq, reason) == (refused["seq"], "mac_divergente")
+    assert json.loads(body)["leituras"] == refused["leituras"]
+    assert "for good: mac_divergente" in gateway.log

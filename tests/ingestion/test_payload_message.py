@@ -1,11 +1,19 @@
 """Whole payloads: which are refused and why, the ``seq`` to answer, the gateway's name, heartbeats."""
 
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES, check_gateway_mac, parse_object, parse_telemetry
+from tds_new.ingestion.payload import (
+    MAX_PAYLOAD_BYTES,
+    Telemetry,
+    check_gateway_mac,
+    parse_object,
+    parse_telemetry,
+    sequence_of,
+)
 from tds_new.ingestion.refusal import MessageRefusedError, Reason
 from tests.ingestion.test_payload import GOOD, TIME, message, with_valor
 
@@ -91,7 +99,7 @@ def test_seq_is_an_integer_or_not_there(literal: str, seq: int | None) -> None:
 
 @pytest.mark.parametrize("claimed", [None, MAC, MAC.upper(), "AABBCCDDEEFF", "aa-bb-cc-dd-ee-ff"])
 def test_the_payload_may_name_its_gateway_in_any_spelling(claimed: str | None) -> None:
-    check_gateway_mac(claimed, MAC)
+    check_gateway_mac(Telemetry([], [], claimed, None, ""), MAC)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +107,52 @@ def test_the_payload_may_name_its_gateway_in_any_spelling(claimed: str | None) -
 )
 def test_another_gateway_in_the_payload_is_refused(claimed: str) -> None:
     with pytest.raises(MessageRefusedError) as caught:
-        check_gateway_mac(claimed, MAC)
-    assert caught.value.refusal.reason is Reason.MAC_DIVERGENTE
+        check_gateway_mac(Telemetry([], [], claimed, 7, ""), MAC)
+    assert (caught.value.refusal.reason, caught.value.seq) == (Reason.MAC_DIVERGENTE, 7)
+
+
+@pytest.mark.parametrize(
+    ("payload", "seq"),
+    [
+        (b'{"seq":7}', 7),
+        (b'{"leituras":[{"seq":1}],"seq" : -7 }', -7),
+        (b'\xef\xbb\xbf{"seq":7}', 7),
+        (b'{"seq":7,"leituras":[{"valor":1', 7),
+        (b'{"leituras":[{"valor":1,5}],"seq":7}', 7),
+        (b'{"leituras":[{"valor":NaN}],"seq":7,"timestamp":}', 7),
+        (b'{"x":"\xff","seq":7}', 7),
+        (b'{"x":"\\"","seq":7,"y":"\\', 7),
+        (b'{"seq":7,"x":' + b"[" * 30_000, 7),
+        (b'{"a":{"seq":1},"b":[{"seq":2}],"seq":7,', 7),
+        (b'{"seq":"7","leituras":[', None),
+        (b'{"seq":7', None),  # of a longer number, perhaps
+        (b'{"seq":7.5,"leituras":[', None),
+        (b'{"leituras":[{"seq":7},', None),
+        (b'{"x":"\\"seq\\":7, ","leituras":[', None),
+        (b'{"x":"a","seq":7,", "leituras":[', 7),
+        (b'[{"seq":7}', None),
+        (b'"seq":7,', None),
+        (b'{"seq":9223372036854775808,', None),
+        (b'{"a":[' + b'{"seq":1},' * 4 + b'],"seq":7,', None),  # not looked for any further
+        (b"", None),
+        (b"\xff", None),
+    ],
+)
+def test_the_number_of_a_refused_message_is_found_outside_strings_and_inside_one_bracket(
+    payload: bytes, seq: int | None
+) -> None:
+    assert sequence_of(payload) == seq
+
+
+def test_looking_for_the_number_of_a_refused_message_builds_no_tree() -> None:
+    for tail in (b"{},", b"1,", b'"",', b'\\"', b'"seq":1,[', b'{"seq":1,'):
+        payload = b'{"seq":7,"x":[' + tail * (MAX_PAYLOAD_BYTES // len(tail))
+        tracemalloc.start()
+        assert sequence_of(payload) == 7
+        assert sequence_of(payload.removeprefix(b'{"seq":7,')) is None
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20 * MAX_PAYLOAD_BYTES
 
 
 @pytest.mark.parametrize("payload", [b"", b"  \n", b"{}", b'{"firmware_version":"1"}'])

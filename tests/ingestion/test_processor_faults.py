@@ -149,9 +149,10 @@ def test_a_fault_of_this_program_costs_only_the_message_that_shows_it(
 
     monkeypatch.setattr(preparation, "parse_telemetry", parse)
     result = processor.process(
-        [telemetry(reading(minute=1)), telemetry(reading(), poison=1), telemetry(reading(minute=2))]
+        [telemetry(reading(minute=1)), telemetry(reading(), poison=1, seq=5), telemetry(reading(minute=2))]
     )
     assert (result.stored, rejected()) == (2, [("esquema_invalido", None)])
+    assert [answer.payload for answer in result.answers] == [b'{"seq": 5, "erro": "esquema_invalido"}']
 
 
 @pytest.mark.parametrize("error", [MemoryError, OSError])

@@ -248,23 +248,41 @@ def test_a_reading_is_stored_with_the_devices_owner_unit_and_kind(
 
 
 @pytest.mark.parametrize(
-    ("sent", "answered"),
+    ("sent", "answer"),
     [
-        (telemetry(reading("D99"), seq=1), True),
-        (telemetry(reading(), gateway_mac=OTHER_MAC, seq=1), True),
-        (message(b'{"leituras": 5, "seq": 1}'), True),
-        (message(b'{"leituras": [], "seq": "1"}'), False),
-        (message(b'{"leituras": [], "seq": 1'), False),
+        (telemetry(reading("D99"), seq=1), b'{"seq": 1}'),
+        (telemetry(reading(), reading("D99"), seq=1), b'{"seq": 1}'),
+        (telemetry(seq=1), b'{"seq": 1}'),
+        (telemetry(reading(), gateway_mac=OTHER_MAC, seq=1), b'{"seq": 1, "erro": "mac_divergente"}'),
         (
-            telemetry(reading(), topic=f"{PREFIX}/{OTHER_MAC}/telemetry", seq=1),
-            False,
-        ),  # not registered: it may keep it until it is
+            telemetry(reading(valor=float("nan")), gateway_mac=OTHER_MAC, seq=1),
+            b'{"seq": 1, "erro": "mac_divergente"}',
+        ),
+        (message(b'{"leituras": 5, "seq": 1}'), b'{"seq": 1, "erro": "esquema_invalido"}'),
+        (message(b'{"leituras": NaN, "seq": 1}'), b'{"seq": 1, "erro": "esquema_invalido"}'),
+        (message(b'{"seq": 1, "leituras": [{"valor": 1'), b'{"seq": 1, "erro": "json_invalido"}'),
+        (message(b'{"leituras": [], "seq": "1"}'), None),
+        (message(b'{"leituras": [], "seq": 1'), None),
+        # Not registered: it may keep the message until it is.
+        (telemetry(reading(), topic=f"{PREFIX}/{OTHER_MAC}/telemetry", seq=1), None),
+        (message(b'{"seq": 1}', f"{PREFIX}/{MAC}/heartbeat"), None),
+        (message(b'{"seq": 1}', f"{PREFIX}/{MAC}/status"), None),
     ],
 )
-def test_what_is_rejected_is_answered_too_so_that_a_gateway_need_not_keep_it(
-    world: World, processor: TelemetryProcessor, sent: Message, answered: bool
+def test_what_is_rejected_is_answered_with_the_reason_if_that_is_final(
+    world: World, processor: TelemetryProcessor, sent: Message, answer: bytes | None
 ) -> None:
-    assert [answer.seq for answer in processor.process([sent]).answers] == [1] * answered
+    answers = processor.process([sent]).answers
+    assert [given.payload for given in answers] == ([] if answer is None else [answer])
+    assert {given.topic for given in answers} <= {f"{PREFIX}/{MAC}/ack"}
+
+
+def test_a_message_of_an_inactive_gateway_is_not_answered_because_that_heals(
+    world: World, processor: TelemetryProcessor
+) -> None:
+    Gateway.objects.update(is_active=False)
+    result = processor.process([telemetry(reading(), seq=1), message(b'{"seq": 2, "leituras": 5}')])
+    assert (dict(result.rejected), result.answers) == ({"gateway_inativo": 2}, [])
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ WHY_UNANSWERED = (
 class Command(BaseCommand):
     """``simulate_gateways``: runs until Ctrl-C, or for M messages of each gateway.
 
-    With ``--count`` it ends with status 1 where not all messages were answered (``--no-seq``: acknowledged by
-    the broker).
+    With ``--count`` it ends with status 1 where not all messages were answered as stored (``--no-seq``:
+    acknowledged by the broker).
     """
 
     help = "Publish plausible telemetry of N registered gateways over MQTT, as the gateways themselves would."
@@ -115,14 +115,16 @@ class Command(BaseCommand):
         state = _state(done, seq)
         if finite and seq and done.answered < done.messages:
             raise CommandError(f"{state}. {WHY_UNANSWERED}")
-        if finite and done.unacknowledged:
+        if finite and (done.unacknowledged or done.refused):
             raise CommandError(state)
         self.stdout.write(f"[OK] {state}")
 
 
 def _state(done: Published, seq: bool) -> str:
     unanswered = done.messages - done.answered
-    answers = f"{done.answered} answered as stored, {unanswered} not answered, " if seq else ""
+    refused = f"{done.refused} refused for good, " if done.refused else ""
+    stored = done.answered - done.refused
+    answers = f"{stored} answered as stored, {refused}{unanswered} not answered, " if seq else ""
     return (
         f"{done.messages} messages: {answers}{done.unacknowledged} publications not acknowledged "
         f"by the broker, {done.missed} not measured"
