@@ -155,6 +155,11 @@ _REPEATED_READING_KEYS = (
     '"valor":1', '"valor":null', '"timestamp":null', '"unidade":null', '"dispositivo_codigo":"D02"',
     '"val\\u006fr":2', '"y":1,"y":2',
 )  # fmt: skip
+# As many as a message may have, one more, and far more; the last is read by the tolerant parser alone.
+_MANY_READINGS = tuple(
+    '{"leituras":[' + ",".join([first, *["1"] * more]) + '],"seq":9}'
+    for first, more in (("1", 1_999), ("{}", 2_000), ("[[1],2]", 30_000), ("NaN", 2_000))
+)
 _NO_READINGS = (
     "null", "1", "[]", '"D01"', "{}", "true", "NaN", '{"valor":1}', '{"dispositivo_codigo":"D01"}', "[{}]",
     "-0",
@@ -247,7 +252,7 @@ def _other_top_level(r: Random) -> str:
         '{"leituras":[]}{"leituras":[]}', '{"leituras":[' + "{}," * 400 + "{}]}", '{"leituras":[[[[[]]]]]}',
         "x" * 70_000,
         '{"leituras":[' + _GOOD_READING * 100 + '{}],"timestamp":"2026-02-18T14:30:00Z"}',
-        "\x0b{}", '"\\ud800"', "\t\n\r {}",
+        "\x0b{}", '"\\ud800"', "\t\n\r {}", *_MANY_READINGS,
     ))  # fmt: skip
 
 

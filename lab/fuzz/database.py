@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
@@ -16,13 +16,14 @@ from lab.fuzz.memory import PacketReader, rejection_of
 from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.refusal import Reason
-from tds_new.ingestion.rejected import SAMPLE
+from tds_new.ingestion.rejected import SAMPLE, RejectedRow
 from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
 
 GOOD_EVERY = 10
 AFTER = 1_000  # the numbers of the last good messages
 SEND_AGAIN_EVERY = 4
-ROWS_PER_MESSAGE = 50  # of one reason; the counters know all
+# Rows of one message for one reason, and bytes of all its copies; the counters know all.
+ROWS_PER_MESSAGE, BYTES_PER_MESSAGE = 50, 1_048_576
 KEPT_ROWS = """
 SELECT gateway_id, conta_id, dispositivo_id, "time", valor, payload_raw::text
 FROM tds_new_leitura_dispositivo WHERE gateway_id = ANY(%s)
@@ -203,13 +204,9 @@ class DatabaseChecker:
             self._fail(batch[-1], f"{len(result.rejected_rows)} are rejected, {counted} more are counted")
         groups = Counter((row.gateway_id, row.refusal.reason.value) for row in result.rejected_rows)
         full = {group for group, size in groups.items() if size > self._keep}
-        copies: Counter[Any] = Counter()
         wanted: Counter[Any] = Counter()
-        for row in result.rejected_rows:
-            copies[row.message, row.refusal.reason] += 1
-            if (row.gateway_id, row.refusal.reason.value) not in full and copies[
-                row.message, row.refusal.reason
-            ] <= ROWS_PER_MESSAGE:
+        for row in _with_a_row(result.rejected_rows):
+            if (row.gateway_id, row.refusal.reason.value) not in full:
                 topic = row.topic.replace("\0", "\ufffd")
                 wanted[
                     row.refusal.reason.value,
@@ -270,6 +267,24 @@ class DatabaseChecker:
     def _figure(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()
         return int(row[0]) if row else 0
+
+
+def _with_a_row(refusals: Sequence[RejectedRow]) -> Iterator[RejectedRow]:
+    """Yield the refusals that get a row.
+
+    Of a message these are the first of each reason, and more within the bounds. Conflicts are found later, so
+    they have bounds of their own.
+    """
+    rows: Counter[Any] = Counter()
+    copied: Counter[Any] = Counter()
+    for row in refusals:
+        reason, size = row.refusal.reason, len(row.payload)
+        found = row.message, reason is Reason.CONFLITO
+        fits = copied[found] + size <= BYTES_PER_MESSAGE and rows[row.message, reason] < ROWS_PER_MESSAGE
+        if fits or not rows[row.message, reason]:
+            rows[row.message, reason] += 1
+            copied[found] += size
+            yield row
 
 
 def _has_brought(case: Case, payload_raw: str | None, device: KnownDevice, valor: Decimal) -> bool:

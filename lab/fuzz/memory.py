@@ -16,7 +16,7 @@ from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Prepared, Preparer
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.rejected import RejectedRow
+from tds_new.ingestion.rejected import RejectedRow, rows_of
 from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport.config import BrokerConfig
 from tds_new.ingestion.transport.subscriber import MQTTSubscriber
@@ -179,7 +179,7 @@ class MemoryChecker:
                 outcome.problems.append("kept without the message that brought it")
             elif not brings(documents[number], index, self._devices[kept.device_id], kept.valor):
                 outcome.problems.append(f"the message kept with reading {index} is another")
-        for rejected in prepared.rejected:
+        for rejected in rows_of(prepared.rejected):
             outcomes[rejected.message].rejections.append(rejection_of(rejected))
         return outcomes
 

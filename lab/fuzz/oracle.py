@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from lab.fuzz.fleet import ACCEPTS_SINCE, NOW, Fleet, FleetGateway, KnownDevice
 
 MAX_BYTES = 65_536
+MAX_READINGS = 2_000
 DEEP = 200  # brackets from which on a parser may give up
 TOLERANCE = timedelta(minutes=5)
 NOTHING: frozenset[str] = frozenset()
@@ -197,8 +198,11 @@ def _telemetry(document: Any, gateway: FleetGateway) -> Expectation:
         return Expectation(frozenset({"esquema_invalido"}))
     faults = set()
     entries, mac = document.get("leituras"), document.get("gateway_mac")
-    if type(entries) is not list or any(
-        document.count_of(key) > 1 for key in ("leituras", "timestamp", "gateway_mac", "seq")
+    is_list = type(entries) is list
+    if (
+        not is_list
+        or len(entries) > MAX_READINGS
+        or any(document.count_of(key) > 1 for key in ("leituras", "timestamp", "gateway_mac", "seq"))
     ):
         faults.add("esquema_invalido")
     if mac is not None and (type(mac) is not str or not _names(mac, gateway)):

@@ -6,6 +6,7 @@ to the tolerant parser. That one looks at each reading by itself, so that a bad 
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
@@ -15,12 +16,13 @@ import msgspec
 
 from tds_new.ingestion.lossless import Constant, Number, Object, load_json, storable
 from tds_new.ingestion.lossless import clean_text as clean_text
-from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal, Refusals
 from tds_new.mac import normalise_mac
 from tds_new.units import largest_unit
 
 MAX_PAYLOAD_BYTES = 65_536
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_READINGS = 2_000  # in one message
 QUANTUM = Decimal("0.0001")
 LIMIT = Decimal(10) ** 11  # numeric(15,4)
 LARGEST_EXPONENT = 16  # what is larger fits in no unit
@@ -42,6 +44,8 @@ _ISO_8601 = re.compile(
     r"[Tt ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
     r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9]){0,2})?"
 )
+# A number of a field that is only kept, and that jsonb may not take. It is looked for in one pass.
+_HUGE_NUMBER = re.compile(r"[0-9.][eE][+-]?[0-9]{4}|(?<![0-9])[0-9]{1000}")
 _KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
 _READING_KEYS = frozenset({"dispositivo_codigo", "valor", "unidade", "timestamp"})
 
@@ -101,17 +105,30 @@ class _Numbered(msgspec.Struct, gc=False):
     seq: SequenceNumber | None = None
 
 
+class _Counted(msgspec.Struct, gc=False):
+    """A message of which only the number of readings is wanted.
+
+    Nothing in them is decoded.
+    """
+
+    leituras: list[msgspec.Raw]
+
+
 _decoder = msgspec.json.Decoder(_Envelope)
 _number_decoder = msgspec.json.Decoder(_Numbered)
 _find_numbers = re.compile(rb'"seq"[ \t\r\n]*:[ \t\r\n]*(-?[0-9]{1,19})[ \t\r\n]*[,}]').finditer
 MAX_CANDIDATES = 4  # places in a broken message at which its number is looked for
+_counter = msgspec.json.Decoder(_Counted)
 
 
 class _RefusedError(Exception):
-    """One reading cannot be used."""
+    """One reading cannot be used.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
+    ``detail`` may be a function that returns it: of thousands of bad readings only the first are described.
+    """
+
+    def __init__(self, reason: Reason, detail: str | Callable[[], str]) -> None:
+        super().__init__()
         self.reason, self.detail = reason, detail
 
 
@@ -123,7 +140,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     """Return the readings of a telemetry payload.
 
     Raises MessageRefusedError if nothing in it can be used: too large, not UTF-8, not JSON, not an object
-    with ``leituras``.
+    with ``leituras``, or with too many of them.
     """
     text = decode_text(payload)
     if "\\u00" in text and _ESCAPED_ASCII.search(text):
@@ -132,6 +149,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         envelope = _decoder.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return _parse_tolerant(text)
+    _check_count(len(envelope.leituras), envelope.seq)
     # Count the quotation marks of the decoded keys and strings: a text with no more of them has no other key
     # and no key twice.
     quotes = (
@@ -140,7 +158,7 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         + 2 * (envelope.seq is not None)
     )
     readings: list[Reading] = []
-    refusals: list[Refusal] = []
+    refusals = Refusals()
     for index, entry in enumerate(envelope.leituras):
         literal, unidade, own_time = bytes(entry.valor).decode(), entry.unidade, entry.timestamp
         quotes += 6 if unidade is None else 10
@@ -159,10 +177,11 @@ def parse_telemetry(payload: bytes) -> Telemetry:
         except _AmbiguousError:
             return _parse_tolerant(text)
         except _RefusedError as error:
-            refusals.append(Refusal(error.reason, error.detail, index))
-    if text.count('"') != quotes and _may_repeat_keys(text, envelope):
+            refusals.add(error.reason, error.detail, index)
+    has_more = text.count('"') != quotes  # fields that are only kept, or repeated ones
+    if (has_more or refusals.all) and (_HUGE_NUMBER.search(text) or _may_repeat_keys(text, envelope)):
         return _parse_tolerant(text)
-    return Telemetry(readings, refusals, envelope.gateway_mac, envelope.seq, text)
+    return Telemetry(readings, refusals.all, envelope.gateway_mac, envelope.seq, text)
 
 
 def _may_repeat_keys(text: str, envelope: _Envelope) -> bool:
@@ -272,10 +291,10 @@ def _valor(literal: str, form: re.Pattern[str]) -> Decimal:
     Raises _RefusedError if it is not of the ``form`` or too large in any unit.
     """
     if not form.fullmatch(literal):
-        raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]!r} is not a number")
+        raise _RefusedError(Reason.VALOR_INVALIDO, lambda: f"valor {literal[:60]!r} is not a number")
     valor = Decimal(literal)
     if valor and valor.adjusted() > LARGEST_EXPONENT:
-        raise _too_large(literal)
+        raise _too_large(lambda: literal)
     return valor
 
 
@@ -291,7 +310,7 @@ def _numeric(exact: Decimal, unidade: str | None) -> tuple[Decimal, str | None, 
         exact = times(exact, factor)
         valor = rounded(exact)
     if valor is None:
-        raise _too_large(f"{exact:f}")
+        raise _too_large(lambda: f"{exact:f}")
     return valor, unidade, None if valor == exact else exact
 
 
@@ -315,8 +334,8 @@ def times(value: Decimal, factor: Fraction) -> Decimal:
     return _EXACT.divide(_EXACT.multiply(value, factor.numerator), factor.denominator)
 
 
-def _too_large(literal: str) -> _RefusedError:
-    return _RefusedError(Reason.VALOR_INVALIDO, f"valor {literal[:60]} does not fit numeric(15,4)")
+def _too_large(literal: Callable[[], str]) -> _RefusedError:
+    return _RefusedError(Reason.VALOR_INVALIDO, lambda: f"valor {literal()[:60]} does not fit numeric(15,4)")
 
 
 def _in_utc(time: datetime | None) -> datetime:
@@ -336,7 +355,7 @@ def _in_utc(time: datetime | None) -> datetime:
         early = time.year == 1
         raise _RefusedError(
             Reason.TIMESTAMP_ANTIGO if early else Reason.TIMESTAMP_FUTURO,
-            f"timestamp {time.isoformat()} is outside the calendar",
+            lambda: f"timestamp {time.isoformat()} is outside the calendar",
         ) from None
 
 
@@ -348,10 +367,25 @@ def _parse_tolerant(text: str) -> Telemetry:
 
     Raises MessageRefusedError if nothing in it can be used.
     """
+    if text.count(",") >= MAX_READINGS:
+        _count_readings(text)
     try:
         return _telemetry(load_json(text))
     except RecursionError:  # the parser goes deeper than Python can follow afterwards
         raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
+
+
+def _count_readings(text: str) -> None:
+    """Raise MessageRefusedError if a message has too many readings.
+
+    Nothing is made of them before that. Text that the typed decoder cannot take, as one with NaN, is counted
+    when it is loaded.
+    """
+    try:
+        count = len(_counter.decode(text).leituras)
+    except (ValueError, RecursionError):
+        return
+    _check_count(count)
 
 
 def _telemetry(document: Any) -> Telemetry:
@@ -365,14 +399,16 @@ def _telemetry(document: Any) -> Telemetry:
     mac = document.get("gateway_mac")
     if mac is not None and type(mac) is not str:
         raise MessageRefusedError(Reason.MAC_DIVERGENTE, "gateway_mac is not a string", seq)
+    _check_count(len(leituras), seq)
     readings: list[Reading] = []
-    refusals: list[Refusal] = []
+    refusals = Refusals()
+    message_time = _MessageTime(document.get("timestamp"))
     for index, entry in enumerate(leituras):
         try:
-            readings.append(_reading(index, entry, document.get("timestamp")))
+            readings.append(_reading(index, entry, message_time))
         except _RefusedError as error:
-            refusals.append(Refusal(error.reason, error.detail, index))
-    return Telemetry(readings, refusals, mac, seq, storable(document))
+            refusals.add(error.reason, error.detail, index)
+    return Telemetry(readings, refusals.all, mac, seq, storable(document))
 
 
 def _refuse_schema(detail: str, seq: int | None = None) -> NoReturn:
@@ -380,7 +416,39 @@ def _refuse_schema(detail: str, seq: int | None = None) -> NoReturn:
     raise MessageRefusedError(Reason.ESQUEMA_INVALIDO, detail, seq)
 
 
-def _reading(index: int, entry: Any, message_time: Any) -> Reading:
+def _check_count(count: int, seq: int | None = None) -> None:
+    """Refuse a message with too many readings.
+
+    Whatever they are, they would cost too much at once. ``seq`` is the message's number, where it is known.
+    """
+    if count > MAX_READINGS:
+        _refuse_schema(f"{count} readings; at most {MAX_READINGS} in a message", seq)
+
+
+class _MessageTime:
+    """The time of a message, for its readings without one.
+
+    It is read once, however many they are.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._outcome: datetime | _RefusedError | None = None
+
+    def read(self) -> datetime:
+        """Return it in UTC. Raises _RefusedError if there is none or it cannot be used."""
+        if self._outcome is None:
+            try:
+                self._outcome = _in_utc(_time(self._value))
+            except _RefusedError as error:
+                detail = error.detail if isinstance(error.detail, str) else error.detail()
+                self._outcome = _RefusedError(error.reason, detail)
+        if isinstance(self._outcome, _RefusedError):
+            raise _RefusedError(self._outcome.reason, self._outcome.detail)
+        return self._outcome
+
+
+def _reading(index: int, entry: Any, message_time: _MessageTime) -> Reading:
     """An entry of ``leituras`` as a reading.
 
     Raises _RefusedError if it cannot be used.
@@ -388,22 +456,23 @@ def _reading(index: int, entry: Any, message_time: Any) -> Reading:
     if not isinstance(entry, Object):
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "the reading is not an object")
     if repeated := entry.repeated & _READING_KEYS:
-        raise _RefusedError(Reason.ESQUEMA_INVALIDO, f"keys are there twice: {', '.join(sorted(repeated))}")
+        names = ", ".join(sorted(repeated))
+        raise _RefusedError(Reason.ESQUEMA_INVALIDO, f"keys are there twice: {names}")
     codigo, valor, unidade = entry.get("dispositivo_codigo"), entry.get("valor"), entry.get("unidade")
     if type(codigo) is not str or not codigo:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "dispositivo_codigo is missing or not a string")
     if "valor" not in entry:
         raise _RefusedError(Reason.ESQUEMA_INVALIDO, "valor is missing")
     if not isinstance(valor, str) or isinstance(valor, Constant):
-        raise _RefusedError(Reason.VALOR_INVALIDO, f"valor {str(valor)[:60]!r} is not a number")
+        raise _RefusedError(Reason.VALOR_INVALIDO, lambda: f"valor {str(valor)[:60]!r} is not a number")
     if unidade is not None and type(unidade) is not str:
         raise _RefusedError(Reason.UNIDADE_INVALIDA, "unidade is not a string")
     rounded_valor, unidade, exact = _numeric(
         _valor(valor, _NUMBER if isinstance(valor, Number) else _NUMERIC_STRING), unidade
     )
     own_time = entry.get("timestamp")
-    time = _time(message_time if own_time is None else own_time)
-    return Reading(index, codigo, rounded_valor, unidade, _in_utc(time), exact)
+    time = message_time.read() if own_time is None else _in_utc(_time(own_time))
+    return Reading(index, codigo, rounded_valor, unidade, time, exact)
 
 
 def _time(value: Any) -> datetime | None:
@@ -414,7 +483,9 @@ def _time(value: Any) -> datetime | None:
     if value is None:
         return None
     if type(value) is not str:
-        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {str(value)[:60]!r} is not ISO 8601 text")
+        raise _RefusedError(
+            Reason.TIMESTAMP_INVALIDO, lambda: f"timestamp {str(value)[:60]!r} is not ISO 8601 text"
+        )
     try:
         # As the fast parser reads it: a ninth decimal is rounded the same.
         return msgspec.convert(value, AwareDatetime)
@@ -425,10 +496,10 @@ def _time(value: Any) -> datetime | None:
     except ValueError:
         time = None
     if time is None:
-        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} is not ISO 8601")
+        raise _RefusedError(Reason.TIMESTAMP_INVALIDO, lambda: f"timestamp {value[:60]!r} is not ISO 8601")
     if time.utcoffset() is None:
         raise _RefusedError(
-            Reason.TIMESTAMP_INVALIDO, f"timestamp {value[:60]!r} has no offset; add Z or -03:00"
+            Reason.TIMESTAMP_INVALIDO, lambda: f"timestamp {value[:60]!r} has no offset; add Z or -03:00"
         )
     return time
 

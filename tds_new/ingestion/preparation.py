@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -27,8 +28,8 @@ from tds_new.ingestion.payload import (
 )
 from tds_new.ingestion.presence import Activity, Sighting
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
-from tds_new.ingestion.rejected import RejectedRow
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal, Refusals
+from tds_new.ingestion.rejected import RejectedMessage
 from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
 from tds_new.ingestion.store import StagedReading
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
@@ -72,7 +73,7 @@ class Prepared(msgspec.Struct):
     readings: list[StagedReading] = []
     rows: str = ""
     payloads: str = ""
-    rejected: list[RejectedRow] = []
+    rejected: list[RejectedMessage] = []
     activity: Activity = msgspec.field(default_factory=Activity)
     answers: list[Answer] = []
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
@@ -129,7 +130,7 @@ class Preparer:
                 else:
                     _prepare_status(prepared, message, gateway)
             except MessageRefusedError as error:
-                reject(prepared, number, message, error.refusal, gateway)
+                reject(prepared, number, message, [error.refusal], gateway)
                 if address and address.kind is Kind.TELEMETRY:
                     answer_refused(prepared, message, error)
         prepared.rows = store.copy_readings(prepared.readings)
@@ -156,7 +157,7 @@ class Preparer:
         """
         telemetry = parse_telemetry(message.payload)
         check_gateway_mac(telemetry, gateway.mac)
-        refusals = list(telemetry.refusals)
+        refusals = Refusals()
         latest = message.received_at + self._future
         devices, contas = prepared.activity.devices, prepared.activity.contas
         staged, known, since = prepared.readings, gateway.devices, gateway.accepts_since
@@ -170,7 +171,7 @@ class Preparer:
             ):
                 refusal = _refusal_of(reading, gateway, latest)
                 if refusal is not None:
-                    refusals.append(refusal)
+                    refusals.add(*refusal, reading.index)
                     continue
                 if reading.unidade is not None:
                     valor = _in_registered_unit(reading, known[reading.codigo])
@@ -182,55 +183,70 @@ class Preparer:
                 devices[device_id] = moment
             if gateway.conta_id not in contas or contas[gateway.conta_id] < moment:
                 contas[gateway.conta_id] = moment
-        if len(refusals) < len(telemetry.readings) + len(telemetry.refusals):
+        if len(refusals.all) < len(telemetry.readings):
             texts[number] = telemetry.text
-        for refusal in sorted(refusals, key=attrgetter("index")):
-            reject(prepared, number, message, refusal, gateway)
+        if telemetry.refusals or refusals.all:
+            refused = sorted(telemetry.refusals + refusals.all, key=attrgetter("index"))
+            reject(prepared, number, message, refused, gateway)
         _see(prepared, message, gateway)
         _answer(prepared, message, telemetry.seq)
 
 
 def reject(
-    prepared: Prepared, number: int, message: Message, refusal: Refusal, gateway: KnownGateway | None
+    prepared: Prepared,
+    number: int,
+    message: Message,
+    refusals: list[Refusal],
+    gateway: KnownGateway | None,
 ) -> None:
-    """Add a row for a refused message, or for one reading of it.
+    """Add a refused message, or the refusals of its readings.
 
     ``number`` is the message's number in the batch; ``gateway`` is None if it is not known.
     """
     owner = (gateway.id, gateway.conta_id) if gateway else (None, None)
     prepared.rejected.append(
-        RejectedRow(number, message.received_at, message.topic, message.payload, refusal, *owner)
+        RejectedMessage(number, message.received_at, message.topic, message.payload, refusals, *owner)
     )
 
 
-def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refusal | None:
+class Refused(NamedTuple):
+    """Why a reading cannot be stored; ``detail`` returns it in words."""
+
+    reason: Reason
+    detail: Callable[[], str]
+
+
+def _refusal_of(reading: Reading, gateway: KnownGateway, latest: datetime) -> Refused | None:
     """Say why a reading cannot be stored; None if it can.
 
     ``latest`` is the latest time that is accepted.
     """
     device = gateway.devices.get(reading.codigo)
     if device is None:
-        detail = f"{gateway.mac} has no device {reading.codigo[:60]!r}"
-        return Refusal(Reason.DISPOSITIVO_DESCONHECIDO, detail, reading.index)
-    if not device.is_active:
-        return Refusal(Reason.DISPOSITIVO_INATIVO, f"device {device.codigo} is inactive", reading.index)
-    factor = device.factor_of(reading.unidade)
-    if factor is None:
-        detail = f"unidade {(reading.unidade or '')[:60]!r}; device {device.codigo} measures {device.unidade}"
-        return Refusal(Reason.UNIDADE_INVALIDA, detail, reading.index)
-    if factor is not ONE and _times(reading, factor) is None:
-        detail = f"valor {reading.valor} {reading.unidade} does not fit numeric(15,4) in {device.unidade}"
-        return Refusal(Reason.VALOR_INVALIDO, detail, reading.index)
-    if reading.time > latest:
-        return Refusal(
-            Reason.TIMESTAMP_FUTURO,
-            f"{reading.time.isoformat()} is ahead of the server's clock",
-            reading.index,
+        return Refused(
+            Reason.DISPOSITIVO_DESCONHECIDO, lambda: f"{gateway.mac} has no device {reading.codigo[:60]!r}"
         )
-    if reading.time < gateway.accepts_since:
-        since = gateway.accepts_since.isoformat()
-        detail = f"{reading.time.isoformat()} is before {since}, the first time accepted"
-        return Refusal(Reason.TIMESTAMP_ANTIGO, detail, reading.index)
+    codigo, registered = device.codigo, device.unidade
+    if not device.is_active:
+        return Refused(Reason.DISPOSITIVO_INATIVO, lambda: f"device {codigo} is inactive")
+    factor, sent = device.factor_of(reading.unidade), reading.unidade or ""
+    if factor is None:
+        return Refused(
+            Reason.UNIDADE_INVALIDA, lambda: f"unidade {sent[:60]!r}; device {codigo} measures {registered}"
+        )
+    if factor is not ONE and _times(reading, factor) is None:
+        return Refused(
+            Reason.VALOR_INVALIDO,
+            lambda: f"valor {reading.valor} {sent} does not fit numeric(15,4) in {registered}",
+        )
+    time, since = reading.time, gateway.accepts_since
+    if time > latest:
+        return Refused(Reason.TIMESTAMP_FUTURO, lambda: f"{time.isoformat()} is ahead of the server's clock")
+    if time < since:
+        return Refused(
+            Reason.TIMESTAMP_ANTIGO,
+            lambda: f"{time.isoformat()} is before {since.isoformat()}, the first time accepted",
+        )
     return None
 
 

@@ -3,9 +3,14 @@
 It imports no Django, so that parsing stays pure.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
+
+# Bad readings of one message that are described, for each reason. Further ones are only named and counted:
+# no row is written for them.
+MAX_DESCRIBED = 50
 
 
 class Reason(StrEnum):
@@ -37,6 +42,30 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
     detail: str
     index: int | None = None
+
+
+class Refusals:
+    """The refusals of a message's readings.
+
+    A message may have thousands. So only the first ``MAX_DESCRIBED`` of each reason get their detail in
+    words; that of the others is empty.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Refusal] = []
+        self._counts: dict[Reason, int] = {}
+
+    def add(self, reason: Reason, detail: str | Callable[[], str], index: int) -> None:
+        """Add the refusal of the reading at ``index``.
+
+        ``detail`` may be a function, which is called only if its text is wanted.
+        """
+        count = self._counts[reason] = self._counts.get(reason, 0) + 1
+        if count > MAX_DESCRIBED:
+            detail = ""
+        elif not isinstance(detail, str):
+            detail = detail()
+        self.all.append(Refusal(reason, detail, index))
 
 
 class MessageRefusedError(Exception):

@@ -4,7 +4,7 @@ They are counted, and kept for people to look at and to process again.
 """
 
 import hashlib
-from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from psycopg import Cursor
 
 from tds_new.ingestion.payload import clean_text
-from tds_new.ingestion.refusal import Reason, Refusal
+from tds_new.ingestion.refusal import MAX_DESCRIBED, Reason, Refusal
 
 COPY_REJECTED = """
 COPY tds_new_mensagem_rejeitada
@@ -53,13 +53,45 @@ WHERE EXISTS (
 )
 """
 
-# Rows that the bad readings of one message may take for one reason; all of them are counted.
-MAX_ROWS_PER_MESSAGE = 50
-SAMPLE = 50  # rows of one batch for a gateway over its limit that has its full number of rows already
+# Rows that the bad readings of one message may take: so many for one reason, and no more copies of its
+# payload than this, but always one for each reason. All of them are counted.
+MAX_ROWS_PER_MESSAGE = MAX_DESCRIBED
+MAX_COPIED_BYTES = 1024 * 1024
+# What one batch adds for a gateway over its limit that has its full number of rows already.
+SAMPLE = 50  # rows
+SAMPLE_BYTES = 512 * 1024  # of their payloads
+MAX_STORED_BYTES = 65_536  # of a payload
+
+
+class RejectedMessage(msgspec.Struct, gc=False):
+    """A refused message, or the refusals of one message's readings.
+
+    ``message`` is its number in the batch; gateway and Conta are None where they are not known.
+    """
+
+    message: int
+    received_at: datetime
+    topic: str
+    payload: bytes
+    refusals: list[Refusal]
+    gateway_id: int | None
+    conta_id: int | None
+    _digest: bytes = b""
+
+    def fingerprint(self, refusal: Refusal) -> int:
+        """Return a number that is the same for the same refusal of the same message.
+
+        The payload is hashed once, however many refusals there are.
+        """
+        if not self._digest:
+            topic = self.topic.encode("utf-8", "surrogatepass")
+            self._digest = hashlib.blake2b(topic + b"\0" + self.payload, digest_size=16).digest()
+        identity = f"{refusal.reason}\0{refusal.index}\0".encode() + self._digest
+        return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big", signed=True)
 
 
 class RejectedRow(msgspec.Struct, frozen=True, gc=False):
-    """A row for ``tds_new_mensagem_rejeitada``.
+    """One refusal with its message, which may get a row in the table.
 
     ``message`` is the number of its message in the batch.
     """
@@ -72,115 +104,153 @@ class RejectedRow(msgspec.Struct, frozen=True, gc=False):
     gateway_id: int | None
     conta_id: int | None
 
-    @property
-    def fingerprint(self) -> int:
-        """A number that is the same for the same refusal of the same message."""
-        identity = f"{self.topic}\0{self.refusal.reason}\0{self.refusal.index}\0".encode(
-            "utf-8", "surrogatepass"
-        )
-        return int.from_bytes(
-            hashlib.blake2b(identity + self.payload, digest_size=8).digest(), "big", signed=True
-        )
-
 
 class _Group(NamedTuple):
     """The key by which rejected rows are counted and kept."""
 
     gateway_id: int | None
-    reason: str
+    reason: Reason
 
 
-def insert_rejected(cursor: Cursor, rows: list[RejectedRow], keep: int, redelivered: set[int]) -> None:
+class _Part(msgspec.Struct):
+    """The refusals of one message for one reason.
+
+    ``rows`` are the first of them, which may get a row; ``count`` is their number.
+    """
+
+    source: RejectedMessage
+    reason: Reason
+    rows: list[Refusal]
+    count: int = 1
+
+
+def rows_of(messages: Iterable[RejectedMessage]) -> list[RejectedRow]:
+    """Return every refusal of these messages with its message."""
+    return [
+        RejectedRow(m.message, m.received_at, m.topic, m.payload, refusal, m.gateway_id, m.conta_id)
+        for m in messages
+        for refusal in m.refusals
+    ]
+
+
+def insert_rejected(
+    cursor: Cursor, messages: list[RejectedMessage], keep: int, redelivered: set[int]
+) -> None:
     """Count what was rejected, and keep the newest rows per gateway and reason.
 
     ``keep`` rows of each are kept. Messages in ``redelivered`` (message numbers) are skipped if their rows
     are stored already. A gateway over its limit that has ``keep`` rows adds only the newest ``SAMPLE`` of a
-    batch: otherwise a flood would be written and deleted again at the cost of all other gateways. The
-    remaining messages of a flood are only counted. If they are delivered again, they are counted again,
-    because counting twice is better than perhaps not at all.
+    batch, and not more than ``SAMPLE_BYTES``: otherwise a flood would be written and deleted again at the
+    cost of all other gateways. The remaining messages of a flood are only counted. If they are delivered
+    again, they are counted again, because counting twice is better than perhaps not at all.
     """
-    rows = _without_known(cursor, rows, redelivered)
-    if not rows:
+    parts = _without_known(cursor, _parts_of(messages), redelivered)
+    if not parts:
         return
-    groups: dict[_Group, list[RejectedRow]] = {}
-    for row in rows:
-        groups.setdefault(_Group(row.gateway_id, row.refusal.reason.value), []).append(row)
+    groups: dict[_Group, list[_Part]] = {}
+    for part in parts:
+        groups.setdefault(_Group(part.source.gateway_id, part.reason), []).append(part)
     full = _find_full(cursor, groups, keep)
     with cursor.copy(COPY_REJECTED) as copy:
         copy.set_types(COPY_TYPES)
         for group, members in groups.items():
-            for row in _newest(members, min(keep, SAMPLE) if group in full else keep):
-                copy.write_row(_column_values(row))
+            for source, refusal in _newest(members, keep, is_full=group in full):
+                copy.write_row(_column_values(source, refusal))
     parameters: dict[str, Any] = {
         "gateways": [group.gateway_id for group in groups],
-        "reasons": [group.reason for group in groups],
-        "totals": [len(members) for members in groups.values()],
-        "first": [min(row.received_at for row in members) for members in groups.values()],
-        "last": [max(row.received_at for row in members) for members in groups.values()],
+        "reasons": [group.reason.value for group in groups],
+        "totals": [sum(part.count for part in members) for members in groups.values()],
+        "first": [min(part.source.received_at for part in members) for members in groups.values()],
+        "last": [max(part.source.received_at for part in members) for members in groups.values()],
         "keep": keep,
     }
     cursor.execute(COUNT_REJECTED, parameters)
     cursor.execute(PRUNE_REJECTED, parameters)
 
 
-def _without_known(cursor: Cursor, rows: list[RejectedRow], redelivered: set[int]) -> list[RejectedRow]:
-    """Return the rows without those that were stored before.
+def _parts_of(messages: Iterable[RejectedMessage]) -> list[_Part]:
+    """Return the refusals of each message for each reason, in their order."""
+    parts: list[_Part] = []
+    for source in messages:
+        by_reason: dict[Reason, _Part] = {}
+        room = MAX_COPIED_BYTES // max(1, len(source.payload))
+        for refusal in source.refusals:
+            part = by_reason.get(refusal.reason)
+            if part is None:
+                by_reason[refusal.reason] = _Part(source, refusal.reason, [refusal])
+                room -= 1
+                continue
+            part.count += 1
+            if room > 0 and len(part.rows) < MAX_ROWS_PER_MESSAGE:
+                part.rows.append(refusal)
+                room -= 1
+        parts += by_reason.values()
+    return parts
 
-    These are rows of redelivered messages that were rejected for the same reason before.
+
+def _without_known(cursor: Cursor, parts: list[_Part], redelivered: set[int]) -> list[_Part]:
+    """Return the refusals without those that were stored before.
+
+    These are of redelivered messages that were rejected for the same reason before. One row is looked for,
+    the newest that the message can have for the reason: older ones are deleted before it.
     """
-    again = [row for row in rows if row.message in redelivered]
-    if not again:
-        return rows
-    parameters = [[row.fingerprint for row in again]]
-    found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, parameters)}
-    # Compared by message and reason, not by reading: readings beyond MAX_ROWS_PER_MESSAGE have no row to
-    # compare with.
-    known = {(row.message, row.refusal.reason) for row in again if row.fingerprint in found}
-    return [row for row in rows if (row.message, row.refusal.reason) not in known]
+    probes = {
+        (part.source.message, part.reason): part.source.fingerprint(part.rows[-1])
+        for part in parts
+        if part.source.message in redelivered
+    }
+    if not probes:
+        return parts
+    found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [[*probes.values()]])}
+    known = {key for key, fingerprint in probes.items() if fingerprint in found}
+    return [part for part in parts if (part.source.message, part.reason) not in known]
 
 
-def _find_full(cursor: Cursor, groups: dict[_Group, list[RejectedRow]], keep: int) -> set[_Group]:
+def _find_full(cursor: Cursor, groups: dict[_Group, list[_Part]], keep: int) -> set[_Group]:
     """Return the groups that add only a sample of their rows.
 
-    They are gateways with more than ``SAMPLE`` messages over the limit that have ``keep`` rows already.
+    They are gateways with more messages over the limit than the sample that have ``keep`` rows already.
     """
     floods = [
         group.gateway_id
         for group, members in groups.items()
-        if group.reason == Reason.LIMITE_EXCEDIDO and len(members) > SAMPLE
+        if group.reason is Reason.LIMITE_EXCEDIDO
+        and (len(members) > SAMPLE or sum(len(part.source.payload) for part in members) > SAMPLE_BYTES)
     ]
     if not floods:
         return set()
     return {
-        _Group(gateway_id, Reason.LIMITE_EXCEDIDO.value)
+        _Group(gateway_id, Reason.LIMITE_EXCEDIDO)
         for (gateway_id,) in cursor.execute(FIND_FULL, {"gateways": floods, "keep": keep})
     }
 
 
-def _newest(members: list[RejectedRow], keep: int) -> list[RejectedRow]:
-    """Return the newest ``keep`` rows of a group.
+def _newest(members: list[_Part], keep: int, *, is_full: bool) -> list[tuple[RejectedMessage, Refusal]]:
+    """Return the refusals of a group that get a row.
 
-    One message gets at most ``MAX_ROWS_PER_MESSAGE``, because each row has its payload.
+    They are the newest ``keep``, in their order. Of a group that ``is_full`` it is a sample.
     """
-    copies: Counter[int] = Counter()
-    kept = []
-    for row in members[-keep:]:
-        copies[row.message] += 1
-        if copies[row.message] <= MAX_ROWS_PER_MESSAGE:
-            kept.append(row)
-    return kept
+    rows, room = (min(keep, SAMPLE), SAMPLE_BYTES) if is_full else (keep, None)
+    newest: list[tuple[RejectedMessage, Refusal]] = []
+    for part in reversed(members):
+        newest += [(part.source, refusal) for refusal in reversed(part.rows)]
+        if room is not None:
+            room -= len(part.source.payload)
+        if len(newest) >= rows or (room is not None and room <= 0):
+            break
+    return newest[:rows][::-1]
 
 
-def _column_values(row: RejectedRow) -> tuple[Any, ...]:
+def _column_values(source: RejectedMessage, refusal: Refusal) -> tuple[Any, ...]:
     """The values for :data:`COPY_REJECTED`."""
     return (
-        row.received_at,
-        clean_text(row.topic),
-        row.payload[:65_536],
-        row.refusal.reason.value,
-        clean_text(row.refusal.detail),
-        row.refusal.index,
-        row.gateway_id,
-        row.conta_id,
-        row.fingerprint,
+        source.received_at,
+        clean_text(source.topic),
+        source.payload[:MAX_STORED_BYTES],
+        refusal.reason.value,
+        clean_text(refusal.detail),
+        refusal.index,
+        source.gateway_id,
+        source.conta_id,
+        source.fingerprint(refusal),
     )

@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
 
 import msgspec
 import psycopg
@@ -20,8 +22,8 @@ from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Answer, Prepared, Preparer, answer_refused, reject
 from tds_new.ingestion.presence import Activity
 from tds_new.ingestion.rate import GatewayRate
-from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal
-from tds_new.ingestion.rejected import RejectedRow
+from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusals
+from tds_new.ingestion.rejected import RejectedMessage, RejectedRow, rows_of
 from tds_new.ingestion.resolver import Resolver
 from tds_new.ingestion.topics import Kind
 from tds_new.storage import session
@@ -41,8 +43,8 @@ class BatchResult(msgspec.Struct):
     """The outcome of a committed batch.
 
     ``stored``, ``duplicates`` and ``conflicts`` count readings, ``kinds`` messages by kind; ``rejected``
-    counts readings and messages by reason, ``rejected_rows`` has each refusal with its message's position in
-    the batch; ``answers`` are to be published now.
+    counts readings and messages by reason, ``refused`` has the refusals with their messages' positions in the
+    batch; ``answers`` are to be published now.
     """
 
     messages: int = 0
@@ -51,8 +53,13 @@ class BatchResult(msgspec.Struct):
     conflicts: int = 0
     rejected: Counter[str] = msgspec.field(default_factory=Counter)
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
-    rejected_rows: list[RejectedRow] = []
+    refused: list[RejectedMessage] = []
     answers: list[Answer] = []
+
+    @property
+    def rejected_rows(self) -> list[RejectedRow]:
+        """Each refusal with its message."""
+        return rows_of(self.refused)
 
     def add(self, other: "BatchResult") -> None:
         """Add the figures of another batch."""
@@ -62,7 +69,7 @@ class BatchResult(msgspec.Struct):
         self.conflicts += other.conflicts
         self.rejected.update(other.rejected)
         self.kinds.update(other.kinds)
-        self.rejected_rows += other.rejected_rows
+        self.refused += other.refused
         self.answers += other.answers
 
 
@@ -197,7 +204,7 @@ class TelemetryProcessor:
             )
             prepared = Prepared(batch)
             refused = MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500])
-            reject(prepared, number, message, refused.refusal, None)
+            reject(prepared, number, message, [refused.refusal], None)
             if message.topic.endswith(f"/{Kind.TELEMETRY}"):
                 answer_refused(prepared, message, refused)
             return self._store(prepared)
@@ -208,9 +215,9 @@ class TelemetryProcessor:
         activity_due = self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
-            rejected_rows = prepared.rejected + _conflicts(prepared.batch, stored)
+            refused = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
-                rejected.insert_rejected(cursor, rejected_rows, self._keep, self._redelivered(prepared))
+                rejected.insert_rejected(cursor, refused, self._keep, self._redelivered(prepared))
             if activity_due:
                 presence.record_activity(cursor, prepared.activity)
         if activity_due:
@@ -222,9 +229,9 @@ class TelemetryProcessor:
             stored=stored.inserted,
             duplicates=stored.duplicates,
             conflicts=len(stored.conflicts),
-            rejected=Counter(row.refusal.reason.value for row in rejected_rows),
+            rejected=Counter(refusal.reason.value for one in refused for refusal in one.refusals),
             kinds=prepared.kinds,
-            rejected_rows=rejected_rows,
+            refused=refused,
             answers=prepared.answers,
         )
 
@@ -240,19 +247,39 @@ class TelemetryProcessor:
         self._activity_written_at = self._clock()
 
 
-def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[RejectedRow]:
-    """Return the rows for readings that contradict a stored one."""
+def _conflicts(batch: list[tuple[int, Message]], stored: store.Stored) -> list[RejectedMessage]:
+    """Return the refusals of readings that contradict a stored one, by their messages."""
+    if not stored.conflicts:
+        return []
+    by_message: dict[int, list[tuple[store.StagedReading, Decimal]]] = {}
+    for conflict in stored.conflicts:
+        by_message.setdefault(conflict[0].message, []).append(conflict)
     messages = dict(batch)
-    rows = []
-    for reading, valor in stored.conflicts:
-        message = messages[reading.message]
-        detail = f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
-        refusal = Refusal(Reason.CONFLITO, detail, reading.index)
-        owner = reading.gateway_id, reading.conta_id
-        rows.append(
-            RejectedRow(reading.message, message.received_at, message.topic, message.payload, refusal, *owner)
-        )
-    return rows
+    return [_conflicts_of(number, messages[number], conflicts) for number, conflicts in by_message.items()]
+
+
+def _conflicts_of(
+    number: int, message: Message, conflicts: list[tuple[store.StagedReading, Decimal]]
+) -> RejectedMessage:
+    """Return the refusals of one message's readings that contradict a stored one."""
+    refusals = Refusals()
+    for reading, valor in conflicts:
+        refusals.add(Reason.CONFLITO, partial(_conflict, reading, valor), reading.index)
+    first = conflicts[0][0]
+    return RejectedMessage(
+        number,
+        message.received_at,
+        message.topic,
+        message.payload,
+        refusals.all,
+        first.gateway_id,
+        first.conta_id,
+    )
+
+
+def _conflict(reading: store.StagedReading, valor: Decimal) -> str:
+    """Describe a reading of which another value is stored."""
+    return f"{reading.time.isoformat()}: {reading.valor} received, {valor} stored"
 
 
 def _is_one_rows_fault(error: Exception) -> bool:

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
+from tds_new.ingestion import payload as parsing
 from tds_new.ingestion.payload import (
     MAX_PAYLOAD_BYTES,
+    MAX_READINGS,
     Telemetry,
     check_gateway_mac,
     parse_object,
     parse_telemetry,
     sequence_of,
 )
-from tds_new.ingestion.refusal import MessageRefusedError, Reason
+from tds_new.ingestion.refusal import MAX_DESCRIBED, MessageRefusedError, Reason
 from tests.ingestion.test_payload import GOOD, TIME, message, with_valor
 
 pytestmark = pytest.mark.once
@@ -70,6 +72,72 @@ def test_a_message_of_which_nothing_can_be_used_is_refused(payload: bytes, reaso
 def test_the_largest_message_is_read() -> None:
     payload = message(GOOD)
     assert len(parse_telemetry(payload + b" " * (MAX_PAYLOAD_BYTES - len(payload))).readings) == 1
+
+
+# --- many readings ------------------------------------------------------------------------------------------
+
+BAD = '{"dispositivo_codigo":"D","valor":NaN}'  # the typed decoder cannot take it
+MESSAGES_OF_MANY = {
+    "typed": lambda count: message(*[GOOD] * count),
+    "tolerant": lambda count: message(*[GOOD] * (count - 1), BAD),
+    "tolerant, counted first": lambda count: message(*["1"] * count),
+}
+
+
+@pytest.fixture
+def large_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More readings than 64 KiB have room for, so that the typed decoder has its bound tried too."""
+    monkeypatch.setattr(parsing, "MAX_PAYLOAD_BYTES", 10**6)
+
+
+@pytest.mark.parametrize("name", MESSAGES_OF_MANY)
+def test_as_many_readings_as_are_allowed_are_read_and_one_more_is_not(
+    name: str, large_messages: None
+) -> None:
+    make = MESSAGES_OF_MANY[name]
+    telemetry = parse_telemetry(make(MAX_READINGS))
+    assert len(telemetry.readings) + len(telemetry.refusals) == MAX_READINGS == 2_000
+    assert refused_whole(make(MAX_READINGS + 1)) is Reason.ESQUEMA_INVALIDO
+
+
+@pytest.mark.parametrize("name", MESSAGES_OF_MANY)
+def test_of_too_many_readings_none_is_looked_at(
+    name: str, large_messages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[object] = []
+    for function in ("_reading", "_is_plain", "_in_utc", "storable"):
+        monkeypatch.setattr(parsing, function, lambda *args: looked_at.append(args))
+    refused_whole(MESSAGES_OF_MANY[name](MAX_READINGS + 1))
+    assert not looked_at
+
+
+def test_far_too_many_readings_are_counted_and_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(parsing, "load_json")
+    assert refused_whole(b'{"leituras":[' + b"1," * 30_000 + b"1]}") is Reason.ESQUEMA_INVALIDO
+
+
+def test_commas_elsewhere_are_no_readings() -> None:
+    (refusal,) = parse_telemetry(message("1", rest=f',"x":[{"1," * 5_000}1]')).refusals
+    assert refusal.reason is Reason.ESQUEMA_INVALIDO
+
+
+@pytest.mark.parametrize("valor", ['"x"', "[]", "1e400", "1e30", "NaN"])
+def test_of_many_bad_readings_all_are_named_and_the_first_described(valor: str) -> None:
+    refusals = parse_telemetry(message(*[with_valor(valor)] * 400, "1")).refusals
+    assert [refusal.index for refusal in refusals] == list(range(401))
+    assert {refusal.reason for refusal in refusals[:-1]} == {Reason.VALOR_INVALIDO}
+    assert [bool(refusal.detail) for refusal in refusals] == [True] * MAX_DESCRIBED + [False] * 350 + [True]
+
+
+@pytest.mark.parametrize("time", ["2026-02-18T14:30:00.5-03:00", "x" * 1_000, "2026-02-18T14:30:00", ""])
+def test_the_time_of_a_message_is_read_once(time: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be as long as the message, and its readings hundreds."""
+    right, read = parsing._time, []
+    monkeypatch.setattr(parsing, "_time", lambda value: read.append(value) or right(value))
+    content = f'{{"timestamp":"{time}","leituras":[{",".join([BAD, *[with_valor("1")] * 300])}]}}'
+    telemetry = parse_telemetry(content.encode())
+    assert read == [time]
+    assert len(telemetry.readings) + len(telemetry.refusals) == 301
 
 
 @pytest.mark.parametrize("depth", [100, 400, 700, 900, 960, 990])

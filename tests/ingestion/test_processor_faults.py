@@ -4,6 +4,7 @@ A failure that passes by itself stores nothing and raises; one that a message ca
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from psycopg import Cursor
 from pytest_django import Settings
 
+from tds_new.ingestion import payload as parsing
 from tds_new.ingestion import preparation
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import ContaAtividade, LeituraDispositivo, MensagemRejeitada, RejeicaoContador
@@ -227,7 +229,24 @@ def test_what_jsonb_cannot_hold_costs_no_reading(processor: TelemetryProcessor, 
     assert LeituraDispositivo.objects.filter(payload_raw__isnull=True).count() <= 1
 
 
-def test_only_the_payload_that_cannot_be_kept_is_left_out(processor: TelemetryProcessor) -> None:
+def test_a_number_that_jsonb_cannot_hold_is_kept_as_text_at_once(
+    processor: TelemetryProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Halving a batch for one message is dear: whoever may send one may send thousands."""
+    monkeypatch.delattr(TelemetryProcessor, "_isolate")
+    for minute, literal in enumerate(("1e400000", "2.5E-99999", "7" * 60_000, "0." + "0" * 50_000 + "1")):
+        sent = payload(reading(minute=minute)).replace(
+            b'{"leituras"', b'{"x": %s, "leituras"' % literal.encode()
+        )
+        processor.process([message(sent)])
+        raw = LeituraDispositivo.objects.get(time=reading(minute=minute)["timestamp"]).payload_raw
+        assert raw["x"] == literal
+
+
+def test_only_the_payload_that_cannot_be_kept_is_left_out(
+    processor: TelemetryProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parsing, "_HUGE_NUMBER", re.compile("(?!)"))  # as if one were overlooked
     sent = payload(reading()).replace(b'{"leituras"', b'{"x": 1e400000, "leituras"')
     processor.process([telemetry(reading(minute=number)) for number in range(1, 8)] + [message(sent)])
     assert LeituraDispositivo.objects.get(payload_raw__isnull=True).time.isoformat() == reading()["timestamp"]
