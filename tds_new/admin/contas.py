@@ -9,17 +9,10 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, ListAdmin, ProtectedDeletionAdmin
+from tds_new.admin.base import ListAdmin, ProtectedDeletionAdmin
+from tds_new.admin.power import MembershipInline
 from tds_new.admin.structure import tree_context
-from tds_new.models import Conta, ContaMembership, Gateway
-
-
-class MembershipInline(BaseInline):
-    """The people of a Conta and their roles."""
-
-    model = ContaMembership
-    extra = 0
-    autocomplete_fields = ("user",)
+from tds_new.models import Conta, Gateway
 
 
 @admin.register(Conta)

@@ -8,6 +8,7 @@ import psycopg
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
@@ -75,7 +76,12 @@ class MensagemRejeitadaAdmin(WideListAdmin, ReadOnlyAdmin):
         return [use, *super().get_urls()]
 
     def use_value(self, request: HttpRequest, message_id: int) -> HttpResponse:
-        """Go to where the value of a conflict is put in the place of the stored one."""
+        """Go to where the value of a conflict is put in the place of the stored one.
+
+        The address tells of the message, so it takes the right to see messages.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         message = MensagemRejeitada.objects.filter(pk=message_id).first()
         conflict, device = (conflict_of(message), device_of(message)) if message else (None, None)
         if conflict is None or device is None:

@@ -1,15 +1,18 @@
-"""The people, who log in with an e-mail address."""
+"""The people, who log in with an e-mail address, and the groups that give staff rights."""
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin.base import BaseInline, ListAdmin, SignedAdmin
-from tds_new.models import ContaMembership, User
+from tds_new.admin.base import ListAdmin, SignedAdmin
+from tds_new.admin.power import POWER, MembershipInline, PowerAdmin, hands_on
+from tds_new.models import User
 
 if TYPE_CHECKING:
     CreationForm = AdminUserCreationForm[User]
@@ -19,9 +22,6 @@ else:
     CreationForm = AdminUserCreationForm
     ChangeForm = UserChangeForm
     PeopleAdmin = DjangoUserAdmin
-
-# The fields that give rights over the platform; only superusers may change them.
-POWER = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class UserCreationByEmailForm(CreationForm):
@@ -58,16 +58,8 @@ def _kept_email(cleaned_data: dict[str, Any]) -> str:
     return str(cleaned_data["email"]).strip().lower()
 
 
-class MembershipInline(BaseInline):
-    """The Contas of a person."""
-
-    model = ContaMembership
-    extra = 0
-    autocomplete_fields = ("conta",)
-
-
 @admin.register(User)
-class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
+class UserAdmin(PowerAdmin, ListAdmin, SignedAdmin, PeopleAdmin):
     """People, their Contas and their rights in this admin, which superusers give."""
 
     form = UserChangeByEmailForm
@@ -98,19 +90,16 @@ class UserAdmin(ListAdmin, SignedAdmin, PeopleAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the rights, too, unless a superuser asks: others see but never give them."""
         own = tuple(super().get_readonly_fields(request, obj))
-        return own if request.user.is_superuser else own + POWER
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the person may change ``obj``.
-
-        Only superusers change a superuser's address or password: it would be a way to their rights.
-        """
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the person may delete ``obj``; only superusers delete one."""
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+        return own if hands_on(request) else own + POWER
 
 
-def _may_touch(request: HttpRequest, obj: Any) -> bool:
-    return obj is None or bool(request.user.is_superuser) or not (obj.is_superuser or obj.is_staff)
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(PowerAdmin, ListAdmin, DjangoGroupAdmin):
+    """Groups of rights, which staff see and superusers make."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may make a group: it would hold any rights."""
+        return super().has_add_permission(request) and hands_on(request)
