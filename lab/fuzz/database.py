@@ -34,6 +34,18 @@ FROM tds_new_mensagem_rejeitada WHERE id > %s
 """
 LAST_REJECTED = "SELECT coalesce(max(id), 0) FROM tds_new_mensagem_rejeitada"
 COUNTED = "SELECT coalesce(sum(total), 0)::bigint FROM tds_new_rejeicao_contador"
+# References to rests that are not there, and rests that no reading refers to.
+DANGLING = """
+SELECT count(*) FROM (
+    SELECT DISTINCT gateway_id, (payload_raw ->> 'tds_new_mensagem_resto')::uuid AS impressao
+    FROM tds_new_leitura_dispositivo
+    WHERE gateway_id = ANY(%(gateways)s) AND payload_raw ? 'tds_new_mensagem_resto'
+) reference
+FULL JOIN (
+    SELECT DISTINCT gateway_id, impressao FROM tds_new_mensagem_resto WHERE gateway_id = ANY(%(gateways)s)
+) rest USING (gateway_id, impressao)
+WHERE reference.gateway_id IS NULL OR rest.gateway_id IS NULL
+"""
 HUGE_NUMBER = re.compile(rb"[eE][+-]?[0-9]{4}|[0-9]{1000}")
 
 Key = tuple[int, int]
@@ -100,6 +112,9 @@ class DatabaseChecker:
         rows = self._connection.execute(KEPT_ROWS, [[gateway.id for gateway in fleet.gateways]]).fetchall()
         stored = {(row[2], microseconds(row[3].astimezone(UTC))): row for row in rows}
         self._compare_messages(batch, fleet, result, stored)
+        gateways = {"gateways": [gateway.id for gateway in fleet.gateways]}
+        if dangling := self._figure(DANGLING, gateways):
+            self._fail(batch[-1], f"{dangling} rests lack their readings, or readings their rest")
         self._compare_tables(batch, result, last_rejected, self._figure(COUNTED) - counted)
         if self._batches % SEND_AGAIN_EVERY == 0 and not _sampled(result):
             self._send_again(
@@ -264,8 +279,8 @@ class DatabaseChecker:
     def _fail(self, case: Case, problem: str) -> None:
         self._totals.failures.append(Failure(case, [problem], f"{self.path}, the batch that ends with it"))
 
-    def _figure(self, query: str) -> int:
-        row = self._connection.execute(query).fetchone()
+    def _figure(self, query: str, parameters: dict[str, Any] | None = None) -> int:
+        row = self._connection.execute(query, parameters).fetchone()
         return int(row[0]) if row else 0
 
 

@@ -165,7 +165,9 @@ def time(r: Random) -> str:
 
 def extra_field(r: Random) -> str:
     """Return a field that the contract does not know."""
-    name = r.choice(("extra", "valor2", "", "a\\u0000", "\\ud800", "leitura", "fw", "x" * 100))
+    name = r.choice(
+        ("extra", "valor2", "", "a\\u0000", "\\ud800", "leitura", "fw", "x" * 100, "tds_new_mensagem_resto")
+    )
     return f'"{name}":{extra_value(r)}'
 
 
@@ -199,6 +201,7 @@ def extra_value(r: Random) -> str:
             "1",
             "null",
             "true",
+            f'"{"y" * 2000}"',
             "[]",
             "{}",
             '"x"',

@@ -4,6 +4,7 @@ That is packets, topics, payloads, registry, and the text that COPY would get.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport.config import BrokerConfig
 from tds_new.ingestion.transport.subscriber import MQTTSubscriber
 
+TIMES_MESSAGE = 10  # a message is kept in so many times its own bytes at the most
 SHRINK_TRIES = 1_500
 SHRUNK_FAILURES = 3  # the first ones of a run; it takes a second or two each
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -163,22 +165,29 @@ class MemoryChecker:
         It is read from the text that COPY would get.
         """
         outcomes = [Outcome() for _ in range(size)]
-        texts = dict(line.split("\t", 1) for line in prepared.payloads.split("\n") if line)
-        documents = {number: written(_unescaped(text)) for number, text in texts.items()}
         contas = {gateway.id: gateway.conta_id for gateway in self.fleet.gateways}
-        for row in prepared.rows.splitlines():
-            _, number, place, time, gateway_id, device_id, valor = row.split("\t")
-            outcome, index = outcomes[int(number)], int(place)
+        kept_bytes: Counter[int] = Counter()
+        for row in "".join(prepared.rows.chunks).split("\n")[:-1]:
+            ordinal, time, gateway_id, device_id, valor, payload_raw = row.split("\t")
+            reading = prepared.readings[int(ordinal)]
+            outcome, index = outcomes[reading.message], reading.index
             if index in outcome.kept:
                 outcome.problems.append(f"reading {index} is there twice")
             moment = microseconds(datetime.fromisoformat(time))
             kept = outcome.kept[index] = Kept(
                 int(gateway_id), contas[int(gateway_id)], int(device_id), moment, Decimal(valor)
             )
-            if number not in documents:
+            kept_bytes[reading.message] += len(payload_raw)
+            if payload_raw == "\\N":
                 outcome.problems.append("kept without the message that brought it")
-            elif not brings(documents[number], index, self._devices[kept.device_id], kept.valor):
+            elif not brings(written(_unescaped(payload_raw)), 0, self._devices[kept.device_id], kept.valor):
                 outcome.problems.append(f"the message kept with reading {index} is another")
+        for message, _, rest in prepared.rows.rests:
+            kept_bytes[message] += len(rest.fields)
+        messages = dict(prepared.batch)
+        for message, size in kept_bytes.items():
+            if size > TIMES_MESSAGE * len(messages[message].payload):
+                outcomes[message].problems.append(f"{size} bytes are kept of it")
         for rejected in rows_of(prepared.rejected):
             outcomes[rejected.message].rejections.append(rejection_of(rejected))
         return outcomes

@@ -31,7 +31,7 @@ from tds_new.ingestion.rate import GatewayRate
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal, Refusals
 from tds_new.ingestion.rejected import RejectedMessage
 from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
-from tds_new.ingestion.store import StagedReading
+from tds_new.ingestion.store import StagedReading, StagedRows
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 from tds_new.units import ONE
 
@@ -64,15 +64,13 @@ class Answer(NamedTuple):
 class Prepared(msgspec.Struct):
     """A batch between parsing and storing.
 
-    Message numbers are positions in the caller's batch. ``rows`` and ``payloads`` are the staged readings and
-    their messages' JSON as rows for COPY.
+    Message numbers are positions in the caller's batch. ``rows`` are the staged readings as rows for COPY.
     """
 
     batch: list[tuple[int, Message]]
 
     readings: list[StagedReading] = []
-    rows: str = ""
-    payloads: str = ""
+    rows: StagedRows = msgspec.field(default_factory=StagedRows)
     rejected: list[RejectedMessage] = []
     activity: Activity = msgspec.field(default_factory=Activity)
     answers: list[Answer] = []
@@ -133,8 +131,8 @@ class Preparer:
                 reject(prepared, number, message, [error.refusal], gateway)
                 if address and address.kind is Kind.TELEMETRY:
                     answer_refused(prepared, message, error)
-        prepared.rows = store.copy_readings(prepared.readings)
-        prepared.payloads = store.copy_payloads(texts) if with_payload and self._with_payload else ""
+        keep = with_payload and self._with_payload
+        prepared.rows = store.copy_readings(prepared.readings, texts if keep else {})
         return prepared
 
     def _address(self, topic: str) -> Address | None:

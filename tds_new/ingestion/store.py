@@ -2,41 +2,44 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 from psycopg import Connection, Cursor
 from psycopg.errors import UniqueViolation
 
-# Temporary tables of the session, emptied at each commit.
+from tds_new.ingestion.payload_raw import TAIL, Rest, split_message
+
+Key = tuple[int, datetime]  # of a reading: its device and its time
+
+# A temporary table of the session, emptied at each commit.
 STAGING = """
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_message (message integer NOT NULL, payload jsonb NOT NULL)
-ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_reading (
-    ordinal integer NOT NULL, message integer NOT NULL, place integer NOT NULL, "time" timestamptz NOT NULL,
-    gateway_id bigint NOT NULL, dispositivo_id bigint NOT NULL, valor numeric(15, 4) NOT NULL
+    ordinal integer NOT NULL, "time" timestamptz NOT NULL, gateway_id bigint NOT NULL,
+    dispositivo_id bigint NOT NULL, valor numeric(15, 4) NOT NULL, payload_raw jsonb
 ) ON COMMIT DELETE ROWS;
 """
-COPY_MESSAGES = "COPY staged_message (message, payload) FROM STDIN"
-COPY_READINGS = (
-    'COPY staged_reading (ordinal, message, place, "time", gateway_id, dispositivo_id, valor) FROM STDIN'
-)
+COPY_READINGS = """
+COPY staged_reading (ordinal, "time", gateway_id, dispositivo_id, valor, payload_raw) FROM STDIN
+"""
+CHUNK_LINES = 1000  # readings that are handed to COPY together
+LARGE = 8192  # characters; the readings of larger messages are handed over by themselves
 
-# Tenant, unit and kind are those of the device at this moment, not those of the cache. payload_raw is the
-# message with this reading alone. A device's readings are inserted together, so that they touch the same page
-# of the index; of two readings with the same time the first received comes first.
+# Tenant, unit and kind are those of the device at this moment, not those of the cache. A device's readings
+# are inserted together, so that they touch the same page of the index; of two readings with the same time the
+# first received comes first.
 INSERT_READINGS = """
 INSERT INTO tds_new_leitura_dispositivo
     ("time", conta_id, gateway_id, dispositivo_id, valor, unidade, tipo_leitura, payload_raw)
-SELECT s."time", d.conta_id, d.gateway_id, d.id, s.valor, d.unidade, d.tipo_leitura,
-       jsonb_set(m.payload, '{leituras}', '[]'::jsonb || (m.payload -> 'leituras' -> s.place))
+SELECT s."time", d.conta_id, d.gateway_id, d.id, s.valor, d.unidade, d.tipo_leitura, s.payload_raw
 FROM staged_reading s
 JOIN tds_new_dispositivo d ON d.id = s.dispositivo_id AND d.gateway_id = s.gateway_id
-LEFT JOIN staged_message m ON m.message = s.message
 ORDER BY s.dispositivo_id, s."time", s.ordinal
 """
 # Looking for conflicts costs a quarter of the insert, and conflicts come only after a redelivery: so this is
 # used only after the plain insert has failed.
 SKIP_KNOWN = """ON CONFLICT (dispositivo_id, "time") DO NOTHING"""
+RETURN_KEYS = """ RETURNING dispositivo_id, "time\""""
 
 # Used only after an insert that stored fewer rows than were staged: it finds the readings of which another
 # value is stored, and those whose device is gone. The bounds limit the look-up to the chunks concerned.
@@ -50,6 +53,15 @@ LEFT JOIN LATERAL (
 ) l ON true
 WHERE d.id IS NULL OR l.valor <> s.valor
 ORDER BY s.ordinal
+"""
+
+# The order of the rows keeps two consumers that store the same rests from waiting for each other.
+INSERT_RESTS = """
+INSERT INTO tds_new_mensagem_resto (gateway_id, impressao, dia, campos)
+SELECT gateway_id, impressao, dia, campos::jsonb
+FROM unnest(%s::bigint[], %s::uuid[], %s::date[], %s::text[]) AS rest (gateway_id, impressao, dia, campos)
+ORDER BY gateway_id, impressao, dia
+ON CONFLICT DO NOTHING
 """
 
 
@@ -80,55 +92,116 @@ class Stored(msgspec.Struct, frozen=True):
     conflicts: list[tuple[StagedReading, Decimal]]
 
 
+class StagedRest(NamedTuple):
+    """The rest of a message; ``message`` is its number in the batch."""
+
+    message: int
+    gateway_id: int
+    rest: Rest
+
+
+class StagedRows(msgspec.Struct):
+    """Staged readings as rows for COPY, in ``chunks``, and their messages' ``rests``."""
+
+    chunks: list[str] = []
+    rests: list[StagedRest] = []
+
+
 class StaleRegistryError(Exception):
     """A device was deleted, or moved to another gateway, after it was looked up."""
 
 
 def prepare_session(connection: Connection) -> None:
-    """Create this session's staging tables."""
+    """Create this session's staging table."""
     connection.execute(STAGING)
 
 
-def copy_readings(readings: list[StagedReading]) -> str:
-    """Return readings as rows for COPY."""
+def copy_readings(readings: list[StagedReading], texts: dict[int, str]) -> StagedRows:
+    """Return readings as rows for COPY.
+
+    ``texts`` has their messages' JSON by message number; without it, ``payload_raw`` stays NULL. Raises
+    ValueError if a text is no message.
+    """
+    rows = StagedRows()
     lines: list[str] = []
     moment: datetime | None = None
-    text = ""
+    time = head = ""
+    number = -1
+    entries: list[str] | None = None
     for ordinal, r in enumerate(readings):
+        if r.message != number:
+            number, text, entries = r.message, texts.get(r.message), None
+            if lines and (len(lines) >= CHUNK_LINES or (text is not None and len(text) > LARGE)):
+                rows.chunks.append("".join(lines))
+                lines = []
+            if text is not None:
+                message = split_message(text)
+                head, entries = message.head, message.entries
+                if _needs_escape(text):
+                    head, entries = _escaped(head), [_escaped(entry) for entry in entries]
+                if message.rest is not None:
+                    rows.rests.append(StagedRest(number, r.gateway_id, message.rest))
         if r.time is not moment:  # the readings of one message mostly share their time
-            moment, text = r.time, r.time.isoformat()
-        lines.append(f"{ordinal}\t{r.message}\t{r.index}\t{text}\t{r.gateway_id}\t{r.device_id}\t{r.valor}\n")
-    return "".join(lines)
+            moment, time = r.time, r.time.isoformat()
+        payload_raw = "\\N" if entries is None else f"{head}{entries[r.index]}{TAIL}"
+        lines.append(f"{ordinal}\t{time}\t{r.gateway_id}\t{r.device_id}\t{r.valor}\t{payload_raw}\n")
+    rows.chunks.append("".join(lines))
+    return rows
 
 
-def copy_payloads(payloads: dict[int, str]) -> str:
-    """Return messages' JSON, by message number, as rows for COPY."""
-    return "".join([f"{number}\t{_escaped(text)}\n" for number, text in payloads.items()])
+def insert_readings(cursor: Cursor, readings: list[StagedReading], rows: StagedRows) -> Stored:
+    """Store readings, and the rests of the messages of which a reading was new.
 
-
-def insert_readings(cursor: Cursor, readings: list[StagedReading], rows: str, payloads: str) -> Stored:
-    """Store readings.
-
-    ``rows`` are the same readings as :func:`copy_readings` returns them, ``payloads`` their messages as
-    :func:`copy_payloads` returns them; if that is empty, ``payload_raw`` stays NULL. Raises
-    StaleRegistryError if a reading's device is no longer there.
+    ``rows`` are the same readings as :func:`copy_readings` returns them. Raises StaleRegistryError if a
+    reading's device is no longer there.
     """
     if not readings:
         return Stored(0, 0, [])
-    if payloads:
-        with cursor.copy(COPY_MESSAGES) as copy:
-            copy.write(payloads)
     with cursor.copy(COPY_READINGS) as copy:
-        copy.write(rows)
+        for chunk in rows.chunks:
+            copy.write(chunk)
+    new: set[Key] | None = None  # the keys of the new readings, if not all are new
     try:
         with cursor.connection.transaction():
             inserted = cursor.execute(INSERT_READINGS).rowcount
     except UniqueViolation:
-        inserted = cursor.execute(INSERT_READINGS + SKIP_KNOWN).rowcount
+        inserted = cursor.execute(INSERT_READINGS + SKIP_KNOWN + (RETURN_KEYS if rows.rests else "")).rowcount
+        if rows.rests:
+            new = set(cursor.fetchall())
+    if rows.rests:
+        _insert_rests(cursor, readings, rows.rests, new)
     if inserted == len(readings):
         return Stored(inserted, 0, [])
     conflicts = _find_conflicts(cursor, readings)
     return Stored(inserted, len(readings) - inserted - len(conflicts), conflicts)
+
+
+def _insert_rests(
+    cursor: Cursor, readings: list[StagedReading], rests: list[StagedRest], new: set[Key] | None
+) -> None:
+    """Store the rests of the messages that brought a new reading.
+
+    ``new`` has the keys of the new readings; None if all are new. A message that is delivered again, whatever
+    has changed in its other fields, stores nothing. A rest's day is that of its message's newest new reading;
+    a gateway's equal rests of a day are one row.
+    """
+    newest: dict[int, datetime] = {}
+    with_rest = {rest.message for rest in rests}
+    for r in readings:
+        if new is not None:
+            key = r.device_id, r.time
+            if key not in new:
+                continue
+            new.remove(key)  # of two readings with one key the first was stored
+        if r.message in with_rest:
+            newest[r.message] = max(r.time, newest.get(r.message, r.time))
+    rows = {
+        (gateway_id, rest.fingerprint, newest[message].date()): rest.fields
+        for message, gateway_id, rest in rests
+        if message in newest
+    }
+    if rows:
+        cursor.execute(INSERT_RESTS, [*map(list, zip(*rows, strict=True)), list(rows.values())])
 
 
 def _find_conflicts(cursor: Cursor, readings: list[StagedReading]) -> list[tuple[StagedReading, Decimal]]:
@@ -144,10 +217,10 @@ def _find_conflicts(cursor: Cursor, readings: list[StagedReading]) -> list[tuple
     return conflicts
 
 
+def _needs_escape(text: str) -> bool:
+    return "\\" in text or "\n" in text or "\r" in text or "\t" in text
+
+
 def _escaped(text: str) -> str:
     """Escape text for COPY's text format."""
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if "\n" in text or "\r" in text or "\t" in text:
-        text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return text
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")

@@ -214,7 +214,7 @@ class TelemetryProcessor:
         prepared.activity.add_older(self._pending)
         activity_due = self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            stored = store.insert_readings(cursor, prepared.readings, prepared.rows, prepared.payloads)
+            stored = store.insert_readings(cursor, prepared.readings, prepared.rows)
             refused = prepared.rejected + _conflicts(prepared.batch, stored)
             if self._record_rejected:
                 rejected.insert_rejected(cursor, refused, self._keep, self._redelivered(prepared))

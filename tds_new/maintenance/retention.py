@@ -1,8 +1,8 @@
 """Drops raw readings older than ``TDS_RAW_RETENTION_DAYS``; every figure stays.
 
 First it sets the border: no reading before it is stored from then on, and each device's last ones before it
-become its anchors (docs/metering.md). Then it drops the readings before the border. If it is killed in
-between, the next run continues.
+become its anchors (docs/metering.md). Then it drops the readings before the border, and what was kept of
+their messages. If it is killed in between, the next run continues.
 """
 
 from dataclasses import dataclass
@@ -102,6 +102,12 @@ DELETE FROM {READINGS} WHERE dispositivo_id = %(device)s AND time < %(border)s A
         SELECT time FROM {READINGS} WHERE dispositivo_id = %(device)s AND time < %(border)s
         ORDER BY time LIMIT {BATCH}) first)
 """
+# The newest reading of each of these rests is before the border.
+DELETE_RESTS = f"""
+DELETE FROM tds_new_mensagem_resto WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM tds_new_mensagem_resto WHERE dia < (%s::timestamptz AT TIME ZONE 'UTC')::date
+    ORDER BY dia LIMIT {BATCH}))
+"""
 
 
 class NotYetError(Exception):
@@ -160,6 +166,8 @@ def apply(connection: Connection[Any], days: int) -> datetime | None:
     if (connection.execute(MOVING).fetchone() or (None,))[0] is not None:
         raise NotYetError("enable_timescale is at work; nothing is dropped")
     _freeze(connection, border)
+    while connection.execute(DELETE_RESTS, [border]).rowcount > 0:
+        pass
     if is_timescale(connection):
         connection.execute(DROP_CHUNKS, [border])
     else:

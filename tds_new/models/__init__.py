@@ -31,6 +31,7 @@ from tds_new.models.manutencao import ManutencaoExecucao
 from tds_new.models.ocorrencia import OcorrenciaMedicao
 from tds_new.models.pendente import ConsumoParticao, ConsumoPendente, ConsumoReconstrucao
 from tds_new.models.rejeicao import MensagemRejeitada, Motivo, RejeicaoContador
+from tds_new.models.resto import MensagemResto
 from tds_new.models.revisao import RevisaoLeitura
 from tds_new.models.troca import TrocaMedidor
 from tds_new.models.user import User
@@ -64,6 +65,7 @@ __all__ = [
     "LeituraEmRevisao",
     "ManutencaoExecucao",
     "MensagemRejeitada",
+    "MensagemResto",
     "Motivo",
     "OcorrenciaMedicao",
     "RejeicaoContador",

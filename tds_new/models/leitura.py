@@ -11,9 +11,9 @@ class LeituraDispositivo(models.Model):
     """A value of a device at a time; ``tds_new.ingestion.store`` alone writes it.
 
     ``tipo_leitura`` and ``unidade`` are the device's when the reading was stored. ``payload_raw`` is the
-    message as it came, with this reading alone in ``leituras``. The references carry no foreign keys (three
-    checks a row would halve the rate): the insert joins the device, and a trigger refuses to delete a device
-    that has readings.
+    message as it came, with this reading alone in ``leituras``; what is large of its other fields is in
+    ``MensagemResto``. The references carry no foreign keys (three checks a row would halve the rate): the
+    insert joins the device, and a trigger refuses to delete a device that has readings.
     """
 
     pk = models.CompositePrimaryKey("dispositivo_id", "time")

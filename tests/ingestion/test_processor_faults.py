@@ -16,8 +16,15 @@ from pytest_django import Settings
 
 from tds_new.ingestion import payload as parsing
 from tds_new.ingestion import preparation
+from tds_new.ingestion.payload_raw import REST_KEY
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
-from tds_new.models import ContaAtividade, LeituraDispositivo, MensagemRejeitada, RejeicaoContador
+from tds_new.models import (
+    ContaAtividade,
+    LeituraDispositivo,
+    MensagemRejeitada,
+    MensagemResto,
+    RejeicaoContador,
+)
 from tests.support.ingestion import (
     MAC,
     PREFIX,
@@ -239,7 +246,9 @@ def test_a_number_that_jsonb_cannot_hold_is_kept_as_text_at_once(
             b'{"leituras"', b'{"x": %s, "leituras"' % literal.encode()
         )
         processor.process([message(sent)])
-        raw = LeituraDispositivo.objects.get(time=reading(minute=minute)["timestamp"]).payload_raw
+        raw = LeituraDispositivo.objects.get(time=reading(minute=minute)["timestamp"]).payload_raw or {}
+        if fingerprint := raw.get(REST_KEY):
+            raw |= MensagemResto.objects.get(impressao=fingerprint).campos
         assert raw["x"] == literal
 
 

@@ -22,7 +22,15 @@ from lab.fuzz.memory import MemoryChecker
 from lab.fuzz.oracle import Expectation, expect
 from lab.fuzz.run import Fuzzer, markdown
 from lab.management.commands import fuzz_ingest
-from tds_new.ingestion import lossless, payload, preparation, rejected, store, telemetry_processor
+from tds_new.ingestion import (
+    lossless,
+    payload,
+    payload_raw,
+    preparation,
+    rejected,
+    store,
+    telemetry_processor,
+)
 from tds_new.ingestion.payload import Telemetry
 from tds_new.ingestion.refusal import MessageRefusedError, Reason
 from tds_new.ingestion.transport.routing import Router
@@ -214,6 +222,10 @@ def _everything_is_answered(patch: Patch) -> None:
     patch.setattr(preparation, "NOT_ANSWERED", frozenset())
 
 
+def _whole_messages_with_each_reading(patch: Patch) -> None:
+    patch.setattr(payload_raw, "_room", lambda *_: 1_000_000)
+
+
 IN_MEMORY: dict[str, Callable[[Patch], None]] = {
     "bad readings cost their message": _bad_readings_cost_their_message,
     "bad readings are forgotten": _bad_readings_are_forgotten,
@@ -227,6 +239,7 @@ IN_MEMORY: dict[str, Callable[[Patch], None]] = {
     "nobody compares MACs": _nobody_compares_macs,
     "the future is stored": _the_future_is_stored,
     "everything is answered": _everything_is_answered,
+    "whole messages with each reading": _whole_messages_with_each_reading,
     "text for COPY as it is": lambda patch: patch.setattr(store, "_escaped", lambda text: text),
 }
 
@@ -239,6 +252,14 @@ def _inserting(old: str, new: str) -> Callable[[Patch], None]:
     return lambda patch: patch.setattr(store, "INSERT_READINGS", store.INSERT_READINGS.replace(old, new))
 
 
+def _another_readings_message(patch: Patch) -> None:
+    def split(text: str) -> payload_raw.RawMessage:
+        right = payload_raw.split_message(text)
+        return payload_raw.RawMessage(right.head, right.entries[:1] * len(right.entries), right.rest)
+
+    patch.setattr(store, "split_message", split)
+
+
 IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "the last value wins": lambda patch: patch.setattr(store, "SKIP_KNOWN", OVERWRITE),
     "conflicts are forgotten": lambda patch: patch.setattr(telemetry_processor, "_conflicts", lambda *_: []),
@@ -247,7 +268,8 @@ IN_DATABASE: dict[str, Callable[[Patch], None]] = {
     "delivered again, rejected again": lambda patch: patch.setattr(
         rejected, "FIND_REJECTED", "SELECT 0 WHERE %s IS NULL"
     ),
-    "another reading's raw message": _inserting("-> s.place", "-> 0"),
+    "another reading's raw message": _another_readings_message,
+    "rests are forgotten": lambda patch: patch.setattr(store, "_insert_rests", lambda *_: None),
     "one tenant's for all": _inserting(
         "d.conta_id, d.gateway_id, d.id, s.valor",
         "(SELECT min(id) FROM tds_new_conta), d.gateway_id, d.id, s.valor",

@@ -26,6 +26,7 @@ from tds_new.models import (
     Dispositivo,
     LeituraDispositivo,
     ManutencaoExecucao,
+    MensagemResto,
     OcorrenciaMedicao,
     VigenciaParametros,
 )
@@ -229,6 +230,43 @@ def test_a_reading_before_the_border_is_rejected_and_changes_nothing(
     assert final == before[0][: len(final)]
     with pytest.raises(IntegrityError, match="is closed"), transaction.atomic():
         stored(world.d02, (OLDEST, 1))
+
+
+def test_rests_are_dropped_with_the_newest_reading_that_they_are_of(
+    world: World, processor: TelemetryProcessor
+) -> None:
+    def entry(moment: datetime) -> dict[str, Any]:
+        return {"dispositivo_codigo": "D01", "valor": 1, "timestamp": moment.isoformat()}
+
+    recent = now().replace(microsecond=0) - timedelta(days=1)
+    messages = {
+        "old": [entry(OLDEST)],
+        "across": [entry(OLDEST + timedelta(minutes=15)), entry(recent)],
+        "new": [entry(recent + timedelta(minutes=15))],
+    }
+    for name, entries in messages.items():
+        processor.process([message(payload(*entries, log=name * 1000), TOPIC)])
+    drain()
+    assert MensagemResto.objects.count() == 3
+    apply()
+    assert LeituraDispositivo.objects.count() == 2
+    assert {rest.campos["log"][:3] for rest in MensagemResto.objects.all()} == {"acr", "new"}
+
+
+def test_rests_are_gone_where_the_run_is_killed_before_the_readings(
+    maintenance_session: Session, world: World, processor: TelemetryProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"dispositivo_codigo": "D01", "valor": 1, "timestamp": OLDEST.isoformat()}
+    processor.process([message(payload(entry, log="x" * 2000), TOPIC)])
+    drain()
+    monkeypatch.setattr(retention, "DROP_CHUNKS", "SELECT 1 / 0 WHERE %s IS NOT NULL")
+    monkeypatch.setattr(retention, "DELETE", "SELECT 1 / 0 WHERE %(device)s IS NOT NULL")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        retention.apply(maintenance_session, DAYS)
+    monkeypatch.undo()
+    assert not MensagemResto.objects.exists()
+    retention.apply(maintenance_session, DAYS)
+    assert not LeituraDispositivo.objects.exists()
 
 
 def test_only_said_what_would_be_dropped() -> None:
