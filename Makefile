@@ -2,6 +2,7 @@
 # make test        run all checks and the whole test suite; it names the 20 slowest tests
 # make test-fast   run the tests that need no server (no database, no broker, no browser), in under a minute
 # make lint        run the checks alone
+# make audit       look for known vulnerabilities in the requirements, and for secrets in the files
 # make lock        pin the requirements again
 # make clean       remove what the other targets made, except the data of `make run`
 PYTHON ?= python3
@@ -18,7 +19,7 @@ SLOWEST := --durations=20 --durations-min=1
 # The checks read the settings, but no database and nothing of yours.
 CHECK := SECRET_KEY=only-for-the-checks-of-this-source-code DATABASE_URL=postgres://check@127.0.0.1:9/check
 
-.PHONY: run test test-fast install lint lint-js test-js test-plain test-browser test-timescale lock clean
+.PHONY: run test test-fast install lint audit lint-js test-js test-plain test-browser test-timescale lock clean
 
 run: $(VENV)/.run $(CHART) $(CATALOGS)
 	@exec $(PY) manage.py demo --die-with-parent
@@ -34,6 +35,15 @@ lint: install lint-js
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(CHECK) $(PY) -m mypy
+
+# In an environment of its own: what it installs stays out of the product's.
+audit: build/audit/.installed
+	build/audit/bin/python tools/audit.py
+
+build/audit/.installed: requirements/audit.txt | $(PY)
+	@$(PY) -m venv build/audit
+	build/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 ifneq ($(NODE),)
 lint-js: node_modules/.installed
@@ -87,7 +97,7 @@ LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no
 lock: | $(PY)
 	@$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet --disable-pip-version-check uv
 	build/uv/bin/uv pip $(LOCK) requirements/base.in --output-file requirements.txt
-	for name in embedded asgi dev; do build/uv/bin/uv pip $(LOCK) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+	for name in embedded asgi dev audit; do build/uv/bin/uv pip $(LOCK) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 # It leaves var/: that is the data of `make run`.
 clean:
