@@ -87,7 +87,8 @@ def _anchor(device_id: int, record: Record, standing: Standing, border: int, met
     kind = record.chains[newest.chain].kind
     settled = newest.state.reach if kind in REGISTERS else newest.time
     final = max(block_start(settled), standing.final)
-    origin = record.last_before(block_start(settled) + 1, skip=kind == "INCREMENTAL" and meter.stamp_is_start)
+    begun = block_start(settled)
+    origin = record.last_before(begun + 1, skip=kind == "INCREMENTAL" and meter.stamp_is_start, border=begun)
     if origin is None:
         return _from_first(device_id, record, standing)
     return Anchor(device_id, final, origin.time, origin.state)

@@ -282,7 +282,8 @@ def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
     while True:
         # What an increment counts from its stamp on changes with the reading after it.
         changed = record.last_before(bound, skip=inputs.meter.stamp_is_start)
-        origin = None if changed is None else record.last_before(border_of(changed.time) + 1)
+        border = BEGINNING if changed is None else border_of(changed.time)
+        origin = None if changed is None else record.last_before(border + 1, border=border)
         if origin is None and not stale.whole:
             return Missing.EARLIER
         since = None if origin is None or changed is None else changed.time
@@ -297,7 +298,7 @@ def _attempt(stale: Stale, inputs: Inputs) -> Attempt | Missing:
         if since is None or lowest >= since:
             break
         since = lowest
-        if origin is not None and origin.time <= border_of(since):
+        if origin is not None and origin.time <= border_of(since) and not inputs.meter.stamp_is_start:
             break
         bound = since + 1
     until = _until(stale, inputs, computation, 0 if origin is None else origin.chain)
@@ -338,6 +339,8 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
         if goes_on := any(s.start <= time <= s.end for s in inputs.pending):
             until = time
             continue
+        if not _is_clear(stale, inputs, time, end_of(time)):
+            continue
         while _is_same(inputs, last, candidate):
             passed = max((s.end for s in inputs.pending if last < s.end < time), default=None)
             if passed is None:
@@ -345,6 +348,17 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
                 break
             last = passed
     return END if stale.end >= END else None
+
+
+def _is_clear(stale: Stale, inputs: Inputs, time: int, border: int) -> bool:
+    """Return whether all that counts before ``border`` is read, and nothing up to ``time`` counts after it.
+
+    The increments at a chain's ends count for one expected interval: back from its first stamp, or on from
+    its last one.
+    """
+    if inputs.meter.stamp_is_start:
+        return not inputs.record.counts_on(time, border)
+    return stale.end >= END or border + inputs.meter.expected_interval <= stale.end
 
 
 def _is_same(inputs: Inputs, last: int, candidate: tuple[int, int, State]) -> bool:

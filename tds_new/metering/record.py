@@ -75,12 +75,14 @@ class Record:
         """Return whether no later reading decided anything before ``time``."""
         return not any(base < time < settled for base, settled in self._spans)
 
-    def last_before(self, time: int, *, skip: int = 0) -> Point | None:
+    def last_before(self, time: int, *, skip: int = 0, border: int = END) -> Point | None:
         """Return the last point to resume at before ``time``; None if it is not known.
 
-        ``skip`` so many of them.
+        ``skip`` so many of them. All that counts from ``border`` on follows from the readings after it.
         """
-        for number in range(len(self.chains) - 1, -1, -1):
+        if not self.chains or not (self.whole or self._counts_up_to(self.chains[0].times[0]) <= border):
+            return None
+        for number in range(self._oldest_counting(border), -1, -1):
             times = self.chains[number].times
             for index in range(bisect_left(times, time) - 1, -1, -1):
                 point = self.point(number, index)
@@ -89,6 +91,25 @@ class Record:
                         return point
                     skip -= 1
         return None
+
+    def counts_on(self, time: int, border: int) -> bool:
+        """Return whether a chain that ended by ``time``, before another, counts from ``border`` on."""
+        number = self._oldest_counting(border)
+        return number + 1 < len(self.chains) and self.chains[number].times[-1] <= time
+
+    def _oldest_counting(self, border: int) -> int:
+        """Return the number of the first chain that counts from ``border`` on."""
+        for number, chain in enumerate(self.chains[:-1]):
+            if chain.kind == "INCREMENTAL" and self._counts_up_to(chain.times[-1]) > border:
+                return number
+        return len(self.chains) - 1
+
+    def _counts_up_to(self, last: int) -> int:
+        """Return where the interval of a chain's last increment ends.
+
+        With the stamp of its start it counts for one expected interval, whatever follows in another chain.
+        """
+        return last + (self.meter.expected_interval if self.meter.stamp_is_start else 0)
 
     def point(self, number: int, index: int, after: int = BEGINNING) -> Point | None:
         """Return a reading of a chain as a point to resume at; None if it is none.

@@ -86,7 +86,8 @@ class Account:
 
     ``segments`` in order of time. ``states``, ``checkpoints``, ``lowest``, ``border`` and
     ``provisional_since`` are those of ``Register``; every reading of another kind than a register is a state.
-    ``base`` is the last reading accepted. ``zero_start``: the time of the chain's first reading, if that is 0
+    ``lowest`` of an increment's chain is where its first interval begins, before its stamp. ``base`` is the
+    last reading accepted. ``zero_start``: the time of the chain's first reading, if that is 0
     and the run began at it.
     """
 
@@ -318,6 +319,8 @@ def _count_increments(
     computation: Computation, chain: Chain, meter: Meter, state: State | None, clip: int | None
 ) -> Account:
     account = Account(chain.conta_id, chain.kind)
+    if state is None and not meter.stamp_is_start:
+        account.lowest = chain.times[0] - meter.expected_interval
     longest = LONG * meter.expected_interval
     for increment in _intervals(chain, meter, state):
         start, end, time, value, gateway_id = increment
