@@ -174,8 +174,25 @@ def _compare_whole(expectation: Expectation, outcome: Outcome, whole: list[Rejec
     ]
     if len(whole) > 1:
         problems.append(f"rejected {len(whole)} times")
+    if expectation.large:
+        return problems + (_compare_large(expectation, outcome) if expectation.checkable else [])
     if outcome.kept or len(outcome.rejections) > len(whole):
         problems.append("rejected as a whole, and readings of it too")
+    return problems
+
+
+def _compare_large(expectation: Expectation, outcome: Outcome) -> list[str]:
+    """Return what is wrong with the readings of a message that is too large.
+
+    Bad ones have no row.
+    """
+    problems = []
+    for index, expected in enumerate(expectation.readings):
+        kept = outcome.kept.get(index)
+        if kept is None and not expected.faults and not expected.open:
+            problems.append(f"reading {index} of a large message is not kept")
+        elif kept is not None and (expected.faults or kept != expected[2:]):
+            problems.append(f"reading {index} of a large message is kept as {kept}; expected {expected}")
     return problems
 
 

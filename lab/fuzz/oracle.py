@@ -21,6 +21,7 @@ MAX_READINGS = 2_000
 DEEP = 200  # brackets from which on a parser may give up
 TOLERANCE = timedelta(minutes=5)
 NOTHING: frozenset[str] = frozenset()
+LARGE = frozenset({"mensagem_grande"})
 
 _CONTEXT = Context(prec=20_000, rounding=ROUND_HALF_EVEN, Emax=10**9, Emin=-(10**9))
 _STRING = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -66,13 +67,15 @@ class Expectation(NamedTuple):
     It is rejected as a whole for one of ``refused``, or else it has its ``readings``.
 
     An ``open`` message may be rejected as a whole too; one that is not ``checkable`` is too deep to be read
-    here. ``seq`` is to be answered; where it is None there is no answer, but one of ``seq_open`` may be.
+    here, or large and broken. A ``large`` message is rejected as a whole, and its good readings are stored.
+    ``seq`` is to be answered; where it is None there is no answer, but one of ``seq_open`` may be.
     """
 
     refused: frozenset[str] = NOTHING
     readings: tuple[Expected, ...] = ()
     open: bool = False
     checkable: bool = True
+    large: bool = False
     seq: int | None = None
     seq_open: frozenset[int] = frozenset()
     gateway_id: int | None = None
@@ -159,7 +162,7 @@ def brings(document: Any, index: int, device: KnownDevice, valor: Decimal) -> bo
 
 def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
     if len(payload) > MAX_BYTES:
-        return Expectation(frozenset({"limite_excedido"}))
+        return _large(payload, gateway) if kind == "telemetry" else Expectation(LARGE)
     # Its number may be found in spite of that, and answered.
     not_json = Expectation(frozenset({"json_invalido"}), seq_open=_numbers(payload))
     try:
@@ -186,6 +189,27 @@ def _content(kind: str, payload: bytes, gateway: FleetGateway) -> Expectation:
             NOTHING if isinstance(document, _Pairs) else frozenset({"esquema_invalido"}), open=deep
         )
     return _telemetry(document, gateway)._replace(open=deep)
+
+
+def _large(payload: bytes, gateway: FleetGateway) -> Expectation:
+    """Return the expectation of telemetry that is too large.
+
+    Of one that is broken the contract leaves open which readings are complete.
+    """
+    broken = Expectation(
+        LARGE | {"esquema_invalido", "mac_divergente"},
+        checkable=False,
+        large=True,
+        seq_open=_numbers(payload),
+    )
+    try:
+        document = written(payload.decode())
+    except ValueError:
+        return broken
+    if document is None or payload.count(b"[") + payload.count(b"{") > DEEP:
+        return broken
+    expectation = _telemetry(document, gateway)
+    return expectation if expectation.refused else expectation._replace(refused=LARGE, large=True)
 
 
 def _numbers(payload: bytes) -> frozenset[int]:

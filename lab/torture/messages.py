@@ -32,7 +32,7 @@ POISON = (
 POISON_SHARE = 60
 OVERSIZE_SHARE = 1
 POISON_BLOCK, POISON_BLOCKS = 50, 20  # of every 20th block of 50 messages, half are poison
-OVERSIZE_BYTES = 65_700  # over the platform's 65,536, under the broker's 66,560
+OVERSIZE_BYTES = 65_700  # over the platform's 65,536, under the broker's 1 MiB
 MAX_STORED_BYTES = 65_536
 
 DEVICES = {"D01": "kWh", "D02": "m\u00b3", "D03": "\u00b0C"}
@@ -146,7 +146,7 @@ def kind_of(plan: Plan, number: int) -> str:
     Duplicates and conflicts refer to a normal message of the same gateway shortly before.
     """
     kind = _raw_kind(plan, number)
-    if plan.with_seq and kind in (DUPLICATE, "unknown_gateway", "oversize"):
+    if plan.with_seq and kind in (DUPLICATE, "unknown_gateway"):
         return "normal"  # a duplicate has its original's seq, and an unknown gateway is not answered
     if kind in (DUPLICATE, CONFLICT) and _raw_kind(plan, _original(plan, number)) != "normal":
         return "normal"
@@ -200,6 +200,8 @@ def _rejections(kind: str) -> tuple[tuple[str, int | None], ...]:
     """Return what must be rejected of a message of this kind: motivo and index."""
     if kind == CONFLICT:
         return (("conflito", 0),)
+    if kind == "oversize":
+        return (("mensagem_grande", None),)  # and its readings are stored
     if kind in _BAD_READINGS:
         return ((_BAD_READINGS[kind].motivo, 1),)
     if kind in _BAD_MESSAGES:
@@ -276,5 +278,4 @@ _BAD_MESSAGES = {
     "invalid_utf8": "json_invalido",
     "unknown_gateway": "gateway_desconhecido",
     "other_mac": "mac_divergente",
-    "oversize": "limite_excedido",
 }

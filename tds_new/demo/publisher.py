@@ -24,7 +24,6 @@ from tds_new.demo.outbox import MEMORY, Outbox
 from tds_new.demo.simulation import SimulatedGateway
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.transport import MQTTSubscriber, Will, broker_config
-from tds_new.logs import printable
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +226,7 @@ class Publisher:
                 self.published.answered += 1
                 if answer.error:
                     self.published.refused += 1
-                    logger.warning("message %d was refused for good: %s", answer.seq, answer.error)
+                    logger.warning("message %d was refused for good: %r", answer.seq, answer.error)
         if time.monotonic() - self._checked >= interval:
             self._checked = time.monotonic()
             for station in self._stations:
@@ -293,7 +292,7 @@ def _answer_of(message: Message) -> _Answer | None:
     """
     try:
         answer = json.loads(message.payload)
-        return _Answer(int(answer["seq"]), printable(str(answer.get("erro", "")))[:50])
+        return _Answer(int(answer["seq"]), str(answer.get("erro", ""))[:50])
     except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning("not an answer: %d bytes", len(message.payload))
         return None

@@ -4,6 +4,7 @@ It reads payloads that the typed decoder cannot take, and is pure: no Django, no
 """
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -38,19 +39,46 @@ def _object(pairs: list[tuple[str, Any]]) -> Object:
     return result
 
 
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_decoder = json.JSONDecoder(
+    parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object
+)
+
+
 def load_json(text: str) -> Any:
     """Return any JSON value; numbers stay text.
 
     Raises MessageRefusedError if ``text`` is not JSON or nested too deeply.
     """
     try:
-        return json.loads(
-            text, parse_float=Number, parse_int=Number, parse_constant=Constant, object_pairs_hook=_object
-        )
+        return _decoder.decode(text)
     except RecursionError:
         raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
     except ValueError as error:
         raise MessageRefusedError(Reason.JSON_INVALIDO, str(error)[:200]) from error
+
+
+def load_items(text: str, position: int) -> list[Any]:
+    """Return the complete items of a JSON array; ``position`` is behind its bracket.
+
+    It ends at the array's end, or before the first item that is not JSON.
+    """
+    items = []
+    try:
+        while True:
+            item, position = _decoder.raw_decode(text, _skip_blanks(text, position))
+            items.append(item)
+            position = _skip_blanks(text, position)
+            if text[position : position + 1] != ",":
+                return items
+            position += 1
+    except (ValueError, RecursionError):
+        return items
+
+
+def _skip_blanks(text: str, position: int) -> int:
+    blanks = _BLANKS.match(text, position)
+    return blanks.end() if blanks else position
 
 
 def storable(document: Any) -> str:

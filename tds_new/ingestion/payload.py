@@ -14,13 +14,14 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from tds_new.ingestion.lossless import Constant, Number, Object, load_json, storable
+from tds_new.ingestion.lossless import Constant, Number, Object, load_items, load_json, storable
 from tds_new.ingestion.lossless import clean_text as clean_text
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal, Refusals
 from tds_new.mac import normalise_mac
 from tds_new.units import largest_unit
 
 MAX_PAYLOAD_BYTES = 65_536
+MAX_ELEMENTS = 50_000  # values in a message over the limit; 2,000 readings have some 10,000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_READINGS = 2_000  # in one message
 QUANTUM = Decimal("0.0001")
@@ -46,6 +47,7 @@ _ISO_8601 = re.compile(
 )
 # A number of a field that is only kept, and that jsonb may not take. It is looked for in one pass.
 _HUGE_NUMBER = re.compile(r"[0-9.][eE][+-]?[0-9]{4}|(?<![0-9])[0-9]{1000}")
+_READINGS_BEGIN = re.compile(r'"leituras"[ \t\r\n]*:[ \t\r\n]*\[')
 _KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
 _READING_KEYS = frozenset({"dispositivo_codigo", "valor", "unidade", "timestamp"})
 
@@ -142,7 +144,31 @@ def parse_telemetry(payload: bytes) -> Telemetry:
     Raises MessageRefusedError if nothing in it can be used: too large, not UTF-8, not JSON, not an object
     with ``leituras``, or with too many of them.
     """
-    text = decode_text(payload)
+    return _parse(decode_text(payload))
+
+
+def parse_large(payload: bytes) -> Telemetry:
+    """Return the complete readings of a telemetry payload over the limit.
+
+    It may be the beginning of one. Where it is no JSON, because it was cut or is broken, these are the
+    readings before the break. Raises MessageRefusedError if nothing in it can be used.
+    """
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as error:
+        text = payload[: error.start].decode()
+    try:
+        return _parse(text)
+    except MessageRefusedError as error:
+        if error.refusal.reason is not Reason.JSON_INVALIDO:
+            raise
+    try:
+        return _parse_beginning(text)
+    except RecursionError:
+        raise MessageRefusedError(Reason.MENSAGEM_GRANDE, "nested too deeply") from None
+
+
+def _parse(text: str) -> Telemetry:
     if "\\u00" in text and _ESCAPED_ASCII.search(text):
         return _parse_tolerant(text)
     try:
@@ -206,7 +232,7 @@ def decode_text(payload: bytes) -> str:
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MessageRefusedError(
-            Reason.LIMITE_EXCEDIDO, f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}"
+            Reason.MENSAGEM_GRANDE, f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}"
         )
     try:
         return payload.decode()
@@ -367,6 +393,8 @@ def _parse_tolerant(text: str) -> Telemetry:
 
     Raises MessageRefusedError if nothing in it can be used.
     """
+    if len(text) > MAX_PAYLOAD_BYTES:
+        _check_elements(text)
     if text.count(",") >= MAX_READINGS:
         _count_readings(text)
     try:
@@ -386,6 +414,37 @@ def _count_readings(text: str) -> None:
     except (ValueError, RecursionError):
         return
     _check_count(count)
+
+
+def _check_elements(text: str) -> None:
+    """Raise MessageRefusedError if a large message has too many values.
+
+    The objects made of them would take too much memory.
+    """
+    elements = text.count(",") + text.count("[") + text.count("{")
+    if elements > MAX_ELEMENTS:
+        raise MessageRefusedError(
+            Reason.MENSAGEM_GRANDE, f"{elements} commas and brackets; at most {MAX_ELEMENTS}"
+        )
+
+
+def _parse_beginning(text: str) -> Telemetry:
+    """Parse a large message that is no JSON, as far as its readings are complete.
+
+    Fields after ``leituras`` are not known. Raises MessageRefusedError if nothing in it can be used.
+    """
+    _check_elements(text)
+    found = _READINGS_BEGIN.search(text)
+    if found is None:
+        raise MessageRefusedError(Reason.MENSAGEM_GRANDE, "not JSON, and without leituras before the break")
+    try:
+        document = load_json(f'{text[: found.start()]}"leituras":[]}}')
+    except MessageRefusedError as error:
+        detail = f"not JSON before leituras: {error.refusal.detail}"
+        raise MessageRefusedError(Reason.MENSAGEM_GRANDE, detail) from None
+    if isinstance(document, Object):
+        document["leituras"] = load_items(text, found.end())
+    return _telemetry(document)
 
 
 def _telemetry(document: Any) -> Telemetry:

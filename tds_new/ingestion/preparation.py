@@ -16,10 +16,12 @@ from psycopg import Connection
 from tds_new.ingestion import store
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import (
+    MAX_PAYLOAD_BYTES,
     Reading,
     check_gateway_mac,
     clean_text,
     decode_text,
+    parse_large,
     parse_object,
     parse_telemetry,
     rounded,
@@ -151,9 +153,11 @@ class Preparer:
         """Stage the good readings of a message, reject the others, and note who was heard.
 
         ``texts`` gets the message's JSON by its ``number``. Raises MessageRefusedError if no reading can be
-        used.
+        used, or if the message is too large, after its readings are staged.
         """
-        telemetry = parse_telemetry(message.payload)
+        size = message.size or len(message.payload)
+        is_large = size > MAX_PAYLOAD_BYTES
+        telemetry = (parse_large if is_large else parse_telemetry)(message.payload)
         check_gateway_mac(telemetry, gateway.mac)
         refusals = Refusals()
         latest = message.received_at + self._future
@@ -183,11 +187,23 @@ class Preparer:
                 contas[gateway.conta_id] = moment
         if len(refusals.all) < len(telemetry.readings):
             texts[number] = telemetry.text
-        if telemetry.refusals or refusals.all:
-            refused = sorted(telemetry.refusals + refusals.all, key=attrgetter("index"))
-            reject(prepared, number, message, refused, gateway)
         _see(prepared, message, gateway)
+        refused = sorted(telemetry.refusals + refusals.all, key=attrgetter("index"))
+        if is_large:
+            # One row for the message, whose detail counts its bad readings: each row has up to 64 KiB of it.
+            count = len(telemetry.readings) + len(telemetry.refusals)
+            detail = f"{size} bytes; at most {MAX_PAYLOAD_BYTES}; {_summary(count, refused)}"
+            raise MessageRefusedError(Reason.MENSAGEM_GRANDE, detail, telemetry.seq)
+        if refused:
+            reject(prepared, number, message, refused, gateway)
         _answer(prepared, message, telemetry.seq)
+
+
+def _summary(count: int, refusals: list[Refusal]) -> str:
+    """Say how many of ``count`` readings are good, and why the others are not."""
+    reasons = Counter(refusal.reason.value for refusal in refusals)
+    bad = "".join(f", {reason} {number}" for reason, number in reasons.most_common())
+    return f"good readings {count - len(refusals)} of {count}{bad}"
 
 
 def reject(

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     UNIDADE_INVALIDA = "unidade_invalida"
     CONFLITO = "conflito"
     LIMITE_EXCEDIDO = "limite_excedido"
+    MENSAGEM_GRANDE = "mensagem_grande"
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

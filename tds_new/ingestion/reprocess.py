@@ -8,7 +8,8 @@ from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.payload import clean_text
+from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES, clean_text
+from tds_new.ingestion.refusal import Reason
 from tds_new.ingestion.rejected import MAX_ROWS_PER_MESSAGE, RejectedRow
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
@@ -29,8 +30,9 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
     """Process rejected messages again, oldest first, with the times of their arrival.
 
     A row whose message, or reading, is stored now (or was before) is marked as accepted; one that is refused
-    again gets the new reason. Rows accepted earlier are skipped. Raises psycopg.Error if the database fails;
-    the batches done until then stay done.
+    again gets the new reason. Of a message that was too large, the readings in the 64 KiB that are kept are
+    stored if they are not yet, and it stays refused. Rows accepted earlier are skipped. Raises psycopg.Error
+    if the database fails; the batches done until then stay done.
     """
     accepted = refused = 0
     ids = iter(list(rejected.filter(reprocessada_em=None).order_by("id").values_list("id", flat=True)))
@@ -51,8 +53,19 @@ def reprocess(rejected: QuerySet[MensagemRejeitada]) -> ReprocessResult:
 
 
 def _message(row: MensagemRejeitada) -> Message:
-    """Return the rejected message, marked as retained: then it is no sign of life."""
-    return Message(topic=row.topico, payload=bytes(row.payload), received_at=row.recebida_em, retain=True)
+    """Return the rejected message, marked as retained: then it is no sign of life.
+
+    Of a message that was too large, the row has the beginning.
+    """
+    payload = bytes(row.payload)
+    is_cut = row.motivo == Reason.MENSAGEM_GRANDE and len(payload) == MAX_PAYLOAD_BYTES
+    return Message(
+        topic=row.topico,
+        payload=payload,
+        received_at=row.recebida_em,
+        retain=True,
+        size=MAX_PAYLOAD_BYTES + 1 if is_cut else 0,
+    )
 
 
 def _mark(row: MensagemRejeitada, refusals: Refusals) -> bool:
@@ -63,6 +76,8 @@ def _mark(row: MensagemRejeitada, refusals: Refusals) -> bool:
     """
     refused = refusals.get(row.leitura_indice) or refusals.get(None)
     if refused is not None:
+        if refused.refusal.reason == row.motivo == Reason.MENSAGEM_GRANDE:
+            return False  # the detail counts the readings of the whole message
         row.motivo, row.detalhe = refused.refusal.reason.value, clean_text(refused.refusal.detail)
         row.gateway_id, row.conta_id = refused.gateway_id, refused.conta_id
         return False

@@ -27,6 +27,7 @@ class Motivo(models.TextChoices):
     UNIDADE_INVALIDA = "unidade_invalida", _("Unidade inválida")
     CONFLITO = "conflito", _("Conflito com leitura já armazenada")
     LIMITE_EXCEDIDO = "limite_excedido", _("Limite excedido")
+    MENSAGEM_GRANDE = "mensagem_grande", _("Mensagem grande demais")
 
 
 class MensagemRejeitada(models.Model):

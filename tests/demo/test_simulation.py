@@ -326,7 +326,7 @@ def test_a_message_that_is_refused_for_good_is_not_sent_again_and_counted(
         publisher._answers.append(Message(topic, answer, datetime.now(UTC)))
     publisher._handle_answers(0)
     assert (publisher.published.answered, publisher.published.refused, len(station.outbox)) == (2, 1, 1)
-    assert "message 2 was refused for good: mac_divergente" in caplog.text
+    assert "message 2 was refused for good: 'mac_divergente'" in caplog.text
 
 
 @pytest.mark.django_db

@@ -132,10 +132,10 @@ def test_the_dashboard_user_reads_and_cannot_write(mosquitto: Broker) -> None:
 def test_the_largest_payload_passes_and_a_larger_packet_is_refused(mosquitto: Broker) -> None:
     with mosquitto.client(BACKEND) as backend, mosquitto.client(GATEWAY_A.user) as gateway:
         backend.subscribe(f"{PREFIX}/+/telemetry")
-        gateway.publish(f"{PREFIX}/{MAC_A}/telemetry", b"x" * 65_536)
-        assert len(backend.receive()[0][1]) == 65_536
+        gateway.publish(f"{PREFIX}/{MAC_A}/telemetry", b"x" * 1_048_576)
+        assert len(backend.receive()[0][1]) == 1_048_576
         gateway.paho.reconnect_delay_set(WAIT_S, WAIT_S)
-        gateway.paho.publish(f"{PREFIX}/{MAC_A}/telemetry", b"x" * 70_000, 0)
+        gateway.paho.publish(f"{PREFIX}/{MAC_A}/telemetry", b"x" * 1_050_000, 0)
         assert gateway.disconnected.wait(WAIT_S)
     with mosquitto.client(BACKEND) as backend:
         assert backend.received.empty()

@@ -61,8 +61,8 @@ def refused_whole(payload: bytes) -> Reason:
             )
         ],
         (message(GOOD, rest=',"gateway_mac":5'), Reason.MAC_DIVERGENTE),
-        (message(GOOD) + b" " * (MAX_PAYLOAD_BYTES + 1 - len(message(GOOD))), Reason.LIMITE_EXCEDIDO),
-        (b"\xff" * (MAX_PAYLOAD_BYTES + 1), Reason.LIMITE_EXCEDIDO),
+        (message(GOOD) + b" " * (MAX_PAYLOAD_BYTES + 1 - len(message(GOOD))), Reason.MENSAGEM_GRANDE),
+        (b"\xff" * (MAX_PAYLOAD_BYTES + 1), Reason.MENSAGEM_GRANDE),
     ],
 )  # fmt: skip
 def test_a_message_of_which_nothing_can_be_used_is_refused(payload: bytes, reason: Reason) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion, _ConnectionState
 
+from tds_new.ingestion.message import MAX_KEPT_BYTES
 from tds_new.ingestion.transport.config import BrokerConfig, Will, tls_context
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ READ_SIZE = 262_144
 MAX_UNACKNOWLEDGED = 1_000  # publications sent and kept; further ones wait for the broker's PUBACKs
 MAX_QUEUED = 100_000  # publications that may wait
 
+# A larger PUBLISH is not read into memory as a whole: MQTT allows 256 MB. Its topic may have 64 KiB.
+MAX_PACKET_BYTES = MAX_KEPT_BYTES + 65_536 + 16
+
 _PUBLISH, _PUBACK = 0x30, 0x40
 _INCOMPLETE = -1  # instead of a position, where data ends too early
 _acknowledgement = struct.Struct(">BBH").pack
@@ -27,7 +31,7 @@ _acknowledgement = struct.Struct(">BBH").pack
 class Publication(NamedTuple):
     """A PUBLISH packet: its topic in UTF-8, its payload and its flags.
 
-    The packet id is 0 with QoS 0.
+    The packet id is 0 with QoS 0. ``size`` is the payload's where ``payload`` is only its beginning; else 0.
     """
 
     topic: bytes
@@ -36,6 +40,7 @@ class Publication(NamedTuple):
     retain: bool
     duplicate: bool
     packet_id: int
+    size: int = 0
 
 
 class BufferedClient(paho.Client):
@@ -44,13 +49,15 @@ class BufferedClient(paho.Client):
     paho reads one or two bytes of the socket at a time and spends some 25 us on a message: three system
     calls, five dictionaries, and a match against every filter. :meth:`publications` takes whole PUBLISH
     packets out of a buffer instead, and PUBACKs are written together. Every other packet, and a packet of
-    which only a part has arrived, is left to paho.
+    which only a part has arrived, is left to paho. Of a PUBLISH over ``MAX_PACKET_BYTES`` only the beginning
+    is kept.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._incoming = b""
         self._position = 0
         self._outgoing = bytearray()
+        self._in_large = False  # in the middle of a PUBLISH that is too large to be kept
         super().__init__(*args, **kwargs)
 
     @property
@@ -60,13 +67,17 @@ class BufferedClient(paho.Client):
 
     # --- receiving ------------------------------------------------------------------------------------------
 
-    def publications(self) -> Iterator[Publication]:
+    def publications(self) -> Iterable[Publication]:
         """Take the whole PUBLISH packets from the head of the buffer.
 
         Their form is that of MQTT 3.1.1, sections 2.2 and 3.3. With MQTT 5 the properties are skipped. Raises
         ValueError for a packet whose fields do not fit into it: nothing after it can be trusted, and the
-        connection is to be closed (MQTT 5, section 4.13).
+        connection is to be closed (MQTT 5, section 4.13). Raises OSError if it is closed in the middle of a
+        packet that is too large to be kept.
         """
+        return self._read_large() if self._in_large else self._take_publications()
+
+    def _take_publications(self) -> Iterator[Publication]:
         if self._in_packet["command"]:
             return  # paho is in the middle of a packet
         if self._position >= len(self._incoming):
@@ -96,6 +107,54 @@ class BufferedClient(paho.Client):
             position = self._position = stop
             yield Publication(topic, data[at:stop], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
+    def _read_large(self) -> list[Publication]:
+        """Read on in a packet of which only the beginning is kept.
+
+        Return it once it has all been read.
+        """
+        if self._position >= len(self._incoming):
+            try:
+                self._incoming, self._position = super()._sock_recv(READ_SIZE), 0
+            except BlockingIOError:
+                return []
+            if not self._incoming:
+                raise ConnectionError("closed in the middle of a packet")
+            with self._msgtime_mutex:
+                self._last_bytes_received = time.monotonic()
+        packet = self._in_packet
+        size = min(len(self._incoming) - self._position, packet["to_process"])
+        kept = min(size, MAX_PACKET_BYTES - len(packet["packet"]))
+        packet["packet"] += self._incoming[self._position : self._position + kept]
+        self._position += size
+        packet["to_process"] -= size
+        if packet["to_process"]:
+            return []
+        flags, beginning, length = packet["command"], bytes(packet["packet"]), packet["remaining_length"]
+        packet["command"] = packet["have_remaining"] = packet["remaining_length"] = packet["pos"] = 0
+        packet["remaining_mult"], packet["remaining_count"], packet["packet"] = 1, [], bytearray()
+        self._in_large = False
+        return [self._beginning(flags, beginning, length)]
+
+    def _beginning(self, flags: int, data: bytes, length: int) -> Publication:
+        """Return a PUBLISH of ``length`` bytes, of which ``data`` are the first.
+
+        Raises ValueError if they contradict each other.
+        """
+        at = 2 + (data[0] << 8 | data[1])
+        topic, packet_id = data[2:at], 0
+        if flags & 6:
+            packet_id = data[at] << 8 | data[at + 1]
+            at += 2
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            size, start = _variable_integer(data, at, len(data))
+            at = length + 1 if start == _INCOMPLETE else start + size
+        if at > length or (flags & 6 and not packet_id):
+            raise ValueError(f"a PUBLISH of {length} bytes is malformed")
+        payload = data[at : at + MAX_KEPT_BYTES]
+        return Publication(
+            topic, payload, flags >> 1 & 3, bool(flags & 1), bool(flags & 8), packet_id, length - at
+        )
+
     @property
     def has_input(self) -> bool:
         """Whether bytes wait in a buffer, where a selector cannot see them."""
@@ -124,6 +183,10 @@ class BufferedClient(paho.Client):
                 self._last_bytes_received = time.monotonic()
 
     def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET_BYTES and self._in_packet["command"] & 0xF0 == _PUBLISH:
+            self._in_large = True
+        if self._in_large:
+            raise BlockingIOError  # this packet is not left to paho
         if self._position >= len(self._incoming):
             self._incoming, self._position = super()._sock_recv(READ_SIZE), 0
         taken = self._incoming[self._position : self._position + bufsize]
@@ -207,6 +270,7 @@ class BufferedClient(paho.Client):
         ):
             self._send_last()
         self._incoming, self._position = b"", 0
+        self._in_large = False
         self._outgoing.clear()
         super()._sock_close()
 

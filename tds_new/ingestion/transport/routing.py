@@ -41,12 +41,12 @@ class Router:
 
         ``received_at`` is aware and in UTC; ``connection`` is the number of the connection.
         """
-        raw_topic, payload, qos, retain, redelivered, packet_id = publication
+        raw_topic, payload, qos, retain, redelivered, packet_id, size = publication
         route = self._routes.get(raw_topic)
         if route is None:
             route = self._route(raw_topic)
         topic, handlers = route
-        message = Message(topic, payload, received_at, qos, retain, redelivered, packet_id, connection)
+        message = Message(topic, payload, received_at, qos, retain, redelivered, packet_id, connection, size)
         handled = False
         for handler in handlers:
             try:
