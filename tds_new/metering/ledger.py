@@ -351,9 +351,10 @@ def _until(stale: Stale, inputs: Inputs, computation: Computation, number: int) 
 
 
 def _is_clear(stale: Stale, inputs: Inputs, time: int, border: int) -> bool:
-    """Return whether all that counts before ``border`` is read, and nothing up to ``time`` counts after it.
+    """Return whether a range may end at ``time``, with its block's end at ``border``.
 
-    The increments at a chain's ends count for one expected interval: back from its first stamp, or on from
+    All that counts before the border must be read, and no chain that ended by then may count after it. The
+    increments at a chain's ends count for one expected interval: back from its first stamp, or on from
     its last one.
     """
     if inputs.meter.stamp_is_start:
