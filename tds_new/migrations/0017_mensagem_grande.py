@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tds_new", "0015_consumo_fechado"),
+        ("tds_new", "0016_resto"),
     ]
 
     operations = [
