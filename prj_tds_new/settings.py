@@ -215,9 +215,12 @@ MQTT_USE_TLS = env.boolean("MQTT_USE_TLS", False)
 MQTT_CA_CERTS = env.existing_file("MQTT_CA_CERTS")
 MQTT_CERTFILE = env.existing_file("MQTT_CERTFILE")
 MQTT_KEYFILE = env.existing_file("MQTT_KEYFILE")
-MQTT_SHARE_GROUP = env.text("MQTT_SHARE_GROUP", "")
+# A secret: whoever subscribes to the group's name is dealt a part of its messages.
+MQTT_SHARE_GROUP = env.secret("MQTT_SHARE_GROUP", "")
 if any(c in MQTT_SHARE_GROUP for c in "/+#"):
     env.refuse(f"MQTT_SHARE_GROUP={MQTT_SHARE_GROUP} must not hold / + or #")
+# Whether the shipped broker listens for MQTT over WebSockets too, on 9001.
+TDS_MQTT_WEBSOCKETS = env.boolean("TDS_MQTT_WEBSOCKETS", False)
 
 # --- ingestion ----------------------------------------------------------------------------------------------
 # The consumer starts the worker that computes consumption; off if `process_consumption` is a service of its

@@ -2,7 +2,7 @@
 
 Enters: forms of staff.
 Leaves: pages; rows, signed for the audit trail. Of readings it shows only those that need people.
-May import: models, queries, metering.preview, ingestion.reprocess, storage, formats, units.
+May import: models, queries, metering.preview, ingestion.reprocess, broker.accounts, storage, formats, units.
 """
 
 from django.contrib import admin

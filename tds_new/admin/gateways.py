@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Sum
@@ -14,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from tds_new.admin.base import BaseInline, ProtectedDeletionAdmin, ReasonedForm, WideListAdmin
+from tds_new.broker.accounts import GatewayAccount
 from tds_new.formats import clock_with_zone
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 
@@ -109,14 +111,16 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
     list_select_related = ("conta",)
     search_fields = ("codigo", "mac", "device_id", "nome", "conta__name")
     autocomplete_fields = ("conta",)
-    readonly_fields = ("is_online", "last_seen", "created_at", "refused_by_motivo")
+    readonly_fields = ("mqtt_user", "mqtt_topic", "is_online", "last_seen", "created_at", "refused_by_motivo")
     inlines = (DispositivoInline,)
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
-        """Return the fields; of a stored gateway, also why its interval changes."""
+        """Return the fields; of a stored gateway, also its topic and why its interval changes."""
+        mqtt = ((_("MQTT"), {"fields": ("mqtt_user", "mqtt_topic")}),) if obj is not None else ()
         asked = ("motivo",) if obj is not None and self.has_change_permission(request, obj) else ()
         return (
             (None, {"fields": ("conta", "codigo", "mac", "device_id", "nome", "descricao", "is_active")}),
+            *mqtt,
             (
                 _("Capacidade e tempos"),
                 {"fields": ("qte_max_dispositivos", "aceita_leituras_desde", "intervalo_esperado_s", *asked)},
@@ -148,6 +152,16 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
             device_count=Coalesce(Subquery(devices, output_field=IntegerField()), 0),
             refused_count=Coalesce(Subquery(refused, output_field=IntegerField()), 0),
         )
+
+    @admin.display(description=_("usuário"))
+    def mqtt_user(self, gateway: Gateway) -> str:
+        """Show as whom it connects to the broker."""
+        return GatewayAccount(gateway.mac).user
+
+    @admin.display(description=_("tópico das leituras"))
+    def mqtt_topic(self, gateway: Gateway) -> str:
+        """Show where it publishes, in a form that the broker lets through."""
+        return GatewayAccount(gateway.mac, gateway.device_id or "").topic(settings.MQTT_TOPIC_PREFIX)
 
     @admin.display(description=_("último sinal"), ordering="last_seen")
     def heard(self, gateway: Gateway) -> str:

@@ -16,6 +16,9 @@ from tds_new.mac import normalise_mac
 ADMIN, BACKEND, DASHBOARD = "admin", "django_backend", "dashboard"
 PLATFORM_USERS = (ADMIN, BACKEND, DASHBOARD)
 
+# Where the administrator talks to Mosquitto's dynamic security plugin; see broker.restrictions.
+CONTROL_TOPIC = "$CONTROL/dynamic-security"
+
 FROM_GATEWAY = ("telemetry", "heartbeat", "status")
 TO_GATEWAY = ("ack", "commands/#")
 
@@ -51,8 +54,9 @@ class GatewayAccount:
         """Every ``{id}`` in a topic that the platform takes for this gateway.
 
         The access rules must allow all of them: to an MQTT 3.1.1 client Mosquitto acknowledges a message that
-        it drops for want of a rule. Raises ValueError if ``mac`` is not a MAC or ``device_id`` is not one
-        level of a topic.
+        it drops for want of a rule. Of a MAC these are all lower-case and all upper-case letters, with ``:``,
+        ``-`` or nothing between; a mixed one has too many spellings to allow each. Raises ValueError if
+        ``mac`` is not a MAC, or ``device_id`` is one or is not one level of a topic.
         """
         lower = canonical(self.mac)
         spellings = [
@@ -63,8 +67,18 @@ class GatewayAccount:
         if self.device_id:
             if not _TOPIC_LEVEL.fullmatch(self.device_id):
                 raise ValueError(f"device_id {self.device_id!r} cannot be a level of a topic")
+            if normalise_mac(self.device_id):  # it would open the topics of the gateway with that MAC
+                raise ValueError(f"device_id {self.device_id!r} is a MAC")
             spellings.append(self.device_id)
         return tuple(dict.fromkeys(spellings))  # a MAC of digits alone has no other case
+
+    def topic(self, prefix: str, leaf: str = "telemetry") -> str:
+        """Return the topic that a gateway is told to use.
+
+        Its level is ``device_id`` where there is one, else the user name. Raises ValueError as
+        :attr:`identifiers` does.
+        """
+        return f"{prefix}/{self.device_id or self.user}/{leaf}"
 
 
 def canonical(mac: str) -> str:
@@ -113,12 +127,13 @@ def acl_text(prefix: str, gateways: Iterable[GatewayAccount]) -> str:
     """Return the access rules of the platform's users and the gateways.
 
     All topics begin with ``prefix``. Everything else is refused. A shared subscription (``$share/...``) needs
-    no rule but the topic's own. 10,000 gateways make 300,000 rules: 16 MB, which Mosquitto 2.0.11 reads in 10
-    s at its start and at each SIGHUP (measured).
+    no rule but the topic's own; who may make one is in :mod:`tds_new.broker.restrictions`. 10,000 gateways
+    make 300,000 rules: 16 MB, which Mosquitto 2.0.11 reads in 10 s at its start and at each SIGHUP
+    (measured).
     """
     every = [f"{prefix}/+/{leaf}" for leaf in FROM_GATEWAY]
     sections = [
-        _section(ADMIN, both=["#", "$SYS/#"]),
+        _section(ADMIN, both=["#", "$SYS/#", f"{CONTROL_TOPIC}/#"]),
         _section(BACKEND, read=[*every, "$SYS/#"], write=[f"{prefix}/+/{leaf}" for leaf in TO_GATEWAY]),
         _section(DASHBOARD, read=[*every, "$SYS/#"]),
     ]

@@ -1,16 +1,19 @@
 """Write the broker's files, each complete or not at all.
 
-They are ``passwords``, ``acl`` and ``secrets/<user>``.
+They are ``passwords``, ``acl``, ``restrictions.json``, ``conf.d/websockets.conf``, ``share_group`` and
+``secrets/<user>``.
 """
 
 import os
 import secrets
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tds_new.broker.accounts import PLATFORM_USERS, GatewayAccount, acl_text, opens, password_line
+from tds_new.broker.listeners import WEBSOCKET_PORT, websocket_listener
+from tds_new.broker.restrictions import restrictions_text, same_restrictions
 
 SECRET_BYTES = 24  # 192 bits
 
@@ -20,12 +23,13 @@ class Provisioned:
     """The outcome of :meth:`BrokerFiles.provision`.
 
     ``created`` are the users with a new secret, ``removed`` the users that were taken out; ``changed`` says
-    whether the broker must read its files again.
+    whether the broker must read its files again, ``restart`` whether it must be started again for that.
     """
 
     created: tuple[str, ...]
     removed: tuple[str, ...]
     changed: bool
+    restart: bool
 
 
 class WrongPasswordError(Exception):
@@ -42,6 +46,9 @@ class BrokerFiles:
         self.directory = directory
         self.passwords = directory / "passwords"
         self.acl = directory / "acl"
+        self.restrictions = directory / "restrictions.json"
+        self.listeners = directory / "conf.d"
+        self.share_group = directory / "share_group"
         self.secrets = directory / "secrets"
         self._owner = owner
 
@@ -50,13 +57,27 @@ class BrokerFiles:
         return (self.secrets / user).read_text(encoding="ascii").strip()
 
     def provision(
-        self, prefix: str, gateways: Sequence[GatewayAccount], rotate: Collection[str] = ()
+        self,
+        prefix: str,
+        gateways: Sequence[GatewayAccount],
+        rotate: Collection[str] = (),
+        *,
+        websockets: bool = False,
+        restrict: Callable[[Sequence[str]], None] | None = None,
     ) -> Provisioned:
         """Write the files for the platform's users and ``gateways``.
 
-        Secrets that exist are kept. ``prefix`` is that of all topics. The users named in ``rotate`` get a new
-        secret. Raises ValueError if ``rotate`` names an unknown user, or a gateway's MAC or ``device_id``
-        cannot be part of a rule.
+        Secrets that exist are kept.
+
+        prefix: what all topics begin with
+        gateways: who gets an account, besides the platform's users
+        rotate: the users who get a new secret
+        websockets: whether the broker listens for WebSockets too
+        restrict: called with the gateways' users before their passwords are written, so that a running broker
+            knows what they may not do before it lets them in
+
+        Raises ValueError if ``rotate`` names an unknown user, or a gateway's MAC or ``device_id`` cannot be
+        part of a rule.
         """
         users = [*PLATFORM_USERS, *(gateway.user for gateway in gateways)]
         if unknown := sorted(set(rotate) - set(users)):
@@ -67,12 +88,37 @@ class BrokerFiles:
         created = [user for user in users if user in rotate or not (self.secrets / user).exists()]
         for user in created:
             write_whole(self.secrets / user, secrets.token_urlsafe(SECRET_BYTES) + "\n")
+        if not self.share_group.exists():
+            write_whole(self.share_group, secrets.token_hex(SECRET_BYTES) + "\n")
+        restart = self._write_listeners(websockets)
+        restart |= self._write_restrictions(gateways)
+        if restrict is not None:
+            restrict([gateway.user for gateway in gateways])
         lines = self._password_lines(users)
         changed = [self._replace(self.passwords, lines), self._replace(self.acl, rules)]
         removed = sorted({path.name for path in self.secrets.iterdir()} - set(users))
         for user in removed:  # last, so that an interrupted run has not removed a secret that is still in use
             (self.secrets / user).unlink()
-        return Provisioned(tuple(created), tuple(removed), any(changed))
+        return Provisioned(tuple(created), tuple(removed), any(changed) or restart, restart)
+
+    def _write_listeners(self, websockets: bool) -> bool:
+        """Write or remove the WebSocket listener; return whether that changed anything."""
+        self.listeners.mkdir(mode=0o755, exist_ok=True)
+        path = self.listeners / "websockets.conf"
+        if websockets:
+            return self._replace(path, websocket_listener(str(WEBSOCKET_PORT)))
+        present = path.exists()
+        path.unlink(missing_ok=True)
+        return present
+
+    def _write_restrictions(self, gateways: Sequence[GatewayAccount]) -> bool:
+        """Write what the users may not do, and return whether there was no such file."""
+        text, path = restrictions_text(gateways), self.restrictions
+        missing = not path.exists()
+        # The broker writes the file in its own form when it learns of a gateway while it runs.
+        if missing or not same_restrictions(path.read_text(encoding="utf-8"), text):
+            write_whole(path, text, self._owner)
+        return missing
 
     def _password_lines(self, users: Sequence[str]) -> str:
         """Return the password file: one line for each user.

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from django.conf import settings
+
 from tds_new.broker.accounts import BACKEND
+from tds_new.broker.listeners import WEBSOCKET_PORT
 from tds_new.demo.fleet import FLEET
 from tds_new.embedded import child, state
 from tds_new.embedded.mosquitto import MosquittoServer, find_mosquitto
@@ -73,7 +76,7 @@ class Stack:
         self.logins = [
             line.removeprefix("[OK] ") for line in said.splitlines() if line.startswith("[OK] login")
         ]
-        self._command("provision_broker", "--directory", str(self.data_dir / "broker"))
+        self._command("provision_broker", "--files-only", "--directory", str(self.data_dir / "broker"))
         self._start_broker()
         self._run("consumer", self._manage("start_mqtt_consumer", "--standby"))
         address = self._start_web()
@@ -135,10 +138,12 @@ class Stack:
 
     def _start_broker(self) -> None:
         directory = self.data_dir / "broker"
+        websocket_port = first_free(WEBSOCKET_PORT) if settings.TDS_MQTT_WEBSOCKETS else None
         if find_mosquitto() is not None:
             broker = MosquittoServer(directory)
             broker.end_predecessor()
             broker.device_port = first_free(MQTT_PORT)
+            broker.websocket_port = websocket_port
             self._supervisor.start("Mosquitto", broker)
             self._say(
                 "OK",
@@ -146,11 +151,12 @@ class Stack:
                 f"secrets in {broker.files.secrets}",
             )
             self._write_broker_state(broker.port, broker.files.secret(BACKEND))
+            self._say_websockets(websocket_port)
             return
         # amqtt takes half a second to import, so only where it is needed.
         from tds_new.embedded.python_broker import PythonBroker
 
-        fallback = PythonBroker(directory, first_free(MQTT_PORT))
+        fallback = PythonBroker(directory, first_free(MQTT_PORT), websocket_port)
         self._supervisor.start("broker", fallback)
         self._say(
             "OK",
@@ -164,6 +170,11 @@ class Stack:
         )
         self._say("WARN", "install mosquitto for a broker that keeps them")
         self._write_broker_state(fallback.port, fallback.files.secret(BACKEND))
+        self._say_websockets(websocket_port)
+
+    def _say_websockets(self, port: int | None) -> None:
+        if port is not None:
+            self._say("OK", f"MQTT over WebSockets for gateways: ws://{LOOPBACK}:{port}")
 
     def _start_web(self) -> str:
         port = first_free(WEB_PORT)

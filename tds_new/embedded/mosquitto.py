@@ -18,6 +18,7 @@ from typing import Self
 from django.conf import settings as django_settings
 
 from tds_new.broker.files import BrokerFiles
+from tds_new.broker.listeners import websocket_listener
 from tds_new.embedded import child
 from tds_new.embedded.ports import LOOPBACK, free_port, is_free
 
@@ -25,6 +26,7 @@ from tds_new.embedded.ports import LOOPBACK, free_port, is_free
 SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 START_TIMEOUT_S = 60  # it reads its store first, which may be large
 STOP_TIMEOUT_S = 60  # it writes its store last
+PLUGIN = "mosquitto_dynamic_security.so"
 _RUNNING = re.compile(rb"mosquitto version \S+ running")
 
 
@@ -44,6 +46,14 @@ def find_mosquitto() -> Path | None:
     answer = subprocess.run([found, "-h"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"mosquitto version (\d+)\.", answer)
     return Path(found) if version and int(version[1]) >= 2 else None
+
+
+def find_plugin(binary: Path) -> Path | None:
+    """Return the path of the plugin that restricts users; None if there is none."""
+    library = binary.resolve().parent.parent / "lib"
+    return next(
+        (path for path in (library / PLUGIN, *sorted(library.glob(f"*/{PLUGIN}"))) if path.exists()), None
+    )
 
 
 def template() -> str:
@@ -82,7 +92,8 @@ class MosquittoServer:
 
     These are its configuration, accounts, store and log. ``files`` are its accounts; provision them before
     the start. ``settings`` replace those of the shipped configuration. Gateways connect to ``device_port``,
-    the platform to ``port``; both stay the same over restarts, and 0 means any free port.
+    or with WebSockets to ``websocket_port``, and the platform to ``port``. They stay the same over restarts;
+    0 means any free port, None that there are no WebSockets.
     """
 
     def __init__(
@@ -92,11 +103,12 @@ class MosquittoServer:
         *,
         device_port: int = 0,
         port: int = 0,
+        websocket_port: int | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.files = BrokerFiles(self.directory)
         self.log = self.directory / "log"
-        self.device_port, self.port = device_port, port
+        self.device_port, self.port, self.websocket_port = device_port, port, websocket_port
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -129,9 +141,11 @@ class MosquittoServer:
         (self.directory / "data").mkdir(exist_ok=True)
         self._choose_ports()
         configuration = self.directory / "mosquitto.conf"
-        configuration.write_text(self._configuration(), encoding="utf-8")
-        # The directory may have been given away already and the two files written again since.
-        for path in (self.directory, self.files.passwords, self.files.acl):
+        configuration.write_text(self._configuration(find_plugin(binary)), encoding="utf-8")
+        self._write_websocket_listener()
+        # The directory may have been given away already and the files written again since.
+        files = (self.files.passwords, self.files.acl, self.files.restrictions, self.files.listeners)
+        for path in (self.directory, *files):
             if path.exists():
                 child.give_to(path, child.file_owner(identity))
         with self.log.open("wb") as log:
@@ -185,22 +199,43 @@ class MosquittoServer:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def _choose_ports(self) -> None:
-        self.device_port = self.device_port or free_port()
-        while not self.port or self.port == self.device_port:
-            self.port = free_port()
-        for port in (self.device_port, self.port):
-            if not is_free(port):
+        chosen = {self.device_port, self.port, self.websocket_port} - {0, None}
+
+        def another() -> int:
+            while (port := free_port()) in chosen:
+                pass
+            chosen.add(port)
+            return port
+
+        self.device_port = self.device_port or another()
+        self.port = self.port or another()
+        if self.websocket_port == 0:
+            self.websocket_port = another()
+        for port in (self.device_port, self.port, self.websocket_port):
+            if port is not None and not is_free(port):
                 raise MosquittoError(f"port {port} is in use")
 
-    def _configuration(self) -> str:
-        paths: dict[str, str | None] = {
+    def _configuration(self, plugin: Path | None) -> str:
+        values: dict[str, str | None] = {
             "password_file": str(self.files.passwords),
             "acl_file": str(self.files.acl),
+            "plugin": str(plugin) if plugin else None,
+            "plugin_opt_config_file": str(self.files.restrictions) if plugin else None,
             "persistence_location": f"{self.directory / 'data'}/",
+            "include_dir": str(self.files.listeners),
         }
-        return render(
-            template(), paths | self._settings, (f"{self.device_port} {LOOPBACK}", f"{self.port} {LOOPBACK}")
-        )
+        platform = f"{self.port} {LOOPBACK}"
+        if plugin is None:  # the next best: one session for each user, whatever its client id
+            platform += "\nuse_username_as_clientid true"
+        return render(template(), values | self._settings, (f"{self.device_port} {LOOPBACK}", platform))
+
+    def _write_websocket_listener(self) -> None:
+        self.files.listeners.mkdir(exist_ok=True)
+        path = self.files.listeners / "websockets.conf"
+        if self.websocket_port is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(websocket_listener(f"{self.websocket_port} {LOOPBACK}"), encoding="utf-8")
 
     def _wait_until_running(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -22,7 +22,7 @@ from tds_new.ingestion.statistics import Statistics
 from tds_new.ingestion.status import StatusReporter, log_outcomes
 from tds_new.ingestion.supervision import Watchdog, notify
 from tds_new.ingestion.telemetry_processor import BatchResult, TelemetryProcessor
-from tds_new.ingestion.topics import Kind, subscription
+from tds_new.ingestion.topics import Kind, is_guessable, subscription
 from tds_new.ingestion.transport import BrokerConfig, MQTTSubscriber
 from tds_new.logs import printable
 from tds_new.storage import session
@@ -82,6 +82,12 @@ class Consumer:
 
         Return the exit status: 0, or 1 if another consumer of the same client id is active.
         """
+        if self._options.share_group and is_guessable(self._options.share_group):
+            logger.warning(
+                "the share group's name can be guessed: whoever subscribes to it is dealt a part of all "
+                "messages where the broker does not refuse that; use the name that provision_broker makes "
+                "(MQTT_SHARE_GROUP_FILE)"
+            )
         if settings.TDS_METRICS_PORT:
             self._metrics.serve(settings.TDS_METRICS_ADDRESS, settings.TDS_METRICS_PORT)
         try:

@@ -8,6 +8,10 @@ from typing import NamedTuple
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 
 
+# The name of a share group that has fewer characters, or no digits among letters, is a word and not a secret.
+_SECRET_LENGTH = 20
+
+
 class Kind(StrEnum):
     """The kinds of message that gateways publish."""
 
@@ -48,6 +52,18 @@ def subscription(prefix: str, kind: Kind, share_group: str = "") -> str:
     """
     pattern = f"{prefix}/+/{kind}"
     return f"$share/{share_group}/{pattern}" if share_group else pattern
+
+
+def shown(pattern: str) -> str:
+    """Return a filter as it may be logged: a share group's name is a secret."""
+    share, _, rest = pattern.partition("/")
+    return f"{share}/***/{rest.partition('/')[2]}" if share == "$share" else pattern
+
+
+def is_guessable(share_group: str) -> bool:
+    """Whether somebody could find the name of a share group by trying."""
+    mixed = re.search("[0-9]", share_group) and re.search("[A-Za-z]", share_group)
+    return len(share_group) < _SECRET_LENGTH or not mixed
 
 
 def matches(pattern: str, topic: str) -> bool:

@@ -246,6 +246,16 @@ def test_an_address_somebody_tampered_with_is_no_error(root: Client, gateway: Ga
     assert root.get(f"{url('mensagemrejeitada', 'changelist')}?{query}").status_code in (200, 302)
 
 
+def test_a_gateways_page_says_where_it_publishes(root: Client, gateway: Gateway) -> None:
+    url = reverse("admin:tds_new_gateway_change", args=[gateway.pk])
+    user = gateway.mac.replace(":", "")
+    assert f"tds_new/devices/{user}/telemetry" in root.get(url).content.decode()
+    Gateway.objects.filter(pk=gateway.pk).update(device_id="abc123")
+    page = root.get(url).content.decode()
+    assert "tds_new/devices/abc123/telemetry" in page
+    assert user in page
+
+
 def test_filters_find_a_gateways_messages_and_what_still_waits(root: Client, gateway: Gateway) -> None:
     mine = rejected(gateway)
     rejected()

@@ -48,7 +48,10 @@ def test_a_gateway_may_use_every_spelling_of_its_mac_and_its_device_id() -> None
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("device_id", ["+", "#", "a/b", "a b", "x\ntopic readwrite #", "é"])
+@pytest.mark.parametrize(
+    "device_id",
+    ["+", "#", "a/b", "a b", "x\ntopic readwrite #", "é", "aabbccddee0b", "AA-BB-CC-DD-EE-0B", "AaBbCcDdEe0b"],
+)
 def test_a_device_id_that_would_reach_further_is_refused(device_id: str) -> None:
     with pytest.raises(ValueError, match="device_id"):
         acl_text("p", [GatewayAccount("aa:bb:cc:dd:ee:0a", device_id)])
@@ -107,7 +110,8 @@ def test_the_command_takes_active_gateways_and_prints_secrets_only_when_asked(
     files = BrokerFiles(tmp_path / "broker")
     said = capsys.readouterr().out
     assert "3 platform users and 1 gateways" in said
-    assert "SIGHUP" in said
+    assert "must be started again" in said
+    assert f"user {A.user} publishes to tds_new/devices/{A.user}/telemetry\n" in said
     assert not [path for path in files.secrets.iterdir() if path.read_text(encoding="ascii").strip() in said]
     assert said.isascii()
     call_command("provision_broker", directory=tmp_path / "broker", show=[A.user])

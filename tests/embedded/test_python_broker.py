@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tds_new.broker.accounts import BACKEND, acl_text
+from tds_new.broker.accounts import BACKEND, CONTROL_TOPIC, acl_text
+from tds_new.embedded.ports import free_port
 from tds_new.embedded.python_broker import PythonBroker, _covers, read_rules
 from tests.support.brokers import GATEWAY_A, GATEWAY_B, MAC_A, MAC_B, PREFIX, Client
 
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[PythonBroker]:
-    broker = PythonBroker(tmp_path / "broker")
+    broker = PythonBroker(tmp_path / "broker", websocket_port=free_port())
     broker.files.provision(PREFIX, [GATEWAY_A, GATEWAY_B])
     broker.start()
     yield broker
@@ -22,8 +24,9 @@ def broker(tmp_path: Path) -> Iterator[PythonBroker]:
     assert broker.pid is None
 
 
-def client(broker: PythonBroker, user: str, secret: str = "") -> Client:
-    return Client(broker.port, user, secret or broker.files.secret(user))
+def client(broker: PythonBroker, user: str, secret: str = "", client_id: str = "", **options: Any) -> Client:
+    port = options.pop("port", broker.port)
+    return Client(port, user, secret or broker.files.secret(user), client_id, **options)
 
 
 @pytest.mark.servers
@@ -51,11 +54,41 @@ def test_who_is_not_known_is_refused(broker: PythonBroker, user: str, secret: st
         assert refused.reason.is_failure
 
 
+@pytest.mark.servers
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("secret", ["", "wrong"])
+def test_nobody_takes_the_consumers_session(broker: PythonBroker, clean: bool, secret: str) -> None:
+    with client(broker, BACKEND, client_id="consumer", clean=False) as consumer:
+        consumer.subscribe(f"{PREFIX}/+/telemetry")
+        for port in (broker.port, broker.websocket_port):
+            transport = "tcp" if port == broker.port else "websockets"
+            with client(
+                broker, GATEWAY_A.user, secret, "consumer", clean=clean, port=port, transport=transport
+            ) as thief:
+                assert thief.reason.is_failure == bool(secret)
+        with client(broker, GATEWAY_B.user) as gateway:
+            gateway.publish(f"{PREFIX}/{MAC_B}/telemetry", b"still here")
+        assert not consumer.disconnected.is_set()
+        assert consumer.receive() == [(f"{PREFIX}/{MAC_B}/telemetry", b"still here")]
+
+
+@pytest.mark.servers
+def test_it_takes_websockets_and_refuses_share_groups(broker: PythonBroker) -> None:
+    with (
+        client(broker, BACKEND) as backend,
+        client(broker, GATEWAY_A.user, port=broker.websocket_port, transport="websockets") as gateway,
+    ):
+        backend.subscribe(f"{PREFIX}/+/telemetry")
+        assert [reason.is_failure for reason in gateway.subscribe(f"$share/g/{PREFIX}/+/telemetry")] == [True]
+        gateway.publish(f"{PREFIX}/{MAC_A}/telemetry", b"by websocket")
+        assert backend.receive() == [(f"{PREFIX}/{MAC_A}/telemetry", b"by websocket")]
+
+
 def test_rules_are_read_as_mosquitto_reads_them() -> None:
     rules = read_rules(acl_text("p", [GATEWAY_A]))
     assert "p/+/ack" in rules[BACKEND, "write"]
     assert "p/+/ack" not in rules[BACKEND, "read"]
-    assert rules["admin", "read"] == rules["admin", "write"] == ["#", "$SYS/#"]
+    assert rules["admin", "read"] == rules["admin", "write"] == ["#", "$SYS/#", f"{CONTROL_TOPIC}/#"]
 
 
 @pytest.mark.parametrize(

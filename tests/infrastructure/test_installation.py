@@ -66,6 +66,29 @@ class TestCompose:
         assert binds
         assert [bind for bind in binds if not (INFRASTRUCTURE / bind).is_file()] == []
 
+    def test_the_platforms_own_listener_is_in_a_network_of_the_platform_alone(
+        self, compose: dict[str, Any]
+    ) -> None:
+        services = compose["services"]
+        assert compose["networks"]["broker"] == {"internal": True}
+        inside = {name for name, service in services.items() if "broker" in service["networks"]}
+        assert inside == {"setup", "mosquitto", "consumer"}
+        assert [name for name, service in services.items() if "field" in service["networks"]] == ["mosquitto"]
+        published = [port for service in services.values() for port in service.get("ports", [])]
+        assert [port for port in published if "1884" in port] == []
+
+    def test_websockets_are_published_only_where_they_are_on(self, compose: dict[str, Any]) -> None:
+        template = compose["services"]["mosquitto"]["extends"]["file"]
+        assert "${TDS_MQTT_WEBSOCKETS:-off}" in template
+        setup = compose["services"]["setup"]["environment"]
+        assert setup["TDS_MQTT_WEBSOCKETS"] == "${TDS_MQTT_WEBSOCKETS:-off}"
+        ports = {}
+        for state in ("on", "off"):
+            path = INFRASTRUCTURE / template.replace("${TDS_MQTT_WEBSOCKETS:-off}", state)
+            service = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]["mosquitto"]
+            ports[state] = service.get("ports", [])
+        assert ports == {"on": ["${TDS_MQTT_WEBSOCKETS_BIND:-127.0.0.1:9001}:9001"], "off": []}
+
     def test_setup_makes_every_secret_it_names(self, compose: dict[str, Any]) -> None:
         made = set(
             re.findall(

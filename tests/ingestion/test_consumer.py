@@ -9,7 +9,7 @@ import pytest
 from django.utils.timezone import now
 
 from tds_new.models import ConsumerStatus, Gateway, LeituraDispositivo, MensagemRejeitada
-from tests.support.brokers import GATEWAY_A, Broker
+from tests.support.brokers import GATEWAY_A, GATEWAY_B, Broker
 from tests.support.consumers import ConsumerProcess, StartConsumer, database_url
 from tests.support.ingestion import (
     MAC,
@@ -223,6 +223,26 @@ def test_two_consumers_of_a_group_share_all_messages(
     parts = [status.counters["readings"] for status in ConsumerStatus.objects.all()]
     assert sum(parts) == 200
     assert min(parts) > 0
+
+
+@pytest.mark.parametrize("guessable", [True, False])
+def test_a_hostile_member_of_a_group_costs_nothing_and_a_guessable_name_is_said(
+    world: World, mosquitto: Broker, start_consumer: StartConsumer, guessable: bool
+) -> None:
+    made = mosquitto.files.share_group
+    group = "ingestion" if guessable else made.read_text(encoding="ascii").strip()
+    setting = {"MQTT_SHARE_GROUP": group} if guessable else {"MQTT_SHARE_GROUP_FILE": str(made)}
+    consumers = [start_consumer(mosquitto, "--client-id", f"c{n}", environment=setting) for n in range(2)]
+    for consumer in consumers:
+        consumer.wait_until_subscribed()
+    with mosquitto.client(GATEWAY_B.user, clean=False) as hostile:
+        hostile.subscribe(f"$share/ingestion/{PREFIX}/+/telemetry")
+        publish(mosquitto, 300)
+        all_stored(300)
+    assert [consumer.terminate() for consumer in consumers] == [0, 0]
+    for consumer in consumers:
+        assert consumer.log.count("name can be guessed") == guessable
+        assert guessable or group not in consumer.log
 
 
 def test_a_silent_gateway_goes_offline(

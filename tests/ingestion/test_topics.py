@@ -2,7 +2,16 @@
 
 import pytest
 
-from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, matches, parse_topic, subscription
+from tds_new.ingestion.topics import (
+    Address,
+    Kind,
+    acknowledgement_topic,
+    is_guessable,
+    matches,
+    parse_topic,
+    shown,
+    subscription,
+)
 from tds_new.mac import normalise_mac
 
 pytestmark = pytest.mark.once
@@ -74,3 +83,19 @@ def test_a_subscription_is_to_all_gateways_shared_where_a_group_is_named() -> No
 )  # fmt: skip
 def test_patterns_match_as_the_standard_says(pattern: str, topic: str, expected: bool) -> None:
     assert matches(pattern, topic) is expected
+
+
+def test_a_share_groups_name_is_not_logged() -> None:
+    assert shown(f"$share/secret/{PREFIX}/+/telemetry") == f"$share/***/{PREFIX}/+/telemetry"
+    assert shown(f"{PREFIX}/+/telemetry") == f"{PREFIX}/+/telemetry"
+
+
+@pytest.mark.parametrize(
+    ("group", "guessable"),
+    [
+        ("ingestion", True), ("g", True), ("a" * 64, True), ("leituras-do-grupo-geral", True),
+        ("Xk3vQ9pLwzR7tB1nYc5mJd8sFhGa2eUo", False),
+    ],
+)  # fmt: skip
+def test_a_short_or_plain_name_of_a_share_group_can_be_guessed(group: str, guessable: bool) -> None:
+    assert is_guessable(group) is guessable

@@ -1,6 +1,7 @@
 """A real Mosquitto with the shipped configuration, and a small client."""
 
 import queue
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ class Broker(MosquittoServer):
     def client(self, user: str, client_id: str = "", **options: Any) -> "Client":
         """A connected client.
 
-        A gateway connects to the device listener, everybody else to the platform's.
+        A gateway connects to the device listener, everybody else to the platform's. The platform's own users
+        choose their client ids; a gateway's has to be its user name where the listener does not make it so.
         """
         port = self.device_port if len(user) == 12 and user.isalnum() else self.port
         return Client(
@@ -50,24 +52,29 @@ class Broker(MosquittoServer):
 class Client:
     """A paho client that keeps received messages and waits for the broker's answers."""
 
-    def __init__(
-        self,
-        port: int,
-        user: str,
-        secret: str,
-        client_id: str = "",
-        *,
-        clean: bool = True,
-        will: tuple[str, bytes] | None = None,
-        protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
-    ) -> None:
+    def __init__(self, port: int, user: str, secret: str, client_id: str = "", **options: Any) -> None:
+        """Connect and wait for the answer.
+
+        ``options`` are ``clean`` (session), ``will`` (its topic and payload), ``protocol``, ``transport``
+        (``tcp`` or ``websockets``) and ``tls`` (a context).
+        """
         self.received: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self.disconnected = threading.Event()
         self._answers: queue.Queue[Any] = queue.Queue()
-        session = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": clean}
+        protocol = options.get("protocol", MQTTProtocolVersion.MQTTv311)
+        five = protocol == MQTTProtocolVersion.MQTTv5
+        session = {} if five else {"clean_session": options.get("clean", True)}
+        will: tuple[str, bytes] | None = options.get("will")
+        tls: ssl.SSLContext | None = options.get("tls")
         self.paho = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id or f"test-{user}-{id(self)}", protocol=protocol, **session
+            CallbackAPIVersion.VERSION2,
+            client_id or f"test-{user}-{id(self)}",
+            protocol=protocol,
+            transport=options.get("transport", "tcp"),
+            **session,
         )
+        if tls is not None:
+            self.paho.tls_set_context(tls)
         self.paho.username_pw_set(user, secret)
         if will:
             self.paho.will_set(will[0], will[1], qos=1)
@@ -123,8 +130,9 @@ def make_broker(tmp_path: Path) -> Iterator[BrokerFactory]:
     def make(
         settings: Mapping[str, str | None] | None = None,
         gateways: Sequence[GatewayAccount] = (GATEWAY_A, GATEWAY_B),
+        **options: Any,
     ) -> Broker:
-        broker = Broker(tmp_path / f"mosquitto-{len(started)}", settings)
+        broker = Broker(tmp_path / f"mosquitto-{len(started)}", settings, **options)
         broker.provision(gateways)
         broker.start()
         started.append(broker)

@@ -8,6 +8,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tds_new.backoff import Backoff
+from tds_new.ingestion.topics import shown
 from tds_new.ingestion.transport.client import BufferedClient
 from tds_new.ingestion.transport.config import BrokerConfig
 
@@ -73,7 +74,9 @@ class Subscriptions:
                 self._granted.add(pattern)
             elif pattern in self._optional:
                 logger.info(
-                    "the broker refused the subscription %s (%s); it can be done without", pattern, reason
+                    "the broker refused the subscription %s (%s); it can be done without",
+                    shown(pattern),
+                    reason,
                 )
             else:
                 self._refused.add(pattern)
@@ -81,7 +84,7 @@ class Subscriptions:
                 logger.error(
                     "the broker refused the subscription %s (%s): check its access list for user %s; "
                     "next try in %.1f s",
-                    pattern,
+                    shown(pattern),
                     reason,
                     self._config.username or "(none)",
                     delay,
@@ -89,7 +92,7 @@ class Subscriptions:
         self._refusals = self._refusals + 1 if self._refused else 0
         if self.complete:
             self.complete_since = time.monotonic()
-            logger.info("subscribed: %s", ", ".join(self._wanted))
+            logger.info("subscribed: %s", ", ".join(map(shown, self._wanted)))
 
     def forget_answers(self) -> None:
         """Forget what the broker granted and refused: the connection was lost."""

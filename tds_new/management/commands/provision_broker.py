@@ -2,15 +2,21 @@
 
 import pwd
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.broker.accounts import BACKEND, PLATFORM_USERS, GatewayAccount
-from tds_new.broker.files import BrokerFiles
+from tds_new.broker import live
+from tds_new.broker.accounts import ADMIN, BACKEND, PLATFORM_USERS, GatewayAccount
+from tds_new.broker.files import BrokerFiles, Provisioned
+from tds_new.ingestion.transport import broker_config
 from tds_new.models import Gateway
+
+NO_BROKER = "none answers at MQTT_BROKER_HOST and MQTT_BROKER_PORT"
+MOST_TOPICS = 20  # gateways of which a run says the topic
 
 
 class Command(BaseCommand):
@@ -21,7 +27,7 @@ class Command(BaseCommand):
 
     help = (
         "Write Mosquitto's password and ACL files for admin, django_backend, dashboard "
-        "and each active gateway."
+        "and each active gateway, and tell a running broker of new gateways."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,13 +36,18 @@ class Command(BaseCommand):
             "--directory", type=Path, required=True, help="where passwords, acl and secrets/ are kept"
         )
         parser.add_argument(
-            "--owner", help="user (name or number) that the broker runs as; passwords and acl are given to it"
+            "--owner", help="user (name or number) that the broker runs as; what it reads is given to it"
         )
         parser.add_argument(
             "--rotate", action="append", default=[], metavar="USER", help="make a new secret for this user"
         )
         parser.add_argument(
             "--show", action="append", default=[], metavar="USER", help="print the secret of this user"
+        )
+        parser.add_argument(
+            "--files-only",
+            action="store_true",
+            help="do not talk to a broker, which must be started afterwards",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,8 +58,20 @@ class Command(BaseCommand):
         files = BrokerFiles(options["directory"], _user_id(options["owner"]))
         rows = Gateway.objects.filter(is_active=True).order_by("mac").values_list("mac", "device_id")
         gateways = [GatewayAccount(mac, device_id or "") for mac, device_id in rows]
+        not_told: list[str] = []
+
+        def restrict(users: Sequence[str]) -> None:
+            if not options["files_only"]:
+                not_told.extend(_restrict(files, users))
+
         try:
-            done = files.provision(settings.MQTT_TOPIC_PREFIX, gateways, options["rotate"])
+            done = files.provision(
+                settings.MQTT_TOPIC_PREFIX,
+                gateways,
+                options["rotate"],
+                websockets=settings.TDS_MQTT_WEBSOCKETS,
+                restrict=restrict,
+            )
             shown = {user: files.secret(user) for user in options["show"]}
         except FileNotFoundError as error:
             raise CommandError(f"no such user: {Path(error.filename).name}") from error
@@ -58,19 +81,61 @@ class Command(BaseCommand):
             f"[OK] {len(PLATFORM_USERS)} platform users and {len(gateways)} gateways in {files.directory}: "
             f"{len(done.created)} new secrets, {len(done.removed)} users removed"
         )
-        if done.changed:
-            self.stdout.write(f"     password_file {files.passwords}\n     acl_file {files.acl}")
-            self.stdout.write(f"     secrets of one user each in {files.secrets}/; the consumer's:")
+        self._say_where(files, done)
+        self._say_topics(gateways, {*done.created, *options["show"]})
+        self._say_what_to_do(done, not_told)
+        for user, secret in shown.items():
+            self.stdout.write(f"{user} {secret}")
+
+    def _say_where(self, files: BrokerFiles, done: Provisioned) -> None:
+        if not done.changed:
+            self.stdout.write("     nothing changed for the broker")
+            return
+        self.stdout.write(f"     password_file {files.passwords}\n     acl_file {files.acl}")
+        self.stdout.write(
+            f"     plugin_opt_config_file {files.restrictions}\n     include_dir {files.listeners}"
+        )
+        self.stdout.write(f"     secrets of one user each in {files.secrets}/; the consumer's:")
+        self.stdout.write(
+            f"     MQTT_BROKER_USER={BACKEND} MQTT_BROKER_PASSWORD_FILE={files.secrets / BACKEND}"
+        )
+        self.stdout.write(
+            f"     where several consumers share the work: MQTT_SHARE_GROUP_FILE={files.share_group}"
+        )
+
+    def _say_topics(self, gateways: Sequence[GatewayAccount], users: set[str]) -> None:
+        """Say where the gateways among ``users`` publish."""
+        prefix = settings.MQTT_TOPIC_PREFIX
+        wanted = [gateway for gateway in gateways if gateway.user in users]
+        for gateway in wanted[:MOST_TOPICS]:
+            self.stdout.write(f"     user {gateway.user} publishes to {gateway.topic(prefix)}")
+        if len(wanted) > MOST_TOPICS:
+            self.stdout.write(f"     and {len(wanted) - MOST_TOPICS} more: {prefix}/USER/telemetry")
+
+    def _say_what_to_do(self, done: Provisioned, not_told: Sequence[str]) -> None:
+        if done.restart:
             self.stdout.write(
-                f"     MQTT_BROKER_USER={BACKEND} MQTT_BROKER_PASSWORD_FILE={files.secrets / BACKEND}"
+                "[WARN] a running broker must be started again: at SIGHUP it does not read all of this"
             )
+        elif not_told and (done.changed or not_told != [NO_BROKER]):
+            self.stdout.write(
+                f"[WARN] the running broker could not be told of new gateways: {not_told[0]}. Start it again "
+                "instead of SIGHUP: until then they could connect under any client id"
+            )
+        elif done.changed:
             self.stdout.write(
                 "[WARN] a running broker reads them at SIGHUP: send it only while the consumer is connected"
             )
-        else:
-            self.stdout.write("     nothing changed for the broker")
-        for user, secret in shown.items():
-            self.stdout.write(f"{user} {secret}")
+
+
+def _restrict(files: BrokerFiles, users: Sequence[str]) -> list[str]:
+    """Tell a running broker of its gateways, and return why that was not possible."""
+    config = broker_config(username=ADMIN, password=files.secret(ADMIN), persistent=False)
+    try:
+        told = live.restrict(config, users)
+    except live.BrokerNotToldError as error:
+        return [str(error)]
+    return [NO_BROKER] if told is None else []
 
 
 def _user_id(owner: str | None) -> int | None:
