@@ -115,7 +115,7 @@ class GatewayAdmin(WideListAdmin, ProtectedDeletionAdmin):
     inlines = (DispositivoInline,)
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
-        """Return the fields; of a stored gateway, also its topic and why its interval changes."""
+        """Return the fields; a stored gateway has a topic, and a reason to change."""
         mqtt = ((_("MQTT"), {"fields": ("mqtt_user", "mqtt_topic")}),) if obj is not None else ()
         asked = ("motivo",) if obj is not None and self.has_change_permission(request, obj) else ()
         return (

@@ -6,8 +6,8 @@ WEBSOCKET_PORT = 9001
 def websocket_listener(where: str) -> str:
     """Return the configuration of a listener for MQTT over WebSockets.
 
-    It has the accounts and the limits of the one for devices. ``where`` is its port, and the address that it is bound to where that is not every one. Mosquitto heeds
-    an IPv4 address only where it leaves IPv6 alone.
+    It has the accounts and the limits of the one for devices. ``where`` is its port, and the address that it
+    is bound to where that is not every one; Mosquitto heeds an IPv4 address only where it leaves IPv6 alone.
     """
     family = "socket_domain ipv4\n" if " " in where else ""
     return (

@@ -50,7 +50,17 @@ def test_a_gateway_may_use_every_spelling_of_its_mac_and_its_device_id() -> None
 
 @pytest.mark.parametrize(
     "device_id",
-    ["+", "#", "a/b", "a b", "x\ntopic readwrite #", "é", "aabbccddee0b", "AA-BB-CC-DD-EE-0B", "AaBbCcDdEe0b"],
+    [
+        "+",
+        "#",
+        "a/b",
+        "a b",
+        "x\ntopic readwrite #",
+        "é",
+        "aabbccddee0b",
+        "AA-BB-CC-DD-EE-0B",
+        "AaBbCcDdEe0b",
+    ],
 )
 def test_a_device_id_that_would_reach_further_is_refused(device_id: str) -> None:
     with pytest.raises(ValueError, match="device_id"):
