@@ -37,9 +37,10 @@ def has_power(obj: Model | None) -> bool:
 
 
 class PowerAdmin(BaseAdmin):
-    """An admin of objects some of which have power; only superusers change and delete those.
+    """An admin of objects some of which have power.
 
-    Everything of such a person would be a way to the rights: the address, the password, the groups.
+    Only superusers change and delete those. Everything of such a person would be a way to the
+    rights: the address, the password, the groups.
     """
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

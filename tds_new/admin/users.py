@@ -1,4 +1,4 @@
-"""The people, who log in with an e-mail address, and the groups that give staff rights."""
+"""The people, who log in with an e-mail address, and the groups of staff."""
 
 from typing import TYPE_CHECKING, Any
 

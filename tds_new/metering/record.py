@@ -93,7 +93,10 @@ class Record:
         return None
 
     def counts_on(self, time: int, border: int) -> bool:
-        """Return whether a chain that ended by ``time``, before another, counts from ``border`` on."""
+        """Return whether a chain that ended by ``time`` counts after ``border``.
+
+        The newest chain has not ended.
+        """
         number = self._oldest_counting(border)
         return number + 1 < len(self.chains) and self.chains[number].times[-1] <= time
 
