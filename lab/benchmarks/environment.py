@@ -11,7 +11,7 @@ from django.conf import settings
 
 from lab.benchmarks.load_generator import gateway_mac
 from lab.harness import fleet
-from lab.harness.environment import Environment
+from lab.harness.environment import GATEWAY_LIMITS, Environment
 from tds_new.demo.fleet import Site
 from tds_new.embedded.mosquitto import find_mosquitto
 
@@ -33,7 +33,7 @@ class BenchmarkEnvironment(Environment):
         ``variables`` are settings of the platform that differ from its defaults.
         """
         own = {
-            "TDS_GATEWAY_RATE": str(settings.TDS_GATEWAY_RATE),
+            **{name: str(getattr(settings, name)) for name in GATEWAY_LIMITS},
             "TDS_STORE_PAYLOAD_RAW": "on" if settings.TDS_STORE_PAYLOAD_RAW else "off",
             **(variables or {}),
         }

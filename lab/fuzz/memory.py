@@ -16,7 +16,7 @@ from lab.fuzz.fleet import NOW, Fleet, Registry
 from lab.fuzz.oracle import Expectation, brings, expect, microseconds, written
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.preparation import Prepared, Preparer
-from tds_new.ingestion.rate import GatewayRate
+from tds_new.ingestion.rate import NO_LIMITS, GatewayBudget
 from tds_new.ingestion.rejected import RejectedRow, rows_of
 from tds_new.ingestion.topics import Kind, subscription
 from tds_new.ingestion.transport.config import BrokerConfig
@@ -75,7 +75,7 @@ class MemoryChecker:
     def __init__(self, fleet: Fleet, prefix: str, totals: Totals) -> None:
         self.fleet, self.prefix, self.totals = fleet, prefix, totals
         self._packet_reader = PacketReader(prefix)
-        self._preparer = Preparer(Registry(fleet), GatewayRate(0))
+        self._preparer = Preparer(Registry(fleet), GatewayBudget(NO_LIMITS))
         self._devices = {device.id: device for gateway in fleet.gateways for device in gateway.devices}
 
     def run(self, cases: Sequence[Case]) -> None:

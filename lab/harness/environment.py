@@ -30,6 +30,14 @@ from tds_new.embedded.postgres import Binaries, PostgresServer, find_binaries
 ADMIN = "admin"  # the broker's user that may do everything: the laboratory publishes as it
 # Settings by these names are the developer's: no process of an experiment gets them.
 DEVELOPERS = ("MQTT_", "TDS_", "DATABASE_", "SECRET_KEY")
+# The settings of what one gateway may use.
+GATEWAY_LIMITS = (
+    "TDS_GATEWAY_RATE",
+    "TDS_GATEWAY_READINGS",
+    "TDS_GATEWAY_BYTES",
+    "TDS_GATEWAY_REFUSALS",
+    "TDS_GATEWAY_CPU_MS",
+)
 NO_BACKGROUND_WORKERS = {
     "timescaledb.max_background_workers": "0"
 }  # no policy runs in the middle of an experiment

@@ -17,6 +17,7 @@ from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.metrics import Metrics
 from tds_new.ingestion.preparation import Prepared
+from tds_new.ingestion.rate import Limits
 from tds_new.ingestion.retry import DatabaseRetry, StoppedError
 from tds_new.ingestion.statistics import Statistics
 from tds_new.ingestion.status import StatusReporter, log_outcomes
@@ -238,7 +239,7 @@ class Consumer:
         """Open the session, take the lock, and have the processor use the session."""
         connection = self._session.acquire()
         if self._processor is None:
-            self._processor = TelemetryProcessor(connection, gateway_rate=settings.TDS_GATEWAY_RATE)
+            self._processor = TelemetryProcessor(connection, limits=_limits())
         else:
             self._processor.use(connection)
 
@@ -303,3 +304,14 @@ class Consumer:
             self._close_lookup()
         if self._processor is not None:
             self._status.log_end(self._inbox)
+
+
+def _limits() -> Limits:
+    """What each gateway may use, by the settings."""
+    return Limits(
+        messages=settings.TDS_GATEWAY_RATE,
+        readings=settings.TDS_GATEWAY_READINGS,
+        bytes=settings.TDS_GATEWAY_BYTES,
+        refusals=settings.TDS_GATEWAY_REFUSALS,
+        seconds=settings.TDS_GATEWAY_CPU_MS / 1000,
+    )

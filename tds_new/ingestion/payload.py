@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from typing import Annotated, Any, NoReturn
+from time import thread_time
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -51,6 +52,7 @@ _READINGS_BEGIN = re.compile(r'"leituras"[ \t\r\n]*:[ \t\r\n]*\[')
 _KEYS = frozenset({"leituras", "timestamp", "gateway_mac", "seq"})
 _READING_KEYS = frozenset({"dispositivo_codigo", "valor", "unidade", "timestamp"})
 
+Text = TypeVar("Text", str, bytes)
 AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -74,7 +76,8 @@ class Telemetry(msgspec.Struct, frozen=True, gc=False):
     """A telemetry message.
 
     ``readings`` are those that can be used, ``refusals`` say why the others cannot; ``text`` is the message
-    as jsonb can hold it.
+    as jsonb can hold it. ``processor_time`` is what reading it took, in seconds, where it is large or the
+    typed decoder cannot take it; else 0.
     """
 
     readings: list[Reading]
@@ -82,6 +85,7 @@ class Telemetry(msgspec.Struct, frozen=True, gc=False):
     gateway_mac: str | None
     seq: int | None
     text: str
+    processor_time: float = 0.0
 
 
 class _TypedReading(msgspec.Struct, gc=False):
@@ -153,6 +157,10 @@ def parse_large(payload: bytes) -> Telemetry:
     It may be the beginning of one. Where it is no JSON, because it was cut or is broken, these are the
     readings before the break. Raises MessageRefusedError if nothing in it can be used.
     """
+    return _measured(_parse_large, payload)
+
+
+def _parse_large(payload: bytes) -> Telemetry:
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:
@@ -393,6 +401,10 @@ def _parse_tolerant(text: str) -> Telemetry:
 
     Raises MessageRefusedError if nothing in it can be used.
     """
+    return _measured(_parse_any_form, text)
+
+
+def _parse_any_form(text: str) -> Telemetry:
     if len(text) > MAX_PAYLOAD_BYTES:
         _check_elements(text)
     if text.count(",") >= MAX_READINGS:
@@ -401,6 +413,20 @@ def _parse_tolerant(text: str) -> Telemetry:
         return _telemetry(load_json(text))
     except RecursionError:  # the parser goes deeper than Python can follow afterwards
         raise MessageRefusedError(Reason.JSON_INVALIDO, "nested too deeply") from None
+
+
+def _measured(parse: Callable[[Text], Telemetry], content: Text) -> Telemetry:
+    """Return what ``parse`` makes of a content, or raise what it raises.
+
+    Either says how much processor time that took.
+    """
+    started = thread_time()
+    try:
+        telemetry = parse(content)
+    except MessageRefusedError as error:
+        error.processor_time = thread_time() - started
+        raise
+    return msgspec.structs.replace(telemetry, processor_time=thread_time() - started)
 
 
 def _count_readings(text: str) -> None:

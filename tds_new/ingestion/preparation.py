@@ -1,6 +1,7 @@
 """Messages to rows: parsed, resolved and checked, but not stored."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,15 +30,23 @@ from tds_new.ingestion.payload import (
     times,
 )
 from tds_new.ingestion.presence import Activity, Sighting
-from tds_new.ingestion.rate import GatewayRate
+from tds_new.ingestion.rate import (
+    FAULT_SECONDS,
+    FREE_BYTES,
+    FREE_BYTES_PER_READING,
+    UNKNOWN,
+    Account,
+    GatewayBudget,
+)
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusal, Refusals
-from tds_new.ingestion.rejected import RejectedMessage
+from tds_new.ingestion.rejected import MAX_STORED_BYTES, RejectedMessage
 from tds_new.ingestion.resolver import Device, KnownGateway, Resolver
 from tds_new.ingestion.store import StagedReading, StagedRows
 from tds_new.ingestion.topics import Address, Kind, acknowledgement_topic, parse_topic
 from tds_new.units import ONE
 
 MAX_TOPICS = 100_000
+MAX_TOPIC = 200  # characters of a topic that is remembered; no gateway's is longer
 # Temporary reasons: they no longer apply once the gateway is registered or active, or after a while. Such a
 # message is not answered, so that its gateway keeps it and sends it again. Every other refusal is final: the
 # answer names it, so that the gateway does not send the message for ever.
@@ -63,10 +72,15 @@ class Answer(NamedTuple):
         return json.dumps(body).encode()
 
 
+# Of each message, by its number in the batch: which limit of its gateway is reached, empty for none.
+Decisions = dict[int, str]
+
+
 class Prepared(msgspec.Struct):
     """A batch between parsing and storing.
 
     Message numbers are positions in the caller's batch. ``rows`` are the staged readings as rows for COPY.
+    ``decisions`` say which messages are over their gateway's budget.
     """
 
     batch: list[tuple[int, Message]]
@@ -77,27 +91,36 @@ class Prepared(msgspec.Struct):
     activity: Activity = msgspec.field(default_factory=Activity)
     answers: list[Answer] = []
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
+    decisions: Decisions = msgspec.field(default_factory=dict)
 
 
 class Preparer:
     """Turns batches of messages into rows."""
 
-    def __init__(self, resolver: Resolver, rate: GatewayRate) -> None:
+    def __init__(self, resolver: Resolver, budget: GatewayBudget) -> None:
         self._prefix = settings.MQTT_TOPIC_PREFIX
         self._future = timedelta(seconds=settings.TDS_FUTURE_TOLERANCE_S)
         self._with_payload = settings.TDS_STORE_PAYLOAD_RAW
-        self._resolver, self._rate = resolver, rate
+        self._resolver, self._budget = resolver, budget
         self._topics: dict[str, Address | None] = {}
 
     def prepare(
-        self, batch: list[tuple[int, Message]], connection: Connection, *, with_payload: bool = True
+        self,
+        batch: list[tuple[int, Message]],
+        connection: Connection,
+        *,
+        with_payload: bool = True,
+        decisions: Decisions | None = None,
     ) -> Prepared:
         """Parse and resolve a batch.
 
         ``batch`` has numbered messages; ``connection`` is used to look up registrations that are not known
-        yet. Without ``with_payload``, ``payload_raw`` stays NULL. Raises psycopg.Error if the look-up fails.
+        yet. Without ``with_payload``, ``payload_raw`` stays NULL. ``decisions`` are those of an earlier try
+        with these messages: a message is charged to its gateway's budget once. Raises psycopg.Error if the
+        look-up fails.
         """
-        prepared = Prepared(batch)
+        prepared = Prepared(batch, decisions={} if decisions is None else decisions)
+        now = self._budget.clock()
         texts: dict[int, str] = {}
         addresses = [self._address(message.topic) for _, message in batch]
         gateways = self._resolver.resolve(
@@ -105,55 +128,131 @@ class Preparer:
         )
         for (number, message), address in zip(batch, addresses, strict=True):
             gateway = gateways.get(address.identifier) if address else None
-            try:
-                if address is None:
-                    raise MessageRefusedError(
-                        Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status"
-                    )
-                if gateway is None:
-                    raise MessageRefusedError(
-                        Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered"
-                    )
-                if not gateway.is_active:
-                    raise MessageRefusedError(
-                        Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active"
-                    )
-                if not self._rate.allows(gateway.id):
-                    raise MessageRefusedError(
-                        Reason.LIMITE_EXCEDIDO, f"more than {self._rate.rate:g} messages/s of this gateway"
-                    )
-                prepared.kinds[address.kind] += 1
-                if address.kind is Kind.TELEMETRY:
-                    self._prepare_telemetry(prepared, number, message, gateway, texts)
-                elif address.kind is Kind.HEARTBEAT:
-                    _see(prepared, message, gateway, firmware=_firmware(message.payload))
+            account = self._budget.account(gateway.id if gateway else UNKNOWN, now)
+            if number in prepared.decisions:
+                if reached := self._decided(prepared.decisions, number, account):
+                    reject(prepared, number, message, [Refusal(Reason.LIMITE_EXCEDIDO, reached)], gateway)
                 else:
-                    _prepare_status(prepared, message, gateway)
-            except MessageRefusedError as error:
-                reject(prepared, number, message, [error.refusal], gateway)
-                if address and address.kind is Kind.TELEMETRY:
-                    answer_refused(prepared, message, error)
+                    self._prepare_message(prepared, number, message, address, gateway, texts)
+                continue
+            reached = prepared.decisions[number] = self._budget.take(account, len(message.payload))
+            if reached:
+                reject(prepared, number, message, [Refusal(Reason.LIMITE_EXCEDIDO, reached)], gateway)
+                continue
+            stored, rejected = len(prepared.readings), len(prepared.rejected)
+            seconds = self._prepare_message(prepared, number, message, address, gateway, texts)
+            readings = len(prepared.readings) - stored
+            free = FREE_BYTES + FREE_BYTES_PER_READING * readings
+            if len(prepared.rejected) == rejected and not seconds and len(message.payload) <= free:
+                account.readings -= readings
+            else:
+                self._charge(account, message, readings, prepared.rejected[rejected:], seconds)
         keep = with_payload and self._with_payload
         prepared.rows = store.copy_readings(prepared.readings, texts if keep else {})
         return prepared
+
+    def charge_fault(self, message: Message, connection: Connection) -> None:
+        """Charge the gateway of a message for whose sake a batch was halved."""
+        address = self._address(message.topic)
+        identifiers = [address.identifier] if address else []
+        gateway = next(iter(self._resolver.resolve(connection, identifiers).values()), None)
+        account = self._budget.account(gateway.id if gateway else UNKNOWN, self._budget.clock())
+        account.seconds -= FAULT_SECONDS
+
+    def charge_conflicts(self, conflicts: list[RejectedMessage]) -> None:
+        """Charge readings that contradict stored ones, which is known only after storing."""
+        now = self._budget.clock()
+        for one in conflicts:
+            account = self._budget.account(one.gateway_id or UNKNOWN, now)
+            account.refusals -= len(one.refusals)
+            one.has_copies = self._budget.take_copies(account, one.copied_bytes())
 
     def _address(self, topic: str) -> Address | None:
         """Return the address of a topic (cached); None if gateways do not publish there."""
         try:
             return self._topics[topic]
         except KeyError:
-            if len(self._topics) > MAX_TOPICS:
-                self._topics.clear()
-            address = self._topics[topic] = parse_topic(topic, self._prefix)
+            address = parse_topic(topic, self._prefix)
+            if len(topic) <= MAX_TOPIC:
+                if len(self._topics) > MAX_TOPICS:
+                    self._topics.clear()
+                self._topics[topic] = address
             return address
+
+    def _decided(self, decisions: Decisions, number: int, account: Account) -> str:
+        """Return the limit that a message prepared again has reached; empty if none.
+
+        A gateway that has used up its processor time by then, as by messages that are the cause, is refused.
+        """
+        if not decisions[number] and account.seconds <= 0:
+            decisions[number] = self._budget.reached(account)
+        return decisions[number]
+
+    def _charge(
+        self,
+        account: Account,
+        message: Message,
+        readings: int,
+        rejected: list[RejectedMessage],
+        seconds: float,
+    ) -> None:
+        """Charge a message that has refusals or is large.
+
+        Its rows in the table of rejected messages are charged too. ``readings`` are those to be stored;
+        ``seconds`` of processor time were measured.
+        """
+        refusals = sum(len(one.refusals) for one in rejected)
+        copies = sum(one.reasons for one in rejected)
+        size = len(message.payload) + copies * min(MAX_STORED_BYTES, len(message.payload))
+        account.charge(readings, size, refusals, seconds)
+        for one in rejected:
+            one.has_copies = self._budget.take_copies(account, one.copied_bytes())
+
+    def _prepare_message(
+        self,
+        prepared: Prepared,
+        number: int,
+        message: Message,
+        address: Address | None,
+        gateway: KnownGateway | None,
+        texts: dict[int, str],
+    ) -> float:
+        """Prepare one message, or reject it.
+
+        Return the seconds of processor time that reading it took, where that is much; else 0.
+        """
+        try:
+            if address is None:
+                raise MessageRefusedError(
+                    Reason.TOPICO_INVALIDO, f"expected {self._prefix}/<id>/telemetry, heartbeat or status"
+                )
+            if gateway is None:
+                raise MessageRefusedError(
+                    Reason.GATEWAY_DESCONHECIDO, f"{address.identifier} is not registered"
+                )
+            if not gateway.is_active:
+                raise MessageRefusedError(Reason.GATEWAY_INATIVO, f"{gateway.mac} or its conta is not active")
+            prepared.kinds[address.kind] += 1
+            if address.kind is Kind.TELEMETRY:
+                return self._prepare_telemetry(prepared, number, message, gateway, texts)
+            if address.kind is Kind.HEARTBEAT:
+                return _prepare_heartbeat(prepared, message, gateway)
+            _prepare_status(prepared, message, gateway)
+        except MessageRefusedError as error:
+            reject(prepared, number, message, [error.refusal], gateway)
+            if address and address.kind is Kind.TELEMETRY:
+                answer_refused(prepared, message, error)
+            return error.processor_time
+        return 0.0
 
     def _prepare_telemetry(
         self, prepared: Prepared, number: int, message: Message, gateway: KnownGateway, texts: dict[int, str]
-    ) -> None:
+    ) -> float:
         """Stage the good readings of a message, reject the others, and note who was heard.
 
-        ``texts`` gets the message's JSON by its ``number``. Raises MessageRefusedError if no reading can be
-        used, or if the message is too large, after its readings are staged.
+        ``texts`` gets the message's JSON by its ``number``. Return the seconds of processor time that the
+        tolerant parser took, 0 without it. Raises MessageRefusedError if no reading can be used, or if the
+        message is too large, after its readings are staged.
         """
         size = message.size or len(message.payload)
         is_large = size > MAX_PAYLOAD_BYTES
@@ -193,10 +292,13 @@ class Preparer:
             # One row for the message, whose detail counts its bad readings: each row has up to 64 KiB of it.
             count = len(telemetry.readings) + len(telemetry.refusals)
             detail = f"{size} bytes; at most {MAX_PAYLOAD_BYTES}; {_summary(count, refused)}"
-            raise MessageRefusedError(Reason.MENSAGEM_GRANDE, detail, telemetry.seq)
+            large = MessageRefusedError(Reason.MENSAGEM_GRANDE, detail, telemetry.seq)
+            large.processor_time = telemetry.processor_time
+            raise large
         if refused:
             reject(prepared, number, message, refused, gateway)
         _answer(prepared, message, telemetry.seq)
+        return telemetry.processor_time
 
 
 def _summary(count: int, refusals: list[Refusal]) -> str:
@@ -277,6 +379,18 @@ def _times(reading: Reading, factor: Fraction) -> Decimal | None:
     None if it does not fit.
     """
     return rounded(times(reading.valor if reading.exact is None else reading.exact, factor))
+
+
+def _prepare_heartbeat(prepared: Prepared, message: Message, gateway: KnownGateway) -> float:
+    """Note a heartbeat, and return the seconds of processor time that reading it took."""
+    started = time.thread_time()
+    try:
+        firmware = _firmware(message.payload)
+    except MessageRefusedError as error:
+        error.processor_time = time.thread_time() - started
+        raise
+    _see(prepared, message, gateway, firmware)
+    return time.thread_time() - started
 
 
 def _prepare_status(prepared: Prepared, message: Message, gateway: KnownGateway) -> None:

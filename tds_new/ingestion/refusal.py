@@ -72,8 +72,11 @@ class Refusals:
 class MessageRefusedError(Exception):
     """A whole message cannot be used; ``refusal`` says why.
 
-    ``seq`` is the number of the message, where whoever refuses it knows that already.
+    ``seq`` is the number of the message, where whoever refuses it knows that already. ``processor_time`` is
+    what reading it took, in seconds, where it is much.
     """
+
+    processor_time = 0.0
 
     def __init__(self, reason: Reason, detail: str, seq: int | None = None) -> None:
         super().__init__(f"{reason}: {detail}")

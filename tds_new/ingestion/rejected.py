@@ -66,7 +66,8 @@ MAX_STORED_BYTES = 65_536  # of a payload
 class RejectedMessage(msgspec.Struct, gc=False):
     """A refused message, or the refusals of one message's readings.
 
-    ``message`` is its number in the batch; gateway and Conta are None where they are not known.
+    ``message`` is its number in the batch; gateway and Conta are None where they are not known. Without
+    ``has_copies``, it gets one row for each reason and no more.
     """
 
     message: int
@@ -76,7 +77,19 @@ class RejectedMessage(msgspec.Struct, gc=False):
     refusals: list[Refusal]
     gateway_id: int | None
     conta_id: int | None
+    has_copies: bool = True
     _digest: bytes = b""
+
+    @property
+    def reasons(self) -> int:
+        """The number of different reasons."""
+        return len({refusal.reason for refusal in self.refusals})
+
+    def copied_bytes(self) -> int:
+        """Return how many bytes its rows beyond one for each reason may take."""
+        reasons, size = self.reasons, max(1, len(self.payload))
+        rows = min(len(self.refusals), reasons * MAX_ROWS_PER_MESSAGE, MAX_COPIED_BYTES // size)
+        return size * max(0, rows - reasons)
 
     def fingerprint(self, refusal: Refusal) -> int:
         """Return a number that is the same for the same refusal of the same message.
@@ -173,7 +186,7 @@ def _parts_of(messages: Iterable[RejectedMessage]) -> list[_Part]:
     parts: list[_Part] = []
     for source in messages:
         by_reason: dict[Reason, _Part] = {}
-        room = MAX_COPIED_BYTES // max(1, len(source.payload))
+        room = MAX_COPIED_BYTES // max(1, len(source.payload)) if source.has_copies else 0
         for refusal in source.refusals:
             part = by_reason.get(refusal.reason)
             if part is None:
@@ -191,18 +204,20 @@ def _parts_of(messages: Iterable[RejectedMessage]) -> list[_Part]:
 def _without_known(cursor: Cursor, parts: list[_Part], redelivered: set[int]) -> list[_Part]:
     """Return the refusals without those that were stored before.
 
-    These are of redelivered messages that were rejected for the same reason before. One row is looked for,
-    the newest that the message can have for the reason: older ones are deleted before it.
+    These are of redelivered messages that were rejected for the same reason before. Two rows are looked for:
+    the first that a message has for the reason, and the last, which is there if older ones are deleted.
     """
-    probes = {
-        (part.source.message, part.reason): part.source.fingerprint(part.rows[-1])
+    probes = [
+        ((part.source.message, part.reason), part.source.fingerprint(refusal))
         for part in parts
         if part.source.message in redelivered
-    }
+        for refusal in part.rows[:1] + part.rows[1:][-1:]
+    ]
     if not probes:
         return parts
-    found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, [[*probes.values()]])}
-    known = {key for key, fingerprint in probes.items() if fingerprint in found}
+    parameters = [[fingerprint for _, fingerprint in probes]]
+    found = {fingerprint for (fingerprint,) in cursor.execute(FIND_REJECTED, parameters)}
+    known = {key for key, fingerprint in probes if fingerprint in found}
     return [part for part in parts if (part.source.message, part.reason) not in known]
 
 

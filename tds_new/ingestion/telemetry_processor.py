@@ -19,9 +19,9 @@ from psycopg import Connection
 
 from tds_new.ingestion import presence, rejected, store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.preparation import Answer, Prepared, Preparer, answer_refused, reject
+from tds_new.ingestion.preparation import Answer, Decisions, Prepared, Preparer, answer_refused, reject
 from tds_new.ingestion.presence import Activity
-from tds_new.ingestion.rate import GatewayRate
+from tds_new.ingestion.rate import NO_LIMITS, GatewayBudget, Limits
 from tds_new.ingestion.refusal import MessageRefusedError, Reason, Refusals
 from tds_new.ingestion.rejected import RejectedMessage, RejectedRow, rows_of
 from tds_new.ingestion.resolver import Resolver
@@ -81,22 +81,24 @@ class TelemetryProcessor:
         connection: Connection,
         *,
         record_rejected: bool = True,
-        gateway_rate: float = 0,
+        limits: Limits = NO_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Process on ``connection``, which must be in autocommit mode.
 
         The processor opens its own transactions. Without ``record_rejected``, refusals are reported but no
-        row is written for them (re-processing). ``gateway_rate`` limits the messages/s of each gateway; 0
-        sets no limit. ``clock`` returns seconds.
+        row is written for them (re-processing). ``limits`` are those of each gateway; there are none unless
+        they are given. ``clock`` returns seconds.
         """
         self._keep = settings.TDS_REJECTED_KEEP
         self._resolver = Resolver(settings.TDS_REGISTRY_MAX_AGE_S)
-        self._preparer = Preparer(self._resolver, GatewayRate(gateway_rate, clock))
+        self._preparer = Preparer(self._resolver, GatewayBudget(limits, clock))
         self._record_rejected = record_rejected
         self._clock = clock
         self._pending = Activity()
         self._in_doubt = False
+        self._given: Sequence[Message] = ()
+        self._decisions: Decisions = {}
         self._activity_written_at = -ACTIVITY_INTERVAL
         self.use(connection)
 
@@ -111,9 +113,11 @@ class TelemetryProcessor:
         """Store a batch or reject what cannot be stored, and commit.
 
         Raises psycopg.Error if the database fails in a way that is not one row's fault: give the same batch
-        again.
+        again; the same sequence, so that no gateway is charged twice.
         """
-        return self._complete(list(enumerate(messages)))
+        if messages is not self._given:
+            self._given, self._decisions = messages, {}
+        return self._complete(list(enumerate(messages)), self._decisions)
 
     def prepare(self, messages: Sequence[Message], lookup: Connection) -> Prepared:
         """Do the part of :meth:`process` that needs no transaction, on any thread.
@@ -125,7 +129,7 @@ class TelemetryProcessor:
 
     def store(self, prepared: Prepared) -> BatchResult:
         """Do the rest of :meth:`process` after :meth:`prepare`."""
-        return self._complete(prepared.batch, prepared)
+        return self._complete(prepared.batch, prepared.decisions, prepared)
 
     def flush(self) -> None:
         """Write the signs of life that were delayed for up to a second."""
@@ -145,57 +149,68 @@ class TelemetryProcessor:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             return len(presence.mark_silent(cursor))
 
-    def _complete(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
+    def _complete(
+        self, batch: list[tuple[int, Message]], decisions: Decisions, prepared: Prepared | None = None
+    ) -> BatchResult:
         """Process a batch, and remember if that fails.
 
         A connection lost during COMMIT leaves open whether the batch was stored.
         """
         try:
-            result = self._process(batch, prepared)
+            result = self._process(batch, decisions, prepared)
         except Exception:
             self._in_doubt = True
             raise
         self._in_doubt = False
+        self._given = ()
         return result
 
     # --- one batch ------------------------------------------------------------------------------------------
 
-    def _process(self, batch: list[tuple[int, Message]], prepared: Prepared | None = None) -> BatchResult:
+    def _process(
+        self, batch: list[tuple[int, Message]], decisions: Decisions, prepared: Prepared | None = None
+    ) -> BatchResult:
         """Store a batch.
 
         Stale registrations are looked up again; a message at fault is isolated.
         """
         try:
-            return self._store(prepared or self._prepare(batch))
+            return self._store(prepared or self._prepare(batch, decisions))
         except (store.StaleRegistryError, psycopg.errors.ForeignKeyViolation):
             self._resolver.forget()
         except Exception as error:
             if not _is_one_rows_fault(error):
                 raise
-            return self._isolate(batch, error)
+            return self._isolate(batch, decisions, error)
         try:
-            return self._store(self._prepare(batch))
+            return self._store(self._prepare(batch, decisions))
         except Exception as error:
             if not isinstance(error, store.StaleRegistryError) and not _is_one_rows_fault(error):
                 raise
-            return self._isolate(batch, error)
+            return self._isolate(batch, decisions, error)
 
-    def _prepare(self, batch: list[tuple[int, Message]], *, with_payload: bool = True) -> Prepared:
-        return self._preparer.prepare(batch, self._connection, with_payload=with_payload)
+    def _prepare(
+        self, batch: list[tuple[int, Message]], decisions: Decisions, *, with_payload: bool = True
+    ) -> Prepared:
+        return self._preparer.prepare(batch, self._connection, with_payload=with_payload, decisions=decisions)
 
-    def _isolate(self, batch: list[tuple[int, Message]], error: Exception) -> BatchResult:
+    def _isolate(
+        self, batch: list[tuple[int, Message]], decisions: Decisions, error: Exception
+    ) -> BatchResult:
         """Halve the batch until the message at fault is alone.
 
-        That message is stored without its raw payload, or rejected.
+        That message is stored without its raw payload, or rejected, and its gateway is charged: many such
+        messages would cost the others much.
         """
         if len(batch) > 1:
             middle = len(batch) // 2
-            result = self._process(batch[:middle])
-            result.add(self._process(batch[middle:]))
+            result = self._process(batch[:middle], decisions)
+            result.add(self._process(batch[middle:], decisions))
             return result
         number, message = batch[0]
+        self._preparer.charge_fault(message, self._connection)
         try:
-            return self._store(self._prepare(batch, with_payload=False))
+            return self._store(self._prepare(batch, decisions, with_payload=False))
         except Exception as last:
             if not isinstance(last, store.StaleRegistryError) and not _is_one_rows_fault(last):
                 raise
@@ -215,7 +230,10 @@ class TelemetryProcessor:
         activity_due = self._clock() - self._activity_written_at >= ACTIVITY_INTERVAL
         with self._connection.transaction(), self._connection.cursor() as cursor:
             stored = store.insert_readings(cursor, prepared.readings, prepared.rows)
-            refused = prepared.rejected + _conflicts(prepared.batch, stored)
+            conflicts = _conflicts(prepared.batch, stored)
+            if conflicts:
+                self._preparer.charge_conflicts(conflicts)
+            refused = prepared.rejected + conflicts
             if self._record_rejected:
                 rejected.insert_rejected(cursor, refused, self._keep, self._redelivered(prepared))
             if activity_due:

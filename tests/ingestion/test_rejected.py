@@ -72,7 +72,7 @@ def test_what_is_delivered_again_is_looked_up_once_for_each_reason(
     hashed.clear()
     processor.process([again(many), again(many, retain=True)])
     assert (counted(), MensagemRejeitada.objects.count()) == before
-    assert len(hashed) == 2 * (1 + 2)  # two messages: the payload, and one row for each reason
+    assert len(hashed) == 2 * (1 + 4)  # two messages: the payload, and two rows for each reason
 
 
 def test_what_is_delivered_again_is_known_after_its_older_rows_are_gone(

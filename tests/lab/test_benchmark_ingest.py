@@ -26,7 +26,7 @@ from lab.benchmarks.load_generator import gateway_mac
 from lab.benchmarks.report import failed, markdown, measure, merged
 from lab.harness.errors import LabError
 from tds_new.embedded.mosquitto import find_mosquitto
-from tds_new.ingestion.rate import BURST_SECONDS
+from tds_new.ingestion.rate import BURST_SECONDS, Limits
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import Dispositivo, Gateway, RejeicaoContador
 from tds_new.storage.session import connect
@@ -240,7 +240,7 @@ def test_in_one_batch_a_flood_takes_nothing_from_five_hundred(world: World) -> N
     batch = [telemetry(reading(), topic=topic) for topic in topics]
     mixed = [one for number in range(500) for one in (*flood[number : number + 1], batch[number])]
     with connect("test") as session:
-        result = TelemetryProcessor(session, gateway_rate=1, clock=lambda: 1_000.0).process(mixed)
+        result = TelemetryProcessor(session, limits=Limits(messages=1), clock=lambda: 1_000.0).process(mixed)
     assert dict(result.rejected) == {"limite_excedido": 200 - BURST_SECONDS}
     assert len(stored()) == 500 + BURST_SECONDS
     assert [(row.gateway_id, row.total) for row in RejeicaoContador.objects.all()] == [
