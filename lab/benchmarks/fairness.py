@@ -1,13 +1,15 @@
 """Fairness: one gateway floods while hundreds send as they should.
 
-The part measures how long the others' messages take, and the outcome of the flood.
+The part measures how long the others' messages take, and the outcome of the flood; then the same beside
+messages that cost much (:mod:`lab.benchmarks.attack`).
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from lab.benchmarks import attack
 from lab.benchmarks.environment import BenchmarkEnvironment
 from lab.benchmarks.figures import Percentiles, Requirement, at_most, distributions, nothing
 from lab.benchmarks.ingest_bench import Bench
@@ -57,6 +59,7 @@ class Fairness:
     others_published: int
     others_stored: int
     others_rejected: int
+    attacks: list[attack.Attack] = field(default_factory=list)
 
 
 class FloodOutcome(NamedTuple):
@@ -96,6 +99,15 @@ class Rejections:
 
 
 def measure(bench: Bench) -> Fairness:
+    """Measure the others beside the flood, and then beside an attack.
+
+    Raises LabError if messages do not all turn up.
+    """
+    found = _measure_flood(bench)
+    return replace(found, attacks=attack.measure(bench))
+
+
+def _measure_flood(bench: Bench) -> Fairness:
     """Measure the others alone for a third of the time, then beside the flood.
 
     Raises LabError if messages do not all turn up.
@@ -188,6 +200,7 @@ def requirements(figures: dict[str, Any]) -> list[Requirement]:
     return [
         at_most(what, 1_000, figures["flooded"]["p99"], "ms", 1),
         nothing("of their messages missing or rejected", lost),
+        *attack.requirements(figures["attacks"]),
     ]
 
 
@@ -219,4 +232,6 @@ def section(figures: dict[str, Any]) -> list[str]:
             f"Of the others' {figures['others_published']:,} messages {figures['others_stored']:,}",
             f"were stored and {figures['others_rejected']:,} rejected.",
         ),
+        "",
+        *attack.section(figures["attacks"]),
     ]

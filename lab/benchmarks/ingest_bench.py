@@ -25,6 +25,8 @@ class Sizes:
     outage_rate: float = 5_000
     flood: float = 5_000
     fairness_seconds: float = 45
+    attack: int = 60
+    attack_seconds: float = 10
 
 
 Bench = bench.Bench[Sizes]

@@ -93,7 +93,9 @@ def connect(client: str, username: str, password: str, *, clean: bool = True) ->
     )
 
 
-def publish(topic: str, payload: bytes, packet_id: int, *, again: bool = False) -> bytes:
+def publish(
+    topic: str, payload: bytes, packet_id: int, *, again: bool = False, retain: bool = False
+) -> bytes:
     """Return a PUBLISH with QoS 1; ``again`` sets DUP."""
-    first = PUBLISH | 0x02 | (0x08 if again else 0)
+    first = PUBLISH | 0x02 | (0x08 if again else 0) | (0x01 if retain else 0)
     return packet(first, text(topic) + packet_id.to_bytes(2, "big") + payload)

@@ -30,4 +30,6 @@ class Command(BenchmarkCommand):
         "outage_rate": "messages/s meanwhile",
         "flood": "messages/s of the gateway that floods",
         "fairness_seconds": "length of the flood; a limit comes after a burst of a minute's worth",
+        "attack": "messages of 60 kB with 30,000 bad readings each; gateways that retain one",
+        "attack_seconds": "how long the others send beside each form of this attack",
     }
