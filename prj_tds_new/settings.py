@@ -63,7 +63,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "axes",
     "csp",
     "tds_new",
 ]
@@ -83,7 +82,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "tds_new.web.login.refusals.LoginRefusalMiddleware",
 ]
 
 ROOT_URLCONF = "prj_tds_new.urls"
@@ -118,10 +117,11 @@ TDS_TIMESCALEDB = env.choice("TDS_TIMESCALEDB", "auto", ("auto", "on", "off"))
 
 # --- people -------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "tds_new.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# The only way to check a password; its limits are in tds_new.web.login.limits.
+AUTHENTICATION_BACKENDS = ["tds_new.web.login.backend.LimitedBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "tds_new.web.login.hashing.Argon2InTurn",
+    "tds_new.web.login.hashing.PBKDF2InTurn",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -131,13 +131,6 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "tds_new.web.client_ip.client_ip"
-AXES_USERNAME_FORM_FIELD = "username"
-AXES_LOCKOUT_CALLABLE = "tds_new.web.views.people.locked_out"
 
 # --- browser ------------------------------------------------------------------------------------------------
 # How often an open dashboard asks for news, and how long a session lasts: no request extends it.
@@ -259,5 +252,5 @@ LOGGING = {
     "formatters": {"line": {"()": "tds_new.logs.LineFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"axes": {"level": "WARNING"}, "django.db.backends": {"level": "INFO"}},
+    "loggers": {"django.db.backends": {"level": "INFO"}},
 }

@@ -8,9 +8,19 @@ May import: models, queries, metering.preview, ingestion.reprocess, broker.accou
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from tds_new.admin import audit, contas, devices, gateways, meter_entries, operations, review, users
+from tds_new.admin import audit, contas, devices, gateways, logins, meter_entries, operations, review, users
 
-__all__ = ["audit", "contas", "devices", "gateways", "meter_entries", "operations", "review", "users"]
+__all__ = [
+    "audit",
+    "contas",
+    "devices",
+    "gateways",
+    "logins",
+    "meter_entries",
+    "operations",
+    "review",
+    "users",
+]
 
 admin.site.site_header = _("TDS New: operação")
 admin.site.site_title = _("TDS New")

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from tds_new.admin.base import ListAdmin, SignedAdmin
 from tds_new.admin.power import POWER, MembershipInline, PowerAdmin, hands_on
 from tds_new.models import User
+from tds_new.models.user import canonical_email
 
 if TYPE_CHECKING:
     CreationForm = AdminUserCreationForm[User]
@@ -55,7 +56,7 @@ class UserChangeByEmailForm(ChangeForm):
 
 
 def _kept_email(cleaned_data: dict[str, Any]) -> str:
-    return str(cleaned_data["email"]).strip().lower()
+    return canonical_email(str(cleaned_data["email"]))
 
 
 @admin.register(User)

@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from tds_new.backoff import Backoff
 from tds_new.logs import printable
-from tds_new.maintenance import policies, record, retention, structure
+from tds_new.maintenance import logins, policies, record, retention, structure
 from tds_new.storage import session
 
 logger = logging.getLogger(__name__)
@@ -96,14 +96,21 @@ def run_due(
         )
         if not everything or done[-1].error:
             break
-    if days := settings.TDS_RAW_RETENTION_DAYS:
-        names.append(RETENTION)
-        if everything or not record.ran_lately(connection, RETENTION, RETENTION_EVERY):
-            done.append(
-                _run(connection, RETENTION, RETENTION_EVERY, partial(retention.apply, connection, days))
-            )
+    for name, interval, work in _own_tasks(connection):
+        names.append(name)
+        if everything or not record.ran_lately(connection, name, interval):
+            done.append(_run(connection, name, interval, work))
     record.forget_others(connection, names)
     return done
+
+
+def _own_tasks(connection: Connection[Any]) -> list[tuple[str, timedelta, Callable[[], object]]]:
+    """Return the tasks that run at intervals on any database: name, interval, work."""
+    tasks: list[tuple[str, timedelta, Callable[[], object]]] = []
+    if days := settings.TDS_RAW_RETENTION_DAYS:
+        tasks.append((RETENTION, RETENTION_EVERY, partial(retention.apply, connection, days)))
+    tasks.append((logins.NAME, logins.EVERY, partial(logins.prune, connection)))
+    return tasks
 
 
 def _run(connection: Connection[Any], name: str, interval: timedelta, work: Callable[[], object]) -> Done:

@@ -23,6 +23,7 @@ from tds_new.models.consumo import (
 )
 from tds_new.models.conta import Conta, ContaAtividade, ContaMembership
 from tds_new.models.dispositivo import Dispositivo
+from tds_new.models.entrada import RedeConhecida, TentativaEntrada
 from tds_new.models.estado import ConsumoEstado, ConsumoRetomada
 from tds_new.models.gateway import Gateway
 from tds_new.models.leitura import LeituraDispositivo
@@ -68,8 +69,10 @@ __all__ = [
     "MensagemResto",
     "Motivo",
     "OcorrenciaMedicao",
+    "RedeConhecida",
     "RejeicaoContador",
     "RevisaoLeitura",
+    "TentativaEntrada",
     "TrocaMedidor",
     "User",
     "VigenciaParametros",

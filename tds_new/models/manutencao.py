@@ -17,7 +17,7 @@ class ManutencaoQuerySet(models.QuerySet["ManutencaoExecucao"]):
 class ManutencaoExecucao(models.Model):
     """A maintenance task: when it last ran, and how that ended.
 
-    A policy of TimescaleDB, or the retention.
+    A policy of TimescaleDB, the retention, or the deletion of expired logins.
     """
 
     nome = models.CharField(_("nome"), max_length=120, primary_key=True)

@@ -1,5 +1,6 @@
 """The people who log in, with an e-mail address."""
 
+import unicodedata
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -9,8 +10,18 @@ from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 
+def canonical_email(email: str) -> str:
+    """Return an address in the one form in which it is stored, looked up and counted.
+
+    Full-width letters and the like become plain ones, blanks around the address go, and the rest is in lower
+    case. Applying it again changes nothing.
+    """
+    lowered = unicodedata.normalize("NFKC", email).strip().lower()
+    return unicodedata.normalize("NFKC", lowered).strip()
+
+
 class UserManager(BaseUserManager["User"]):
-    """Creates people; addresses are kept in lower case."""
+    """Creates people; addresses are kept in their canonical form."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Create a person without staff rights. Raises ValueError without an address."""
@@ -26,8 +37,8 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Return the person with this address, in upper or lower case."""
-        return self.get(email=(username or "").strip().lower())
+        """Return the person with this address, however it is spelled."""
+        return self.get(email=canonical_email(username or ""))
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -58,8 +69,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the address in lower case, so that it is unique as people understand it."""
-        self.email = self.email.strip().lower()
+        """Keep the address in its canonical form: unique as people understand it."""
+        self.email = canonical_email(self.email)
         super().save(*args, **kwargs)
 
     def get_full_name(self) -> str:

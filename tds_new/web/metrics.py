@@ -4,7 +4,7 @@ Only the addresses of ``TDS_WEB_METRICS_ALLOW`` get them.
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -124,8 +124,6 @@ def allowed(address: str) -> bool:
         ip = ip_address(address)
     except ValueError:  # a socket in the file system has no address
         return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
     return any(ip in network for network in settings.TDS_WEB_METRICS_ALLOW)
 
 

@@ -4,6 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from tds_new.web.health import healthz
+from tds_new.web.login import doors
 from tds_new.web.metrics import metrics
 from tds_new.web.views import dashboard, export, lists, people
 
@@ -17,7 +18,7 @@ conta_urls = [
 
 urlpatterns = [
     path("", people.home, name="home"),
-    path("entrar/", people.Login.as_view(), name="login"),
+    path("entrar/", doors.Login.as_view(), name="login"),
     path("sair/", LogoutView.as_view(), name="logout"),
     path("contas/", people.choose_conta, name="conta-choice"),
     path("telemetria/", people.legacy_address, name="telemetry"),

@@ -79,6 +79,19 @@ def test_login_with_its_errors_and_people_without_a_conta(
     check(open_page("/contas/", email="nada@example.com", color_scheme=theme))
 
 
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_page_that_refuses_a_login(open_page: OpenPage, width: int) -> None:
+    page = open_page("/entrar/", email="", width=width)
+    for _ in range(6):
+        page.goto("/entrar/")
+        page.fill("#id_username", "ana@example.com")
+        page.fill("#id_password", "errada")
+        page.click("main button")
+    expect(page.locator("h1")).to_have_text("Acesso bloqueado por enquanto")
+    expect(page.locator("main")).to_contain_text("Espere 15 minutos")
+    check(page)
+
+
 @pytest.mark.parametrize("width", [320, 599, 600, 899, 900, 1199, 1200, 1440])
 def test_nothing_scrolls_sideways_at_any_width(
     measured_conta: Conta, open_page: OpenPage, width: int

@@ -19,7 +19,7 @@ from django.utils.timezone import now
 
 from tds_new.embedded.postgres import PostgresServer
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
-from tds_new.maintenance import policies, scheduler
+from tds_new.maintenance import logins, policies, scheduler
 from tds_new.maintenance.scheduler import Scheduler
 from tds_new.metering.worker import drain
 from tds_new.models import ManutencaoExecucao
@@ -32,6 +32,7 @@ from tests.support.waiting import until
 
 REFRESHES = [f"refresh_continuous_aggregate {rollup.name}" for rollup in ROLLUPS]
 COMPRESSIONS = ["compression tds_new_consumo_15min", "compression tds_new_leitura_dispositivo"]
+LOGINS = logins.NAME
 Session = psycopg.Connection[Any]
 LONG_AGO = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=100)
 
@@ -230,7 +231,11 @@ def test_old_chunks_are_compressed_at_their_time_and_not_at_every_pass(
     world: World, processor: TelemetryProcessor, maintenance_session: Session
 ) -> None:
     store(processor, 1)
-    assert [done.name for done in scheduler.run_due(maintenance_session)] == REFRESHES + COMPRESSIONS
+    assert [done.name for done in scheduler.run_due(maintenance_session)] == [
+        *REFRESHES,
+        *COMPRESSIONS,
+        LOGINS,
+    ]
     compressed = rows(
         "SELECT DISTINCT hypertable_name FROM timescaledb_information.chunks WHERE is_compressed"
     )
@@ -257,7 +262,7 @@ def test_a_piece_that_fails_is_told_and_the_others_are_done(
         run(connection, policy)
 
     monkeypatch.setattr(policies, "run", fail)
-    with pytest.raises(CommandError, match=f"1 of {len(REFRESHES + COMPRESSIONS)} failed"):
+    with pytest.raises(CommandError, match=f"1 of {len(REFRESHES + COMPRESSIONS) + 1} failed"):
         call_command("run_maintenance", stdout=(said := StringIO()))
     assert f"[ERROR] {REFRESHES[1]}: division by zero" in said.getvalue()
     assert f"[OK] {REFRESHES[2]}: " in said.getvalue()
@@ -300,7 +305,7 @@ def test_the_worker_of_consumption_keeps_the_sums(
         until(
             lambda: (
                 ManutencaoExecucao.objects.filter(ultimo_sucesso__isnull=False).count()
-                == len(REFRESHES + COMPRESSIONS)
+                == len(REFRESHES + COMPRESSIONS) + 1
             ),
             "all done once",
         )

@@ -26,7 +26,7 @@ def owner() -> Conta:
 def log_in(who: User | None) -> Client:
     client = Client()
     if who:
-        client.force_login(who, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(who)
     return client
 
 

@@ -30,9 +30,7 @@ def owner() -> Conta:
 @pytest.fixture
 def client(owner: Conta) -> Client:
     new = Client()
-    new.force_login(
-        factories.person("ana@example.com", owner), backend="django.contrib.auth.backends.ModelBackend"
-    )
+    new.force_login(factories.person("ana@example.com", owner))
     return new
 
 
@@ -595,9 +593,7 @@ def test_a_compressed_answer_still_compares(client: Client, measured_conta: Cont
 
 
 def by_another_person(client: Client, owner: Conta, _monkeypatch: pytest.MonkeyPatch) -> None:
-    client.force_login(
-        factories.person("bia@example.com", owner), backend="django.contrib.auth.backends.ModelBackend"
-    )
+    client.force_login(factories.person("bia@example.com", owner))
 
 
 def five_minutes_later(_client: Client, _owner: Conta, monkeypatch: pytest.MonkeyPatch) -> None:

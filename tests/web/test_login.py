@@ -1,15 +1,11 @@
-"""Login, lock-out, the choice of Conta, theme and language, and error pages."""
+"""Login, the choice of Conta, theme and language, and error pages."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from axes.models import AccessAttempt
-from django.conf import settings as configured
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
-from django.utils.timezone import now
 
 from tds_new.models import User
 from tests.support import factories
@@ -69,28 +65,6 @@ def test_an_address_that_is_none_is_said_at_its_field() -> None:
     assert 'id="error-username"' in page
 
 
-def test_lock_out_really_locks_even_with_the_right_password_and_other_spellings(
-    ana: User, settings: Any
-) -> None:
-    settings.AXES_FAILURE_LIMIT = 3
-    client = Client()
-    for email in ("ana@example.com", "ANA@example.com", "Ana@Example.com"):
-        latest = attempt(client, email, "errada")
-
-    assert latest.status_code == 429
-    assert "Espere 15 minutos" in latest.text
-    assert attempt(client, "ana@example.com", factories.PASSWORD).status_code == 429
-    assert AccessAttempt.objects.get().username == "ana@example.com"
-    assert attempt(client, "outra@example.com", "errada").status_code == 200
-
-    AccessAttempt.objects.update(attempt_time=now() - timedelta(minutes=16))
-    assert attempt(client, "ana@example.com", factories.PASSWORD).status_code == 302
-
-
-def test_the_minutes_said_are_the_minutes_configured() -> None:
-    assert configured.AXES_COOLOFF_TIME * 60 == 15
-
-
 @pytest.mark.parametrize(
     "target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "https:evil.example"]
 )
@@ -107,7 +81,7 @@ def test_next_leads_back_within_this_site(ana: User) -> None:
 
 def test_logout_takes_a_post(ana: User) -> None:
     client = Client()
-    client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(ana)
 
     assert client.get(reverse("logout")).status_code == 405
     assert Session.objects.count() == 1
@@ -120,9 +94,9 @@ def test_people_with_several_contas_choose_and_people_with_none_read_why(ana: Us
     without = factories.person("nenhuma@example.com")
     client = Client()
 
-    client.force_login(with_several, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(with_several)
     choice = client.get("/", follow=True)
-    client.force_login(without, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(without)
     empty = client.get("/", follow=True)
 
     assert "Norte" in choice.text
@@ -176,7 +150,7 @@ def test_an_error_of_ours_has_a_page_that_needs_nothing(ana: User, monkeypatch: 
 
     monkeypatch.setattr("tds_new.web.views.dashboard.fleet.sequences", break_)
     client = Client(raise_request_exception=False)
-    client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(ana)
 
     response = client.get(reverse("dashboard", args=[ana.contas.get().pk]))
 

@@ -51,7 +51,7 @@ def building() -> Conta:
 def logged_in(conta: Conta, **fields: Any) -> Client:
     client = Client()
     ana = User.objects.first() or factories.person("ana@example.com", conta, **fields)
-    client.force_login(ana, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(ana)
     return client
 
 

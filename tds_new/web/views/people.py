@@ -1,7 +1,6 @@
-"""Logging in, the choice of a Conta, and the theme."""
+"""The way in after the login, the choice of a Conta, and the theme."""
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -11,22 +10,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tds_new.models import Conta
 from tds_new.web.context import THEME_COOKIE, THEMES
-from tds_new.web.forms import LoginForm
 
 YEAR_S = 365 * 24 * 3600
-
-
-class Login(LoginView):
-    """The page to log in; ``next`` is followed only within this site."""
-
-    template_name = "tds_new/login.html"
-    form_class = LoginForm
-    redirect_authenticated_user = True
-
-
-def locked_out(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
-    """Answer somebody who failed to log in too often; called by django-axes."""
-    return render(request, "tds_new/locked.html", status=429)
 
 
 @require_safe
