@@ -254,7 +254,8 @@ class Link:
 
     def _client(self) -> mqtt.Client:
         options, self._subscribed = self._options, False
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"gateway-{options.id}", clean_session=True)
+        client_id = options.username or f"gateway-{options.id}"  # the platform's broker grants no other
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(0)  # the window is ours
         if options.username:

@@ -127,7 +127,8 @@ def _own_link(gateway: SimulatedGateway, secrets: Path) -> MQTTSubscriber:
     password = (secrets / gateway.user).read_text(encoding="ascii").strip()
     config = broker_config(username=gateway.user, password=password, persistent=False)
     will = Will(gateway.topic(settings.MQTT_TOPIC_PREFIX, "status"), b"offline")
-    return MQTTSubscriber(config, f"gateway-{gateway.user}", will=will)
+    # The only client id that the broker grants a gateway where the listener does not set it.
+    return MQTTSubscriber(config, gateway.user, will=will)
 
 
 class Publisher:
