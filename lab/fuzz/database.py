@@ -183,7 +183,7 @@ class DatabaseChecker:
         """
         counted: Counter[str] = Counter()
         reasons = {rejection.reading: rejection for rejection in outcome.rejections}
-        if None in reasons or expectation.refused:
+        if not expectation.large and (None in reasons or expectation.refused):
             return counted
         for index, expected in enumerate(expectation.readings):
             rejection = reasons.get(index)
