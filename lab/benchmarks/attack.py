@@ -169,8 +169,9 @@ def _others(bench: Bench) -> Job:
     return bench.load.job(messages, gateways, rate=RATE * gateways, sample=1, timeout=SETTLE_TIMEOUT_S)
 
 
-def _payloads(bench: Bench) -> list[bytes]:
-    return [hostile_payload(number) for number in range(bench.sizes.attack)]
+def _payloads(bench: Bench, first: int = 0) -> list[bytes]:
+    """Return the attackers' messages, numbered from ``first``: none may be known already."""
+    return [hostile_payload(first + number) for number in range(bench.sizes.attack)]
 
 
 def _fresh(bench: Bench, attackers: Attackers, job: Job) -> tuple[int, Published]:
@@ -200,7 +201,7 @@ def _redelivered(bench: Bench, attackers: Attackers, job: Job) -> tuple[int, Pub
     consumer = bench.environment.start_consumer()
     consumer.wait_until_subscribed()
     consumer.send_signal(signal.SIGSTOP)
-    sent = attackers.publish(attackers.packets(_payloads(bench)))
+    sent = attackers.publish(attackers.packets(_payloads(bench, bench.sizes.attack)))
     consumer.kill()
     with bench.environment.consumer(), bench.load.begin(job) as publication:
         return sent, publication.result()

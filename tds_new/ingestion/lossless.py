@@ -112,4 +112,6 @@ def clean_text(value: str) -> str:
 
     NUL and lone surrogates become U+FFFD.
     """
+    if value.isascii():
+        return value.replace("\0", "\ufffd")
     return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -493,7 +493,7 @@ def _telemetry(document: Any) -> Telemetry:
             readings.append(_reading(index, entry, message_time))
         except _RefusedError as error:
             refusals.add(error.reason, error.detail, index)
-    return Telemetry(readings, refusals.all, mac, seq, storable(document))
+    return Telemetry(readings, refusals.all, mac, seq, storable(document) if readings else "")
 
 
 def _refuse_schema(detail: str, seq: int | None = None) -> NoReturn:

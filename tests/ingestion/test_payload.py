@@ -62,7 +62,7 @@ def with_time(literal: str) -> str:
 
 def test_reasons_are_the_contracts() -> None:
     assert {reason.value for reason in Reason} == set(Motivo.values)
-    assert len(Reason) == 15
+    assert len(Reason) == 16
 
 
 # --- values -------------------------------------------------------------------------------------------------

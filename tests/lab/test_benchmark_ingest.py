@@ -48,6 +48,8 @@ TINY = Sizes(
     outage_rate=200,
     flood=400,
     fairness_seconds=1.5,
+    attack=4,
+    attack_seconds=3,
 )
 
 
@@ -220,6 +222,17 @@ def test_a_flood_is_limited_counted_and_shown_and_the_others_lose_nothing(
     assert (found.others_stored, found.others_rejected) == (found.others_published, 0)
     assert found.others_published == found.flooded["samples"] == 30
     assert f"{found.limited:,}" in _report("fairness", found)
+    fresh, retained, redelivered, sustained = found.attacks
+    assert {one.missing for one in found.attacks} == {0}
+    assert {one.others["samples"] for one in found.attacks} == {60}
+    # As a whole, for having too many readings. The retained messages are rejected when they are published,
+    # and known when the broker hands them over again; the empty ones that end them are no JSON.
+    assert (fresh.messages, fresh.rejected) == (4, {"esquema_invalido": 4})
+    assert (retained.messages, retained.rejected["esquema_invalido"]) == (4, 4)
+    assert (redelivered.messages, redelivered.rejected) == (4, {"esquema_invalido": 4})
+    assert sustained.messages > 10
+    assert sustained.rejected.keys() > {"dispositivo_desconhecido", "valor_invalido", "limite_excedido"}
+    assert "| going on |" in _report("fairness", found)
 
 
 def _fleet(world: World, gateways: int) -> list[str]:
