@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from tds_new.models import Conta, ContaMembership, Dispositivo, Gateway, User
+from tds_new.models.user import canonical_email
 
 CONTA = "Conta Teste Telemetria"
 LOGIN, STAFF_LOGIN = "demo@tds-new.local", "operador@tds-new.local"
@@ -235,7 +236,7 @@ def register_login(email: str, password: str = "", *, name: str = "", staff: boo
     A new login without one gets the password that everybody knows on the embedded default, and a random one
     elsewhere. ``staff`` makes it a superuser. Raises DemoRefusedError if ``email`` is no address.
     """
-    email = email.strip().lower()
+    email = canonical_email(email)
     user = User.objects.filter(email=email).first()
     if user is not None and not password:
         return Login(

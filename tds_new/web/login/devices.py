@@ -22,7 +22,7 @@ def token_of(request: HttpRequest | None) -> str:
 
 
 def device_of(token: str, person: int | None) -> str:
-    """Return the browser's name if ``person`` has logged in with it lately; else ``""``."""
+    """Return the browser's name if ``person`` logged in with it lately; else ``""``."""
     try:
         owner, _, device = SIGNER.unsign(token, max_age=KNOWN_FOR_S).partition(":")
     except signing.BadSignature:

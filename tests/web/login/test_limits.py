@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import MD5PasswordHasher, get_hasher
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -387,10 +388,21 @@ class TestUnknownPeople:
     def test_they_cost_the_same_statements_and_one_hash(
         self, ana: User, clock: Clock, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
     ) -> None:
-        for email in (ANA, "quem@example.com"):
+        factories.person("inativa@example.com", is_active=False)
+        User.objects.create_user("sem-senha@example.com")
+        hashes: list[str] = []
+
+        def count(password: str, salt: str) -> str:
+            hashes.append(password)
+            return MD5PasswordHasher.encode(get_hasher(), password, salt)
+
+        monkeypatch.setattr(get_hasher(), "encode", count)
+        for email in (ANA, "quem@example.com", "inativa@example.com", "sem-senha@example.com"):
             request = RequestFactory().post("/", REMOTE_ADDR=HERE)
+            hashes.clear()
             with django_assert_num_queries(8):
-                authenticate(request, username=email, password="errada")
+                assert authenticate(request, username=email, password=WRONG) is None
+            assert len(hashes) == 1
 
     def test_they_add_a_bounded_number_of_rows_and_no_text(self, clock: Clock) -> None:
         for n in range(120):
