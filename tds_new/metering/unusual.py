@@ -72,7 +72,7 @@ class Case:
 def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
     """Add the unusual readings to the result, and what is known for later.
 
-    Return the wider range that must be computed instead, if one must. With ``wide`` it is that range.
+    Return the wider range that must be computed instead, if one must. With ``wide`` it was widened before.
     """
     if not wide and _is_too_young(case):
         return None
@@ -86,7 +86,7 @@ def judge(cursor: Cursor[Any], case: Case, *, wide: bool) -> Span | None:
         if segments:
             wider = wider or _judge(cursor, case, stretch, segments, wide=wide)
     if wide or wider is not None:
-        return None if wide else wider
+        return wider
     return _reaching(cursor, case, stretches, changed)
 
 
@@ -223,20 +223,14 @@ def _judge(
     first = min(span(segment)[0] for segment in segments)
     last = max(span(segment)[1] for segment in segments)
     result = case.result
-    if not wide:
-        owner = stretch.chain.conta_id, stretch.chain.kind, stretch.chain.unit
-        near = Span(result.device_id, first - BEFORE_US, last + AFTER_US + HOUR_US)
-        others = load_other_chains(cursor, near, owner)
-        earlier = [until for _, until in others if until < case.chains[0].times[0]]
-        later = [since for since, _ in others if since > case.chains[-1].times[-1]]
+    needed = _needed(cursor, case, stretch, Span(result.device_id, first, last))
+    if needed is None and not wide:
         covered_from = BEGINNING if stretch.begins else case.chains[0].times[0]
         is_covered = covered_from <= first and all(result.since < s.end <= result.until for s in segments)
-        is_covered = is_covered and (
-            stretch.ends or case.is_head or stretch.chain.times[-1] >= last + HOUR_US
-        )
-        if earlier or later or not is_covered:
-            since = min(first, max(earlier) + 1) if earlier else first
-            return Span(result.device_id, since, max([last + HOUR_US, result.until, *later]))
+        if not is_covered or not (stretch.ends or case.is_head or stretch.chain.times[-1] >= last + HOUR_US):
+            needed = Span(result.device_id, first, max(last + HOUR_US, result.until))
+    if needed is not None:
+        return needed
     blocks = dict(stretch.blocks)
     if not stretch.begins:
         _fill(cursor, blocks, stretch, Span(result.device_id, first - BEFORE_US, result.first))
@@ -255,6 +249,26 @@ def _judge(
     if result.head is not None and not stretch.ends:
         _note_head(result, hours, segments, case.record.meter.decided)
     return None
+
+
+def _needed(cursor: Cursor[Any], case: Case, stretch: Stretch, hours: Span) -> Span | None:
+    """Return the range that must be computed to tell a chain's hours from those of others near it.
+
+    ``hours``: from the first hour that is judged to the last. None if there are no others, or their readings
+    are before what is final.
+    """
+    owner = stretch.chain.conta_id, stretch.chain.kind, stretch.chain.unit
+    device, begin, end = hours.device_id, case.chains[0].times[0], case.chains[-1].times[-1]
+    since, until = hours.start, max(hours.end + HOUR_US, case.result.until)
+    before = Span(device, max(hours.start - BEFORE_US, case.standing.final), begin)
+    after = Span(device, end + 1, hours.end + AFTER_US + HOUR_US)
+    earlier = [] if stretch.begins or before.start >= before.end else load_other_chains(cursor, before, owner)
+    later = [] if stretch.ends or after.start >= after.end else load_other_chains(cursor, after, owner)
+    if not earlier and not later:
+        return None
+    if earlier:
+        since = min(since, max(last for _, last in earlier) + 1)
+    return Span(device, since, max([until, *(first for first, _ in later)]))
 
 
 def _fill(cursor: Cursor[Any], blocks: dict[int, int], stretch: Stretch, beside: Span) -> None:
