@@ -397,8 +397,8 @@ UPDATE tds_new_ocorrencia_medicao SET espera = true
     WHERE classe = 'IMPLAUSIVEL' OR classe = 'SUSPEITA' AND decidida_em IS NULL;
 """
 # The second edition holds from the block of a device's last believed reading on. It begins with what the first one
-# ended with: the last believed reading at or before that block's start. A device that has none begins at its beginning
-# (NULL). Anchors stand for readings that were dropped.
+# ended with: the last believed reading at or before that block's start. A device that has none, or of which nothing was
+# computed yet, begins at its beginning (NULL, or no row). Anchors stand for readings that were dropped.
 BELIEVED = """
     SELECT time, valor FROM (
         (SELECT l.time, l.valor FROM tds_new_leitura_dispositivo l
@@ -419,6 +419,7 @@ BEGIN = f"""
 WITH start AS (
     SELECT d.id, date_bin('15 minutes', last.time, 'epoch') AS since
     FROM tds_new_dispositivo d CROSS JOIN LATERAL ({BELIEVED.format(until="'infinity'")}) last
+    WHERE EXISTS (SELECT FROM tds_new_consumo_15min b WHERE b.dispositivo_id = d.id)
 ), resumed AS (
     INSERT INTO tds_new_consumo_retomada (dispositivo_id, leitura_em, estado)
     SELECT d.id, base.time, jsonb_build_object('jumps', '[]'::jsonb, 'line', jsonb_build_array(jsonb_build_array(

@@ -232,6 +232,19 @@ def upgraded(own_databases: OwnDatabases, template: str) -> Iterator[Upgraded]:
     own_databases.drop(name)
 
 
+def test_of_what_was_never_computed_the_second_edition_holds_from_the_beginning(
+    own_databases: OwnDatabases,
+) -> None:
+    name = own_databases.create()
+    own_databases.migrate(name, "tds_new", BEFORE)
+    with closing(own_databases.connect(name)) as connection:
+        _fill(connection)
+        connection.execute("DELETE FROM tds_new_consumo_15min")
+        own_databases.migrate(name)
+        assert connection.execute(FIRST_EDITION).fetchall() == [(0,)]
+    own_databases.drop(name)
+
+
 RISE = Decimal("0.1") * (COUNT - 1)  # what each register really counted
 JANUARY = Decimal("0.1") * 12 * 96  # of it until the month ended
 FEBRUARY = RISE - JANUARY
