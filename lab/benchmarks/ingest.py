@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lab.benchmarks import fairness, growth, latency, outage, rate, registry
+from lab.benchmarks import fairness, growth, hostile, latency, outage, rate, registry
 from lab.benchmarks.report import Part
 
 PARTS: Mapping[str, Part] = {
@@ -12,6 +12,7 @@ PARTS: Mapping[str, Part] = {
     "registry": Part("Many gateways", registry.measure, registry.requirements, registry.section),
     "outage": Part("The database away", outage.measure, outage.requirements, outage.section),
     "fairness": Part("One gateway floods", fairness.measure, fairness.requirements, fairness.section),
+    "hostile": Part("Hostile gateways", hostile.measure, hostile.requirements, hostile.section),
 }
 HEAD = (
     "# Ingestion benchmark",

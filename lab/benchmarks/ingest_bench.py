@@ -27,6 +27,7 @@ class Sizes:
     fairness_seconds: float = 45
     attack: int = 60
     attack_seconds: float = 10
+    hostile_seconds: float = 30
 
 
 Bench = bench.Bench[Sizes]

@@ -118,14 +118,10 @@ class ChildProcess:
         return self._status("VmHWM")
 
     def _status(self, name: str) -> float:
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        except OSError:
-            status = ""
-        match = re.search(rf"{name}:\s+(\d+) kB", status)
-        if match is None:  # ended, or about to be
+        size = memory_of(self.process.pid, name)
+        if size is None:
             raise LabError(f"the process has ended: {self.log[-LOG_END:]}")
-        return int(match[1]) / 1024
+        return size
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal; does nothing if it has ended."""
@@ -157,3 +153,16 @@ class ChildProcess:
         self.send_signal(signal.SIGTERM)
         if not self.ends_within(timeout):
             self.kill()
+
+
+def memory_of(pid: int, name: str = "VmRSS") -> float | None:
+    """Return a figure of ``/proc/<pid>/status`` in MiB.
+
+    None if the process has ended, or is about to.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    match = re.search(rf"{name}:\s+(\d+) kB", status)
+    return int(match[1]) / 1024 if match else None

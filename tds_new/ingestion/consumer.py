@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from django.conf import settings
 from psycopg import Connection
 
 from tds_new.ingestion import presence
+from tds_new.ingestion.answers import AnswerCredit
 from tds_new.ingestion.inbox import Inbox
 from tds_new.ingestion.leadership import LeaderSession, LockHeldError
 from tds_new.ingestion.message import Message
@@ -35,6 +37,9 @@ SWEEP_GRACE = 15.0  # seconds after a start or a reconnect in which silence does
 STANDBY_INTERVAL = 1.0  # seconds between two tries of a standby to become active
 TAKE_TIMEOUT = 0.5  # seconds between two iterations in which no message comes
 DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
+STORED_TOPIC = "$SYS/broker/store/messages/count"
+RETAINED_TOPIC = "$SYS/broker/retained messages/count"
+UPTIME_TOPIC = "$SYS/broker/uptime"  # the first figure of each report, and always another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Consumer:
         self._retry = DatabaseRetry(self._session, self._stop, self._recover, self._database_failed)
         self._processor: TelemetryProcessor | None = None
         self._statistics = Statistics()
+        self._answers = AnswerCredit()
+        self._taken = self._acknowledged = 0  # messages; each written by one thread only
         self._status = StatusReporter(options.client_id, self._statistics)
         self._metrics = Metrics()
         self._watchdog = Watchdog()
@@ -128,6 +135,7 @@ class Consumer:
             while not self._stop.is_set():
                 self._report_progress()
                 batch = self._inbox.take(settings.TDS_BATCH_MESSAGES, max_age, TAKE_TIMEOUT)
+                self._taken += len(batch)
                 prepared = self._prepare(batch) if batch else None
                 if writing is not None:
                     writing.result()
@@ -175,8 +183,10 @@ class Consumer:
         Gateways that number their messages get an answer of their own.
         """
         self._subscriber.ack(batch)
+        self._acknowledged += len(batch)
         for answer in result.answers:
-            self._subscriber.answer(answer.topic, answer.payload)
+            if self._answers.allows(answer.gateway_id):
+                self._subscriber.answer(answer.topic, answer.payload)
         if logger.isEnabledFor(logging.DEBUG):
             log_outcomes(batch, result)
 
@@ -187,6 +197,8 @@ class Consumer:
         """
         assert self._processor is not None
         self._status.log_if_due(self._inbox, self._subscriber)
+        self._answers.evaluate_if_due()
+        self._statistics.record_withheld(self._answers.withheld, self._answers.stored)
         if not self._inbox:
             self._processor.flush_if_due()
         now = time.monotonic()
@@ -262,10 +274,17 @@ class Consumer:
         for kind in Kind:
             subscriber.register_handler(subscription(prefix, kind), inbox.put)
             subscriber.subscribe(subscription(prefix, kind, options.share_group))
-        subscriber.register_handler(
-            DROPPED_TOPIC, lambda message: self._statistics.record_broker_dropped(int(message.payload))
-        )
-        subscriber.subscribe(DROPPED_TOPIC, qos=0, required=False)
+        reports: dict[str, Callable[[Message], None]] = {
+            DROPPED_TOPIC: lambda message: self._statistics.record_broker_dropped(int(message.payload)),
+            UPTIME_TOPIC: lambda _: self._answers.record_report(),
+            STORED_TOPIC: lambda message: self._answers.record_stored(
+                int(message.payload), len(inbox) + self._taken - self._acknowledged
+            ),
+            RETAINED_TOPIC: lambda message: self._answers.record_retained(int(message.payload)),
+        }
+        for topic, handler in reports.items():
+            subscriber.register_handler(topic, handler)
+            subscriber.subscribe(topic, qos=0, required=False)
         return subscriber
 
     # --- the database may be away ---------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from collections import deque
 
 from tds_new.ingestion.message import Message
 
-MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_BATCH_BYTES = 2 * 1024 * 1024
 MAX_WAITING = 20_000  # messages
-MAX_WAITING_BYTES = 32 * 1024 * 1024  # of their payloads
+MAX_WAITING_BYTES = 16 * 1024 * 1024  # of their payloads
 
 
 class Inbox:

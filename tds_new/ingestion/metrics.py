@@ -88,6 +88,11 @@ class Metrics:
             "Messages the broker has dropped since this start",
             lambda: statistics.totals["broker_dropped"],
         )
+        self._show(
+            "tds_answers_withheld",
+            "Answers not published, because the broker stores many that gateways do not take",
+            lambda: statistics.totals["answers_withheld"],
+        )
 
     def _show(self, name: str, description: str, value: Callable[[], float]) -> None:
         """Show a figure that ``value`` returns whenever Prometheus asks."""

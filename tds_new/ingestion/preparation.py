@@ -56,12 +56,14 @@ NOT_ANSWERED = {Reason.GATEWAY_DESCONHECIDO, Reason.GATEWAY_INATIVO, Reason.LIMI
 class Answer(NamedTuple):
     """An application acknowledgement, to be published on ``topic``.
 
-    ``error`` is the reason for which the message was refused as a whole.
+    ``error`` is the reason for which the message was refused as a whole. ``gateway_id`` is 0 where the
+    gateway is not known.
     """
 
     topic: str
     seq: int
     error: Reason | None = None
+    gateway_id: int = 0
 
     @property
     def payload(self) -> bytes:
@@ -241,7 +243,7 @@ class Preparer:
         except MessageRefusedError as error:
             reject(prepared, number, message, [error.refusal], gateway)
             if address and address.kind is Kind.TELEMETRY:
-                answer_refused(prepared, message, error)
+                answer_refused(prepared, message, error, gateway)
             return error.processor_time
         return 0.0
 
@@ -297,7 +299,7 @@ class Preparer:
             raise large
         if refused:
             reject(prepared, number, message, refused, gateway)
-        _answer(prepared, message, telemetry.seq)
+        _answer(prepared, message, telemetry.seq, gateway)
         return telemetry.processor_time
 
 
@@ -433,18 +435,27 @@ def _firmware(payload: bytes) -> str | None:
     return clean_text(version[:50])[:50] if type(version) is str else None
 
 
-def answer_refused(prepared: Prepared, message: Message, error: MessageRefusedError) -> None:
+def answer_refused(
+    prepared: Prepared, message: Message, error: MessageRefusedError, gateway: KnownGateway | None
+) -> None:
     """Answer a telemetry message that is refused for good, if it carries a number."""
     reason = error.refusal.reason
     if reason not in NOT_ANSWERED:
         seq = sequence_of(message.payload) if error.seq is None else error.seq
-        _answer(prepared, message, seq, reason)
+        _answer(prepared, message, seq, gateway, reason)
 
 
-def _answer(prepared: Prepared, message: Message, seq: int | None, error: Reason | None = None) -> None:
+def _answer(
+    prepared: Prepared,
+    message: Message,
+    seq: int | None,
+    gateway: KnownGateway | None,
+    error: Reason | None = None,
+) -> None:
     """Answer a message that carries a number.
 
     ``error`` is the reason for which it was refused as a whole.
     """
     if seq is not None:
-        prepared.answers.append(Answer(acknowledgement_topic(message.topic), seq, error))
+        topic = acknowledgement_topic(message.topic)
+        prepared.answers.append(Answer(topic, seq, error, gateway.id if gateway else 0))

@@ -10,6 +10,7 @@ from tds_new.ingestion.telemetry_processor import BatchResult
 logger = logging.getLogger(__name__)
 
 REPORT_INTERVAL = 10.0  # seconds between two lines in the log
+WITHHELD_INTERVAL = 60.0  # seconds between two warnings about answers that were not published
 
 
 class Statistics:
@@ -23,6 +24,7 @@ class Statistics:
         self._reported_at = time.monotonic()
         self._reported: Counter[str] = Counter()
         self._broker_dropped: int | None = None
+        self._withheld_logged_at = -WITHHELD_INTERVAL
 
     def record(self, result: BatchResult, oldest: float, committed: float) -> None:
         """Count a committed batch.
@@ -52,6 +54,22 @@ class Statistics:
             self.totals["broker_dropped"] += dropped
             logger.warning("the broker dropped %d messages: see max_queued_messages in its settings", dropped)
         self._broker_dropped = total
+
+    def record_withheld(self, total: int, stored: int) -> None:
+        """Count the answers that were not published.
+
+        ``total`` is their number since the start, ``stored`` what waits in the broker.
+        """
+        now = time.monotonic()
+        if total > self.totals["answers_withheld"] and now - self._withheld_logged_at >= WITHHELD_INTERVAL:
+            self._withheld_logged_at = now
+            logger.warning(
+                "%d messages wait in the broker, perhaps answers that gateways do not take; "
+                "%d answers were withheld so far",
+                stored,
+                total,
+            )
+        self.totals["answers_withheld"] = total
 
     def due(self) -> bool:
         """Whether the next line is due."""

@@ -221,7 +221,7 @@ class TelemetryProcessor:
             refused = MessageRefusedError(Reason.ESQUEMA_INVALIDO, f"cannot be stored: {last}"[:500])
             reject(prepared, number, message, [refused.refusal], None)
             if message.topic.endswith(f"/{Kind.TELEMETRY}"):
-                answer_refused(prepared, message, refused)
+                answer_refused(prepared, message, refused, None)
             return self._store(prepared)
 
     def _store(self, prepared: Prepared) -> BatchResult:

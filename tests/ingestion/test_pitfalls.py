@@ -38,7 +38,7 @@ def test_the_prefix_of_the_settings_is_the_one_that_counts(world: World, setting
         )
     assert [valor for _, _, valor in stored()] == [Decimal("1.5")]
     assert rejected() == [("topico_invalido", None)]
-    assert result.answers == [Answer(f"devices/{MAC}/ack", 3)]
+    assert result.answers == [Answer(f"devices/{MAC}/ack", 3, None, world.gateway.id)]
 
 
 def test_what_the_broker_retains_changes_nothing_however_often_it_comes(

@@ -245,7 +245,7 @@ def test_a_reading_is_stored_with_the_devices_owner_unit_and_kind(
     assert first.payload_raw == whole | {"leituras": whole["leituras"][:1]}
     assert second.payload_raw == whole | {"leituras": whole["leituras"][1:]}
     assert (result.messages, result.stored, result.duplicates, result.conflicts) == (1, 2, 0, 0)
-    assert result.answers == [Answer(f"{PREFIX}/{MAC}/ack", 9)]
+    assert result.answers == [Answer(f"{PREFIX}/{MAC}/ack", 9, None, world.gateway.id)]
 
 
 @pytest.mark.parametrize(
@@ -511,4 +511,4 @@ def test_a_message_without_readings_is_stored_and_answered(
     world: World, processor: TelemetryProcessor
 ) -> None:
     result = processor.process([message(payload(seq=4), TOPIC)])
-    assert (result.answers, rejected()) == ([Answer(f"{PREFIX}/{MAC}/ack", 4)], [])
+    assert (result.answers, rejected()) == ([Answer(f"{PREFIX}/{MAC}/ack", 4, None, world.gateway.id)], [])

@@ -12,7 +12,7 @@ class Command(BenchmarkCommand):
     """
 
     help = (
-        "Measure ingestion: rate, latency, memory, growth, registry, outage, fairness. "
+        "Measure ingestion: rate, latency, memory, growth, registry, outage, fairness, hostile. "
         "Uses servers of its own."
     )
     parts = PARTS
@@ -29,6 +29,7 @@ class Command(BenchmarkCommand):
         "outage": "seconds that the database is away; the figure required is that at 120",
         "outage_rate": "messages/s meanwhile",
         "flood": "messages/s of the gateway that floods",
+        "hostile_seconds": "length of each attack",
         "fairness_seconds": "length of the flood; a limit comes after a burst of a minute's worth",
         "attack": "messages of 60 kB with 30,000 bad readings each; gateways that retain one",
         "attack_seconds": "how long the others send beside each form of this attack",
