@@ -2,5 +2,5 @@
 
 Enters: the gateways, as their MAC and ``device_id``.
 Leaves: password file, access rules, restrictions and one secret for each user, in one directory.
-May import: mac, ingestion.
+May import: mac.
 """

@@ -16,9 +16,6 @@ from tds_new.mac import normalise_mac
 ADMIN, BACKEND, DASHBOARD = "admin", "django_backend", "dashboard"
 PLATFORM_USERS = (ADMIN, BACKEND, DASHBOARD)
 
-# Where the administrator talks to Mosquitto's dynamic security plugin; see broker.restrictions.
-CONTROL_TOPIC = "$CONTROL/dynamic-security"
-
 FROM_GATEWAY = ("telemetry", "heartbeat", "status")
 TO_GATEWAY = ("ack", "commands/#")
 
@@ -133,7 +130,7 @@ def acl_text(prefix: str, gateways: Iterable[GatewayAccount]) -> str:
     """
     every = [f"{prefix}/+/{leaf}" for leaf in FROM_GATEWAY]
     sections = [
-        _section(ADMIN, both=["#", "$SYS/#", f"{CONTROL_TOPIC}/#"]),
+        _section(ADMIN, both=["#", "$SYS/#"]),
         _section(BACKEND, read=[*every, "$SYS/#"], write=[f"{prefix}/+/{leaf}" for leaf in TO_GATEWAY]),
         _section(DASHBOARD, read=[*every, "$SYS/#"]),
     ]

@@ -7,13 +7,13 @@ They are ``passwords``, ``acl``, ``restrictions.json``, ``conf.d/websockets.conf
 import os
 import secrets
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tds_new.broker.accounts import PLATFORM_USERS, GatewayAccount, acl_text, opens, password_line
 from tds_new.broker.listeners import WEBSOCKET_PORT, websocket_listener
-from tds_new.broker.restrictions import restrictions_text, same_restrictions
+from tds_new.broker.restrictions import restricted_users, restrictions_text
 
 SECRET_BYTES = 24  # 192 bits
 
@@ -63,7 +63,6 @@ class BrokerFiles:
         rotate: Collection[str] = (),
         *,
         websockets: bool = False,
-        restrict: Callable[[Sequence[str]], None] | None = None,
     ) -> Provisioned:
         """Write the files for the platform's users and ``gateways``.
 
@@ -73,8 +72,6 @@ class BrokerFiles:
         gateways: who gets an account, besides the platform's users
         rotate: the users who get a new secret
         websockets: whether the broker listens for WebSockets too
-        restrict: called with the gateways' users before their passwords are written, so that a running broker
-            knows what they may not do before it lets them in
 
         Raises ValueError if ``rotate`` names an unknown user, or a gateway's MAC or ``device_id`` cannot be
         part of a rule.
@@ -92,8 +89,6 @@ class BrokerFiles:
             write_whole(self.share_group, secrets.token_hex(SECRET_BYTES) + "\n")
         restart = self._write_listeners(websockets)
         restart |= self._write_restrictions(gateways)
-        if restrict is not None:
-            restrict([gateway.user for gateway in gateways])
         lines = self._password_lines(users)
         changed = [self._replace(self.passwords, lines), self._replace(self.acl, rules)]
         removed = sorted({path.name for path in self.secrets.iterdir()} - set(users))
@@ -112,13 +107,12 @@ class BrokerFiles:
         return present
 
     def _write_restrictions(self, gateways: Sequence[GatewayAccount]) -> bool:
-        """Write what the users may not do, and return whether there was no such file."""
-        text, path = restrictions_text(gateways), self.restrictions
-        missing = not path.exists()
-        # The broker writes the file in its own form when it learns of a gateway while it runs.
-        if missing or not same_restrictions(path.read_text(encoding="utf-8"), text):
+        """Write what the users may not do; return whether it names further ones."""
+        path, text = self.restrictions, restrictions_text(gateways)
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text != before:
             write_whole(path, text, self._owner)
-        return missing
+        return not restricted_users(text) <= restricted_users(before)
 
     def _password_lines(self, users: Sequence[str]) -> str:
         """Return the password file: one line for each user.

@@ -76,7 +76,7 @@ class Stack:
         self.logins = [
             line.removeprefix("[OK] ") for line in said.splitlines() if line.startswith("[OK] login")
         ]
-        self._command("provision_broker", "--files-only", "--directory", str(self.data_dir / "broker"))
+        self._command("provision_broker", "--directory", str(self.data_dir / "broker"))
         self._start_broker()
         self._run("consumer", self._manage("start_mqtt_consumer", "--standby"))
         address = self._start_web()

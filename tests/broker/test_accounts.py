@@ -120,7 +120,7 @@ def test_the_command_takes_active_gateways_and_prints_secrets_only_when_asked(
     files = BrokerFiles(tmp_path / "broker")
     said = capsys.readouterr().out
     assert "3 platform users and 1 gateways" in said
-    assert "must be started again" in said
+    assert "start a running broker again" in said
     assert f"user {A.user} publishes to tds_new/devices/{A.user}/telemetry\n" in said
     assert not [path for path in files.secrets.iterdir() if path.read_text(encoding="ascii").strip() in said]
     assert said.isascii()

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from tds_new.broker import live
 from tds_new.broker.accounts import ADMIN, BACKEND, DASHBOARD, GatewayAccount
 from tds_new.broker.files import BrokerFiles
-from tds_new.broker.restrictions import commands, restrictions_text, same_restrictions
+from tds_new.broker.restrictions import restricted_users, restrictions_text
 from tds_new.embedded.mosquitto import template
 from tds_new.ingestion.topics import is_guessable
 from tds_new.models import Conta, Gateway
@@ -42,25 +41,19 @@ def test_a_gateway_has_its_own_client_id_and_the_consumer_any() -> None:
     assert BACKEND not in by_user
 
 
-def test_another_form_of_the_file_is_the_same_and_another_user_is_not() -> None:
-    text = restrictions_text([A])
-    document = json.loads(text)
-    for client in document["clients"]:
-        client["groups"] = []
-    assert same_restrictions(json.dumps(document), text)
-    assert not same_restrictions(restrictions_text([A, B]), text)
-    document["roles"][0]["acls"][0]["allow"] = True
-    assert not same_restrictions(json.dumps(document), text)
-    for nonsense in ("", "[]", "{", '{"clients": [1], "roles": []}'):
-        assert not same_restrictions(nonsense, text)
+def test_a_file_that_makes_no_sense_names_nobody() -> None:
+    assert restricted_users(restrictions_text([A])) == {A.user, DASHBOARD}
+    for nonsense in ("", "[]", "{", '{"clients": [1]}'):
+        assert restricted_users(nonsense) == frozenset()
 
 
-def test_a_running_broker_is_told_the_same() -> None:
-    role, one = commands([A.user])
-    assert (role["command"], one["command"]) == ("createRole", "createClient")
-    document = json.loads(restrictions_text([A]))
-    assert {key: value for key, value in one.items() if key != "command"} == document["clients"][0]
-    assert role["acls"] == document["roles"][0]["acls"]
+def test_the_broker_must_be_started_again_for_a_new_gateway_only(tmp_path: Path) -> None:
+    files = BrokerFiles(tmp_path / "broker")
+    assert files.provision("p", [A]).restart
+    assert not files.provision("p", [A], rotate=[A.user]).restart
+    assert files.provision("p", [A, B]).restart
+    assert not files.provision("p", [B]).restart
+    assert A.user not in files.restrictions.read_text(encoding="utf-8")
 
 
 def test_websockets_are_off_unless_they_are_asked_for(tmp_path: Path) -> None:
@@ -89,19 +82,6 @@ def test_the_share_group_is_a_secret_that_stays(tmp_path: Path) -> None:
     assert stat.S_IMODE(files.share_group.stat().st_mode) == 0o600
     assert not set("/+#") & set(group)
     assert not is_guessable(group)
-
-
-def test_the_broker_is_told_before_passwords_are_written(tmp_path: Path) -> None:
-    files = BrokerFiles(tmp_path / "broker")
-    seen: list[tuple[list[str], bool, bool]] = []
-    files.provision(
-        "p",
-        [A, B],
-        restrict=lambda users: seen.append(
-            (list(users), files.restrictions.exists(), files.passwords.exists())
-        ),
-    )
-    assert seen == [([A.user, B.user], True, False)]
 
 
 def test_the_restrictions_are_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -143,24 +123,10 @@ class TestWhatTheCommandSays:
         assert said.count(" publishes to ") == 20
         assert "and 11 more: tds_new/devices/USER/telemetry\n" in said
 
-    def test_what_the_running_broker_needs(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        answers: list[int | Exception | None] = [None, None, 0, live.BrokerNotToldError("it is shy"), None]
-
-        def restrict(_config: object, _users: object) -> int | None:
-            answer = answers.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        monkeypatch.setattr(live, "restrict", restrict)
-        assert "must be started again" in self.provision(tmp_path, capsys)  # everything is new
+    def test_what_the_running_broker_needs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "start a running broker again" in self.provision(tmp_path, capsys)  # everything is new
         assert "[WARN]" not in self.provision(tmp_path, capsys)
-        assert "[WARN] a running broker reads them at SIGHUP" in self.provision(
-            tmp_path, capsys, rotate=[A.user]
-        )
-        assert "could not be told of new gateways: it is shy" in self.provision(tmp_path, capsys)
-        assert "none answers at" in self.provision(tmp_path, capsys, rotate=[A.user])
-        assert "SIGHUP" in self.provision(tmp_path, capsys, rotate=[A.user], files_only=True)
-        assert answers == []
+        said = self.provision(tmp_path, capsys, rotate=[A.user])
+        assert "[WARN] a running broker reads them at SIGHUP" in said
+        Gateway.objects.create(conta=Conta.objects.get(), codigo="B", mac=B.mac)
+        assert "At SIGHUP it lets new gateways in, but without" in self.provision(tmp_path, capsys)

@@ -1,5 +1,6 @@
 """What a gateway's account can do at a real Mosquitto with the shipped files, on each listener there is."""
 
+import json
 import ssl
 import subprocess
 from pathlib import Path
@@ -8,11 +9,9 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tds_new.broker import live
-from tds_new.broker.accounts import ADMIN, BACKEND, DASHBOARD, GatewayAccount
+from tds_new.broker.accounts import ADMIN, BACKEND, DASHBOARD
 from tds_new.embedded import mosquitto as embedded
 from tds_new.embedded.ports import LOOPBACK, free_port
-from tds_new.ingestion.transport import BrokerConfig
 from tests.support.brokers import GATEWAY_A, GATEWAY_B, MAC_A, MAC_B, PREFIX, WAIT_S, Broker, BrokerFactory
 
 pytestmark = pytest.mark.once
@@ -150,62 +149,35 @@ def test_a_share_group_loses_nothing_to_a_hostile_member(mosquitto: Broker, grou
         assert hostile.received.empty()
 
 
-def admin_of(broker: Broker) -> BrokerConfig:
-    return BrokerConfig(LOOPBACK, broker.port, ADMIN, broker.files.secret(ADMIN), persistent=False)
-
-
-def test_a_gateway_that_is_new_to_a_running_broker_is_restricted_too(make_broker: BrokerFactory) -> None:
+def test_a_new_gateway_is_restricted_from_the_brokers_next_start_on(make_broker: BrokerFactory) -> None:
     broker = make_broker(gateways=[GATEWAY_A])
-    leave_a = broker.client(BACKEND, CONSUMER_ID, clean=False)
-    leave_a.subscribe(TELEMETRY)
-    told: list[int | None] = []
-    broker.files.provision(
-        PREFIX,
-        [GATEWAY_A, GATEWAY_B],
-        restrict=lambda users: told.append(live.restrict(admin_of(broker), users)),
-    )
-    assert told == [1]
-    broker.reload()
-    while True:  # the reload takes effect in the broker's next loop iteration
-        with broker.client(GATEWAY_B.user) as newcomer:
-            if not newcomer.reason.is_failure:
-                reasons = newcomer.subscribe(f"$share/g/{TELEMETRY}")
-                break
-    assert reasons[0].is_failure
+    assert broker.files.provision(PREFIX, [GATEWAY_A, GATEWAY_B]).restart
+    broker.restart()
+    leave_messages(broker)
     with broker.client(GATEWAY_B.user, CONSUMER_ID, port=broker.port) as thief:
         assert thief.reason.is_failure
-    assert not leave_a.disconnected.is_set()
-    leave_a.close()
-    assert live.restrict(admin_of(broker), [GATEWAY_A.user, GATEWAY_B.user]) == 0
-    broker.restart()  # what the broker wrote itself is what it reads
-    with broker.client(GATEWAY_B.user, CONSUMER_ID, port=broker.port) as thief:
+    assert left_messages(broker) == [b"%d" % number for number in range(20)]
+    assert not broker.files.provision(PREFIX, [GATEWAY_A]).restart  # one that leaves needs no restart
+
+
+@pytest.mark.parametrize("user", [GATEWAY_A.user, BACKEND, DASHBOARD, ADMIN])
+def test_nobody_changes_the_restrictions_over_mqtt(mosquitto: Broker, user: str) -> None:
+    control = "$CONTROL/dynamic-security/v1"
+    commands = [
+        {"command": "deleteClient", "username": GATEWAY_A.user},
+        {"command": "createClient", "username": "new", "password": "x"},
+        {"command": "setDefaultACLAccess", "acls": [{"acltype": "subscribe", "allow": True}]},
+    ]
+    with mosquitto.client(user) as client:
+        client.subscribe(f"{control}/response")
+        client.publish(control, json.dumps({"commands": commands}).encode())
+        client.publish(f"{PREFIX}/{MAC_A}/heartbeat")
+        assert client.received.empty()
+    with mosquitto.client("new", secret="x") as stranger:
+        assert stranger.reason.is_failure
+    with mosquitto.client(GATEWAY_A.user, CONSUMER_ID, port=mosquitto.port) as thief:
         assert thief.reason.is_failure
-    assert broker.files.provision(PREFIX, [GATEWAY_A, GATEWAY_B]).changed is False
-
-
-def test_a_broker_that_cannot_be_told_is_not_taken_for_told(make_broker: BrokerFactory) -> None:
-    broker = make_broker()
-    wrong = BrokerConfig(LOOPBACK, broker.port, ADMIN, "wrong", persistent=False)
-    nobody = BrokerConfig(LOOPBACK, free_port(), ADMIN, "x", persistent=False)
-    too_many = [f"{number:012x}" for number in range(live.MOST_AT_ONCE + 1)]
-    live.ANSWER_TIMEOUT_S, before = 1.0, live.ANSWER_TIMEOUT_S
-    try:
-        with pytest.raises(live.BrokerNotToldError, match="admin"):
-            live.restrict(wrong, [GATEWAY_A.user])
-        with pytest.raises(live.BrokerNotToldError, match="new to it"):
-            live.restrict(admin_of(broker), too_many)
-        assert live.restrict(nobody, [GATEWAY_A.user]) is None
-        gateway = BrokerConfig(
-            LOOPBACK,
-            broker.device_port,
-            GATEWAY_A.user,
-            broker.files.secret(GATEWAY_A.user),
-            persistent=False,
-        )
-        with pytest.raises(live.BrokerNotToldError, match="does not answer"):
-            live.restrict(gateway, [GatewayAccount("aa:bb:cc:dd:ee:0c").user])
-    finally:
-        live.ANSWER_TIMEOUT_S = before
+    assert "dynsec" not in mosquitto.log_text()
 
 
 def test_a_mosquitto_without_the_plugin_gives_each_user_one_session_on_both_listeners(

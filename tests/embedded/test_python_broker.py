@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tds_new.broker.accounts import BACKEND, CONTROL_TOPIC, acl_text
+from tds_new.broker.accounts import BACKEND, acl_text
 from tds_new.embedded.ports import free_port
 from tds_new.embedded.python_broker import PythonBroker, _covers, read_rules
 from tests.support.brokers import GATEWAY_A, GATEWAY_B, MAC_A, MAC_B, PREFIX, Client
@@ -88,7 +88,7 @@ def test_rules_are_read_as_mosquitto_reads_them() -> None:
     rules = read_rules(acl_text("p", [GATEWAY_A]))
     assert "p/+/ack" in rules[BACKEND, "write"]
     assert "p/+/ack" not in rules[BACKEND, "read"]
-    assert rules["admin", "read"] == rules["admin", "write"] == ["#", "$SYS/#", f"{CONTROL_TOPIC}/#"]
+    assert rules["admin", "read"] == rules["admin", "write"] == ["#", "$SYS/#"]
 
 
 @pytest.mark.parametrize(

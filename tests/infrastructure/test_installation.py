@@ -72,7 +72,7 @@ class TestCompose:
         services = compose["services"]
         assert compose["networks"]["broker"] == {"internal": True}
         inside = {name for name, service in services.items() if "broker" in service["networks"]}
-        assert inside == {"setup", "mosquitto", "consumer"}
+        assert inside == {"mosquitto", "consumer"}
         assert [name for name, service in services.items() if "field" in service["networks"]] == ["mosquitto"]
         published = [port for service in services.values() for port in service.get("ports", [])]
         assert [port for port in published if "1884" in port] == []

@@ -9,13 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tds_new.broker import live
-from tds_new.broker.accounts import ADMIN, BACKEND, PLATFORM_USERS, GatewayAccount
+from tds_new.broker.accounts import BACKEND, PLATFORM_USERS, GatewayAccount
 from tds_new.broker.files import BrokerFiles, Provisioned
-from tds_new.ingestion.transport import broker_config
 from tds_new.models import Gateway
 
-NO_BROKER = "none answers at MQTT_BROKER_HOST and MQTT_BROKER_PORT"
 MOST_TOPICS = 20  # gateways of which a run says the topic
 
 
@@ -27,7 +24,7 @@ class Command(BaseCommand):
 
     help = (
         "Write Mosquitto's password and ACL files for admin, django_backend, dashboard "
-        "and each active gateway, and tell a running broker of new gateways."
+        "and each active gateway."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,11 +41,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--show", action="append", default=[], metavar="USER", help="print the secret of this user"
         )
-        parser.add_argument(
-            "--files-only",
-            action="store_true",
-            help="do not talk to a broker, which must be started afterwards",
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the files and say what is new.
@@ -58,19 +50,12 @@ class Command(BaseCommand):
         files = BrokerFiles(options["directory"], _user_id(options["owner"]))
         rows = Gateway.objects.filter(is_active=True).order_by("mac").values_list("mac", "device_id")
         gateways = [GatewayAccount(mac, device_id or "") for mac, device_id in rows]
-        not_told: list[str] = []
-
-        def restrict(users: Sequence[str]) -> None:
-            if not options["files_only"]:
-                not_told.extend(_restrict(files, users))
-
         try:
             done = files.provision(
                 settings.MQTT_TOPIC_PREFIX,
                 gateways,
                 options["rotate"],
                 websockets=settings.TDS_MQTT_WEBSOCKETS,
-                restrict=restrict,
             )
             shown = {user: files.secret(user) for user in options["show"]}
         except FileNotFoundError as error:
@@ -83,7 +68,7 @@ class Command(BaseCommand):
         )
         self._say_where(files, done)
         self._say_topics(gateways, {*done.created, *options["show"]})
-        self._say_what_to_do(done, not_told)
+        self._say_what_to_do(done)
         for user, secret in shown.items():
             self.stdout.write(f"{user} {secret}")
 
@@ -112,30 +97,16 @@ class Command(BaseCommand):
         if len(wanted) > MOST_TOPICS:
             self.stdout.write(f"     and {len(wanted) - MOST_TOPICS} more: {prefix}/USER/telemetry")
 
-    def _say_what_to_do(self, done: Provisioned, not_told: Sequence[str]) -> None:
+    def _say_what_to_do(self, done: Provisioned) -> None:
         if done.restart:
             self.stdout.write(
-                "[WARN] a running broker must be started again: at SIGHUP it does not read all of this"
-            )
-        elif not_told and (done.changed or not_told != [NO_BROKER]):
-            self.stdout.write(
-                f"[WARN] the running broker could not be told of new gateways: {not_told[0]}. Start it again "
-                "instead of SIGHUP: until then they could connect under any client id"
+                "[WARN] start a running broker again, while the consumer runs: it reads restrictions and "
+                "listeners only then. At SIGHUP it lets new gateways in, but without restrictions"
             )
         elif done.changed:
             self.stdout.write(
                 "[WARN] a running broker reads them at SIGHUP: send it only while the consumer is connected"
             )
-
-
-def _restrict(files: BrokerFiles, users: Sequence[str]) -> list[str]:
-    """Tell a running broker of its gateways, and return why that was not possible."""
-    config = broker_config(username=ADMIN, password=files.secret(ADMIN), persistent=False)
-    try:
-        told = live.restrict(config, users)
-    except live.BrokerNotToldError as error:
-        return [str(error)]
-    return [NO_BROKER] if told is None else []
 
 
 def _user_id(owner: str | None) -> int | None:
