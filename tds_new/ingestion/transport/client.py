@@ -19,6 +19,7 @@ CONNECT_TIMEOUT = 5.0  # seconds for TCP and TLS, and again for the broker's ans
 READ_SIZE = 262_144
 MAX_UNACKNOWLEDGED = 1_000  # publications sent and kept; further ones wait for the broker's PUBACKs
 MAX_QUEUED = 100_000  # publications that may wait
+MAX_OUTGOING_BYTES = 4 * 1024 * 1024  # that the broker has not taken; answers beyond them are dropped
 
 # A larger PUBLISH is not read into memory as a whole: MQTT allows 256 MB. Its topic may have 64 KiB.
 MAX_PACKET_BYTES = MAX_KEPT_BYTES + 65_536 + 16
@@ -201,7 +202,12 @@ class BufferedClient(paho.Client):
         return len(self._out_messages)
 
     def answer(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, and keep it for another connection unless many are kept."""
+        """Publish with QoS 1, and keep it for another connection unless many are kept.
+
+        It is dropped while the broker does not read: whoever needs it asks again.
+        """
+        if len(self._outgoing) > MAX_OUTGOING_BYTES:
+            return
         if self.unacknowledged < MAX_UNACKNOWLEDGED:
             self.publish(topic, payload, 1)
         else:

@@ -7,7 +7,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from lab.harness import wire
 from tds_new.ingestion.message import MAX_KEPT_BYTES
-from tds_new.ingestion.transport.client import MAX_PACKET_BYTES, BufferedClient, Publication
+from tds_new.ingestion.transport.client import (
+    MAX_OUTGOING_BYTES,
+    MAX_PACKET_BYTES,
+    MAX_UNACKNOWLEDGED,
+    BufferedClient,
+    Publication,
+)
 
 pytestmark = pytest.mark.once
 
@@ -91,6 +97,14 @@ def test_a_packet_of_properties_has_no_payload_that_could_be_kept() -> None:
     content = wire.text("a/b") + b"\0\7" + size + properties * (length // len(properties)) + b"payload"
     (large,) = receive(client(b"", V5), wire.packet(wire.PUBLISH | 2, content))
     assert (large.topic, large.payload, large.size) == (b"a/b", b"", 7)
+
+
+def test_answers_are_dropped_while_the_broker_does_not_read() -> None:
+    sending = client(b"")
+    for number in range(MAX_OUTGOING_BYTES // 50):
+        sending.answer("a/b/ack", b'{"seq": %d, "room": "%s"}' % (number, b"x" * 100))
+    assert len(sending._outgoing) <= MAX_OUTGOING_BYTES + 200
+    assert sending.unacknowledged <= MAX_UNACKNOWLEDGED
 
 
 def test_a_connection_that_ends_in_a_large_packet_is_noticed() -> None:
