@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from tds_new.management.arguments import word
 from tds_new.models import ConsumerStatus
 from tds_new.queries.consumers import is_silent
 
@@ -19,7 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the client id; the settings have its default."""
         parser.add_argument(
-            "--client-id", default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer"
+            "--client-id", type=word, default=settings.MQTT_CLIENT_ID, help="MQTT client id of the consumer"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

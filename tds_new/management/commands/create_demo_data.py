@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import validate_email
 
 from tds_new.demo.backlog import send_backlog
 from tds_new.demo.fleet import (
@@ -19,6 +20,7 @@ from tds_new.demo.fleet import (
     register_login,
 )
 from tds_new.demo.simulation import registered
+from tds_new.management.arguments import secret, whole, word
 
 
 class Command(BaseCommand):
@@ -31,16 +33,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the login, and what is registered beside the Conta."""
-        parser.add_argument("--email", default=LOGIN, help=f"the login ({LOGIN})")
+        parser.add_argument("--email", type=word, default=LOGIN, help=f"the login ({LOGIN})")
         parser.add_argument(
-            "--password", default="", help="its password; without it a random one is made and printed once"
+            "--password", type=secret, help="its password; without it a random one is made and printed once"
         )
         parser.add_argument(
             "--fleet", action="store_true", help="also register five gateways of a company for the simulation"
         )
         parser.add_argument(
             "--backlog",
-            type=int,
+            type=whole(0, 36_500),
             default=0,
             metavar="DAYS",
             help="also store what they measured in the last DAYS days",
@@ -59,10 +61,11 @@ class Command(BaseCommand):
         if options["staff"] and not settings.EMBEDDED:
             raise CommandError("--staff is for the embedded default; use `manage.py createsuperuser` here")
         try:
+            validate_email(options["email"])
             if options["password"]:
                 validate_password(options["password"])
             conta, login = register_demo(
-                fleet=options["fleet"], email=options["email"], password=options["password"]
+                fleet=options["fleet"], email=options["email"], password=options["password"] or ""
             )
         except (DemoRefusedError, ValidationError) as error:
             raise CommandError(

@@ -15,6 +15,7 @@ from tds_new.demo.stack import DemoError, Stack, default_gateways
 from tds_new.embedded import child
 from tds_new.embedded.mosquitto import MosquittoError
 from tds_new.embedded.postgres import PostgresError
+from tds_new.management.arguments import whole
 
 LOOK_EVERY_S = 0.5
 
@@ -36,12 +37,15 @@ class Command(BaseCommand):
         """Add the size of the demonstration, and how it ends."""
         parser.add_argument(
             "--days",
-            type=int,
+            type=whole(0, 36_500),
             default=62,
             help="days of readings that the first run starts with (62: all of the month before)",
         )
         parser.add_argument(
-            "--gateways", type=int, default=default_gateways(), help="how many gateways are simulated (all)"
+            "--gateways",
+            type=whole(0, 1_000_000),
+            default=default_gateways(),
+            help="how many gateways are simulated (all)",
         )
         parser.add_argument(
             "--die-with-parent",

@@ -1,13 +1,13 @@
 """Add the platform's user to a password file that somebody else provisions."""
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.broker.files import WrongPasswordError, ensure_user
+from tds_new.management.arguments import folder
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         Name and password come from the settings, because everybody on the machine can see a command line.
         """
         parser.add_argument(
-            "--file", type=Path, required=True, help="Mosquitto's password_file; made where it is missing"
+            "--file", type=folder, required=True, help="Mosquitto's password_file; made where it is missing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

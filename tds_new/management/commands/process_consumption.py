@@ -14,6 +14,7 @@ from django.db import connection
 from tds_new.checks import wrong_zone
 from tds_new.embedded.child import tie_to_parent
 from tds_new.maintenance.scheduler import Scheduler
+from tds_new.management.arguments import whole
 from tds_new.metering import queue
 from tds_new.metering.worker import Worker, drain
 from tds_new.queries.consistency import check_consumption
@@ -36,7 +37,10 @@ class Command(BaseCommand):
             help="compute what is queued now, do the maintenance, say what was done, and end",
         )
         parser.add_argument(
-            "--parent", type=int, metavar="PID", help="end when the process that started this one, PID, ends"
+            "--parent",
+            type=whole(1, 2**31 - 1),
+            metavar="PID",
+            help="end when the process that started this one, PID, ends",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,7 +1,7 @@
 """Write the broker's files for the platform and every active gateway."""
 
 import pwd
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.broker.accounts import BACKEND, PLATFORM_USERS, GatewayAccount
 from tds_new.broker.files import BrokerFiles, Provisioned
+from tds_new.management.arguments import folder, whole, word
 from tds_new.models import Gateway
 
 MOST_TOPICS = 20  # gateways of which a run says the topic
@@ -30,16 +31,28 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the directory, its owner, and whose secrets to renew or print."""
         parser.add_argument(
-            "--directory", type=Path, required=True, help="where passwords, acl and secrets/ are kept"
+            "--directory", type=folder, required=True, help="where passwords, acl and secrets/ are kept"
         )
         parser.add_argument(
-            "--owner", help="user (name or number) that the broker runs as; what it reads is given to it"
+            "--owner",
+            type=word,
+            help="user (name or number) that the broker runs as; what it reads is given to it",
         )
         parser.add_argument(
-            "--rotate", action="append", default=[], metavar="USER", help="make a new secret for this user"
+            "--rotate",
+            type=word,
+            action="append",
+            default=[],
+            metavar="USER",
+            help="make a new secret for this user",
         )
         parser.add_argument(
-            "--show", action="append", default=[], metavar="USER", help="print the secret of this user"
+            "--show",
+            type=word,
+            action="append",
+            default=[],
+            metavar="USER",
+            help="print the secret of this user",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -114,9 +127,9 @@ def _user_id(owner: str | None) -> int | None:
 
     Raises CommandError if no user has that name.
     """
-    if owner is None or owner.isdigit():
-        return int(owner) if owner else None
+    if owner is None:
+        return None
     try:
-        return pwd.getpwnam(owner).pw_uid
-    except KeyError:
+        return whole(0, 2**31 - 1)(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
+    except (KeyError, ArgumentTypeError):
         raise CommandError(f"--owner {owner}: no such user on this machine") from None

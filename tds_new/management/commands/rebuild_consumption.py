@@ -19,6 +19,7 @@ from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from tds_new.mac import normalise_mac
+from tds_new.management.arguments import word
 from tds_new.management.listing import Listing, quantity, table, title, warning_of_queued
 from tds_new.metering import dry_run, queue
 from tds_new.metering.rebuild import Rebuild, others, start_over
@@ -45,7 +46,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options; without any, everything is computed."""
         parser.add_argument(
-            "--gateway", metavar="CODE|MAC", action="append", default=[], help="only its devices; repeatable"
+            "--gateway",
+            type=word,
+            metavar="CODE|MAC",
+            action="append",
+            default=[],
+            help="only its devices; repeatable",
         )
         parser.add_argument(
             "--from", dest="since", metavar="TIME", help="only from this time on, ISO 8601 with an offset"
@@ -63,8 +69,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Queue, compute, and print how many rows differed."""
-        since = parse_datetime(options["since"]) if options["since"] else None
-        if options["since"] and (since is None or since.tzinfo is None):
+        since = _moment(options["since"]) if options["since"] is not None else None
+        if options["since"] is not None and (since is None or since.tzinfo is None):
             raise CommandError(
                 f"--from {options['since']}: give ISO 8601 with an offset, "
                 "for example 2026-02-01T00:00:00-03:00"
@@ -183,6 +189,14 @@ class Command(BaseCommand):
             raise CommandError(f"--gateway {name}: {how_many} this code; give its MAC")
         gateway: Gateway = found[0]
         return gateway
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that ``text`` names; None if it names none."""
+    try:
+        return parse_datetime(text)
+    except ValueError:  # of the right form, but of a day or an hour that there is not
+        return None
 
 
 def _devices(gateways: list[Gateway]) -> QuerySet[Dispositivo]:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from tds_new.demo.publisher import FLUSH_S, Published, Publisher, stations
 from tds_new.demo.simulation import registered, simulated
+from tds_new.management.arguments import folder, seconds, whole
 
 WHY_UNANSWERED = (
     "Does the consumer run? May this user publish telemetry and read {prefix}/{id}/ack "
@@ -31,16 +32,22 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add how many gateways publish how often, and as whom."""
         parser.add_argument(
-            "--gateways", type=int, default=1, metavar="N", help="how many, the longest registered first (1)"
+            "--gateways",
+            type=whole(1, 1_000_000),
+            default=1,
+            metavar="N",
+            help="how many, the longest registered first (1)",
         )
         parser.add_argument(
             "--interval",
-            type=float,
+            type=seconds(0.001, 86_400),
             default=10.0,
             metavar="S",
             help="seconds between two messages of a gateway (10)",
         )
-        parser.add_argument("--count", type=int, metavar="M", help="messages of each gateway, then end")
+        parser.add_argument(
+            "--count", type=whole(1, 1_000_000_000), metavar="M", help="messages of each gateway, then end"
+        )
         parser.add_argument(
             "--seq",
             action=BooleanOptionalAction,
@@ -50,14 +57,14 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--patience",
-            type=float,
+            type=seconds(0, 86_400),
             default=FLUSH_S,
             metavar="S",
             help=f"with --count: seconds to wait for the last answers ({FLUSH_S:g})",
         )
         parser.add_argument(
             "--credentials",
-            type=Path,
+            type=folder,
             metavar="DIR",
             help="secrets/ of provision_broker: each gateway connects as itself; "
             "else all as MQTT_BROKER_USER",

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 
 from tds_new.ingestion.consumer import Consumer, ConsumerOptions
 from tds_new.ingestion.transport import broker_config
+from tds_new.management.arguments import share_group, whole, word
 from tds_new.metering.process import WorkerProcess
 
 
@@ -28,15 +29,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take what differs from the settings."""
         parser.add_argument("--debug", action="store_true", help="one log line for every message")
-        parser.add_argument("--broker", metavar="H", help="host of the broker (MQTT_BROKER_HOST)")
-        parser.add_argument("--port", type=int, metavar="P", help="port of the broker (MQTT_BROKER_PORT)")
+        parser.add_argument("--broker", type=word, metavar="H", help="host of the broker (MQTT_BROKER_HOST)")
+        parser.add_argument(
+            "--port", type=whole(1, 65535), metavar="P", help="port of the broker (MQTT_BROKER_PORT)"
+        )
         parser.add_argument(
             "--client-id",
+            type=word,
             default=settings.MQTT_CLIENT_ID,
             help="MQTT client id: names the session at the broker",
         )
         parser.add_argument(
             "--share-group",
+            type=share_group,
             default=settings.MQTT_SHARE_GROUP,
             metavar="G",
             help="share the messages in group G",
