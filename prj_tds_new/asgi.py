@@ -7,8 +7,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from prj_tds_new.charset import without_charset_asgi
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
-web = get_asgi_application()
+web = without_charset_asgi(get_asgi_application())
 
 # Imported only now: both need the settings, and the consumer needs the models.
 from django.conf import settings  # noqa: E402

@@ -70,18 +70,21 @@ if (BASE_DIR / "lab").is_dir():  # a checkout: benchmarks, fault injection, fuzz
     INSTALLED_APPS.append("lab")
 
 MIDDLEWARE = [
+    # These add headers, to whatever answers further in.
+    "tds_new.web.headers.HeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
     "tds_new.web.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "tds_new.web.malformed.MalformedRequestMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tds_new.web.login.refusals.LoginRefusalMiddleware",
 ]
 

@@ -7,9 +7,10 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from prj_tds_new import collector
+from prj_tds_new.charset import without_charset
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prj_tds_new.settings")
-application = get_wsgi_application()
+application = without_charset(get_wsgi_application())
 collector.settle()
 if settings.TDS_EMBED_CONSUMER:
     logging.getLogger("tds_new").warning(

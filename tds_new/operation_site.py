@@ -5,7 +5,7 @@ Its login is the platform's: there is one page that asks for an address and a pa
 
 from typing import Any
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
@@ -19,11 +19,18 @@ from django.views.decorators.cache import never_cache
 
 from tds_new.models import LeituraEmRevisao
 from tds_new.queries.waiting import waiting_readings
+from tds_new.strict_admin import StrictAdmin
 from tds_new.web.login.doors import OwnPasswordChange
 
 
 class OperationSite(AdminSite):
     """The admin of the platform's operator."""
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Register models, also those of other applications, with strict pages."""
+        given = admin_class or ModelAdmin
+        strict = type(given.__name__, (StrictAdmin, given), {"__module__": given.__module__})
+        super().register(model_or_iterable, strict, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the models by application, with how many readings wait for somebody."""

@@ -52,6 +52,7 @@ class AuditoriaMedicaoAdmin(WideListAdmin, LocalTimeAdmin, ReadOnlyAdmin):
     list_display = ("when", "who", "device", "what", "changes", "why")
     list_filter = ("tabela", "acao", ContaWithRowsFilter, ("em", by_date(gettext_lazy("data"))))
     list_select_related = ("dispositivo__conta", "dispositivo__gateway")
+    linked_by = ("dispositivo",)
     list_per_page = 50
     nothing = gettext_lazy("Nada foi incluído, alterado nem excluído ainda.")
     search_fields = (

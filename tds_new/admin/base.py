@@ -20,17 +20,18 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from tds_new.admin.fields import KeySelect
 from tds_new.models import AuditoriaMedicao, Dispositivo
 from tds_new.models.protection import ProtectedByReadings
 from tds_new.storage.audit import sign
 
 if TYPE_CHECKING:
-    BaseAdmin = admin.ModelAdmin[Any]
-    BaseInline = admin.TabularInline[Any, Any]
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyInline = admin.TabularInline[Any, Any]
     BaseModelForm = forms.ModelForm[Any]
 else:
-    BaseAdmin = admin.ModelAdmin
-    BaseInline = admin.TabularInline
+    AnyModelAdmin = admin.ModelAdmin
+    AnyInline = admin.TabularInline
     BaseModelForm = forms.ModelForm
 
 NAMED_AT_MOST = 5
@@ -90,6 +91,33 @@ class ReasonedForm(BaseModelForm):
             text = _("Diga por que muda: %(names)s. Já há leituras, e o que foi calculado com elas muda.")
             self.add_error("motivo", forms.ValidationError(text, params={"names": names}, code="required"))
         return cleaned
+
+
+class BaseAdmin(AnyModelAdmin):
+    """An admin whose searches among objects take only keys."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the field, with our select where its objects are searched."""
+        return super().formfield_for_foreignkey(
+            db_field, request, **_searched(self, db_field, request, kwargs)
+        )
+
+
+class BaseInline(AnyInline):
+    """A table of objects on the page of another; its searches take only keys."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the field, with our select where its objects are searched."""
+        return super().formfield_for_foreignkey(
+            db_field, request, **_searched(self, db_field, request, kwargs)
+        )
+
+
+def _searched(page: Any, db_field: Any, request: HttpRequest, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return ``kwargs`` of a field, with the widget where its objects are searched."""
+    if db_field.name not in page.get_autocomplete_fields(request):
+        return kwargs
+    return {"widget": KeySelect(db_field, page.admin_site, using=kwargs.get("using")), **kwargs}
 
 
 class SignedAdmin(BaseAdmin):

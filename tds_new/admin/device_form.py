@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -14,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from tds_new.admin.base import ReasonedForm
 from tds_new.admin.entries import PARAMETERS, say_units
+from tds_new.admin.fields import KeySelect
 from tds_new.admin.structure import main_meter_label
 from tds_new.formats import register_with_unit
 from tds_new.models import ConsumoBloco, Dispositivo, Gateway
@@ -41,7 +41,7 @@ HELP = {
 STEP = Decimal("0.0001")  # of a register's stored value
 
 
-class MainMeterSelect(AutocompleteSelect):
+class MainMeterSelect(KeySelect):
     """Searches among the meters that a device may be behind."""
 
     device_id: int | None = None

@@ -106,6 +106,7 @@ class RegistroAdmin(WideListAdmin, LocalTimeAdmin, SignedAdmin):
     delete_confirmation_template = "admin/tds_new/entry/delete.html"
     formfield_overrides = NUMBERS
     list_select_related = ("dispositivo__gateway", "dispositivo__conta", "registrado_por")
+    linked_by = ("dispositivo",)
     list_per_page = 50
     nothing = gettext_lazy("Nada foi registrado ainda; o botão para registrar está na página do dispositivo.")
     show_full_result_count = False

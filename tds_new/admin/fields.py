@@ -1,11 +1,11 @@
-"""Numbers as people type them."""
+"""Numbers as people type them, and objects as they are chosen."""
 
 import re
 from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextInputWidget, AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.utils.formats import get_format
 from django.utils.translation import gettext_lazy as _
@@ -55,3 +55,23 @@ class NumberField(forms.DecimalField):
         if not isinstance(value, Decimal):
             return value
         return f"{value.normalize():f}".replace(".", get_format("DECIMAL_SEPARATOR"))
+
+
+class KeySelect(AutocompleteSelect):
+    """Django's select with a search, which takes only keys.
+
+    A value that is none may be from the address of the page, or from a form that was tampered with: then the
+    field says that it is wrong, and nothing is chosen.
+    """
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        """Return the chosen objects as options."""
+        return super().optgroups(name, [one for one in value if self._is_key(one)], attr)
+
+    def _is_key(self, value: Any) -> bool:
+        key = self.field.remote_field
+        try:
+            key.model._meta.get_field(key.field_name).to_python(value)
+        except ValidationError:
+            return False
+        return True

@@ -58,7 +58,7 @@ class _MostRefusedFilter(admin.SimpleListFilter):
         )
         ids = [row[0] for row in counted[:LISTED_AT_MOST]]
         chosen = request.GET.get(self.parameter_name or "", "")
-        if chosen.isdecimal() and int(chosen) not in ids:
+        if _is_key(chosen) and int(chosen) not in ids:
             ids.append(int(chosen))
         names = {row.pk: str(row) for row in self.model._default_manager.filter(pk__in=ids)}
         return [(str(pk), names.get(pk, str(pk))) for pk in ids]
@@ -70,7 +70,7 @@ class _MostRefusedFilter(admin.SimpleListFilter):
             return queryset
         return (
             queryset.filter(**{f"{self.parameter_name}_id": int(value)})
-            if value.isdecimal() and len(value) < 19
+            if _is_key(value)
             else queryset.none()
         )
 

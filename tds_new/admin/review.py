@@ -104,6 +104,7 @@ class LeituraEmRevisaoAdmin(WideListAdmin, ReadOnlyAdmin):
         "decisao__registrado_por",
         "decisao__atribuida_a",
     )
+    linked_by = ("dispositivo",)
     list_per_page = AT_ONCE
     nothing = gettext_lazy("Nenhuma leitura foge do comum, e ninguém decidiu sobre alguma.")
     search_fields = (

@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.timezone import now
+from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -134,11 +135,14 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """
     if not allowed(client_ip(request)):
         raise Http404
+    return _figures(request)
+
+
+@require_safe
+def _figures(request: HttpRequest) -> HttpResponse:
     try:
-        response = HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except DatabaseError:
-        response = HttpResponse(
+        return HttpResponse(
             "the database does not answer\n", content_type="text/plain; charset=utf-8", status=503
         )
-    response["Cache-Control"] = "no-store"
-    return response

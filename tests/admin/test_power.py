@@ -180,7 +180,7 @@ def test_staff_neither_make_nor_change_nor_delete_groups_and_see_them(
     listed = reverse("admin:auth_group_changelist")
     assert client.get(change).status_code == client.get(listed).status_code == 200
     for address in (change, add, reverse("admin:auth_group_delete", args=[group.pk])):
-        assert client.post(address, {**form, "post": "yes"}).status_code == 403
+        assert client.post(address, {**form, "post": "yes"}).status_code in ((400, 403) if extra else (403,))
     chosen = {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"}
     client.post(listed, chosen)
     assert Group.objects.filter(pk=group.pk).exists()

@@ -5,40 +5,40 @@ from html.parser import HTMLParser
 
 
 class FormReader(HTMLParser):
-    """Collects what the forms of a page would send."""
+    """Collects the fields of a page's forms.
 
-    def __init__(self) -> None:
+    ``values`` is what would be sent as it stands; ``choices`` is what could be chosen instead.
+    """
+
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.values: dict[str, list[str]] = defaultdict(list)
-        self._select = self._area = ""
+        self.choices: dict[str, list[str]] = defaultdict(list)
+        self._select = ""
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a field, or an option of the select that is open."""
         given = {name: value or "" for name, value in attrs}
-        name = given.get("name", "")
-        if (
-            tag == "input"
-            and name
-            and not (given.get("type") in ("checkbox", "radio") and "checked" not in dict(attrs))
-        ):
-            self.values[name].append(given.get("value", ""))
-        elif tag in ("select", "textarea") and name:
-            self.values.setdefault(name, [])
-            self._select = name if tag == "select" else ""
-            self._area = name if tag == "textarea" else ""
-        elif (
-            tag == "option" and self._select and ("selected" in dict(attrs) or not self.values[self._select])
-        ):
-            self.values[self._select] = [given.get("value", "")]
-        elif tag == "button" and name:
-            self.values[name].append(given.get("value", ""))
+        name, value = given.get("name", ""), given.get("value", "")
+        if tag == "option" and self._select:
+            self.choices[self._select].append(value)
+            if "selected" in given:
+                self.values[self._select].append(value)
+        elif tag == "input" and given.get("type") in ("checkbox", "radio") and "checked" not in given:
+            self.choices[name].append(value or "on")
+        elif tag in ("input", "button", "textarea") and name:
+            self.values[name].append(value)
+        elif tag == "select" and name:
+            self._select = name
+            self.choices.setdefault(name, [])  # of a search, before anything is found
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("select", "textarea"):
-            self._select = self._area = ""
+        """Close a select."""
+        if tag == "select":
+            self._select = ""
 
 
 def form_of(page: str) -> dict[str, list[str]]:
     """Return the names and values that the forms of a page would send."""
-    reader = FormReader()
-    reader.feed(page)
-    return {name: values or [""] for name, values in reader.values.items()}
+    return dict(FormReader(page).values)

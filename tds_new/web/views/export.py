@@ -8,6 +8,7 @@ from io import StringIO
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
@@ -49,6 +50,7 @@ def consumption(request: HttpRequest, conta: Conta) -> HttpResponse:
         writer.writerow([_cell(cell) for cell in _row(scope, month, period, row, main)])
     response = HttpResponse("\ufeff" + text.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="consumo-{month:%Y-%m}.csv"'
+    patch_cache_control(response, no_store=True)
     return response
 
 
