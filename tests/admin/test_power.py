@@ -34,7 +34,8 @@ def staff() -> User:
 @pytest.fixture
 def client(staff: User) -> Client:
     client = Client()
-    client.force_login(staff, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(staff)
+    assert client.get(reverse("admin:index")).status_code == 200
     return client
 
 

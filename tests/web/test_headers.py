@@ -39,10 +39,7 @@ def lacking(response: Any) -> set[str]:
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
     monkeypatch.setattr(health, "database_answers", lambda: True)
     member = Client()
-    member.force_login(
-        factories.person("membro@example.com", factories.conta()),
-        backend="django.contrib.auth.backends.ModelBackend",
-    )
+    member.force_login(factories.person("membro@example.com", factories.conta()))
     return [Client(), member, superuser()]
 
 

@@ -7,9 +7,11 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
@@ -23,6 +25,7 @@ from tds_new.models import (
     MensagemRejeitada,
     RejeicaoContador,
     RevisaoLeitura,
+    TentativaEntrada,
     TrocaMedidor,
     VigenciaParametros,
 )
@@ -54,6 +57,9 @@ def one_of_each() -> Dispositivo:
     VigenciaParametros.objects.create(desde=START, fator_conversao=Decimal(40), tolerancia_queda=0, **entry)
     RevisaoLeitura.objects.create(leitura_em=START + 6 * STEP, decisao="DESCARTADA", **entry)
     Group.objects.create(name="Plantão")
+    TentativaEntrada.objects.create(
+        chave=UUID(int=1), tipo="REDE", falhas=3, ultima_em=now(), expira_em=now() + timedelta(hours=1)
+    )
     return device
 
 
@@ -68,10 +74,7 @@ def quiet() -> Iterator[None]:
 def clients() -> dict[str, Client]:
     device = one_of_each()
     member = Client()
-    member.force_login(
-        factories.person("membro@example.com", device.conta),
-        backend="django.contrib.auth.backends.ModelBackend",
-    )
+    member.force_login(factories.person("membro@example.com", device.conta))
     return {"superuser": superuser(), "staff": person(*FEW_RIGHTS), "member": member, "anonymous": Client()}
 
 
