@@ -20,6 +20,7 @@ UNKNOWN = 0  # the account of all messages that are of no registered gateway
 # for each of these. A usual reading has 60 to 120 bytes, and takes 2 to 5 microseconds.
 FREE_BYTES, FREE_BYTES_PER_READING = 1024, 512
 FREE_SECONDS, FREE_SECONDS_PER_READING = 100e-6, 50e-6
+FOR_MESSAGES = 0.75  # the share of the bytes that copies of a payload for its bad readings leave
 # Processor time, in seconds, for a message that the database refuses: its batch is halved until it is alone.
 FAULT_SECONDS = 0.05
 
@@ -110,11 +111,11 @@ class GatewayBudget:
         return self.reached(account)
 
     def take_copies(self, account: Account, size: int) -> bool:
-        """Take ``size`` bytes of further copies of a payload, if half are left then.
+        """Take ``size`` bytes of further copies of a payload, if most are left then.
 
         Copies are for convenience: nothing is refused because of them.
         """
-        if account.bytes - size < self._bursts.bytes / 2:
+        if account.bytes - size < self._bursts.bytes * FOR_MESSAGES:
             return False
         account.bytes -= size
         return True

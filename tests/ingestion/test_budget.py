@@ -8,7 +8,15 @@ import pytest
 
 from tds_new.ingestion import consumer, payload, preparation, store
 from tds_new.ingestion.message import Message
-from tds_new.ingestion.rate import BURST_SECONDS, FREE_BYTES, UNKNOWN, Account, GatewayBudget, Limits
+from tds_new.ingestion.rate import (
+    BURST_SECONDS,
+    FOR_MESSAGES,
+    FREE_BYTES,
+    UNKNOWN,
+    Account,
+    GatewayBudget,
+    Limits,
+)
 from tds_new.ingestion.reprocess import reprocess
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
 from tds_new.models import Dispositivo, Gateway, MensagemRejeitada, RejeicaoContador
@@ -139,10 +147,8 @@ def test_a_backlog_with_bad_readings_in_every_message_is_not_hurt_either(
     assert (charged["refusals"], charged["seconds"]) == (0, 0)
     rows = MensagemRejeitada.objects.values_list("motivo", "topico").distinct().count()
     assert rows == 2
-    copies = account_of(shipped, world.gateway.id)
-    assert (
-        copies.bytes >= shipped._preparer._budget._bursts.bytes / 2
-    )  # only copies of payloads were paid for
+    account, bursts = account_of(shipped, world.gateway.id), shipped._preparer._budget._bursts
+    assert account.bytes >= bursts.bytes * FOR_MESSAGES  # copies of payloads were paid for, and nothing else
 
 
 def test_a_gateway_without_registered_devices_has_its_refusals_and_then_waits(

@@ -123,11 +123,11 @@ def test_readings_that_are_stored_pay_for_bytes_refusals_and_processor_time() ->
     )
 
 
-def test_copies_of_a_payload_are_taken_from_the_upper_half_only() -> None:
+def test_copies_of_a_payload_are_taken_from_the_upper_quarter_only() -> None:
     budget = GatewayBudget(Limits(bytes=100), Clock())
     account = budget.account(1, 1_000.0)
-    assert [budget.take_copies(account, 1_000) for _ in range(5)] == [True] * 3 + [False] * 2
-    assert allows(budget, 1, 3_000)
+    assert [budget.take_copies(account, 500) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert allows(budget, 1, 4_500)
 
 
 def test_the_accounts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
