@@ -237,10 +237,11 @@ TDS_REGISTRY_MAX_AGE_S = env.integer("TDS_REGISTRY_MAX_AGE_S", 3, 0, 60)
 TDS_HISTORY_DAYS = env.integer("TDS_HISTORY_DAYS", 730, 1, 36_500)
 TDS_FUTURE_TOLERANCE_S = env.integer("TDS_FUTURE_TOLERANCE_S", 300, 0, 86_400)
 TDS_REJECTED_KEEP = env.integer("TDS_REJECTED_KEEP", 1_000, 10, 1_000_000)
-# What one gateway may use in each second, and a minute's worth after a silence; 0: no limit. Its readings
-# that are stored bring an allowance of bytes, refusals and processor time; these are for what exceeds it.
+# What one gateway may use in each second, and a minute's worth (of readings five) after a silence; 0: no
+# limit. Its readings that are stored bring an allowance of bytes, refusals and processor time; these are for
+# what exceeds it.
 TDS_GATEWAY_RATE = env.integer("TDS_GATEWAY_RATE", 1_000, 0, 1_000_000)  # messages
-TDS_GATEWAY_READINGS = env.integer("TDS_GATEWAY_READINGS", 20_000, 0, 10_000_000)
+TDS_GATEWAY_READINGS = env.integer("TDS_GATEWAY_READINGS", 4_000, 0, 10_000_000)
 TDS_GATEWAY_BYTES = env.integer("TDS_GATEWAY_BYTES", 512 * 1024, 0, 1_000_000_000)
 TDS_GATEWAY_REFUSALS = env.integer("TDS_GATEWAY_REFUSALS", 500, 0, 1_000_000)
 TDS_GATEWAY_CPU_MS = env.integer("TDS_GATEWAY_CPU_MS", 5, 0, 1_000)

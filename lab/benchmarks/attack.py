@@ -170,7 +170,10 @@ def _others(bench: Bench) -> Job:
 
 
 def _payloads(bench: Bench, first: int = 0) -> list[bytes]:
-    """Return the attackers' messages, numbered from ``first``: none may be known already."""
+    """Return the attackers' messages, numbered from ``first``.
+
+    None of them may be known already.
+    """
     return [hostile_payload(first + number) for number in range(bench.sizes.attack)]
 
 
@@ -247,7 +250,12 @@ def requirements(attacks: Sequence[dict[str, Any]]) -> list[Requirement]:
 
 
 def section(attacks: Sequence[dict[str, Any]]) -> list[str]:
-    """Describe the distributions, and the outcome of each form."""
+    """Describe the distributions, and the outcome of each form.
+
+    An older report may have no attack.
+    """
+    if not attacks:
+        return []
     rows = [
         (one["form"], f"{one['messages']:,}", ", ".join(f"{k} {n:,}" for k, n in one["rejected"].items()))
         for one in attacks

@@ -200,7 +200,7 @@ def requirements(figures: dict[str, Any]) -> list[Requirement]:
     return [
         at_most(what, 1_000, figures["flooded"]["p99"], "ms", 1),
         nothing("of their messages missing or rejected", lost),
-        *attack.requirements(figures["attacks"]),
+        *attack.requirements(figures.get("attacks", [])),
     ]
 
 
@@ -233,5 +233,5 @@ def section(figures: dict[str, Any]) -> list[str]:
             f"were stored and {figures['others_rejected']:,} rejected.",
         ),
         "",
-        *attack.section(figures["attacks"]),
+        *attack.section(figures.get("attacks", [])),
     ]

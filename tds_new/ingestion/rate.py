@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 BURST_SECONDS = 60  # the allowance that a silent gateway saves up
+READINGS_BURST_SECONDS = 300  # that of readings: weeks of them may come at once, but not every minute
 MAX_ACCOUNTS = 50_000
 UNKNOWN = 0  # the account of all messages that are of no registered gateway
 
@@ -70,9 +71,9 @@ class GatewayBudget:
     """Token buckets for each gateway.
 
     They are of messages, readings, bytes, refusals and processor time. A gateway may use its :class:`Limits`,
-    and after a silence a minute's worth at once. A message is refused before anything is made of it if one of
-    the buckets is empty. What it costs is known only afterwards, so one message may use more than is left;
-    the next ones wait for it.
+    and after a silence a minute's worth at once, and five minutes' worth of readings. A message is refused
+    before anything is made of it if one of the buckets is empty. What it costs is known only afterwards, so
+    one message may use more than is left; the next ones wait for it.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,7 +81,9 @@ class GatewayBudget:
         self.limits = limits
         rates = [limit or inf for limit in limits]
         self._rates = Limits(*rates)
-        self._bursts = Limits(*[rate * BURST_SECONDS for rate in rates])
+        self._bursts = Limits(*[rate * BURST_SECONDS for rate in rates])._replace(
+            readings=self._rates.readings * READINGS_BURST_SECONDS
+        )
         self._accounts: dict[int, Account] = {}
 
     def account(self, gateway_id: int, now: float) -> Account:

@@ -219,7 +219,7 @@ def test_a_batch_that_is_prepared_again_is_charged_once(
     world: World, limited: Callable[..., TelemetryProcessor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database fails and comes back, a registration is stale: neither is the gateway's doing."""
-    processor, right = limited(messages=1, readings=1, refusals=1), store.insert_readings
+    processor, right = limited(messages=1, readings=0.2, refusals=1), store.insert_readings
     batch = [telemetry(reading(minute=-n), reading("D99"), 1) for n in range(BURST_SECONDS)]
     batch.append(telemetry(reading(minute=1)))
     errors = [
