@@ -217,6 +217,11 @@ class TestPersonAndNetwork:
             assert statuses(4) == [200] * 4
             assert enter() == 302
 
+    def test_success_leaves_no_failure_behind(self, ana: User, clock: Clock) -> None:
+        assert enter() == 302
+        assert enter(address=ELSEWHERE) == 302
+        assert not TentativaEntrada.objects.exists()
+
     def test_people_behind_one_address_are_counted_apart(self, ana: User, clock: Clock) -> None:
         factories.person("bia@example.com")
         statuses(6)
