@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from lab.benchmarks.figures import Percentiles, Requirement, at_most, distributions
+from lab.benchmarks.figures import Percentiles, Requirement, at_most, distributions, nothing
 from lab.benchmarks.ingest_bench import Bench
 from lab.benchmarks.load_generator import gateway_mac
 from lab.harness import wire
@@ -150,7 +150,7 @@ class Attack:
     """The figures of one kind of attack.
 
     ``broker`` and ``consumer`` are the largest resident memory seen, in MiB, ``latency`` is the others'
-    publish to commit and back; ``sent`` are the messages of the attack.
+    publish to commit and back, ``unanswered`` are messages of theirs; ``sent`` are those of the attack.
     """
 
     kind: str
@@ -158,6 +158,7 @@ class Attack:
     broker: float
     consumer: float
     latency: dict[str, Any]
+    unanswered: int
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ def measure(bench: Bench) -> HostileGateways:
             with MemoryWatch(*processes) as memory, _running(attacker(bench, OTHERS + number)) as hostile:
                 latency = _others(bench, seconds)
             broker, own = memory.largest
-            attacks.append(Attack(kind, hostile.sent, broker, own, asdict(latency)))
+            unanswered = int(seconds * OTHERS) - latency.samples
+            attacks.append(Attack(kind, hostile.sent, broker, own, asdict(latency), unanswered))
             bench.say(
                 f"{kind}: {hostile.sent:,} sent, broker {broker:.0f} MiB, consumer {own:.0f} MiB; "
                 f"the others' p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
@@ -250,6 +252,7 @@ def requirements(figures: dict[str, Any]) -> list[Requirement]:
     for attack in figures["attacks"]:
         kind = attack["kind"]
         found += [
+            nothing(f"of the others' messages without an answer, {kind}", attack["unanswered"]),
             at_most(f"memory of the broker, {kind}", 256, attack["broker"], "MiB"),
             at_most(f"memory of the consumer, {kind}", 250, attack["consumer"], "MiB"),
             at_most(

@@ -16,7 +16,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from lab.benchmarks import fairness, growth, history, latency, outage, rate, registry
+from lab.benchmarks import fairness, growth, history, hostile, latency, outage, rate, registry
 from lab.benchmarks.environment import BenchmarkEnvironment
 from lab.benchmarks.figures import Percentiles, Requirement, at_least, at_most, nothing, percentile
 from lab.benchmarks.ingest import HEAD, PARTS
@@ -50,6 +50,7 @@ TINY = Sizes(
     fairness_seconds=1.5,
     attack=4,
     attack_seconds=3,
+    hostile_seconds=2,
 )
 
 
@@ -233,6 +234,19 @@ def test_a_flood_is_limited_counted_and_shown_and_the_others_lose_nothing(
     assert sustained.messages > 10
     assert sustained.rejected.keys() > {"dispositivo_desconhecido", "valor_invalido", "limite_excedido"}
     assert "| going on |" in _report("fairness", found)
+
+
+@needs_mosquitto
+def test_hostile_gateways_are_measured_beside_others_who_all_get_their_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostile, "OTHERS", 20)
+    monkeypatch.setattr(hostile, "WARM_UP_S", 1.0)
+    found = hostile.measure(bench)
+    assert [attack.kind for attack in found.attacks] == [*hostile.KINDS]
+    assert all(attack.sent > 0 and attack.broker > 1 and attack.consumer > 1 for attack in found.attacks)
+    assert {attack.unanswered for attack in found.attacks} == {0}
+    assert "| messages of 1 MiB |" in _report("hostile", found)
 
 
 def _fleet(world: World, gateways: int) -> list[str]:
