@@ -24,6 +24,15 @@ def test_a_gateway_publishes_under_each_of_its_identifiers(mosquitto: Broker, id
         assert [topic for topic, _ in backend.receive(3)] == topics
 
 
+def test_a_topic_with_the_mac_in_mixed_case_is_acknowledged_and_dropped(mosquitto: Broker) -> None:
+    mixed = "".join(c.upper() if place % 2 else c for place, c in enumerate(MAC_A))
+    with mosquitto.client(BACKEND) as backend, mosquitto.client(GATEWAY_A.user) as gateway:
+        backend.subscribe(*ALL)
+        gateway.publish(f"{PREFIX}/{mixed}/telemetry", b"lost")
+        gateway.publish(GATEWAY_A.topic(PREFIX), b"arrives")
+        assert backend.receive() == [(f"{PREFIX}/{GATEWAY_A.user}/telemetry", b"arrives")]
+
+
 def test_a_gateway_cannot_publish_as_another_or_as_the_platform(mosquitto: Broker) -> None:
     with mosquitto.client(ADMIN) as admin, mosquitto.client(GATEWAY_A.user) as gateway:
         admin.subscribe("#")
