@@ -138,6 +138,16 @@ class TestPages:
         assert not TentativaEntrada.objects.exists()
         assert Client().post(reverse("login"), form).status_code == 302
 
+    def test_who_is_refused_is_told_so_without_a_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tds_new.web.login.backend.TURN", turn := Turn(waiting=1, longest_wait_s=0.01))
+        form = {"username": "ana@example.com", "password": "errada"}
+        answers = [Client().post(reverse("login"), form).status_code for _ in range(5)]
+        with Holder(turn):
+            answers.append(Client().post(reverse("login"), form).status_code)
+            other = Client().post(reverse("login"), {**form, "username": "bia@example.com"})
+        assert answers == [200] * 5 + [429]
+        assert other.status_code == 503
+
     def test_so_is_staff_who_sets_a_password(self, turn: Turn, real_hashers: None) -> None:
         root = superuser()
         page = reverse("admin:auth_user_password_change", args=[User.objects.get().pk])
