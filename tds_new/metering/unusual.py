@@ -252,10 +252,10 @@ def _judge(
 
 
 def _needed(cursor: Cursor[Any], case: Case, stretch: Stretch, hours: Span) -> Span | None:
-    """Return the range that must be computed to tell a chain's hours from those of others near it.
+    """Return the range that tells a chain's hours from those of others near it.
 
-    ``hours``: from the first hour that is judged to the last. None if there are no others, or their readings
-    are before what is final.
+    It must be computed instead. ``hours``: from the first hour that is judged to the last. None if there are
+    no others, or their readings are before what is final.
     """
     owner = stretch.chain.conta_id, stretch.chain.kind, stretch.chain.unit
     device, begin, end = hours.device_id, case.chains[0].times[0], case.chains[-1].times[-1]
