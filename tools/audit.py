@@ -105,7 +105,8 @@ def scan_for_secrets() -> bool:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in (0, MOVED):
         print(done.stdout.strip() or done.stderr.strip())
-        print(f"[ERROR] secrets: found in the files above; a false alarm belongs into {BASELINE}")
+        print("[ERROR] secrets: found in the files above. If all of them are false alarms, note them with:")
+        print(f"    build/audit/bin/detect-secrets scan --baseline {BASELINE}")
         return False
     print(f"[OK] secrets: none in {len(names)} files beside the false alarms that {BASELINE} names")
     return True

@@ -28,6 +28,14 @@ SELECT %(border)s::timestamptz + n * INTERVAL '15 minutes', n, 'kWh', 'ACUMULADA
     %(conta)s, %(device)s, %(gateway)s
 FROM generate_series(1, 200) n
 """
+# The first edition has computed something of each device.
+FIGURES = """
+INSERT INTO tds_new_consumo_15min
+    (bloco, leituras, fracao_medida, qualidade, conta_id, dispositivo_id, gateway_id)
+SELECT date_bin('15 minutes', max(time), 'epoch'), 1, 1, 'MEDIDO', conta_id, dispositivo_id, gateway_id
+FROM tds_new_leitura_dispositivo GROUP BY conta_id, dispositivo_id, gateway_id
+ON CONFLICT DO NOTHING
+"""
 BLOCKS = """
 INSERT INTO tds_new_consumo_15min
     (bloco, consumo, leituras, fracao_medida, qualidade, conta_id, dispositivo_id, gateway_id)
@@ -206,6 +214,7 @@ def test_the_second_edition_begins_where_the_first_one_ended(own_databases: OwnD
                 READINGS.replace("n * INTERVAL '15 minutes', n", "%(after)s, 9.5").replace(", 200)", ", 1)"),
                 {**values, "after": moment - BORDER, "device": device[0]},
             )
+        connection.execute(FIGURES)
         connection.execute(DEVICE.replace("'M'", "'SILENT'"), (values["conta"], values["gateway"]))
     own_databases.migrate(name, "tds_new")
     with closing(own_databases.connect(name)) as connection:
