@@ -9,7 +9,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -284,11 +284,17 @@ def _forms_without_page(address: Address, client: Client) -> Iterator[FormReader
 
 @contextmanager
 def _undone(client: Client) -> Iterator[None]:
-    """Take back what a form changes; nobody is logged out by it."""
-    cookies = copy.deepcopy(client.cookies)
-    with transaction.atomic():
+    """Take back what a form changes."""
+    with _kept_cookies(client), transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+@contextmanager
+def _kept_cookies(client: Client) -> Iterator[None]:
+    """Let nobody be logged out by a request."""
+    cookies = copy.deepcopy(client.cookies)
+    yield
     client.cookies = cookies
 
 
@@ -401,7 +407,7 @@ class Attack:
         """Send a request; what a form changes is taken back."""
         client.raise_request_exception = False
         self._error = None
-        with _undone(client) if request.method == "POST" else nullcontext():
+        with _undone(client) if request.method == "POST" else _kept_cookies(client):
             response = request.send(client)
         self.statuses[response.status_code] += 1
         if response.status_code >= 500:
