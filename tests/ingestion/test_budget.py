@@ -266,14 +266,22 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
+@pytest.fixture
+def refusing(world: World) -> Iterator[None]:
+    """The database refuses the value 666; afterwards it takes it again."""
+    execute("ALTER TABLE tds_new_leitura_dispositivo ADD CONSTRAINT no_666 CHECK (valor <> 666)")
+    yield
+    execute("ALTER TABLE tds_new_leitura_dispositivo DROP CONSTRAINT no_666")
+
+
 def test_messages_that_make_the_batch_be_halved_are_charged_for_it(
     world: World,
     other: Gateway,
+    refusing: None,
     limited: Callable[..., TelemetryProcessor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The database refuses them; beyond the budget they are refused before, and halve nothing any more."""
-    execute("ALTER TABLE tds_new_leitura_dispositivo ADD CONSTRAINT no_666 CHECK (valor <> 666)")
     alone: list[int] = []
     right = TelemetryProcessor._isolate
 
