@@ -181,6 +181,14 @@ def insert_rejected(
     cursor.execute(PRUNE_REJECTED, parameters)
 
 
+def kept_refusals(source: RejectedMessage) -> list[Refusal]:
+    """Return the refusals of a message that get a row.
+
+    Its payload is copied into each.
+    """
+    return [refusal for part in _parts_of([source]) for refusal in part.rows]
+
+
 def _parts_of(messages: Iterable[RejectedMessage]) -> list[_Part]:
     """Return the refusals of each message for each reason, in their order."""
     parts: list[_Part] = []

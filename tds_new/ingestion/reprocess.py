@@ -9,8 +9,8 @@ from django.utils.timezone import now
 
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.payload import MAX_PAYLOAD_BYTES, clean_text
-from tds_new.ingestion.refusal import Reason
-from tds_new.ingestion.rejected import MAX_ROWS_PER_MESSAGE, RejectedRow
+from tds_new.ingestion.refusal import Reason, Refusal
+from tds_new.ingestion.rejected import RejectedMessage, RejectedRow, kept_refusals
 from tds_new.ingestion.telemetry_processor import open_processor
 from tds_new.models import MensagemRejeitada
 
@@ -83,22 +83,42 @@ def _mark(row: MensagemRejeitada, refusals: Refusals) -> bool:
         return False
     row.reprocessada_em = now()
     if row.leitura_indice is None:
-        bad = islice(refusals.values(), MAX_ROWS_PER_MESSAGE)
-        MensagemRejeitada.objects.bulk_create(_row_of_reading(row, reading) for reading in bad)
+        MensagemRejeitada.objects.bulk_create(_rows_of_readings(row, list(refusals.values())))
     return True
 
 
-def _row_of_reading(row: MensagemRejeitada, refused: RejectedRow) -> MensagemRejeitada:
-    """A row for one refused reading of a message that was rejected as a whole before."""
+def _rows_of_readings(row: MensagemRejeitada, refused: list[RejectedRow]) -> list[MensagemRejeitada]:
+    """Return rows for a message's refused readings.
+
+    The message was rejected as a whole before. They are as many as the consumer would make.
+    """
+    if not refused:
+        return []
+    first = refused[0]
+    refusals = [one.refusal for one in refused]
+    source = RejectedMessage(
+        first.message,
+        first.received_at,
+        first.topic,
+        first.payload,
+        refusals,
+        first.gateway_id,
+        first.conta_id,
+    )
+    return [_row_of_reading(row, source, refusal) for refusal in kept_refusals(source)]
+
+
+def _row_of_reading(row: MensagemRejeitada, source: RejectedMessage, refusal: Refusal) -> MensagemRejeitada:
+    """Return a row for one refused reading."""
     return MensagemRejeitada(
         recebida_em=row.recebida_em,
         topico=row.topico,
         payload=row.payload,
-        motivo=refused.refusal.reason.value,
-        detalhe=clean_text(refused.refusal.detail),
-        leitura_indice=refused.refusal.index,
-        gateway_id=refused.gateway_id,
-        conta_id=refused.conta_id,
+        motivo=refusal.reason.value,
+        detalhe=clean_text(refusal.detail),
+        leitura_indice=refusal.index,
+        gateway_id=source.gateway_id,
+        conta_id=source.conta_id,
     )
 
 

@@ -7,7 +7,7 @@ from django.middleware.security import SecurityMiddleware
 
 
 class HeadersMiddleware(SecurityMiddleware):
-    """Adds Django's headers of safety to every answer, and forbids to store it.
+    """Adds Django's security headers to every answer, and forbids to store it.
 
     It comes first, so that errors, redirects, static files and the health check have them too. An answer that
     may be stored says so itself. Redirects to HTTPS are made further in.

@@ -6,6 +6,7 @@ Those whose cause is removed are stored, the others keep their new reason, and t
 import psycopg
 import pytest
 
+from tds_new.ingestion import rejected
 from tds_new.ingestion.message import Message
 from tds_new.ingestion.reprocess import ReprocessResult, reprocess
 from tds_new.ingestion.telemetry_processor import TelemetryProcessor
@@ -138,3 +139,14 @@ def test_a_database_that_fails_is_said_and_nothing_is_marked(
     with pytest.raises(psycopg.OperationalError):
         again()
     assert open_rows() == [("dispositivo_desconhecido", 0)]
+
+
+def test_a_large_payload_is_not_copied_for_each_of_its_bad_readings(
+    world: World, processor: TelemetryProcessor
+) -> None:
+    bad = [reading(valor="x", note="n" * 1200) for _ in range(45)]
+    process(processor, telemetry(reading(), *bad, topic=OTHER_TOPIC))
+    register(world)
+    size = len(bytes(MensagemRejeitada.objects.get().payload))
+    assert again() == (1, 0)
+    assert len(open_rows()) == rejected.MAX_COPIED_BYTES // size < len(bad)
